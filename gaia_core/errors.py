@@ -1,0 +1,74 @@
+"""Errors: each has a type, names the value at fault and says what to do.
+
+    GaiaError
+    ├── ToolDeclarationError    a tool can't be made from this function (also a TypeError)
+    ├── ToolsetError            a composition names a tool that isn't there, or a bad name (also a ValueError)
+    │   └── ToolCollisionError  two different tools of one name
+    ├── ArgumentsError          a call's arguments don't fit the tool's schema
+    ├── ToolError               raised by a tool's author: these words reach the model
+    ├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
+    ├── ModelError              a model request failed (gaia_core.models)
+    ├── BusyError               the session runs a turn already
+    ├── QueueFullError          no place in a model's queue; says when to come back
+    ├── NotFoundError           no such agent, model, session, turn, approval
+    ├── ClosedError             the runtime is closed or drains
+    └── DivergenceError         a replay saw another request than was recorded
+"""
+
+
+class GaiaError(Exception):
+    """The root of this project's errors."""
+
+
+class ToolDeclarationError(GaiaError, TypeError):
+    """A tool can't be made from this function: names the function and the parameter."""
+
+
+class ToolsetError(GaiaError, ValueError):
+    """A toolset operation names a tool that isn't there, or gives a name that no model accepts."""
+
+
+class ToolCollisionError(ToolsetError):
+    """Two different tools of one name; names both sides and the ways out."""
+
+
+class ArgumentsError(GaiaError):
+    """A call's arguments don't fit. *problems* lists every one, each with its path, in words for a model."""
+
+    def __init__(self, tool: str, problems: tuple[str, ...]) -> None:
+        self.tool = tool
+        self.problems = problems
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        super().__init__(f"The arguments of {tool} are not valid:\n{listed}")
+
+
+class ToolError(GaiaError):
+    """Raise it in a tool to tell the model, in your words, what went wrong and what to do."""
+
+
+class ConfigError(GaiaError, ValueError):
+    """A configuration is wrong: names the place, the value, and the nearest valid name."""
+
+
+class BusyError(GaiaError):
+    """The session runs a turn already."""
+
+
+class QueueFullError(GaiaError):
+    """A model's queue is full; *retry_after* is an estimate in seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotFoundError(GaiaError, LookupError):
+    """No agent, model, session, turn or approval of that name or id."""
+
+
+class ClosedError(GaiaError):
+    """The runtime is closed, or takes no new turns because it is about to."""
+
+
+class DivergenceError(GaiaError):
+    """A replay saw another request than the one recorded; says where they part."""

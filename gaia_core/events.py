@@ -1,0 +1,217 @@
+"""Events: everything that happens in a turn, as immutable tagged values.
+
+All surfaces (chat chunks, UI frames, the terminal) are translations of these and of nothing else. A turn's events
+come in this order:
+
+    TurnStarted
+      StepStarted                               one step: a model request and the tool calls that it asks for
+        Queued*                                 while the request waits for one of the model's slots
+        ModelRetried*                           the endpoint failed before its first token, and is asked again
+        ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded
+      StepEnded                                 the model's whole message, and this step's usage
+      ToolCalled                                for each call, in the model's order
+        ApprovalRequested ApprovalDecided       only for calls that need it, after their arguments were validated
+        ToolStarted ToolProgress* ToolEnded     interleaved where calls run in parallel
+      …                                         further steps
+      LimitReached?                             the limit that ended the turn
+    TurnEnded                                   exactly one, always the last
+
+An event of a sub-agent comes wrapped in `Nested`, with the id of the call that runs it.
+"""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gaia_core.messages import AssistantMessage, ToolCall, Usage
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
+
+Outcome: TypeAlias = Literal["ok", "error", "invalid", "unknown_tool", "denied", "timeout", "cancelled"]
+"""How a tool call ended; every outcome but `cancelled` gives the model a result that it can act on."""
+
+LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds"]
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What failed, for a client: a stable *type*, words, and whether a retry can help (after how many seconds)."""
+
+    type: str
+    message: str
+    retryable: bool = False
+    retry_after: float | None = None
+    status: int | None = None
+
+
+class TurnStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A turn began: with this agent, in this configuration (`Agent.fingerprint`)."""
+
+    turn_id: str
+    session_id: str
+    agent: str
+    fingerprint: str
+    model: str
+
+
+class StepStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A step began; *step* counts from 1."""
+
+    step: int
+
+
+class Queued(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The model request waits for a slot; *position* 1 is next."""
+
+    position: int
+
+
+class ModelRetried(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The model request failed before its first token and is sent again after *delay* seconds."""
+
+    attempt: int
+    delay: float
+    reason: str
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """More of the model's reasoning."""
+
+    text: str
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """More of the model's answer."""
+
+    text: str
+
+
+class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The model's whole message of one step, why it ended, and what it cost."""
+
+    step: int
+    message: AssistantMessage
+    finish_reason: FinishReason
+    usage: Usage
+
+
+class ToolCalled(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The model called a tool; *arguments* is its JSON text, not yet validated."""
+
+    call_id: str
+    tool: str
+    arguments: str
+
+
+class ApprovalRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A validated call waits for approval; `Turn.decide(approval_id, …)` answers this one and no other."""
+
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: str
+    reason: str
+    timeout_seconds: float
+
+
+class ApprovalDecided(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A call was approved or denied, and why."""
+
+    call_id: str
+    approved: bool
+    reason: str
+
+
+class InputRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A running tool asks the user something; `Turn.answer(request_id, …)` answers it."""
+
+    request_id: str
+    call_id: str
+    question: str
+    options: tuple[str, ...]
+    timeout_seconds: float
+
+
+class ToolStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The handler of a validated, approved call was started."""
+
+    call_id: str
+
+
+class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A running tool reports where it is."""
+
+    call_id: str
+    text: str
+
+
+class ToolEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A call is over; *content* is the result as the model reads it.
+
+    *still_running* is true for a thread that outlived its time-out or its turn: it can't be stopped.
+    """
+
+    call_id: str
+    tool: str
+    outcome: Outcome
+    content: str
+    seconds: float
+    still_running: bool = False
+
+
+class LimitReached(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """A limit of the agent ends the turn."""
+
+    limit: LimitName
+    value: float
+    message: str
+
+
+class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The turn is over and nothing of it runs any more, except what *still_running* of a `ToolEnded` said.
+
+    | status | meaning |
+    |---|---|
+    | `completed` | the model answered; *text* is the answer |
+    | `tool_calls` | the model called *client_calls*: the client runs them and goes on with their results |
+    | `limit` | a limit ended it (`LimitReached` says which); *text* is what there is |
+    | `cancelled` | somebody cancelled it |
+    | `failed` | *error* says why |
+
+    *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
+    """
+
+    status: Literal["completed", "tool_calls", "limit", "cancelled", "failed"]
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    steps: int
+    client_calls: tuple[ToolCall, ...] = ()
+    error: ErrorInfo | None = None
+
+
+class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """An event of a sub-agent, which runs as the call *parent_call_id* of this turn."""
+
+    parent_call_id: str
+    event: "Event"
+
+
+Event: TypeAlias = (
+    TurnStarted
+    | StepStarted
+    | Queued
+    | ModelRetried
+    | ReasoningDelta
+    | TextDelta
+    | StepEnded
+    | ToolCalled
+    | ApprovalRequested
+    | ApprovalDecided
+    | InputRequested
+    | ToolStarted
+    | ToolProgress
+    | ToolEnded
+    | LimitReached
+    | TurnEnded
+    | Nested
+)

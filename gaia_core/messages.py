@@ -1,0 +1,180 @@
+"""Messages: what a conversation is made of, as immutable values that encode to the OpenAI chat wire format.
+
+The structs have the field names and order of the chat completions API, so that `msgspec.json.encode(message)` is
+what an endpoint receives; nothing is translated on the way (source: OpenAI API reference, chat/create).
+
+    UserMessage("What is in a.txt?")
+    AssistantMessage(None, (ToolCall("c1", FunctionCall("read_file", '{"path": "a.txt"}')),))
+    ToolMessage("contents", "c1")
+    AssistantMessage("It says: contents")
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+
+class TextPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):
+    """Text in a message of several parts."""
+
+    text: str
+
+
+class ImageURL(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An image by URL or `data:` URL; *detail* is `low`, `high` or `auto`."""
+
+    url: str
+    detail: str | None = None
+
+
+class ImagePart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="image_url"):
+    """An image in a user message."""
+
+    image_url: ImageURL
+
+
+class InputAudio(msgspec.Struct, frozen=True, gc=False):
+    """Base64 audio data; *format* is `wav` or `mp3`."""
+
+    data: str
+    format: str
+
+
+class AudioPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="input_audio"):
+    """Audio in a user message."""
+
+    input_audio: InputAudio
+
+
+class FileData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A file by content (`data:` URL) or by the id of an upload."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+class FilePart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="file"):
+    """A file in a user message."""
+
+    file: FileData
+
+
+class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="refusal"):
+    """A refusal in an assistant message."""
+
+    refusal: str
+
+
+Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
+Content: TypeAlias = str | tuple[Part, ...]
+
+
+class FunctionCall(msgspec.Struct, frozen=True, gc=False):
+    """The function that a model calls: its name, and its arguments as the JSON text that the model wrote."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="function"):
+    """One tool call of an assistant message; *id* pairs it with its result."""
+
+    id: str
+    function: FunctionCall
+
+    @property
+    def name(self) -> str:
+        """The called tool's name."""
+        return self.function.name
+
+    @property
+    def arguments(self) -> str:
+        """The arguments, as the JSON text that the model wrote; not yet validated."""
+        return self.function.arguments
+
+
+class SystemMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="system"):
+    """What the model is told before the conversation."""
+
+    content: Content
+    name: str | None = None
+
+
+class DeveloperMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="developer"):
+    """The newer name of a system message; endpoints get it as `system`, which all of them know."""
+
+    content: Content
+    name: str | None = None
+
+
+class UserMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="user"):
+    """What the user says."""
+
+    content: Content
+    name: str | None = None
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
+    """What the model answered; *content* is None beside tool calls."""
+
+    content: Content | None
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+
+
+class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="tool"):
+    """The result of one tool call."""
+
+    content: Content
+    tool_call_id: str
+
+
+class FunctionMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="function"):
+    """A function's result in the API's first form, without a call id."""
+
+    content: Content | None
+    name: str
+
+
+Message: TypeAlias = (
+    SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+)
+
+
+def text_of(content: Content | None) -> str:
+    """The text of *content*, parts joined by line breaks; other parts are left out."""
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(part.text for part in content if isinstance(part, TextPart))
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens that one model request took, or the sum over the steps of a turn. Field by field addable.
+
+    *estimated* says that an endpoint sent no usage and the numbers are counted from the text.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.estimated or other.estimated,
+        )

@@ -1,0 +1,117 @@
+"""The contract between a turn and a model: one request in, batches of deltas out.
+
+A model is any object with `stream(request)`. It yields *batches* (tuples) of deltas, one batch for what arrived
+together, so that everything behind it can be written together. It ends with exactly one `Finished`; closing the
+iterator early closes the upstream response at once. It raises `ModelError` when there is no answer to be had.
+"""
+
+from collections.abc import AsyncGenerator
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from gaia_core.errors import GaiaError
+from gaia_core.events import FinishReason, ModelRetried, ReasoningDelta, TextDelta
+from gaia_core.messages import Message, Usage
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call. *index* tells parallel calls apart; *id* and *name* come once, *arguments* in pieces."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Finished(msgspec.Struct, frozen=True, gc=False):
+    """The model is done. *usage* is None when the endpoint sent none."""
+
+    reason: FinishReason
+    usage: Usage | None = None
+
+
+Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | Finished
+
+
+class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
+    """A tool as a model sees it; *parameters* is its JSON schema, encoded."""
+
+    name: str
+    description: str
+    parameters: bytes
+    encoded: bytes
+    """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
+
+
+class ToolChoice(msgspec.Struct, frozen=True, gc=False):
+    """Whether the model may, must not or must call a tool; *name* when it must call that one."""
+
+    mode: Literal["auto", "none", "required"] = "auto"
+    name: str | None = None
+
+
+class ResponseFormat(msgspec.Struct, frozen=True, gc=False):
+    """The form of the final text: any JSON object, or JSON of one schema (encoded)."""
+
+    type: Literal["json_object", "json_schema"]
+    schema: bytes = b"{}"
+    name: str = "response"
+    strict: bool | None = None
+
+
+class Sampling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Options that reach the model as they are; None is not sent. Names are those of the chat completions API."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | tuple[str, ...] | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    logit_bias: tuple[tuple[str, float], ...] | None = None
+    reasoning_effort: str | None = None
+    max_tokens: int | None = None
+
+
+class ModelRequest(msgspec.Struct, frozen=True):
+    """Everything one model request needs.
+
+    *session_key* is stable for a conversation, so that an endpoint with several replicas or a prefix cache can keep
+    it in one place; it is never sent as a user's identity.
+    """
+
+    messages: tuple[Message, ...]
+    tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    sampling: Sampling = Sampling()
+    session_key: str = ""
+
+
+class ModelError(GaiaError):
+    """A model request failed.
+
+    *kind* is stable: `connect`, `timeout`, `rate_limited`, `overloaded`, `auth`, `not_found`, `context_length`,
+    `bad_request`, `broken_stream`, `not_ready`, `server`. *retry_after* is in seconds. *status* is the endpoint's.
+    """
+
+    def __init__(
+        self, kind: str, message: str, *, retryable: bool = False, retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.status = status
+
+
+@runtime_checkable
+class Model(Protocol):
+    """See the module's text. A model may have `async def aclose(self)`, which the runtime calls once at its end."""
+
+    def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
+        """Answer *request* as batches of deltas, the last delta a `Finished`."""
+        ...
