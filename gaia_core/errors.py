@@ -1,18 +1,18 @@
 """Errors: each has a type, names the value at fault and says what to do.
 
-    GaiaError
-    ├── ToolDeclarationError    a tool can't be made from this function (also a TypeError)
-    ├── ToolsetError            a composition names a tool that isn't there, or a bad name (also a ValueError)
-    │   └── ToolCollisionError  two different tools of one name
-    ├── ArgumentsError          a call's arguments don't fit the tool's schema
-    ├── ToolError               raised by a tool's author: these words reach the model
-    ├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
-    ├── ModelError              a model request failed (gaia_core.models)
-    ├── BusyError               the session runs a turn already
-    ├── QueueFullError          no place in a model's queue; says when to come back
-    ├── NotFoundError           no such agent, model, session, turn, approval
-    ├── ClosedError             the runtime is closed or drains
-    └── DivergenceError         a replay saw another request than was recorded
+GaiaError
+├── ToolDeclarationError    a tool can't be made from this function (also a TypeError)
+├── ToolsetError            a composition names a tool that isn't there, or a bad name (also a ValueError)
+│   └── ToolCollisionError  two different tools of one name
+├── ArgumentsError          a call's arguments don't fit the tool's schema
+├── ToolError               raised by a tool's author: these words reach the model
+├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
+├── ModelError              a model request failed (gaia_core.models)
+├── BusyError               the session runs a turn already
+├── QueueFullError          no place in a model's queue; says when to come back
+├── NotFoundError           no such agent, model, session, turn, approval
+├── ClosedError             the runtime is closed or drains
+└── DivergenceError         a replay saw another request than was recorded
 """
 
 

@@ -139,9 +139,7 @@ class FunctionMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True,
     name: str
 
 
-Message: TypeAlias = (
-    SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
-)
+Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
 
 
 def text_of(content: Content | None) -> str:

@@ -13,6 +13,7 @@ import msgspec
 from gaia_core.errors import GaiaError
 from gaia_core.events import FinishReason, ModelRetried, ReasoningDelta, TextDelta
 from gaia_core.messages import Message, Usage
+from gaia_core.tools import ToolDefinition
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
@@ -32,16 +33,6 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | Finished
-
-
-class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
-    """A tool as a model sees it; *parameters* is its JSON schema, encoded."""
-
-    name: str
-    description: str
-    parameters: bytes
-    encoded: bytes
-    """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
 
 
 class ToolChoice(msgspec.Struct, frozen=True, gc=False):
@@ -98,7 +89,12 @@ class ModelError(GaiaError):
     """
 
     def __init__(
-        self, kind: str, message: str, *, retryable: bool = False, retry_after: float | None = None,
+        self,
+        kind: str,
+        message: str,
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
         status: int | None = None,
     ) -> None:
         super().__init__(message)

@@ -1,0 +1,44 @@
+"""Tools: frozen values that say what an agent can do, and the algebra that composes them.
+
+| module | what lives there |
+|---|---|
+| `_shape` | one level of a type's structure |
+| `_schema` | types → JSON schema |
+| `_problems` | everything that is wrong with arguments, in words |
+| `_parameters` | signature → the type that is described, decoded and validated; `doc` |
+| `_context` | what a running tool is given |
+| `_resource` | recipes of what tools work on |
+| `_tool` | `Tool` and `@tool` |
+| `_toolset` | `Toolset` and its algebra |
+| `_diff` | what changed between two versions |
+"""
+
+from gaia_core.tools._context import Context
+from gaia_core.tools._diff import Change, Difference, diff
+from gaia_core.tools._parameters import Parameters, doc
+from gaia_core.tools._problems import nearest
+from gaia_core.tools._resource import Recipe, Scope, resource
+from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
+from gaia_core.tools._toolset import Bound, Toolset, effects_text
+
+__all__ = [
+    "EFFECTS",
+    "Bound",
+    "Change",
+    "Context",
+    "Difference",
+    "Effect",
+    "Parameters",
+    "Recipe",
+    "Scope",
+    "Tool",
+    "ToolDefinition",
+    "Toolset",
+    "define",
+    "diff",
+    "doc",
+    "effects_text",
+    "nearest",
+    "resource",
+    "tool",
+]

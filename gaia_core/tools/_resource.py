@@ -1,0 +1,82 @@
+"""Resources: what a toolset's tools work on, as a frozen recipe that says how to open it and for how long it lives.
+
+    @resource(scope="session")
+    async def database(url: str) -> AsyncIterator[Connection]:
+        async with connect(url) as connection:
+            yield connection
+
+    Toolset("db", (query,), resource=database("postgres://…"))     # opens nothing
+
+Equal recipes (the same factory, equal arguments, the same scope) share one instance in a scope; others never do.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Literal, ParamSpec, TypeAlias, cast
+
+import attrs
+
+from gaia_core.errors import ToolDeclarationError
+
+P = ParamSpec("P")
+
+Scope: TypeAlias = Literal["session", "process"]
+Opened: TypeAlias = "Iterator[Any] | AsyncIterator[Any]"
+
+
+@attrs.frozen
+class Recipe:
+    """How a resource is opened: a generator function that yields it once and closes it afterwards.
+
+    *arguments* are bound to the factory's parameters and sorted by name, so that equal calls are equal recipes.
+    """
+
+    factory: Callable[..., Opened]
+    arguments: tuple[tuple[str, Any], ...]
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        """The factory's name, for messages."""
+        return self.factory.__name__
+
+    def open(self) -> Opened:
+        """A new generator; nothing has run yet."""
+        return self.factory(**dict(self.arguments))
+
+
+def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Callable[P, Recipe]]:
+    """Turn a generator function into a factory of recipes. See the module's text.
+
+    *scope*: `session` (one instance a session, closed when it is idle for 10 minutes or ends) or `process` (one for
+    all sessions, closed with the runtime). Arguments must be hashable; the recipe raises ToolDeclarationError, which
+    names the argument, when one is not.
+    """
+    if scope not in ("session", "process"):
+        raise ToolDeclarationError(f"resource scope {scope!r}: use 'session' or 'process'")
+
+    def decorate(function: Callable[P, Opened]) -> Callable[P, Recipe]:
+        if not inspect.isgeneratorfunction(function) and not inspect.isasyncgenfunction(function):
+            raise ToolDeclarationError(
+                f"resource {function.__name__}: must be a function that yields the resource once"
+            )
+        signature = inspect.signature(function)
+
+        def recipe(*args: P.args, **kwargs: P.kwargs) -> Recipe:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            for name, value in bound.arguments.items():
+                try:
+                    hash(value)
+                except TypeError:
+                    raise ToolDeclarationError(
+                        f"resource {function.__name__}: argument '{name}' ({type(value).__name__}) is not hashable; "
+                        "use a frozen value or a tuple"
+                    ) from None
+            return Recipe(cast("Callable[..., Opened]", function), tuple(sorted(bound.arguments.items())), scope)
+
+        recipe.__name__ = function.__name__
+        recipe.__doc__ = function.__doc__
+        return recipe
+
+    return decorate

@@ -1,0 +1,195 @@
+"""Tool: a frozen value made from a function. Making one registers nothing anywhere (law 1)."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias, cast, overload
+
+import attrs
+import msgspec
+
+from gaia_core.errors import ToolDeclarationError
+from gaia_core.tools._parameters import Parameters, parameters_of
+from gaia_core.tools._problems import nearest
+
+Effect: TypeAlias = Literal["read", "write", "network", "execute"]
+
+EFFECTS: tuple[Effect, ...] = ("read", "write", "network", "execute")
+_OPTIONS = ("name", "description", "effects", "timeout", "exclusive", "idempotent", "approval")
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_SECTIONS = re.compile(r"^\s*(Args|Arguments|Parameters|Params|:param|@param|Returns|Raises)\b", re.MULTILINE)
+
+
+class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
+    """A tool as a model sees it; *parameters* is its JSON schema, encoded."""
+
+    name: str
+    description: str
+    parameters: bytes
+    encoded: bytes
+    """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
+
+
+def define(name: str, description: str, parameters: bytes) -> ToolDefinition:
+    """A definition with its encoded form."""
+    function = {"name": name, "description": description, "parameters": msgspec.Raw(parameters)}
+    return ToolDefinition(
+        name, description, parameters, msgspec.json.encode({"type": "function", "function": function})
+    )
+
+
+def check_name(name: object, owner: str) -> str:
+    """*name*, if model endpoints accept it: 1 to 64 letters, digits, `_` and `-`. ToolDeclarationError otherwise."""
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise ToolDeclarationError(f"{owner}: the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
+    return name
+
+
+def effects_of(effects: str | Iterable[str] | None, owner: str) -> frozenset[Effect]:
+    """*effects* as a set; None means all of them, because what is not declared must be assumed."""
+    if effects is None:
+        return frozenset(EFFECTS)
+    given = (effects,) if isinstance(effects, str) else tuple(effects)
+    for effect in given:
+        if effect not in EFFECTS:
+            raise ToolDeclarationError(
+                f"{owner}: unknown effect {effect!r}.{nearest(str(effect), EFFECTS)} Effects are {', '.join(EFFECTS)}"
+            )
+    return frozenset(cast("tuple[Effect, ...]", given))
+
+
+@attrs.frozen
+class Tool:
+    """A named function with what a model is told of it and what a runtime must know of it.
+
+    | field | meaning |
+    |---|---|
+    | name | what the model calls |
+    | description | what the model is told |
+    | parameters | the schema and decoder made from the signature |
+    | handler | the function; sync ones run on a worker thread |
+    | effects | any of `read`, `write`, `network`, `execute`; undeclared means all |
+    | timeout | seconds; None: the agent's `Limits.tool_seconds` |
+    | exclusive | runs alone among the calls of its step |
+    | idempotent | running it twice with one key is running it once |
+    | approval | True: needs approval whatever the agent's policy says; None: the policy decides |
+
+    Calling a Tool calls its handler, so that tests may call it as the function that it was.
+    """
+
+    name: str
+    description: str
+    parameters: Parameters
+    handler: Callable[..., Any] = attrs.field(repr=False)
+    effects: frozenset[Effect] = frozenset(EFFECTS)
+    timeout: float | None = None
+    exclusive: bool = False
+    idempotent: bool = False
+    approval: Literal[True] | None = None
+    definition: ToolDefinition = attrs.field(init=False, eq=False, repr=False)
+    is_async: bool = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        owner = f"tool {self.name!r}"
+        check_name(self.name, owner)
+        if self.timeout is not None and not self.timeout > 0:
+            raise ToolDeclarationError(f"{owner}: timeout {self.timeout!r} must be a positive number of seconds")
+        if self.approval not in (None, True):
+            raise ToolDeclarationError(f"{owner}: approval must be True or None; only an agent's policy can waive it")
+        object.__setattr__(self, "definition", define(self.name, self.description, self.parameters.schema))
+        object.__setattr__(self, "is_async", _is_async(self.handler))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The handler's own result."""
+        return self.handler(*args, **kwargs)
+
+
+def _is_async(handler: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effects: str | Iterable[str] | None = None,
+    timeout: float | None = None,
+    exclusive: bool = False,
+    idempotent: bool = False,
+    approval: Literal[True] | None = None,
+) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    effects: str | Iterable[str] | None = None,
+    timeout: float | None = None,
+    exclusive: bool = False,
+    idempotent: bool = False,
+    approval: Literal[True] | None = None,
+    **unknown: object,
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
+    """Make a Tool of a function, sync or async. Returns the frozen value and registers nothing.
+
+        @tool
+        def add(a: int, b: int) -> int:
+            "Add two numbers."
+
+        @tool(effects="read", timeout=10)
+        async def read_file(ctx: Context[Workspace], path: Annotated[str, doc("Relative path")]) -> str: ...
+
+    *name* defaults to the function's, *description* to its docstring without the parameters' part; a parameter's
+    text comes from `doc` or `msgspec.Meta` in `Annotated`, else from the docstring. Raises ToolDeclarationError,
+    naming function and parameter, for a signature that a model can't be told and for unknown options.
+    """
+    for option in unknown:
+        raise ToolDeclarationError(
+            f"@tool: unknown option {option!r}.{nearest(option, _OPTIONS)} Options are {', '.join(_OPTIONS)}"
+        )
+
+    def make(function: Callable[..., Any]) -> Tool:
+        tool_name = name if name is not None else _function_name(function)
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+            raise ToolDeclarationError(f"tool {tool_name}: a generator has no result; return it, and use ctx.progress")
+        text, parameter_texts = _docstring(function)
+        return Tool(
+            tool_name,
+            description if description is not None else text,
+            parameters_of(function, parameter_texts),
+            function,
+            effects_of(effects, f"tool {tool_name!r}"),
+            timeout,
+            exclusive,
+            idempotent,
+            approval,
+        )
+
+    if function is None:
+        return make
+    if not callable(function):
+        raise ToolDeclarationError(f"@tool: expected a function, got {function!r}")
+    return make(function)
+
+
+def _function_name(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None)
+    if name is None:
+        raise ToolDeclarationError(f"@tool: {function!r} has no name; give name=")
+    return str(name)
+
+
+def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """The description, and the texts of the parameters."""
+    text = inspect.getdoc(function) or ""
+    if not _SECTIONS.search(text):
+        return text, {}
+    import docstring_parser  # noqa: PLC0415  # only for docstrings with sections: it takes 15 ms to import
+
+    parsed = docstring_parser.parse(text)
+    described = "\n\n".join(part for part in (parsed.short_description, parsed.long_description) if part)
+    return described, {item.arg_name: item.description or "" for item in parsed.params}
