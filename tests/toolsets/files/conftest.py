@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from gaia_files import Limits, Refused, Workspace
 
 SECRET = "the secret outside"

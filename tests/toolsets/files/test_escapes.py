@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
 from gaia_files import Refused, Workspace
 
 SWAPS = 300
@@ -193,6 +194,28 @@ def test_swapping_a_link_in_meanwhile_never_reaches_outside(
     assert not any("outside" in text for text in seen)
     if call.startswith("list"):
         assert all("only-here.txt" in text for text in seen if "secret.txt" in text)
+
+
+@pytest.mark.parametrize("call", ["list", "list recursive", "search", "read", "info", "write", "edit", "delete"])
+@pytest.mark.parametrize("swapped", ["folder", "file"])
+def test_a_link_swapped_in_just_before_the_open_is_not_followed(
+    workspace, root, fill, outside, untouched, secret, monkeypatch, call, swapped
+):
+    fill({"door/secret.txt": "harmless secret"})
+    name = "door" if swapped == "folder" else "secret.txt"
+    really_open, real = os.open, root / ("door" if swapped == "folder" else "door/secret.txt")
+
+    def open_after_swap(path, flags, *args, **kwargs):
+        if path == name and not real.is_symlink():
+            real.rename(root / "spare")
+            real.symlink_to(outside if swapped == "folder" else outside / "secret.txt")
+        return really_open(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_after_swap)
+    path = "door" if call in ("list", "list recursive") else "door/secret.txt"
+    with suppress(Refused):
+        assert "outside" not in calls(workspace, path)[call]()
+    monkeypatch.undo()
 
 
 def test_swapping_folders_meanwhile_moves_and_deletes_nothing_outside(workspace, root, fill, outside, untouched):

@@ -98,7 +98,8 @@ def search(root: int, start: Parts, text: str, pattern: str, *, case_sensitive: 
 def _report(looking: _Search, text: str, start: Parts, walked: list[str]) -> str:
     effort, page, notes = looking.effort, looking.page, []
     if not page.lines:
-        notes.append(f"Nothing contains {quoted(text)} in {quoted(joined(start))}")
+        so_far = " so far" if effort.stopped else ""
+        notes.append(f"Nothing contains {quoted(text)} in {quoted(joined(start))}{so_far}")
         if any(sign in text for sign in _PATTERN_SIGNS):
             notes.append("the text is searched as it is, not as a regular expression; try a plain word")
     if page.left_out:

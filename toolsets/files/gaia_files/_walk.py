@@ -99,7 +99,7 @@ def list_folder(root: int, start: Parts, pattern: str, *, recursive: bool, effor
     """The entries below *start* that fit *pattern* (all when it is empty), a line each, then notes in brackets."""
     glob = Glob.of(pattern) if pattern else None
     walk = Walk(root, start, effort, recursive or "/" in pattern or "**" in pattern)
-    return _shown(walk, glob, f"Nothing matches {quoted(pattern)}" if pattern else "The folder is empty")
+    return _shown(walk, glob, f"Nothing matches {quoted(pattern)}" if pattern else "There is nothing")
 
 
 def find_names(root: int, start: Parts, name: str, effort: Effort) -> str:
@@ -121,7 +121,8 @@ def _shown(walk: Walk, wanted: Glob | str | None, nothing: str) -> str:
             continue
         page.add(joined(entry.parts) + dict(_MARKS)[entry.kind])
         unaddressable += not addressable(entry.parts[-1])
-    notes = [f"{nothing} in {quoted(joined(walk.start))}"] if not page.lines else []
+    so_far = " so far" if walk.effort.stopped else ""
+    notes = [] if page.lines else [f"{nothing} in {quoted(joined(walk.start))}{so_far}"]
     if page.left_out:
         notes.append(f"… {page.left_out:,} more not shown; narrow it with path or glob")
     if walk.effort.stopped:

@@ -1,0 +1,187 @@
+"""Listing, finding by name, and searching contents: sorted, bounded, and honest about what was left out."""
+
+import os
+
+import pytest
+
+from gaia_files._glob import Glob
+
+
+def test_a_folder_is_listed_sorted_with_slashes_after_folders(workspace, fill):
+    fill({"b.txt": "", "a/c.txt": "", ".hidden": "", "B.txt": ""})
+    assert workspace.list() == ".hidden\nB.txt\na/\nb.txt"
+    assert workspace.list("a") == "a/c.txt"
+
+
+def test_a_recursive_list_has_each_folder_before_its_content(workspace, fill):
+    fill({"a/b/c.txt": "", "a.txt": "", "a/z.txt": ""})
+    assert workspace.list(recursive=True) == "a/\na/b/\na/b/c.txt\na/z.txt\na.txt"
+
+
+def test_empty_folders_and_globs_without_a_match_say_so(workspace, fill):
+    assert workspace.list() == "[There is nothing in '.']"
+    fill({"a.txt": ""})
+    assert workspace.list(glob="*.py") == "[Nothing matches '*.py' in '.']"
+
+
+def test_globs_choose_by_name_or_by_path(workspace, fill):
+    fill({"a.py": "", "src/b.py": "", "src/deep/c.py": "", "src/d.md": ""})
+    assert workspace.list(glob="*.py") == "a.py"
+    assert workspace.list(glob="*.py", recursive=True) == "a.py\nsrc/b.py\nsrc/deep/c.py"
+    assert workspace.list(glob="**/*.py") == "a.py\nsrc/b.py\nsrc/deep/c.py"
+    assert workspace.list(glob="src/*.py") == "src/b.py"
+    assert workspace.list(glob="src/**") == "src/\nsrc/b.py\nsrc/d.md\nsrc/deep/\nsrc/deep/c.py"
+    assert workspace.list("src", glob="deep/*.py") == "src/deep/c.py"
+    assert workspace.list(glob="src/*.{py,md}") == "src/b.py\nsrc/d.md"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "fits"),
+    [
+        ("*.py", "a.py", True),
+        ("*.py", "x/a.py", True),
+        ("*.py", "a.pyc", False),
+        ("x/*.py", "x/a.py", True),
+        ("x/*.py", "x/y/a.py", False),
+        ("x/**/*.py", "x/a.py", True),
+        ("x/**/*.py", "x/y/z/a.py", True),
+        ("**/x/**", "a/x/b", True),
+        ("**/x/**", "a/y/b", False),
+        ("**", "a/b/c", True),
+        ("[a-c]?.txt", "b1.txt", True),
+        ("[!a-c].txt", "b.txt", False),
+        ("[z-a].txt", "b.txt", False),
+        ("[", "[", True),
+        ("{a,b{c,d}}.txt", "bd.txt", True),
+        ("./*.py", "a.py", True),
+        ("a.b", "axb", False),
+    ],
+)
+def test_globs(pattern, path, fits):
+    assert Glob.of(pattern).matches(tuple(path.split("/"))) is fits
+
+
+def test_hostile_globs_end_soon_or_are_refused(refused):
+    assert not Glob.of("*a" * 200 + "b").matches(("a" * 255,))
+    assert not Glob.of("**/" * 100 + "x").matches(("a",) * 64)
+    assert not Glob.of("*" * 400 + "b").matches(("a" * 255,))
+    refused("glob", Glob.of, "{a,b}" * 10)
+    refused("glob", Glob.of, "*" * 501)
+
+
+def test_some_folders_are_named_but_not_entered(workspace, fill):
+    fill({".git/config": "x", "node_modules/m/i.js": "", "a.txt": ""})
+    assert workspace.list(recursive=True) == (
+        ".git/\na.txt\nnode_modules/\n[not entered: .git, node_modules; give one as the path to look into it]"
+    )
+    assert workspace.list(".git", recursive=True) == ".git/config"
+    assert workspace.search("x", ".git") == ".git/config:1: x"
+
+
+def test_a_long_list_counts_what_it_leaves_out(limited, fill):
+    fill({f"{number:03}.txt": "" for number in range(50)})
+    listed = limited(shown=3).list().split("\n")
+    assert listed == ["000.txt", "001.txt", "002.txt", "[… 47 more not shown; narrow it with path or glob]"]
+    assert limited(chars=20).list().startswith("000.txt\n001.txt\n[… 48 more")
+
+
+def test_a_list_that_ends_early_says_so(limited, fill):
+    fill({f"{number:03}.txt": "" for number in range(50)})
+    assert "[stopped after 10 entries; there may be more" in limited(entries=10).list()
+    assert limited(seconds=0).search("x").startswith("[Nothing contains 'x' in '.' so far]\n[stopped after 0 seconds;")
+    assert "[stopped because the call was cancelled;" in limited().search("x", cancelled=lambda: True)
+
+
+def test_a_deep_tree_is_walked_as_far_as_paths_reach(workspace, root, tree):
+    at = root
+    for _ in range(80):
+        at = at / "d"
+    at.mkdir(parents=True)
+    listed = workspace.list(recursive=True).split("\n")
+    assert len(listed) == 65
+    assert listed[63] == "d/" * 64
+    assert listed[64] == "[1 folder deeper than 64 levels not entered]"
+    assert workspace.list("/".join("d" * 64)) == "d/" * 65
+
+
+def test_names_with_odd_characters_stay_on_one_line(workspace, root, fill):
+    fill({"two\nlines.txt": "secret", "flip\u202etxt.exe": "", "tab\there": "", "naïve 😀.txt": ""})
+    assert workspace.list() == "flip\\u202etxt.exe\nnaïve 😀.txt\ntab\\there\ntwo\\nlines.txt"
+    assert workspace.search("secret") == "two\\nlines.txt:1: secret"
+    assert workspace.read("two\nlines.txt") == "secret"
+
+
+def test_names_that_are_not_unicode_are_shown_and_counted(workspace, root):
+    try:
+        (root / os.fsdecode(b"bad\xff.txt")).write_text("findme")
+    except OSError:
+        pytest.skip("this file system takes Unicode names only")
+    assert workspace.list() == "bad\\xff.txt\n[1 name not valid UTF-8, shown with \\x, can't be opened]"
+    assert workspace.search("findme").encode() == b"bad\\xff.txt:1: findme"
+    assert workspace.find("bad").startswith("bad\\xff.txt")
+
+
+def test_files_are_found_by_a_part_of_the_name_or_a_glob(workspace, fill):
+    fill({"src/Main.py": "", "src/main_test.py": "", "docs/domain.md": ""})
+    assert workspace.find("main") == "docs/domain.md\nsrc/Main.py\nsrc/main_test.py"
+    assert workspace.find("MAIN.*") == "src/Main.py"
+    assert workspace.find("main", "src") == "src/Main.py\nsrc/main_test.py"
+    assert workspace.find("src/main.py") == "src/Main.py"
+    assert workspace.find("zzz") == "[No name contains 'zzz' in '.']"
+
+
+def test_finding_nothing_in_particular_is_refused(workspace, refused):
+    refused("empty", workspace.find, " ")
+    refused("empty", workspace.search, "")
+    refused("too-large", workspace.search, "x" * 1_001)
+
+
+def test_text_is_found_with_its_path_and_line(workspace, fill):
+    fill({"a.txt": "one\nTwo needles: needle\nthree\nneedle", "b/c.md": "a Needle\r\n", "d.txt": "nothing"})
+    assert workspace.search("needle") == "a.txt:2: Two needles: needle\na.txt:4: needle\nb/c.md:1: a Needle"
+    assert workspace.search("Needle", case_sensitive=True) == "b/c.md:1: a Needle"
+    assert workspace.search("needle", glob="*.md") == "b/c.md:1: a Needle"
+    assert workspace.search("needle", "a.txt") == "a.txt:2: Two needles: needle\na.txt:4: needle"
+
+
+def test_text_of_several_lines_is_found_where_it_starts(workspace, fill):
+    fill({"a.txt": "x\r\none\r\ntwo\r\nx\r\none\r\ntwo"})
+    assert workspace.search("one\ntwo") == "a.txt:2: one\na.txt:5: one"
+
+
+def test_letter_case_is_ignored_beyond_ascii(workspace, fill):
+    fill({"a.txt": "ß\nSTRASSE\nİstanbul\nÄrger"})
+    assert workspace.search("straße") == "a.txt:2: STRASSE"
+    assert workspace.search("ärger") == "a.txt:4: Ärger"
+
+
+def test_a_regular_expression_is_taken_as_text_and_explained(workspace, fill):
+    fill({"a.txt": "a(b+)+c\naaaa"})
+    assert workspace.search("(b+)+") == "a.txt:1: a(b+)+c"
+    assert "not as a regular expression" in workspace.search("a.*c")
+
+
+def test_a_long_line_shows_the_part_around_the_match(workspace, fill):
+    fill({"a.txt": "x" * 5_000 + "needle" + "y" * 5_000})
+    found = workspace.search("needle")
+    assert "xneedley" in found
+    assert len(found) < 250
+
+
+def test_matches_are_counted_when_not_all_are_shown(limited, fill):
+    fill({"a.txt": "needle\n" * 10})
+    found = limited(matches=2).search("needle")
+    assert found == "a.txt:1: needle\na.txt:2: needle\n[… 8 more matches not shown; narrow it with path or glob]"
+
+
+def test_a_search_says_what_it_left_out(limited, fill):
+    fill({"a.txt": "needle\n", "big.txt": "needle " * 1_000, "c.bin": b"\0needle"})
+    found = limited(search_file_bytes=100).search("needle")
+    assert found == "a.txt:1: needle\n[1 file larger than 100 bytes not searched]"
+    assert "stopped after reading 10 bytes" in limited(search_bytes=10).search("needle", "big.txt")
+
+
+def test_files_in_other_encodings_are_searched(workspace, fill):
+    fill({"a.txt": "größe".encode("utf-16"), "b.txt": b"gr\xf6\xdfe but needle"})
+    assert workspace.search("GRÖSSE") == "a.txt:1: größe"
+    assert workspace.search("needle") == "b.txt:1: gr\ufffd\ufffde but needle"
