@@ -14,6 +14,7 @@ import datetime as dt
 import enum
 import hashlib
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias, cast
 
@@ -127,17 +128,17 @@ class Agent:
                 f"{nearest(str(self.client_tools), ('merge', 'ignore', 'reject'))} Use merge, ignore or reject"
             )
 
-    @property
+    @cached_property
     def system_text(self) -> str:
         """What a model is told first: the agent's instructions, then its toolset's."""
         return "\n\n".join(text for text in (self.instructions.strip(), self.tools.instructions) if text)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """`a1:` and the SHA-256 of the whole configuration: equal in every process and on every machine.
 
         It covers the toolset's fingerprint, the agent's own texts and policies, and each tool's effects, flags and
-        recipe arguments; not the handlers' code. It is computed anew at each call (some 50 µs); a `Catalog` keeps it.
+        recipe arguments; not the handlers' code. Computed at first use and kept (law 3): making an agent stays cheap.
         """
         tools = tuple(_bound_facts(member) for member in self.tools.members)
         facts = (self.tools.fingerprint, tools, *attrs.astuple(self, filter=_not_tools, recurse=False))
@@ -153,6 +154,7 @@ class Agent:
             name=name or self.name.replace(" ", "_"),
             description=description or self.description or f"Give the agent {self.name} a task; returns its answer.",
             effects=self.tools.effects,
+            timeout=self.limits.seconds,
         )(Delegate(self))
 
 

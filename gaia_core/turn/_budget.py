@@ -1,0 +1,93 @@
+"""Budget: what a turn has used of its limits. A sub-agent's budget also charges its caller's."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gaia_core.agent import Limits
+from gaia_core.events import LimitReached
+from gaia_core.messages import Usage
+
+
+class Budget:
+    """The counters of one turn; *parent* is charged too."""
+
+    __slots__ = ("_asking", "_clock", "_limits", "_parent", "_remaining", "steps", "tool_calls", "usage")
+
+    def __init__(self, limits: Limits, parent: "Budget | None" = None) -> None:
+        self._limits = limits
+        self._parent = parent
+        self._clock: asyncio.Timeout | None = None
+        self._asking = 0
+        self._remaining = 0.0
+        self.steps = 0
+        self.tool_calls = 0
+        self.usage = Usage()
+
+    @contextmanager
+    def clock(self, clock: asyncio.Timeout) -> Iterator[None]:
+        """Let *clock* be the turn's wall clock, which `asking` stops."""
+        self._clock = clock
+        try:
+            yield
+        finally:
+            self._clock = None
+
+    @property
+    def limits(self) -> Limits:
+        """The limits that this budget counts against."""
+        return self._limits
+
+    def step(self) -> LimitReached | None:
+        """Count a step about to begin, or say which limit forbids it."""
+        limits = self._limits
+        if self.steps >= limits.steps:
+            return LimitReached("steps", limits.steps, f"the limit of {limits.steps} steps is reached")
+        if limits.tokens is not None and self.usage.total_tokens >= limits.tokens:
+            used = self.usage.total_tokens
+            return LimitReached("tokens", limits.tokens, f"{used} of at most {limits.tokens} tokens are used")
+        if self._parent is not None and (reached := self._parent.step()):
+            return reached
+        self.steps += 1
+        return None
+
+    def tool_call(self) -> LimitReached | None:
+        """Count a tool call about to run, or say that the limit forbids it."""
+        limits = self._limits
+        if self.tool_calls >= limits.tool_calls:
+            message = f"the limit of {limits.tool_calls} tool calls is reached"
+            return LimitReached("tool_calls", limits.tool_calls, message)
+        if self._parent is not None and (reached := self._parent.tool_call()):
+            return reached
+        self.tool_calls += 1
+        return None
+
+    def charge(self, usage: Usage) -> None:
+        """Add what a step cost, here and above."""
+        self.usage += usage
+        if self._parent is not None:
+            self._parent.charge(usage)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Stop the wall clock while people are asked."""
+        self._pause()
+        try:
+            yield
+        finally:
+            self._go_on()
+
+    def _pause(self) -> None:
+        if self._parent is not None:
+            self._parent._pause()
+        self._asking += 1
+        if self._asking == 1 and self._clock is not None and (when := self._clock.when()) is not None:
+            self._remaining = when - asyncio.get_running_loop().time()
+            self._clock.reschedule(None)
+
+    def _go_on(self) -> None:
+        if self._parent is not None:
+            self._parent._go_on()
+        self._asking -= 1
+        if self._asking == 0 and self._clock is not None and not self._clock.expired():
+            self._clock.reschedule(asyncio.get_running_loop().time() + self._remaining)

@@ -1,0 +1,242 @@
+"""Tool calls that go wrong become results that the model can act on; approvals come after validation."""
+
+import asyncio
+import threading
+
+import pytest
+
+from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Limits, Runtime, ToolError, Toolset, call, resource, scripted, tool
+from gaia_core.events import ApprovalDecided, ApprovalRequested, InputRequested, ToolEnded, ToolStarted
+
+
+@tool(effects="read")
+async def add(a: int, b: int) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+async def test_an_unknown_tool_is_answered_with_the_nearest(run):
+    told = await run((add,), call("ad", a=1, b=1), "sorry")
+
+    assert told.result.outcome == "unknown_tool"
+    assert told.result.content == "There is no tool 'ad'. Did you mean 'add'? Tools: add"
+    assert told.ended.text == "sorry"
+
+
+async def test_bad_arguments_are_listed_and_nothing_is_started(run):
+    told = await run((add,), call("add", a="three", c=1), "sorry")
+
+    assert told.result.outcome == "invalid"
+    assert 'a: expected an integer, got "three"' in told.result.content
+    assert "b: required, but missing" in told.result.content
+    assert 'unknown name "c"' in told.result.content
+    assert not told.of(ToolStarted)
+
+
+async def test_a_tools_own_words_reach_the_model(run):
+    @tool
+    async def fails() -> None:
+        """Fail."""
+        raise ToolError("the disk is full; delete something first")
+
+    told = await run((fails,), call("fails"), "I see")
+
+    assert (told.result.outcome, told.result.content) == ("error", "Error: the disk is full; delete something first")
+
+
+@pytest.mark.parametrize("error", [ValueError("password=hunter2"), TimeoutError("t"), asyncio.CancelledError("c"), StopIteration("s")])
+@pytest.mark.parametrize("on_thread", [False, True])
+async def test_any_other_failure_says_only_its_kind_and_goes_to_the_log(run, caplog, error, on_thread):
+    def fails() -> None:
+        """Fail."""
+        raise error
+
+    async def fails_async() -> None:
+        """Fail."""
+        raise error
+
+    told = await run((tool(name="fails")(fails if on_thread else fails_async),), call("fails"), "I see")
+
+    assert told.result.outcome == "error"
+    assert "fails failed with " in told.result.content
+    assert "hunter2" not in told.result.content
+    assert "tool fails failed in turn" in caplog.text
+    assert told.ended.status == "completed"
+
+
+async def test_a_call_that_takes_too_long_is_given_up(run):
+    @tool(timeout=0.01)
+    async def slow() -> None:
+        """Take long."""
+        await asyncio.Event().wait()
+
+    told = await run((slow,), call("slow"), "ok")
+
+    assert (told.result.outcome, told.result.still_running) == ("timeout", False)
+    assert "slow took longer than 0.01 s" in told.result.content
+
+
+async def test_a_thread_that_outlives_its_time_is_reported_and_its_resource_closes_after_it():
+    gate = threading.Event()
+    log: list[str] = []
+
+    @resource()
+    def thing():
+        yield "thing"
+        log.append("closed")
+
+    @tool(timeout=0.01)
+    def slow(ctx: Context[str]) -> None:
+        """Take long."""
+        gate.wait()
+        log.append(f"used {ctx.resource}, cancelled: {ctx.cancelled}")
+
+    agent = Agent("a", tools=Toolset("t", (slow,), resource=thing()))
+    async with Runtime(Catalog.of(agent, models={"local": scripted(call("slow"), "ok")})) as runtime:
+        session = await runtime.open(agent)
+        turn = await runtime.start(session, "x")
+        events = [event async for event in turn.events()]
+        (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+        await runtime.delete(session)
+        log.append("session deleted")
+        gate.set()
+
+    assert (ended.outcome, ended.still_running) == ("timeout", True)
+    assert "may still have an effect" in ended.content
+    assert log == ["session deleted", "used thing, cancelled: True", "closed"]
+
+
+async def test_a_result_that_is_too_long_is_cut_and_says_how_much(run):
+    @tool
+    async def long() -> str:
+        """Say much."""
+        return "x" * 150
+
+    agent = Agent("a", tools=Toolset("t", (long,)), limits=Limits(result_chars=100))
+    told = await run(agent, call("long"), "ok")
+
+    assert told.result.content.startswith("x" * 100 + "\n")
+    assert "50 more characters were left out" in told.result.content
+
+
+async def test_a_resource_that_does_not_open_is_the_calls_failure(run):
+    @resource()
+    async def broken():
+        raise ToolError("the folder is gone")
+        yield
+
+    @tool
+    async def use(ctx: Context[None]) -> None:
+        """Use it."""
+
+    told = await run(Agent("a", tools=Toolset("t", (use,), resource=broken())), call("use"), "ok")
+
+    assert told.result.content == "Error: the folder is gone"
+
+
+# Approvals.
+
+ASKS = Agent("a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}, timeout=5))
+
+
+async def test_with_nobody_to_ask_the_call_is_denied_and_the_answer_says_why(run):
+    told = await run(ASKS, call("add", a=1, b=1), "I was not allowed")
+
+    assert told.result.outcome == "denied"
+    assert told.result.content.startswith("Denied: add may read, and nobody is here to give it.")
+    assert [event.approved for event in told.of(ApprovalDecided)] == [False]
+    assert not told.of(ToolStarted)
+
+
+async def test_nobody_is_asked_to_approve_a_call_that_would_fail_its_validation(run):
+    told = await run(ASKS, call("add", a="x", b=1), "sorry")
+
+    assert told.result.outcome == "invalid"
+    assert not told.of(ApprovalDecided)
+
+
+async def decide(agent: Agent, decisions, *answers) -> list:
+    async with Runtime(Catalog.of(agent, models={"local": scripted(*answers)})) as runtime:
+        turn = await runtime.start(await runtime.open(agent), "x", interactive=True)
+        events = []
+        async for event in turn.events():
+            events.append(event)
+            if isinstance(event, ApprovalRequested | InputRequested):
+                assert runtime.stats().models[0].busy == 0, "a slot is held while people think"
+                decisions(turn, event)
+        return events
+
+
+async def test_an_approved_call_runs():
+    events = await decide(
+        ASKS, lambda turn, asked: turn.decide(asked.approval_id, True), call("add", a=1, b=1), "2"
+    )
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert (ended.outcome, ended.content) == ("ok", "2")
+
+
+async def test_a_denied_call_does_not_run_and_the_model_is_told_the_reason():
+    events = await decide(
+        ASKS, lambda turn, asked: turn.decide(asked.approval_id, False, "not today"), call("add", a=1, b=1), "ok"
+    )
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert (ended.outcome, ended.content) == ("denied", "Denied: not today. Go on without this call.")
+
+
+async def test_an_approval_names_its_call_and_answers_once():
+    def once(turn, asked):
+        with pytest.raises(LookupError, match="no open approval 'appr_other'"):
+            turn.decide("appr_other", True)
+        turn.decide(asked.approval_id, asked.arguments == '{"a":1,"b":1}')
+        with pytest.raises(LookupError, match="it was answered"):
+            turn.decide(asked.approval_id, True)
+
+    events = await decide(ASKS, once, (call("add", a=1, b=1), call("add", a=2, b=2)), "ok")
+
+    outcomes = {event.content for event in events if isinstance(event, ToolEnded)}
+    assert outcomes == {"2", "Denied: the user said no. Go on without this call."}
+
+
+async def test_an_approval_that_nobody_gives_expires_to_a_denial():
+    agent = Agent("a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(tools={"add"}, timeout=0.01))
+
+    events = await decide(agent, lambda *_: None, call("add", a=1, b=1), "ok")
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert "nobody answered within 0.01 s" in ended.content
+
+
+async def test_waiting_for_people_does_not_use_up_the_turns_time():
+    agent = Agent(
+        "a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}), limits=Limits(seconds=0.05)
+    )
+    later = asyncio.get_running_loop().call_later
+
+    events = await decide(
+        agent, lambda turn, asked: later(0.1, turn.decide, asked.approval_id, True), call("add", a=1, b=1), "2"
+    )
+
+    assert events[-1].status == "completed"
+
+
+@tool(effects="read")
+async def choose(ctx: Context[None]) -> str:
+    """Ask the user."""
+    return f"chose {await ctx.ask('Which?', ('a', 'b'))}"
+
+
+async def test_a_tool_can_ask_the_user():
+    agent = Agent("a", tools=Toolset("t", (choose,)))
+
+    events = await decide(agent, lambda turn, asked: turn.answer(asked.request_id, "b"), call("choose"), "ok")
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert ended.content == "chose b"
+
+
+async def test_a_tool_that_asks_nobody_is_told_so(run):
+    told = await run((choose,), call("choose"), "ok")
+
+    assert told.result.content == "Error: nobody is here to answer: Which?"
