@@ -76,7 +76,7 @@ def test_a_link_to_a_file_outside_is_never_followed(workspace, root, fill, outsi
         (root / "hop").symlink_to("../outside/secret.txt")
     targets = {"absolute": outside / "secret.txt", "relative": "../outside/secret.txt", "chain": "hop"}
     (root / "link").symlink_to(targets[target])
-    with pytest.raises(Refused) if call not in ("search", "info") else suppress(Refused):
+    with pytest.raises(Refused) if call != "info" else suppress(Refused):
         result = calls(workspace, "link")[call]()
         assert secret not in result
 
@@ -116,8 +116,8 @@ def test_walks_name_links_and_do_not_enter_them(workspace, root, fill, outside):
 def test_a_pipe_is_refused_without_waiting_for_it(workspace, root, fill, call):
     fill({"inside.txt": "x"})
     os.mkfifo(root / "pipe")
-    with pytest.raises(Refused) if call != "search" else suppress(Refused):
-        assert "pipe" not in calls(workspace, "pipe")[call]().partition("[")[0]
+    with pytest.raises(Refused):
+        calls(workspace, "pipe")[call]()
     assert (root / "pipe").is_fifo()
 
 

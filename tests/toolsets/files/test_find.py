@@ -74,6 +74,8 @@ def test_some_folders_are_named_but_not_entered(workspace, fill):
     assert workspace.list(recursive=True) == (
         ".git/\na.txt\nnode_modules/\n[not entered: .git, node_modules; give one as the path to look into it]"
     )
+    fill({"src/.git/x": ""})
+    assert "[not entered: 2 folders .git, node_modules; give" in workspace.list(recursive=True)
     assert workspace.list(".git", recursive=True) == ".git/config"
     assert workspace.search("x", ".git") == ".git/config:1: x"
 
@@ -172,6 +174,25 @@ def test_matches_are_counted_when_not_all_are_shown(limited, fill):
     fill({"a.txt": "needle\n" * 10})
     found = limited(matches=2).search("needle")
     assert found == "a.txt:1: needle\na.txt:2: needle\n[… 8 more matches not shown; narrow it with path or glob]"
+
+
+def test_a_search_that_is_cancelled_stops_counting(workspace, fill):
+    fill({"a.txt": "needle\n" * 50_000})
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(None)
+        return len(asked) > 2
+
+    found = workspace.search("needle", cancelled=cancelled)
+    assert "stopped because the call was cancelled" in found
+    assert "49,900" not in found
+
+
+def test_a_large_text_beyond_ascii_is_searched_as_a_whole(workspace, fill):
+    text = "Ärger\n" * 30_000 + "NÄDEL\n" + "ß" * 70_000 + "\nnädel"
+    fill({"a.txt": text})
+    assert workspace.search("nädel") == "a.txt:30001: NÄDEL\na.txt:30003: nädel"
 
 
 def test_a_search_says_what_it_left_out(limited, fill):

@@ -162,7 +162,7 @@ def test_edits_of_many_sessions_at_once_are_all_kept(root, fill):
     failures = []
 
     def note(name: str) -> None:
-        with Workspace(root) as workspace:
+        with Workspace(root, Limits(lock_seconds=60)) as workspace:
             for turn in range(10):
                 try:
                     workspace.edit("log.txt", "end", f"{name}{turn}\nend")
@@ -239,7 +239,7 @@ def test_two_moves_across_each_other_do_not_wait_forever(root, fill, tree):
     fill({"a/x": "", "b/y": ""})
 
     def shuttle(name: str, here: str, there: str) -> None:
-        with Workspace(root) as workspace:
+        with Workspace(root, Limits(lock_seconds=60)) as workspace:
             for _ in range(20):
                 workspace.move(f"{here}/{name}", f"{there}/{name}")
                 workspace.move(f"{there}/{name}", f"{here}/{name}")

@@ -28,7 +28,7 @@ def locked(folders: tuple[int, ...], parts: Parts, limits: Limits) -> Iterator[N
     Raises Refused after `limits.lock_seconds`. A file system without locks is used without them.
     """
     deadline = time.monotonic() + limits.lock_seconds
-    by_identity = {(status.st_dev, status.st_ino): each for each in folders for status in [os.fstat(each)]}
+    by_identity = {_identity(descriptor): descriptor for descriptor in folders}
     held = []
     try:
         for _, descriptor in sorted(by_identity.items()):
@@ -38,6 +38,11 @@ def locked(folders: tuple[int, ...], parts: Parts, limits: Limits) -> Iterator[N
     finally:
         for descriptor in reversed(held):
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _taken(descriptor: int, parts: Parts, deadline: float) -> bool:

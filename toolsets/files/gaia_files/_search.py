@@ -15,6 +15,8 @@ from gaia_files._read import is_binary, marked_encoding, read_whole
 from gaia_files._walk import Walk
 
 _MOST_QUERY_CHARS = 1_000
+_UNSHOWN_BETWEEN_CHECKS = 1_024
+_FOLDED_AT_ONCE = 64 * 1024
 _PATTERN_SIGNS = (".*", "\\", "[", "|", "^", "$", ".+", "(?")
 
 
@@ -27,43 +29,45 @@ class _Search:
     case_sensitive: bool
     effort: Effort
     page: Page
-    files: int = 0
     large: int = 0
     unreadable: int = 0
+
+    def look_around(self, parts: Parts) -> None:
+        """`look_into` for a file that a walk came across: what can't be searched is counted."""
+        try:
+            self.look_into(parts)
+        except Refused as refusal:
+            self.large += refusal.rule == "too-large"
+            self.unreadable += refusal.rule not in ("too-large", "not-found")
 
     def look_into(self, parts: Parts) -> None:
         """Add the matching lines of one file; binary files have none."""
         limits = self.effort.limits
-        try:
-            with folder(self.root, parts[:-1]) as parent:
-                data, _ = read_whole(parent, parts, limits.search_file_bytes)
-        except Refused as refusal:
-            self.large += refusal.rule == "too-large"
-            self.unreadable += refusal.rule not in ("too-large", "not-found")
-            return
+        with folder(self.root, parts[:-1]) as parent:
+            data, _ = read_whole(parent, parts, limits.search_file_bytes)
         if not self.effort.read(len(data)):
             return
         text = _decoded(data)
         if text is None:
             return
-        before = len(self.page.lines)
         for number, line, column in self._matches(text):
             self.page.add(f"{joined(parts)}:{number}: {_window(line, column, limits.match_chars)}")
-        self.files += len(self.page.lines) > before
+            if self.page.left_out % _UNSHOWN_BETWEEN_CHECKS == 1 and not self.effort.in_time():
+                return
 
     def _matches(self, text: str) -> Iterator[tuple[int, str, int]]:
         """The number, text and matching column of each line on which a match starts."""
-        folded = text if self.case_sensitive else text.casefold()
+        folded = text if self.case_sensitive else _folded(text)
         if (at := folded.find(self.text)) < 0:
             return
-        lines = text.split("\n")
+        # Folding makes some characters longer and none shorter: of equal length, both have the same positions.
+        lines = text.split("\n") if len(folded) != len(text) else None
         number, counted_to = 1, 0
         while at >= 0:
             number += folded.count("\n", counted_to, at)
-            yield number, lines[number - 1], at - (folded.rfind("\n", 0, at) + 1)
-            end = folded.find("\n", at)
-            if end < 0:
-                return
+            start, end = folded.rfind("\n", 0, at) + 1, folded.find("\n", at)
+            end = len(folded) if end < 0 else end
+            yield number, text[start:end] if lines is None else lines[number - 1], at - start
             number, counted_to = number + 1, end + 1
             at = folded.find(self.text, end + 1)
 
@@ -91,7 +95,7 @@ def search(root: int, start: Parts, text: str, pattern: str, *, case_sensitive: 
         if effort.stopped:
             break
         if entry.kind == "file" and (glob is None or glob.matches(entry.parts[len(start) :])):
-            looking.look_into(entry.parts)
+            looking.look_around(entry.parts)
     return _report(looking, text, start, walk.notes())
 
 
@@ -133,6 +137,13 @@ def _decoded(data: bytes) -> str | None:
     if marked is None and is_binary(data):
         return None
     return data.decode(marked or "utf-8", "replace").replace("\r\n", "\n")
+
+
+def _folded(text: str) -> str:
+    """*text* without letter case. In slices, because one call on a large text would keep all other threads waiting."""
+    if text.isascii() or len(text) <= _FOLDED_AT_ONCE:
+        return text.casefold()
+    return "".join(text[at : at + _FOLDED_AT_ONCE].casefold() for at in range(0, len(text), _FOLDED_AT_ONCE))
 
 
 def _window(line: str, column: int, most: int) -> str:

@@ -13,11 +13,14 @@ from gaia_files._glob import Glob
 from gaia_files._limits import Effort, Page, counted
 from gaia_files._paths import DEPTH, Parts, Refused, addressable, folder, joined, quoted, refusal_of
 
-SKIPPED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__"})
+SKIPPED = frozenset(
+    {
+        *(".git", ".hg", ".svn", ".venv", "venv", ".tox", "node_modules"),
+        *("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+    }
+)
 """Folders that a recursive walk names but doesn't enter, unless it starts there."""
 
-_MARKS = (("folder", "/"), ("file", ""), ("link", " (link, not followed)"), ("special", " (special file)"))
-_NAMED_SKIPS = 5
 _GLOB_CHARS = frozenset("*?[{")
 
 
@@ -56,15 +59,22 @@ class Walk:
         """What was left out, a note each."""
         notes = []
         if self.skipped:
-            names = [joined(parts) for parts in self.skipped[:_NAMED_SKIPS]]
-            more = len(self.skipped) - len(names)
-            also = f" and {more} more" if more else ""
-            notes.append(f"not entered: {', '.join(names)}{also}; give one as the path to look into it")
+            notes.append(f"not entered: {self._skips()}; give one as the path to look into it")
         if self.too_deep:
             notes.append(f"{counted(self.too_deep, 'folder')} deeper than {DEPTH} levels not entered")
         if self.unreadable:
             notes.append(f"{counted(self.unreadable, 'folder')} could not be read")
         return notes
+
+    def _skips(self) -> str:
+        """The folders that were not entered: a path where there is one of a name, else the name and their number."""
+        by_name: dict[str, list[Parts]] = {}
+        for parts in self.skipped:
+            by_name.setdefault(parts[-1], []).append(parts)
+        return ", ".join(
+            joined(paths[0]) if len(paths) == 1 else f"{len(paths):,} folders {name}"
+            for name, paths in sorted(by_name.items())
+        )
 
     def _enters(self, entry: Entry) -> bool:
         if entry.parts[-1] in SKIPPED:
@@ -119,7 +129,7 @@ def _shown(walk: Walk, wanted: Glob | str | None, nothing: str) -> str:
     for entry in walk:
         if not _wanted(entry.parts[len(walk.start) :], wanted):
             continue
-        page.add(joined(entry.parts) + dict(_MARKS)[entry.kind])
+        page.add(joined(entry.parts) + _mark(entry.kind))
         unaddressable += not addressable(entry.parts[-1])
     so_far = " so far" if walk.effort.stopped else ""
     notes = [] if page.lines else [f"{nothing} in {quoted(joined(walk.start))}{so_far}"]
@@ -130,6 +140,18 @@ def _shown(walk: Walk, wanted: Glob | str | None, nothing: str) -> str:
     if unaddressable:
         notes.append(f"{counted(unaddressable, 'name')} not valid UTF-8, shown with \\x, can't be opened")
     return "\n".join([*page.lines, *(f"[{note}]" for note in notes + walk.notes())])
+
+
+def _mark(kind: str) -> str:
+    match kind:
+        case "file":
+            return ""
+        case "folder":
+            return "/"
+        case "link":
+            return " (link, not followed)"
+        case _:
+            return " (special file)"
 
 
 def _wanted(parts: Parts, wanted: Glob | str | None) -> bool:
