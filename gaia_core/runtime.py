@@ -13,9 +13,8 @@ Nothing here is global: two runtimes in one process share nothing.
 
 import asyncio
 import logging
-import uuid
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import attrs
 
@@ -27,8 +26,7 @@ from gaia_core.journal import Journal, MemoryJournal
 from gaia_core.messages import Content, Message, Usage, UserMessage
 from gaia_core.models import Model
 from gaia_core.models._slots import SlotPool
-from gaia_core.session import Session
-from gaia_core.tools import Recipe
+from gaia_core.session import Session, new_id
 from gaia_core.turn import NO_OPTIONS, OpenResources, Setting, ToolThreads, Turn, TurnOptions, run_turn
 from gaia_core.turn._budget import Budget
 
@@ -122,7 +120,7 @@ class Runtime:
         """The agents and models of this runtime."""
         return self._catalog
 
-    async def __aenter__(self) -> "Runtime":
+    async def __aenter__(self) -> Self:
         self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
         self._accepting = True
         return self
@@ -135,7 +133,7 @@ class Runtime:
     async def open(self, agent: Agent | str, id: str | None = None, *, owner: str = "") -> Session:
         """A session of *agent* (or of the catalog's agent of that name): a new one, or the one of that *id*."""
         found = self._catalog.agent(agent) if isinstance(agent, str) else agent
-        session = Session(id or str(uuid.uuid4()), found, owner)
+        session = Session(id or new_id(), found, owner)
         await self._journal.create(session.id, owner)
         return session
 
@@ -204,10 +202,11 @@ class Runtime:
         *key* names who asks, for a fair queue; by default each turn counts by itself.
         """
         found = self._catalog.agent(agent) if isinstance(agent, str) else agent
-        session = Session(key or f"once-{uuid.uuid4()}", found)
-        state_key = ("", f"once-{uuid.uuid4()}") if key else (session.owner, session.id)
-        state = self._claim(state_key)
-        return await self._begin(session, state, None, transcript, interactive, options, once=state_key)
+        own = f"once_{new_id()}"
+        session = Session(key or own, found)
+        return await self._begin(
+            session, self._claim(("", own)), None, transcript, interactive, options, once=("", own)
+        )
 
     def _claim(self, key: Key) -> _SessionState:
         if not self._accepting:
@@ -217,7 +216,7 @@ class Runtime:
             state = self._states[key] = _SessionState(OpenResources(self._threads))
         elif state.turn is not None:
             raise BusyError(f"session {key[1]!r} runs a turn already")
-        state.turn = Turn(f"turn_{uuid.uuid4().hex}", key[1])
+        state.turn = Turn(f"turn_{new_id()}", key[1])
         return state
 
     async def _begin(
@@ -260,7 +259,9 @@ class Runtime:
         if recorded and new:
             await self._journal.append(session.id, session.owner, turn.id, new, Usage())
         self._turns.add(turn)
-        run = self._run(setting, (*conversation, *new), once or (session.owner, session.id), state, close=once is not None)
+        run = self._run(
+            setting, (*conversation, *new), once or (session.owner, session.id), state, close=once is not None
+        )
         turn.task = asyncio.create_task(run, name=turn.id)
         return turn
 

@@ -20,4 +20,13 @@ from gaia_core.turn._step import may_become_call
 from gaia_core.turn._threads import ToolThreads
 from gaia_core.turn._turn import Turn
 
-__all__ = ["NO_OPTIONS", "OpenResources", "Setting", "ToolThreads", "Turn", "TurnOptions", "may_become_call", "run_turn"]
+__all__ = [
+    "NO_OPTIONS",
+    "OpenResources",
+    "Setting",
+    "ToolThreads",
+    "Turn",
+    "TurnOptions",
+    "may_become_call",
+    "run_turn",
+]

@@ -79,7 +79,7 @@ class Budget:
 
     def _pause(self) -> None:
         if self._parent is not None:
-            self._parent._pause()
+            self._parent._pause()  # noqa: SLF001  # of this class
         self._asking += 1
         if self._asking == 1 and self._clock is not None and (when := self._clock.when()) is not None:
             self._remaining = when - asyncio.get_running_loop().time()
@@ -87,7 +87,7 @@ class Budget:
 
     def _go_on(self) -> None:
         if self._parent is not None:
-            self._parent._go_on()
+            self._parent._go_on()  # noqa: SLF001
         self._asking -= 1
         if self._asking == 0 and self._clock is not None and not self._clock.expired():
             self._clock.reschedule(asyncio.get_running_loop().time() + self._remaining)

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +24,7 @@ from gaia_core.events import (
     ToolStarted,
 )
 from gaia_core.messages import ToolCall, ToolMessage
+from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context, nearest
 from gaia_core.turn._setting import Setting
 
@@ -87,7 +87,11 @@ class Calls:
         bound = tools.get(call.name)
         if bound is None:
             known = ", ".join(tools.names) or "none"
-            return "unknown_tool", f"There is no tool {call.name!r}.{nearest(call.name, tools.names)} Tools: {known}", False
+            return (
+                "unknown_tool",
+                f"There is no tool {call.name!r}.{nearest(call.name, tools.names)} Tools: {known}",
+                False,
+            )
         if reached := self._setting.budget.tool_call():
             self.limit = reached
             return "denied", f"Not run: {reached.message}.", False
@@ -109,7 +113,7 @@ class Calls:
             words = f"{reason}, and nobody is here to give it"
             self._emit(ApprovalDecided(call.id, approved=False, reason=words))
             return f"Denied: {words}. Go on without this call, or tell the user what would be needed."
-        approval_id = f"appr_{uuid.uuid4().hex}"
+        approval_id = f"appr_{new_id()}"
         with self._setting.budget.asking():
             self._emit(ApprovalRequested(approval_id, call.id, call.name, call.arguments, reason, policy.timeout))
             decision = await self._setting.turn.approval(approval_id, policy.timeout)
@@ -140,16 +144,22 @@ class Calls:
             if task is not None and task.cancelling():
                 raise
             return "error", self._failed(call, error), False  # the tool's own
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a tool raises is the call's result
             return "error", self._failed(call, error), False
 
     def _failed(self, call: ToolCall, error: BaseException) -> str:
         """The trace for the operator's log; for the model only what kind of thing failed."""
         setting = self._setting
         _log.error(
-            "tool %s failed in turn %s of session %s", call.name, setting.turn.id, setting.turn.session_id, exc_info=error
+            "tool %s failed in turn %s of session %s",
+            call.name,
+            setting.turn.id,
+            setting.turn.session_id,
+            exc_info=error,
         )
-        return f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
+        return (
+            f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
+        )
 
     async def _invoke(self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout) -> Any:
         tool, parameters = bound.tool, bound.tool.parameters
@@ -192,7 +202,7 @@ class Calls:
         if not setting.interactive:
             raise ToolError(f"nobody is here to answer: {question}")
         seconds = self._agent.approvals.timeout
-        request_id = f"ask_{uuid.uuid4().hex}"
+        request_id = f"ask_{new_id()}"
         loop = asyncio.get_running_loop()
         left = (clock.when() or 0.0) - loop.time()
         clock.reschedule(None)  # the call's time stops as well

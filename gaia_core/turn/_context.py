@@ -37,7 +37,7 @@ def messages_for(agent: Agent, conversation: tuple[Message, ...]) -> tuple[Messa
 
 
 def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """*messages*, each tool call with a result: an interrupted turn leaves calls without one, which endpoints refuse."""
+    """*messages*, each call with a result: an interrupted turn leaves some without, which endpoints refuse."""
     if not any(isinstance(message, AssistantMessage) and message.tool_calls for message in messages):
         return messages
     complete: list[Message] = []

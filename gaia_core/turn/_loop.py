@@ -48,7 +48,7 @@ async def run_turn(setting: Setting, conversation: tuple[Message, ...], fingerpr
         turn.end(loop.ended("cancelled"))
         if not turn.cancelling:
             raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a turn always ends with its event
         turn.end(loop.ended("failed", error=_error_info(error, turn.id)))
 
 
@@ -177,7 +177,9 @@ class _Loop:
         except (ModelError, QueueFullError) as error:
             raise ToolError(f"the agent {agent.name} failed: {error}") from error
         if ended.status == "limit":
-            raise ToolError(f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}")
+            raise ToolError(
+                f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
+            )
         return ended.text
 
 

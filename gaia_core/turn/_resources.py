@@ -50,7 +50,7 @@ class _Keeper:
         finally:
             try:
                 await advance(opened, closing=True)
-            except Exception:
+            except Exception:  # noqa: BLE001  # the others still close
                 _log.exception("closing the resource %s failed", self._recipe.name)
 
     async def _advance_async(self, opened: Any, *, closing: bool = False) -> Any:

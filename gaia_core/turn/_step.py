@@ -1,7 +1,6 @@
 """One step's model request: from admission to the whole message, telling deltas as they come."""
 
 import re
-import uuid
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TypeAlias
@@ -10,6 +9,7 @@ from gaia_core.events import FinishReason, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._repair import repair
+from gaia_core.session import new_id
 from gaia_core.turn._context import CHARS_PER_TOKEN, estimated_tokens
 from gaia_core.turn._setting import Setting
 from gaia_core.turn._turn import Turn
@@ -133,6 +133,6 @@ def _is_prefix(text: str) -> bool:
 def _unique(call_id: str, taken: set[str]) -> str:
     """*call_id*, unless the turn has had it: some endpoints count from 0 in each answer."""
     if not call_id or call_id in taken:
-        call_id = f"call_{uuid.uuid4().hex[:24]}"
+        call_id = f"call_{new_id()[:24]}"
     taken.add(call_id)
     return call_id

@@ -87,8 +87,9 @@ class Turn:
 
     def emit(self, *events: Event) -> None:
         """Append *events* and wake the readers."""
-        self._log.extend(events)
-        _wake(self._readers)
+        self._log += events
+        if self._readers:
+            _wake(self._readers)
 
     def end(self, event: TurnEnded) -> None:
         """Append the last event."""
@@ -116,11 +117,10 @@ async def _wait_in(waiters: list[asyncio.Future[None]]) -> None:
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> None:
-    if waiters:
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
-        waiters.clear()
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    waiters.clear()
 
 
 def _answer(open_requests: dict[str, asyncio.Future[T]], request_id: str, value: T, what: str) -> None:

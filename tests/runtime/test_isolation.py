@@ -41,7 +41,7 @@ def agent(color: str, where) -> Agent:
 
 async def model(request):
     """Calls `where` with the user's tag, then answers with who it is and what the tool said."""
-    await asyncio.sleep(random.random() / 1000)  # noqa: S311
+    await asyncio.sleep(random.random() / 1000)
     last = request.messages[-1]
     if isinstance(last, ToolMessage):
         return f"{request.messages[0].content} {last.content}"
@@ -55,7 +55,9 @@ async def one_turn(runtime: Runtime, made: Agent, tag: str) -> tuple[str, str]:
 
 
 async def test_a_thousand_interleaved_turns_of_two_agents_while_others_are_built():
-    async with Runtime(Catalog.of(*(agent(c, where_async) for c in ROOTS), models={"local": ScriptedModel(model)})) as runtime:
+    async with Runtime(
+        Catalog.of(*(agent(c, where_async) for c in ROOTS), models={"local": ScriptedModel(model)})
+    ) as runtime:
         # Agents of both kinds are built anew for every turn, and others while the turns run.
         tools = (where_async, where_sync)
         turns = [one_turn(runtime, agent(ROOTS[n % 2], tools[n // 2 % 2]), f"tag{n}") for n in range(1000)]

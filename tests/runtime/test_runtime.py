@@ -146,7 +146,7 @@ async def test_a_turn_that_was_interrupted_in_a_tool_leaves_a_history_that_endpo
 
 async def test_an_unknown_agent_is_named_with_the_nearest():
     async with Runtime(catalog(scripted(), Agent("coder"))) as runtime:
-        with pytest.raises(NotFoundError, match="'codr'.*coder"):
+        with pytest.raises(NotFoundError, match=r"'codr'.*coder"):
             await runtime.open("codr")
 
 

@@ -7,7 +7,20 @@ from gaia_core.turn import may_become_call
 
 @pytest.mark.parametrize(
     "text",
-    ["", "  \n", "{", '{"', '{"na', '{ "name" : "x", "arguments": {}}', "```", "```json\n{", '```\n{"name":', "[", '[{"name":', "<tool"],
+    [
+        "",
+        "  \n",
+        "{",
+        '{"',
+        '{"na',
+        '{ "name" : "x", "arguments": {}}',
+        "```",
+        "```json\n{",
+        '```\n{"name":',
+        "[",
+        '[{"name":',
+        "<tool",
+    ],
 )
 def test_the_beginning_of_a_call_is_held(text):
     assert may_become_call(text)

@@ -5,7 +5,20 @@ import threading
 
 import pytest
 
-from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Limits, Runtime, ToolError, Toolset, call, resource, scripted, tool
+from gaia_core import (
+    Agent,
+    ApprovalPolicy,
+    Catalog,
+    Context,
+    Limits,
+    Runtime,
+    ToolError,
+    Toolset,
+    call,
+    resource,
+    scripted,
+    tool,
+)
 from gaia_core.events import ApprovalDecided, ApprovalRequested, InputRequested, ToolEnded, ToolStarted
 
 
@@ -44,7 +57,9 @@ async def test_a_tools_own_words_reach_the_model(run):
     assert (told.result.outcome, told.result.content) == ("error", "Error: the disk is full; delete something first")
 
 
-@pytest.mark.parametrize("error", [ValueError("password=hunter2"), TimeoutError("t"), asyncio.CancelledError("c"), StopIteration("s")])
+@pytest.mark.parametrize(
+    "error", [ValueError("password=hunter2"), TimeoutError("t"), asyncio.CancelledError("c"), StopIteration("s")]
+)
 @pytest.mark.parametrize("on_thread", [False, True])
 async def test_any_other_failure_says_only_its_kind_and_goes_to_the_log(run, caplog, error, on_thread):
     def fails() -> None:
@@ -168,9 +183,7 @@ async def decide(agent: Agent, decisions, *answers) -> list:
 
 
 async def test_an_approved_call_runs():
-    events = await decide(
-        ASKS, lambda turn, asked: turn.decide(asked.approval_id, True), call("add", a=1, b=1), "2"
-    )
+    events = await decide(ASKS, lambda turn, asked: turn.decide(asked.approval_id, True), call("add", a=1, b=1), "2")
 
     (ended,) = [event for event in events if isinstance(event, ToolEnded)]
     assert (ended.outcome, ended.content) == ("ok", "2")

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from gaia_core import Agent, Limits, Toolset, ToolError, call, tool
+from gaia_core import Agent, Limits, ToolError, Toolset, call, tool
 from gaia_core.events import LimitReached, StepEnded, TextDelta, ToolEnded
-from gaia_core.models import ScriptedModel
 from gaia_core.messages import UserMessage
+from gaia_core.models import ScriptedModel
 
 
 @tool(effects="read")
@@ -75,7 +75,9 @@ async def test_a_tools_own_timeout_error_is_not_the_turns(run):
 
 def team(**limits: float) -> tuple[Agent, Agent]:
     worker = Agent("worker", instructions="Work.", tools=Toolset("w", (step,)))
-    return Agent("boss", instructions="Lead.", tools=Toolset("team", (worker.as_tool(),)), limits=Limits(**limits)), worker
+    return Agent(
+        "boss", instructions="Lead.", tools=Toolset("team", (worker.as_tool(),)), limits=Limits(**limits)
+    ), worker
 
 
 def led(request):
@@ -161,5 +163,3 @@ async def test_calls_of_a_sub_agent_have_keys_of_their_own(run):
     await run(boss, ScriptedModel(twice), more=(worker,))
 
     assert len(set(keys)) == 2
-
-

@@ -180,7 +180,14 @@ async def test_a_tool_knows_its_session_turn_and_call_and_a_key_of_its_own(run):
 
 @pytest.mark.parametrize(
     ("result", "text"),
-    [(None, "Done."), (3, "3"), ({"a": [1, None]}, '{"a":[1,null]}'), ("é", "é"), ("\ud83d!", "?!"), (b"\0\1", "2 bytes of binary data")],
+    [
+        (None, "Done."),
+        (3, "3"),
+        ({"a": [1, None]}, '{"a":[1,null]}'),
+        ("é", "é"),
+        ("\ud83d!", "?!"),
+        (b"\0\1", "2 bytes of binary data"),
+    ],
 )
 async def test_every_result_becomes_text(run, result, text):
     @tool
@@ -199,7 +206,12 @@ async def test_a_models_failure_is_the_turns_failure_in_its_own_words(run):
 
     assert told.ended.status == "failed"
     error = told.ended.error
-    assert (error.type, error.message, error.retryable, error.retry_after) == ("rate_limited", "the endpoint is busy", True, 3)
+    assert (error.type, error.message, error.retryable, error.retry_after) == (
+        "rate_limited",
+        "the endpoint is busy",
+        True,
+        3,
+    )
 
 
 async def test_a_fault_of_ours_fails_the_turn_without_its_words(run, caplog):
@@ -280,5 +292,3 @@ async def test_one_reader_that_is_cancelled_does_not_disturb_another():
         go.set()
 
         assert (await second).text == "late"
-
-
