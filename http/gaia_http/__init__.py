@@ -1,0 +1,26 @@
+"""gaia_http: one Litestar application over a Runtime of gaia_core: the OpenAI API of local agents.
+
+    from gaia_core import Runtime
+    from gaia_http import Settings, create_app
+
+    app = create_app(Settings(), Runtime(catalog))        # any ASGI server runs it
+
+| module | what lives there |
+|---|---|
+| `_settings` | `Settings`: addresses, bounds, times |
+| `_app` | `create_app`: the routes, the lifespan |
+| `_door` | what every request passes: host, headers, request id, the last resort |
+| `_body` | reading a request's body within its bounds |
+| `_errors` | the error envelope, and which failure gets which status |
+| `_stream` | the line to a client: writes, heartbeats, and noticing that it has gone |
+| `_metrics` | counts of requests and the Prometheus text |
+| `openai` | the OpenAI API: wire messages in, chunks and answers out |
+| `serve` | the command `gaia serve` |
+
+Importing it starts nothing, and two applications in one process share nothing.
+"""
+
+from gaia_http._app import create_app
+from gaia_http._settings import Settings
+
+__all__ = ["Settings", "create_app"]

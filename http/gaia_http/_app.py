@@ -1,0 +1,118 @@
+"""The application: routes over one Runtime. `create_app` is a pure function; nothing runs before the lifespan.
+
+| route | |
+|---|---|
+| GET /v1/models, /v1/models/{id} | the agents |
+| POST /v1/chat/completions | a turn of an agent |
+| GET /health | the process answers; reveals nothing |
+| GET /ready | 503 while no new turns are taken |
+| GET /metrics | Prometheus text |
+"""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from litestar import Litestar, Response
+from litestar.connection import Request
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp
+
+from gaia_core import Runtime
+from gaia_http._door import Door, body_of
+from gaia_http._errors import SERVER, ErrorReply, of_exception
+from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http._settings import Settings
+from gaia_http.openai._chat import ChatCompletions
+from gaia_http.openai._models import list_models, one_model
+
+_log = logging.getLogger(__name__)
+
+_JSON = "application/json"
+_READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
+
+
+def create_app(settings: Settings, runtime: Runtime) -> Litestar:
+    """An application that serves *runtime*, which its lifespan opens and closes."""
+    counts = HttpCounts()
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        async with runtime:
+            yield
+
+    app = Litestar(
+        route_handlers=_routes(settings, runtime, counts),
+        lifespan=[lifespan],
+        exception_handlers={Exception: _answer_to_exception},
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,  # _body has the bound
+        debug=False,
+    )
+    app.asgi_handler = Door(app.asgi_handler, settings, counts)
+    return app
+
+
+def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HTTPRouteHandler]:
+    completions = ChatCompletions(runtime, settings, counts)
+
+    async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
+        return await completions.handle(request)
+
+    async def models() -> Response[bytes]:
+        return Response(list_models(runtime), media_type=_JSON)
+
+    async def model(request: Request[Any, Any, Any]) -> Response[bytes]:
+        path = request.scope.get("raw_path") or request.scope["path"].encode()
+        return Response(one_model(runtime, path.decode("latin-1")), media_type=_JSON)
+
+    async def health() -> Response[bytes]:
+        return Response(b'{"status":"ok"}', media_type=_JSON)
+
+    async def ready() -> Response[bytes]:
+        if runtime.accepting:
+            return Response(b'{"status":"ready"}', media_type=_JSON)
+        return Response(b'{"status":"draining"}', media_type=_JSON, status_code=503, headers={"retry-after": "5"})
+
+    async def metrics() -> Response[bytes]:
+        return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
+
+    return [
+        HTTPRouteHandler("/v1/chat/completions", http_method="POST", status_code=200)(chat_completions),
+        HTTPRouteHandler("/v1/models", http_method=_READ, status_code=200)(models),
+        HTTPRouteHandler("/v1/models/{model_id:path}", http_method=_READ, status_code=200)(model),
+        HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),
+        HTTPRouteHandler("/ready", http_method=_READ, status_code=200)(ready),
+        HTTPRouteHandler("/metrics", http_method=_READ, status_code=200)(metrics),
+    ]
+
+
+def _answer_to_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Every error of a request as its envelope; what nobody foresaw goes to the log with its trace."""
+    path = str(request.scope["path"])
+    reply = of_exception(error) or _of_litestar(error, request.scope["method"], path)
+    if reply is None:
+        _log.error("%s %s failed", request.scope["method"], ascii(path[:200]), exc_info=error)
+        reply = ErrorReply(
+            status=500, message="the server failed; its log has more", type=SERVER, code="internal_error"
+        )
+    return Response(body_of(reply, path), status_code=reply.status, media_type=_JSON, headers=dict(reply.headers))
+
+
+def _of_litestar(error: Exception, method: str, path: str) -> ErrorReply | None:
+    if isinstance(error, NotFoundException):
+        return ErrorReply(status=404, message=f"there is no {method} {path[:200]}", code="unknown_url")
+    if isinstance(error, MethodNotAllowedException):
+        allowed = (error.headers or {}).get("allow", "")
+        return ErrorReply(
+            status=405,
+            message=f"{path[:200]} takes {allowed}, not {method}",
+            code="method_not_allowed",
+            headers=(("allow", allowed),),
+        )
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        return ErrorReply(status=error.status_code, message=error.detail, code="bad_request")
+    return None

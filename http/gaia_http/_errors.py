@@ -1,0 +1,159 @@
+"""Errors as a client sees them: the envelope of the OpenAI API, and which failure gets which status.
+
+    {"error": {"message": "…", "type": "invalid_request_error", "param": "messages[0].content", "code": "…"}}
+
+SDKs send a request again on 408, 409, 429, 5xx and a lost connection. So these are given only while no tool of the
+turn has run; afterwards a failure is 424 `agent_run_failed`. What a retry can't mend says `x-should-retry: false`
+(source: OpenAI's Python and Node SDKs, which read that header).
+"""
+
+import math
+from collections.abc import Mapping
+
+import attrs
+import msgspec
+
+from gaia_core import BusyError, ClosedError, NotFoundError, QueueFullError
+from gaia_core.events import ErrorInfo
+
+_NO_RETRY = (("x-should-retry", "false"),)
+_BUSY_SECONDS = 5.0
+
+INVALID = "invalid_request_error"
+SERVER = "server_error"
+RATE = "rate_limit_error"
+
+
+class _Error(msgspec.Struct, frozen=True, gc=False):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    error: _Error
+
+
+@attrs.frozen(kw_only=True)
+class ErrorReply:
+    """An error as it is sent: a *status*, an envelope, further *headers*."""
+
+    status: int
+    message: str
+    type: str = INVALID
+    param: str | None = None
+    code: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def body(self) -> bytes:
+        """The envelope, encoded. Text that can't be UTF-8 is mended."""
+        return encoded(_Envelope(_Error(self.message, self.type, self.param, self.code)))
+
+    @property
+    def plain_body(self) -> bytes:
+        """The same outside the OpenAI API."""
+        return encoded({"error": self.message, "code": self.code})
+
+
+class ApiError(Exception):
+    """A request that is answered with *reply*."""
+
+    def __init__(self, reply: ErrorReply) -> None:
+        super().__init__(reply.message)
+        self.reply = reply
+
+
+def invalid(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> ApiError:
+    """A request that is at fault: 400 unless *status* says otherwise."""
+    return ApiError(ErrorReply(status=status, message=message, param=param, code=code))
+
+
+def encoded(value: object) -> bytes:
+    """*value* as JSON; lone surrogates, which have no UTF-8, become U+FFFD."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_mended(msgspec.to_builtins(value)))
+
+
+def mended(text: str) -> str:
+    """*text* with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _mended(value: object) -> object:
+    if isinstance(value, str):
+        return mended(value)
+    if isinstance(value, Mapping):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mended(item) for item in value]
+    return value
+
+
+def of_exception(error: Exception) -> ErrorReply | None:
+    """The reply to an error of the core that a request met before its turn began; None when it is none of these."""
+    if isinstance(error, ApiError):
+        return error.reply
+    if isinstance(error, BusyError):
+        return ErrorReply(status=409, message=str(error), code="session_busy", headers=_NO_RETRY)
+    if isinstance(error, QueueFullError):
+        return _rate_limited(str(error), error.retry_after)
+    if isinstance(error, ClosedError):
+        return ErrorReply(status=503, message=str(error), type=SERVER, code="draining", headers=_retry(_BUSY_SECONDS))
+    if isinstance(error, NotFoundError):
+        return ErrorReply(status=404, message=str(error), code="not_found")
+    return None
+
+
+def of_turn(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
+    """The reply to a turn that failed with *error*, by whether one of its tools was started."""
+    reply = _of_kind(error)
+    if tools_ran and (reply.status >= 500 or reply.status in (408, 409, 429)):
+        return ErrorReply(
+            status=424,
+            message=f"{reply.message} (Tools of this run have run, so it is not safe to send the request again.)",
+            type=SERVER,
+            code="agent_run_failed",
+            headers=_NO_RETRY,
+        )
+    return reply
+
+
+def cancelled(*, tools_ran: bool) -> ErrorReply:
+    """The reply to a turn that somebody else than its client cancelled: the server stops."""
+    return of_turn(ErrorInfo("cancelled", "the turn was cancelled because the server stops"), tools_ran=tools_ran)
+
+
+def _of_kind(error: ErrorInfo) -> ErrorReply:
+    kind, message = error.type, error.message
+    match kind:
+        case "queue_full" | "rate_limited":
+            return _rate_limited(message, error.retry_after)
+        case "not_ready" | "overloaded" | "cancelled":
+            code = {"not_ready": "model_not_ready", "cancelled": "draining"}.get(kind, kind)
+            after = _retry(error.retry_after if error.retry_after is not None else _BUSY_SECONDS)
+            return ErrorReply(status=503, message=message, type=SERVER, code=code, headers=after)
+        case "timeout":
+            return ErrorReply(status=504, message=message, type=SERVER, code="model_timeout")
+        case "context_length":
+            return ErrorReply(status=400, message=message, param="messages", code="context_length_exceeded")
+        case "bad_request":
+            return ErrorReply(status=400, message=message, code="model_bad_request")
+        case "connect" | "broken_stream" | "server":
+            return ErrorReply(status=502, message=message, type=SERVER, code=f"model_{kind}")
+        case "auth" | "not_found":  # between this server and its model: no retry and no other key of the client helps
+            return ErrorReply(status=502, message=message, type=SERVER, code=f"model_{kind}", headers=_NO_RETRY)
+        case _:
+            return ErrorReply(status=500, message=message, type=SERVER, code="internal_error")
+
+
+def _rate_limited(message: str, retry_after: float | None) -> ErrorReply:
+    after = _retry(retry_after if retry_after is not None else 1.0)
+    return ErrorReply(status=429, message=message, type=RATE, code="rate_limit_exceeded", headers=after)
+
+
+def _retry(seconds: float) -> tuple[tuple[str, str], ...]:
+    return (("retry-after", str(max(1, math.ceil(seconds)))), ("retry-after-ms", str(max(1, round(seconds * 1000)))))

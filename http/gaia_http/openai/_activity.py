@@ -1,0 +1,64 @@
+"""The agent's own tools in a line each, for people who watch: `→ read_file(path="a.txt")`, `← 120 lines …`."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gaia_core.events import (
+    ApprovalDecided,
+    Event,
+    LimitReached,
+    Nested,
+    ToolCalled,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+)
+
+_VALUE_CHARS = 60
+_LINE_CHARS = 160
+
+TOLD = frozenset((ToolCalled, ToolStarted, ToolProgress, ToolEnded, ApprovalDecided, LimitReached))
+"""The events that a client is told of beside the text."""
+
+
+def told(event: Event) -> Event | None:
+    """The innermost event when it is one that a client is told of, in a sub-agent's turn too."""
+    while isinstance(event, Nested):
+        event = event.event
+    return event if type(event) in TOLD else None
+
+
+def line_of(event: Event) -> str | None:
+    """The line for *event*, or None when it needs none."""
+    if isinstance(event, Nested):
+        line = line_of(event.event)
+        return f"  {line}" if line is not None else None
+    if isinstance(event, ToolCalled):
+        return f"→ {event.tool}({_arguments(event.arguments)})\n"
+    if isinstance(event, ToolEnded):
+        outcome = "" if event.outcome == "ok" else f"{event.outcome}: "
+        return f"← {outcome}{_short(event.content, _LINE_CHARS)}\n"
+    if isinstance(event, LimitReached):
+        return f"■ {event.message}\n"
+    return None
+
+
+def _arguments(text: str) -> str:
+    try:
+        arguments = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return _short(text, _VALUE_CHARS)
+    if not isinstance(arguments, dict):
+        return _short(text, _VALUE_CHARS)
+    return _short(", ".join(_argument(arguments.items())), _LINE_CHARS)
+
+
+def _argument(items: Iterable[tuple[str, object]]) -> Iterable[str]:
+    for name, value in items:
+        yield f"{name}={_short(msgspec.json.encode(value).decode(), _VALUE_CHARS)}"
+
+
+def _short(text: str, chars: int) -> str:
+    flat = " ".join(text[: chars * 2].split())
+    return flat if len(flat) <= chars and len(text) <= chars * 2 else f"{flat[:chars]}…"

@@ -1,0 +1,132 @@
+"""POST /v1/chat/completions: a request's way from its bytes to a running turn, and to the answer's ASGI response."""
+
+import re
+import time
+
+from litestar.connection import Request
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gaia_core import Agent, Runtime
+from gaia_core.messages import Message
+from gaia_core.turn import Turn, TurnOptions
+from gaia_http._body import ClientGone, check_headers, read_body
+from gaia_http._errors import ApiError, ErrorReply, invalid
+from gaia_http._metrics import HttpCounts
+from gaia_http._settings import Settings
+from gaia_http._stream import EventStream, Headers, ended
+from gaia_http.openai._answer import completion_of
+from gaia_http.openai._chunks import Chunks
+from gaia_http.openai._models import agent_of
+from gaia_http.openai._options import options_of
+from gaia_http.openai._suspended import SuspendedTurns
+from gaia_http.openai._transcript import transcript_of
+from gaia_http.openai._wire import decode_request
+
+_SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+
+
+class ChatCompletions:
+    """The route's handler, for one application."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, counts: HttpCounts) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._counts = counts
+        self._suspended = SuspendedTurns()
+
+    async def handle(self, request: Request) -> ASGIApp:  # type: ignore[type-arg]
+        """Begin the turn that *request* asks for; returns the response that tells of it."""
+        check_headers(request.scope["headers"])
+        try:
+            body = await read_body(request.receive, self._settings)
+        except ClientGone:
+            return _nothing
+        wire = decode_request(body)
+        if wire.model is None:
+            raise invalid(
+                "model is missing: name an agent; GET /v1/models lists them",
+                param="model",
+                code="missing_required_parameter",
+            )
+        agent = agent_of(self._runtime, wire.model)
+        transcript = transcript_of(wire.messages, self._settings.max_messages)
+        options = options_of(wire, agent, self._settings)
+        session_id = _session_id(request.scope)
+        turn = await self._start(agent, session_id, self._suspended.restored(transcript, agent), options)
+        headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
+        created = int(time.time())
+        if not wire.stream:
+            return _Answer(self, turn, agent, created, headers)
+        chunks = Chunks(
+            turn.id,
+            agent,
+            created,
+            include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
+            activity=self._settings.show_activity,
+        )
+        return EventStream(
+            turn,
+            chunks,
+            self._settings,
+            self._counts,
+            headers=headers,
+            before_end=lambda turn: self.keep(turn, agent),
+        )
+
+    async def _start(
+        self, agent: Agent, session_id: str | None, transcript: tuple[Message, ...], options: TurnOptions
+    ) -> Turn:
+        if session_id is None:
+            return await self._runtime.once(agent, transcript, options=options)
+        session = await self._runtime.open(agent, session_id)
+        return await self._runtime.start(session, transcript=transcript, options=options)
+
+    def keep(self, turn: Turn, agent: Agent) -> None:
+        """Keep the hidden steps of *turn*, if it waits for its client."""
+        self._suspended.keep(turn, agent)
+
+
+class _Answer:
+    """The ASGI response of a turn that is answered in one piece."""
+
+    def __init__(self, route: ChatCompletions, turn: Turn, agent: Agent, created: int, headers: Headers) -> None:
+        self._route = route
+        self._turn = turn
+        self._agent = agent
+        self._created = created
+        self._headers = headers
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        turn = self._turn
+        if not await ended(turn, receive):
+            return
+        events = [event async for event in turn.events()]
+        body = completion_of(turn.id, self._agent, self._created, events)
+        if isinstance(body, ErrorReply):
+            raise ApiError(body)
+        self._route.keep(turn, self._agent)
+        head = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *self._headers,
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _session_id(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-session-id":
+            session_id = value.decode("latin-1")
+            if _SESSION_ID.match(session_id) is None:
+                raise invalid(
+                    "X-Session-Id must be 1 to 128 letters, digits, '.', '_', ':' or '-'",
+                    param="X-Session-Id",
+                    code="invalid_value",
+                )
+            return session_id
+    return None
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """The response to a client that has gone."""

@@ -1,0 +1,48 @@
+"""GET /v1/models: the agents of the catalog, each as a model. Lists, never builds."""
+
+from urllib.parse import unquote
+
+import msgspec
+
+from gaia_core import Agent, Catalog, NotFoundError, Runtime
+from gaia_http._errors import encoded, invalid
+from gaia_http.openai._wire import shortened
+
+
+class _Model(msgspec.Struct, frozen=True, gc=False):
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
+class _Models(msgspec.Struct, frozen=True, gc=False):
+    object: str
+    data: tuple[_Model, ...]
+
+
+def list_models(runtime: Runtime) -> bytes:
+    """The list of agents, encoded; the default agent first, which clients preselect."""
+    catalog = runtime.catalog
+    names = sorted((agent.name for agent in catalog.agents), key=lambda name: (name != catalog.default_agent, name))
+    return encoded(_Models("list", tuple(_model(name, catalog) for name in names)))
+
+
+def _model(name: str, catalog: Catalog) -> _Model:
+    return _Model(name, "model", catalog.created, "gaia")
+
+
+def one_model(runtime: Runtime, raw_path: str) -> bytes:
+    """The agent whose id ends *raw_path*, URL-encoded or not. Raises ApiError 404."""
+    name = unquote(raw_path.partition("/models/")[2])
+    agent = agent_of(runtime, name)
+    return encoded(_model(agent.name, runtime.catalog))
+
+
+def agent_of(runtime: Runtime, name: str) -> Agent:
+    """The agent called *name*. Raises ApiError 404 `model_not_found`."""
+    try:
+        return runtime.catalog.agent(name)
+    except NotFoundError:
+        message = f"there is no agent {shortened(name)!r}; GET /v1/models lists them"
+        raise invalid(message, param="model", code="model_not_found", status=404) from None
