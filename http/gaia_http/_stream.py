@@ -128,8 +128,7 @@ class _Line:
         """Cancel the turn when the client goes or reads nothing any more; write heartbeats while nothing is said."""
         settings = self._settings
         while True:
-            busy = self._writing_since
-            due = self._written_at + settings.heartbeat_seconds if busy is None else busy + settings.write_seconds
+            due = min(self._next_due(), self._loop.time() + settings.write_seconds)
             try:
                 async with asyncio.timeout_at(due):
                     while (await receive())["type"] != "http.disconnect":
@@ -141,18 +140,23 @@ class _Line:
             await self._turn.cancel()
             return
 
-    async def _overdue(self) -> None:
-        """A heartbeat or a write is due."""
-        now, settings = self._loop.time(), self._settings
+    def _next_due(self) -> float:
         if self._writing_since is not None:
-            if now - self._writing_since >= settings.write_seconds:
-                self._give_up()
-        elif now - self._written_at >= settings.heartbeat_seconds:
-            try:
-                async with asyncio.timeout(settings.write_seconds):
-                    await self.write(_HEARTBEAT)
-            except TimeoutError:
-                self._give_up()
+            return self._writing_since + self._settings.write_seconds
+        return self._written_at + self._settings.heartbeat_seconds
+
+    async def _overdue(self) -> None:
+        """Give up a write that takes too long, or write a heartbeat, if it is time."""
+        if self._loop.time() < self._next_due():
+            return
+        if self._writing_since is not None:
+            self._give_up()
+            return
+        try:
+            async with asyncio.timeout(self._settings.write_seconds):
+                await self.write(_HEARTBEAT)
+        except TimeoutError:
+            self._give_up()
 
     def _give_up(self) -> None:
         _log.warning(

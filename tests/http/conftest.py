@@ -127,7 +127,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             *answers: object,
             model: object = None,
             agents: tuple[Agent, ...] = (Agent("a"),),
-            settings: Settings = Settings(),
+            settings: Settings | None = None,
             slots: int = 64,
             queue: int = 256,
         ) -> Server:
@@ -135,7 +135,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue)
             runtime = Runtime(Catalog.of(*agents, models={"local": spec}))
-            port = await stack.enter_async_context(running(settings, runtime))
+            port = await stack.enter_async_context(running(settings or Settings(), runtime))
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
             await stack.enter_async_context(session)
@@ -147,6 +147,11 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
 @pytest.fixture
 def upstream() -> type[Upstream]:
     return Upstream
+
+
+@pytest.fixture(name="normal")
+def normal_() -> Callable[[str], str]:
+    return normal
 
 
 @pytest.fixture

@@ -174,10 +174,11 @@ async def test_sampling_options_reach_the_model(serve, body):
 async def test_null_is_absent_and_unknown_fields_are_ignored(serve, body):
     server = await serve("ok")
     fields = (
-        "stream stream_options tools tool_choice parallel_tool_calls response_format temperature top_p stop seed "
-        "presence_penalty frequency_penalty logit_bias reasoning_effort max_tokens max_completion_tokens n logprobs "
-        "top_logprobs modalities metadata store user service_tier functions function_call"
-    ).split()
+        "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format",
+        "temperature", "top_p", "stop", "seed", "presence_penalty", "frequency_penalty", "logit_bias",
+        "reasoning_effort", "max_tokens", "max_completion_tokens", "n", "logprobs", "top_logprobs",
+        "modalities", "metadata", "store", "user", "service_tier", "functions", "function_call",
+    )  # fmt: skip
     messages = [
         {"role": "user", "content": "Hi", "name": None, "tool_calls": None, "tool_call_id": None, "x": {}},
         {"role": "assistant", "content": None, "tool_calls": None, "audio": None},
@@ -211,7 +212,9 @@ async def test_a_response_format_reaches_a_model_without_tools(serve, body):
     await server.post(body(response_format={"type": "json_schema", "json_schema": schema}))
 
     assert server.model.requests[0].response_format == ResponseFormat("json_object")
-    assert server.model.requests[1].response_format == ResponseFormat("json_schema", b'{"type":"object"}', "thing", True)
+    assert server.model.requests[1].response_format == ResponseFormat(
+        "json_schema", b'{"type": "object"}', "thing", True
+    )
 
 
 async def test_a_limit_is_the_finish_reason_length(serve, body):
@@ -265,7 +268,7 @@ async def test_json_by_any_of_its_names_or_none(serve, body, content_type):
 
 
 async def test_surrogates_of_a_model_are_mended(serve, body):
-    server = await serve((TextDelta("a\ud83d\ude00b\ud800c"),))
+    server = await serve((TextDelta("a\ud83d\ude00b\ud800c"), Finished("stop", Usage())))
 
     _, _, answer = await server.post(body())
 

@@ -1,4 +1,9 @@
-"""The agent's own tools in a line each, for people who watch: `→ read_file(path="a.txt")`, `← 120 lines …`."""
+"""The agent's own tools in a line each, for people who watch.
+
+→ read_file(path="a.txt")
+← the first words of the result …
+✗ Denied: …
+"""
 
 from collections.abc import Iterable
 
@@ -37,8 +42,7 @@ def line_of(event: Event) -> str | None:
     if isinstance(event, ToolCalled):
         return f"→ {event.tool}({_arguments(event.arguments)})\n"
     if isinstance(event, ToolEnded):
-        outcome = "" if event.outcome == "ok" else f"{event.outcome}: "
-        return f"← {outcome}{_short(event.content, _LINE_CHARS)}\n"
+        return f"{'←' if event.outcome == 'ok' else '✗'} {_short(event.content, _LINE_CHARS)}\n"
     if isinstance(event, LimitReached):
         return f"■ {event.message}\n"
     return None

@@ -6,7 +6,7 @@ import msgspec
 
 from gaia_core import Agent
 from gaia_core.events import Event, StepEnded, ToolCalled, ToolEnded, ToolStarted, TurnEnded
-from gaia_core.messages import FunctionCall, ToolCall, text_of
+from gaia_core.messages import ToolCall, text_of
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
 from gaia_http.openai._chunks import completion_id
 from gaia_http.openai._suspended import client_ids
@@ -89,7 +89,7 @@ def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden:
     calls = ended.client_calls
     if hidden and calls:
         ids = client_ids(turn_id, calls)
-        calls = tuple(ToolCall(ids[index], FunctionCall(call.name, call.arguments)) for index, call in enumerate(calls))
+        calls = tuple(ToolCall(ids[index], call.function) for index, call in enumerate(calls))
     return _Message(
         role="assistant",
         content=text if text or not calls else None,

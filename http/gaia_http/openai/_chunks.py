@@ -20,7 +20,7 @@ from gaia_core.events import (
     ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import ToolCall
+from gaia_core.messages import FunctionCall, ToolCall
 from gaia_http._errors import ErrorReply, cancelled, encoded, mended, of_turn
 from gaia_http._settings import Activity
 from gaia_http.openai._activity import line_of, told
@@ -46,8 +46,8 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 class _CallDelta(msgspec.Struct, frozen=True, gc=False):
     index: int
     id: str
-    function: dict[str, str]
-    type: str = "function"
+    type: str
+    function: FunctionCall
 
 
 def completion_id(turn_id: str) -> str:
@@ -171,10 +171,7 @@ class Chunks:
 
     def _calls(self, calls: tuple[ToolCall, ...]) -> bytes:
         ids = client_ids(self._turn_id, calls) if self._own_calls else tuple(call.id for call in calls)
-        deltas = [
-            _CallDelta(index, ids[index], {"name": call.name, "arguments": call.arguments})
-            for index, call in enumerate(calls)
-        ]
+        deltas = [_CallDelta(index, ids[index], "function", call.function) for index, call in enumerate(calls)]
         return b'{"tool_calls":' + encoded(deltas) + b"}"
 
     def _finish(self, reason: FinishReason) -> bytes:

@@ -1,0 +1,261 @@
+"""Tools that a client brings: beside the agent's own, by name and choice, and turns that wait for their results."""
+
+import json
+
+import pytest
+
+from gaia_core import Agent, Context, Toolset, call, tool
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
+from gaia_core.models import ToolChoice
+from gaia_http.openai._suspended import SuspendedTurns, client_ids
+
+
+@tool(effects="read")
+async def secret(ctx: Context[None]) -> str:
+    """Tell the secret."""
+    return "the secret is 42"
+
+
+OWN = Agent("a", tools=Toolset("tools", (secret,)))
+
+
+def function(name: str, **fields: object) -> dict:
+    return {"type": "function", "function": {"name": name, "parameters": {"type": "object"}, **fields}}
+
+
+def result(call_id: str, content: str) -> dict:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+USER = {"role": "user", "content": "Hi"}
+
+
+# What the model is offered.
+
+
+async def test_client_tools_are_offered_beside_the_agents_own_in_canonical_order(serve, body):
+    server = await serve("ok", agents=(OWN,))
+    tools = [function("weather", description="Tell the weather", strict=True), function("alarm")]
+
+    await server.post(body(tools=tools, parallel_tool_calls=False))
+
+    request = server.model.requests[0]
+    assert [definition.name for definition in request.tools] == ["alarm", "secret", "weather"]
+    assert json.loads(request.tools[2].encoded) == tools[0]
+    assert request.parallel_tool_calls is False
+    assert request.tool_choice == ToolChoice()
+
+
+async def test_a_function_without_parameters_takes_none(serve, body):
+    server = await serve("ok", "ok")
+
+    await server.post(body(tools=[{"type": "function", "function": {"name": "now", "description": None}}]))
+    await server.post(body(tools=[{"type": "function", "function": {"name": "now", "parameters": None}}]))
+
+    for request in server.model.requests:
+        assert json.loads(request.tools[0].parameters) == {"type": "object", "properties": {}}
+
+
+async def test_an_agent_may_ignore_client_tools(serve, body):
+    server = await serve("ok", agents=(Agent("a", client_tools="ignore"),))
+
+    status, _, _ = await server.post(body(tools=[function("weather")], tool_choice="required"))
+
+    assert status == 200
+    assert server.model.requests[0].tools == ()
+
+
+async def test_an_agent_may_reject_client_tools(serve, body):
+    server = await serve("ok", agents=(Agent("a", client_tools="reject"),))
+
+    status, _, answer = await server.post(body(tools=[function("weather")]))
+
+    assert (status, answer["error"]["param"]) == (400, "tools")
+
+
+async def test_a_name_that_the_agent_has_is_refused(serve, body):
+    server = await serve("ok", agents=(OWN,))
+
+    status, _, answer = await server.post(body(tools=[function("weather"), function("secret")]))
+
+    assert (status, answer["error"]["param"]) == (400, "tools[1].function.name")
+    assert "'secret'" in answer["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered", "said"),
+    [
+        ("auto", ["alarm", "weather"], ToolChoice()),
+        ("none", [], ToolChoice()),
+        ("required", ["alarm", "weather"], ToolChoice("required")),
+        (
+            {"type": "function", "function": {"name": "alarm"}},
+            ["alarm", "weather"],
+            ToolChoice("required", "alarm"),
+        ),
+        (
+            {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [function("weather")]}},
+            ["weather"],
+            ToolChoice("required"),
+        ),
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, [], ToolChoice()),
+    ],
+)
+async def test_tool_choice_concerns_the_clients_tools(serve, body, choice, offered, said):
+    server = await serve("ok", agents=(OWN,))
+
+    status, _, answer = await server.post(body(tools=[function("alarm"), function("weather")], tool_choice=choice))
+
+    assert status == 200, answer
+    request = server.model.requests[0]
+    assert [definition.name for definition in request.tools if definition.name != "secret"] == offered
+    assert "secret" in [definition.name for definition in request.tools]
+    assert request.tool_choice == said
+
+
+# The round trip.
+
+
+async def test_a_call_of_a_clients_tool_ends_the_turn_and_its_result_goes_on(serve, body):
+    server = await serve(call("weather", city="Ulm"), "It rains")
+
+    _, _, first = await server.post(body(tools=[function("weather")]))
+    choice = first["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] is None
+    assert choice["message"]["tool_calls"] == [
+        {"type": "function", "id": "call_1", "function": {"name": "weather", "arguments": '{"city":"Ulm"}'}}
+    ]
+    _, _, second = await server.post(body(messages=[USER, choice["message"], result("call_1", "rain")]))
+
+    assert second["choices"][0]["message"]["content"] == "It rains"
+    assert server.model.requests[1].messages == (
+        UserMessage("Hi"),
+        AssistantMessage(None, (ToolCall("call_1", FunctionCall("weather", '{"city":"Ulm"}')),)),
+        ToolMessage("rain", "call_1"),
+    )
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_turn_goes_on_with_what_the_agents_own_tools_said(serve, body, streamed):
+    own = AssistantMessage("First I look.", (call("secret"),))
+    both = (call("secret"), call("weather", city="Ulm"))
+    server = await serve(own, both, "It rains on 42", agents=(OWN,))
+
+    async with server.sdk() as client:
+        options = {"model": "a", "messages": [USER], "tools": [function("weather")]}
+        if streamed:
+            async with client.chat.completions.stream(**options) as stream:
+                await stream.until_done()
+                message = (await stream.get_final_completion()).choices[0].message
+        else:
+            message = (await client.chat.completions.create(**options)).choices[0].message
+        (made,) = message.tool_calls  # the client sees its own call only
+        sent = {"role": "assistant", "content": message.content, "tool_calls": [
+            {"id": made.id, "type": "function", "function": {"name": "weather", "arguments": made.function.arguments}}
+        ]}  # fmt: skip
+        second = await client.chat.completions.create(
+            model="a", messages=[USER, sent, result(made.id, "rain")], tools=[function("weather")]
+        )
+
+    assert second.choices[0].message.content == "It rains on 42"
+    assert server.model.requests[2].messages == (
+        UserMessage("Hi"),
+        AssistantMessage("First I look.", (ToolCall("call_1", FunctionCall("secret", "{}")),)),
+        ToolMessage("the secret is 42", "call_1"),
+        AssistantMessage(
+            None,
+            (
+                ToolCall("call_2", FunctionCall("secret", "{}")),
+                ToolCall("call_3", FunctionCall("weather", '{"city":"Ulm"}')),
+            ),
+        ),
+        ToolMessage("the secret is 42", "call_2"),
+        ToolMessage("rain", "call_3"),
+    )
+
+
+async def test_without_its_hidden_steps_the_transcript_is_taken_as_it_was_sent(serve, body):
+    server = await serve("ok", agents=(OWN,))
+    made = {"id": "call_gone_0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+
+    status, _, _ = await server.post(
+        body(messages=[USER, {"role": "assistant", "tool_calls": [made]}, result("call_gone_0", "rain")])
+    )
+
+    assert status == 200
+    assert server.model.requests[0].messages == (
+        UserMessage("Hi"),
+        AssistantMessage(None, (ToolCall("call_gone_0", FunctionCall("weather", "{}")),)),
+        ToolMessage("rain", "call_gone_0"),
+    )
+
+
+async def test_equal_conversations_get_different_ids_so_that_none_sees_the_others_steps(serve, body):
+    script = (call("secret"), call("weather", city="Ulm"))
+    server = await serve(*script, *script, agents=(OWN,))
+
+    ids = set()
+    for _ in range(2):
+        _, _, answer = await server.post(body(tools=[function("weather")]))
+        ids.add(answer["choices"][0]["message"]["tool_calls"][0]["id"])
+
+    assert len(ids) == 2
+
+
+# The store of suspended turns.
+
+
+@pytest.fixture
+async def suspended_turn():
+    """A turn that hid a step and waits for its client, and the transcript that the client comes back with."""
+    from gaia_core import Catalog, Runtime, TurnOptions, scripted
+    from gaia_core.tools import define
+
+    options = TurnOptions(client_tools=(define("weather", "", b"{}"),))
+    model = scripted(call("secret"), call("weather", city="Ulm"))
+    async with Runtime(Catalog.of(OWN, models={"local": model})) as runtime:
+        turn = await runtime.once(OWN, (UserMessage("Hi"),), options=options)
+        ended = await turn.result()
+    (call_id,) = client_ids(turn.id, ended.client_calls)
+    assistant = AssistantMessage(None, (ToolCall(call_id, ended.client_calls[0].function),))
+    return turn, (UserMessage("Hi"), assistant, ToolMessage("rain", call_id))
+
+
+async def test_kept_steps_are_restored_as_often_as_the_history_is_sent(suspended_turn):
+    turn, transcript = suspended_turn
+    store = SuspendedTurns()
+    store.keep(turn, OWN)
+
+    for _ in range(2):
+        restored = store.restored(transcript, OWN)
+        assert restored == (UserMessage("Hi"), *turn.messages, ToolMessage("rain", "call_2"))
+
+
+@pytest.mark.parametrize("bounds", [{"entries": 0}, {"most_bytes": 10}])
+async def test_the_store_is_bounded(suspended_turn, bounds):
+    turn, transcript = suspended_turn
+    store = SuspendedTurns(**bounds)
+    store.keep(turn, OWN)
+
+    assert len(store) == 0
+    assert store.restored(transcript, OWN) == transcript
+
+
+async def test_kept_steps_expire(suspended_turn):
+    turn, transcript = suspended_turn
+    now = 0.0
+    store = SuspendedTurns(seconds=10, clock=lambda: now)
+    store.keep(turn, OWN)
+    now = 11.0
+
+    assert store.restored(transcript, OWN) == transcript
+    assert len(store) == 0
+
+
+async def test_another_agent_does_not_get_them(suspended_turn):
+    turn, transcript = suspended_turn
+    store = SuspendedTurns()
+    store.keep(turn, OWN)
+
+    assert store.restored(transcript, Agent("b")) == transcript

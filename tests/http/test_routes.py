@@ -1,0 +1,287 @@
+"""The other routes, and the door before all of them."""
+
+import asyncio
+import logging
+
+import pytest
+
+from gaia_core import Agent, Toolset, call, tool
+from gaia_http import Settings, create_app
+
+AGENTS = (Agent("org/coder:7b"), Agent("a"), Agent("spaced name"))
+
+
+async def get(server, path: str, **options: object):
+    from yarl import URL
+
+    async with server.http.get(URL(f"{server.url}{path}", encoded=True), **options) as response:
+        return response.status, response.headers, await response.json()
+
+
+# Models.
+
+
+async def test_agents_are_models_the_default_one_first(serve):
+    server = await serve(agents=AGENTS)
+
+    async with server.sdk() as client:
+        models = [model async for model in client.models.list()]
+
+    assert [model.id for model in models] == ["org/coder:7b", "a", "spaced name"]
+    assert {(model.object, model.owned_by) for model in models} == {("model", "gaia")}
+    assert {model.created for model in models} == {server.runtime.catalog.created}
+
+
+@pytest.mark.parametrize("id", ["org/coder:7b", "org%2Fcoder%3A7b", "org%2fcoder:7b"])
+async def test_a_model_by_its_id_encoded_or_not(serve, id):
+    server = await serve(agents=AGENTS)
+
+    assert (await get(server, f"/v1/models/{id}"))[2]["id"] == "org/coder:7b"
+
+
+async def test_a_model_by_the_official_sdk(serve):
+    server = await serve(agents=AGENTS)
+
+    async with server.sdk() as client:
+        assert (await client.models.retrieve("org/coder:7b")).id == "org/coder:7b"
+        assert (await client.models.retrieve("spaced name")).id == "spaced name"
+
+
+@pytest.mark.parametrize("id", ["b", "..%2Fa", "a%00", "%FF", "a/b"])
+async def test_an_unknown_model(serve, id):
+    server = await serve(agents=AGENTS)
+
+    status, _, answer = await get(server, f"/v1/models/{id}")
+
+    assert (status, answer["error"]["code"]) == (404, "model_not_found")
+
+
+# Routes that are not there.
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nope", "/v1/chat", "/v1/chat/completions/x"])
+async def test_unknown_paths_below_v1_have_the_envelope(serve, path):
+    server = await serve()
+
+    status, _, answer = await get(server, path)
+
+    assert (status, answer["error"]["code"]) == (404, "unknown_url")
+
+
+async def test_unknown_paths_elsewhere_have_plain_json(serve):
+    server = await serve()
+
+    status, _, answer = await get(server, "/nope")
+
+    assert (status, answer) == (404, {"error": "there is no GET /nope", "code": "unknown_url"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/chat/completions", {"POST", "OPTIONS"}),
+        ("DELETE", "/v1/chat/completions", {"POST", "OPTIONS"}),
+        ("POST", "/v1/models", {"GET", "HEAD", "OPTIONS"}),
+    ],
+)
+async def test_a_wrong_method_says_which_are_right(serve, method, path, allowed):
+    server = await serve()
+
+    async with server.http.request(method, path) as response:
+        answer = await response.json()
+
+    assert (response.status, answer["error"]["code"]) == (405, "method_not_allowed")
+    assert set(response.headers["allow"].split(", ")) == allowed
+
+
+# Health, readiness, metrics.
+
+
+async def test_health_reveals_nothing(serve):
+    server = await serve(agents=AGENTS)
+
+    assert (await get(server, "/health"))[2] == {"status": "ok"}
+    async with server.http.head("/health") as response:
+        assert response.status == 200
+
+
+async def test_ready(serve):
+    server = await serve()
+
+    assert (await get(server, "/ready"))[2] == {"status": "ready"}
+
+
+async def test_metrics(serve, body):
+    @tool(effects="read")
+    async def now() -> str:
+        """Tell the time."""
+        return "noon"
+
+    agent = Agent("a", tools=Toolset("t", (now,)))
+    server = await serve(call("now"), "It is noon", agents=(agent,))
+    await server.stream()
+    await server.post(body() | {"model": "nope"})
+    await get(server, "/v1/models/a")
+
+    async with server.http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+
+    assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    for line in (
+        'gaia_turns_total{status="completed"} 1.0',
+        "gaia_turns_running 0.0",
+        'gaia_model_slots{model="local"} 64.0',
+        'gaia_model_slots_busy{model="local"} 0.0',
+        'gaia_tool_calls_total{outcome="ok",tool="now"} 1.0',
+        'gaia_http_requests_total{route="/v1/chat/completions",status="2xx"} 1.0',
+        'gaia_http_requests_total{route="/v1/chat/completions",status="4xx"} 1.0',
+        'gaia_http_requests_total{route="/v1/models/{model_id}",status="2xx"} 1.0',
+        "gaia_http_streams_open 0.0",
+    ):
+        assert line in lines
+
+
+async def test_metrics_know_the_open_streams(serve, body, upstream):
+    model = upstream()
+    server = await serve(model=model)
+    async with server.http.post("/v1/chat/completions", json=body(stream=True)) as stream:
+        async with server.http.get("/metrics") as response:
+            lines = (await response.text()).splitlines()
+        model.go.set()
+        await stream.read()
+
+    assert "gaia_http_streams_open 1.0" in lines
+    assert 'gaia_model_slots_busy{model="local"} 1.0' in lines
+
+
+# The door.
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:4200", "127.0.0.1:1", "[::1]", "[::1]:4200", "localhost.:80"])
+async def test_hosts_of_this_machine_may_enter(serve, host):
+    server = await serve()
+
+    assert (await get(server, "/health", headers={"host": host}))[0] == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:4200", "", "[::2]"])
+async def test_other_hosts_may_not(serve, host):
+    server = await serve()
+
+    status, headers, answer = await get(server, "/v1/models", headers={"host": host})
+
+    assert (status, answer["error"]["code"]) == (403, "host_not_allowed")
+    assert repr(host) in answer["error"]["message"]
+    assert "allowed_hosts" in answer["error"]["message"]
+    assert headers["x-request-id"]
+
+
+async def test_hosts_can_be_allowed(serve):
+    server = await serve(settings=Settings(allowed_hosts=("Gaia.Example",)))
+
+    assert (await get(server, "/health", headers={"host": "gaia.example:443"}))[0] == 200
+    assert (await get(server, "/health", headers={"host": "localhost"}))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:3000", 200),
+        ("http://127.0.0.1", 200),
+        ("https://app.example", 200),
+        ("https://evil.example", 403),
+        ("https://localhost.evil.example", 403),
+        ("null", 403),
+    ],
+)
+async def test_pages_of_other_sites_may_not_call(serve, origin, status):
+    server = await serve(settings=Settings(allowed_origins=("https://app.example",)))
+
+    assert (await get(server, "/health", headers={"origin": origin}))[0] == status
+
+
+@pytest.mark.parametrize("headers", [{f"x-{n}": "y" for n in range(1_000)}, {f"x-{n}": "y" * 7_000 for n in range(10)}])
+async def test_headers_are_bounded(serve, headers):
+    server = await serve()
+
+    status, _, answer = await get(server, "/v1/models", headers=headers)
+
+    assert (status, answer["error"]["code"]) == (431, "headers_too_large")
+    assert (await get(server, "/health"))[0] == 200
+
+
+async def test_every_response_has_a_request_id(serve, body):
+    server = await serve("one", "two")
+
+    ids = set()
+    for path in ("/health", "/v1/models", "/v1/nope", "/nope"):
+        ids.add((await get(server, path))[1]["x-request-id"])
+    ids.add((await server.post(body()))[1]["x-request-id"])
+    async with server.http.post("/v1/chat/completions", json=body(stream=True)) as response:
+        ids.add(response.headers["x-request-id"])
+        await response.read()
+
+    assert len(ids) == 6
+
+
+@pytest.mark.parametrize(("given", "kept"), [("my-id.1", True), ("x" * 129, False), ("a b", False)])
+async def test_a_clients_request_id_is_kept_when_it_is_valid(serve, given, kept):
+    server = await serve()
+
+    _, headers, _ = await get(server, "/health", headers={"x-request-id": given})
+
+    assert (headers["x-request-id"] == given) is kept
+
+
+async def test_requests_are_logged_in_a_line_without_their_query(serve, caplog):
+    server = await serve()
+    with caplog.at_level(logging.INFO, logger="gaia_http.access"):
+        await get(server, "/health?key=secret")
+
+    assert "GET /health 200" in caplog.text
+    assert "secret" not in caplog.text
+
+
+async def test_what_nobody_foresaw_is_an_envelope_and_a_trace_in_the_log(serve, caplog, monkeypatch):
+    server = await serve()
+
+    def fails() -> None:
+        raise ZeroDivisionError("the password is hunter2")
+
+    monkeypatch.setattr(server.runtime, "stats", fails)
+    async with server.http.get("/metrics") as response:
+        text = await response.text()
+
+    assert response.status == 500
+    assert "hunter2" not in text
+    assert "hunter2" in caplog.text
+
+
+# Applications.
+
+
+async def test_two_applications_in_one_process_share_nothing(serve, body):
+    one = await serve("one", agents=(Agent("a"), Agent("only-one")))
+    two = await serve("two")
+
+    first, second = await asyncio.gather(one.post(body()), two.post(body()))
+
+    assert first[2]["choices"][0]["message"]["content"] == "one"
+    assert second[2]["choices"][0]["message"]["content"] == "two"
+    assert (await get(two, "/v1/models/only-one"))[0] == 404
+    for server in (one, two):
+        async with server.http.get("/metrics") as response:
+            assert 'gaia_turns_total{status="completed"} 1.0' in await response.text()
+
+
+async def test_making_an_application_starts_nothing():
+    from gaia_core import Catalog, ModelSpec, Runtime
+
+    opened = []
+    spec = ModelSpec("local", open=lambda: opened.append(1))
+    runtime = Runtime(Catalog.of(Agent("a"), models={"local": spec}))
+
+    create_app(Settings(), runtime)
+
+    assert not opened
+    assert not runtime.accepting
