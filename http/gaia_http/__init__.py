@@ -10,6 +10,7 @@
 | `_settings` | `Settings`: addresses, bounds, times |
 | `_app` | `create_app`: the routes, the lifespan |
 | `_door` | what every request passes: host, headers, request id, the last resort |
+| `_protocol` | bounds on a request's head, below ASGI |
 | `_body` | reading a request's body within its bounds |
 | `_errors` | the error envelope, and which failure gets which status |
 | `_stream` | the line to a client: writes, heartbeats, and noticing that it has gone |

@@ -17,6 +17,9 @@ from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 
+ABORT = "gaia_abort"
+"""The key in a scope's state of what closes the connection without waiting for its reader, which ASGI can't do."""
+
 _log = logging.getLogger(__name__)
 
 _HEARTBEAT = b": still here\n\n"
@@ -66,25 +69,27 @@ class EventStream:
         self._headers = headers
         self._before_end = before_end
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn, translator = self._turn, self._translator
         line = _Line(turn, send, self._settings, self._headers)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
+        refused: ErrorReply | None = None
         try:
             async for batch in turn.batches():
                 data = translator.take(batch)
-                if not data:
-                    continue
                 if translator.done:
                     self._before_end(turn)
-                    if translator.failure is not None and not line.started and not line.gone:
-                        raise ApiError(translator.failure)
-                await line.write(data, more=not translator.done)
+                    if not line.started and not line.gone:
+                        refused = translator.failure
+                if data and refused is None:
+                    await line.write(data, more=not translator.done)
         except asyncio.CancelledError:
             if not line.stalled:
                 raise
-            # The watcher's way to end a write that would wait for ever; uvicorn closes what is incomplete.
+            # The watcher's way to end a write that would wait for ever.
+            if (abort := scope["state"].get(ABORT)) is not None:
+                abort()
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
         finally:
@@ -92,6 +97,8 @@ class EventStream:
             watcher.cancel()
             if turn.ended is None:
                 await turn.cancel()
+        if refused is not None:
+            raise ApiError(refused)
 
 
 class _Line:
@@ -104,7 +111,7 @@ class _Line:
         self._headers = headers
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._lock = asyncio.Lock()
+        self._heartbeat: asyncio.Future[None] | None = None
         self._written_at = self._loop.time()
         self._writing_since: float | None = None
         self.started = False
@@ -113,16 +120,19 @@ class _Line:
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send *data* in one piece, after the head of the response."""
+        if self._heartbeat is not None:  # it is on its way, and comes first
+            await asyncio.wait((self._heartbeat,))
         if self.gone:
             return
-        first, self.started = not self.started, True
-        async with self._lock:
-            self._writing_since = self._loop.time()
-            if first:
-                await self._send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._headers]})
-            await self._send({"type": "http.response.body", "body": data, "more_body": more})
-            self._writing_since = None
-            self._written_at = self._loop.time()
+        self._writing_since = self._written_at = self._loop.time()
+        if not self.started:
+            await self._start()
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        self._writing_since = None
+
+    async def _start(self) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._headers]})
 
     async def watch(self, receive: Receive) -> None:
         """Cancel the turn when the client goes or reads nothing any more; write heartbeats while nothing is said."""
@@ -152,11 +162,18 @@ class _Line:
         if self._writing_since is not None:
             self._give_up()
             return
+        self._heartbeat = self._loop.create_future()
+        self._written_at = self._loop.time()
         try:
             async with asyncio.timeout(self._settings.write_seconds):
-                await self.write(_HEARTBEAT)
+                if not self.started:
+                    await self._start()
+                await self._send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
         except TimeoutError:
             self._give_up()
+        finally:
+            self._heartbeat.set_result(None)
+            self._heartbeat = None
 
     def _give_up(self) -> None:
         _log.warning(

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -92,13 +93,14 @@ async def run_server(
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
     from gaia_http._app import create_app  # noqa: PLC0415
+    from gaia_http._protocol import BoundedProtocol  # noqa: PLC0415
 
     with listening:
         catalog = await with_model(catalog, environ=os.environ)
         runtime = Runtime(catalog)
         config = Config(
             create_app(settings, runtime),
-            http="httptools",
+            http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
             ws="none",
             lifespan="on",
             log_config=None,

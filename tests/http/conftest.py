@@ -10,13 +10,13 @@ import attrs
 import openai
 import pytest
 from uvicorn import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, ScriptedModel, scripted
 from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
+from gaia_http._protocol import BoundedProtocol
 
 
 class Upstream:
@@ -87,15 +87,18 @@ def normal(text: str) -> str:
     return re.sub(r'"seconds":[0-9.e-]+', '"seconds":0', text)
 
 
-async def run(settings: Settings, runtime: Runtime, port: asyncio.Future, stop: asyncio.Event) -> None:
+async def run(
+    settings: Settings, runtime: Runtime, port: asyncio.Future, stop: asyncio.Event, head_seconds: float
+) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
     app = create_app(settings, runtime)
     config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
+    bounds = {"most": 2 * settings.max_header_bytes, "seconds": head_seconds}
     async with app.lifespan():
-        listening = await loop.create_server(lambda: HttpToolsProtocol(config, state, {}), "127.0.0.1", 0)
+        listening = await loop.create_server(lambda: BoundedProtocol(config, state, {}, **bounds), "127.0.0.1", 0)
         port.set_result(listening.sockets[0].getsockname()[1])
         await stop.wait()
         listening.close()
@@ -106,10 +109,10 @@ async def run(settings: Settings, runtime: Runtime, port: asyncio.Future, stop: 
 
 
 @asynccontextmanager
-async def running(settings: Settings, runtime: Runtime) -> AsyncIterator[int]:
+async def running(settings: Settings, runtime: Runtime, head_seconds: float) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, port, stop))
+    task = asyncio.create_task(run(settings, runtime, port, stop, head_seconds))
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -130,12 +133,13 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             settings: Settings | None = None,
             slots: int = 64,
             queue: int = 256,
+            head_seconds: float = 30.0,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue)
             runtime = Runtime(Catalog.of(*agents, models={"local": spec}))
-            port = await stack.enter_async_context(running(settings or Settings(), runtime))
+            port = await stack.enter_async_context(running(settings or Settings(), runtime, head_seconds))
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
             await stack.enter_async_context(session)

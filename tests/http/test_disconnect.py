@@ -138,13 +138,15 @@ async def test_a_client_that_reads_nothing_loses_its_turn(serve, caplog):
             closed.set()
 
     server = await serve(ScriptedModel(endless), settings=Settings(write_seconds=0.05))
-    _, writer = await connect(server, stream=True)
+    reader, writer = await connect(server, stream=True)
 
     await closed.wait()
 
     await settled(server)
     assert "read nothing for 0.05 s" in caplog.text
     assert server.runtime.stats().turns == (("cancelled", 1),)
+    told = await reader.read()
+    assert not told.endswith(b"\r\n")  # what was left to write is dropped, in the middle of a chunk
     await hang_up(writer)
 
 

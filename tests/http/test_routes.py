@@ -210,6 +210,44 @@ async def test_headers_are_bounded(serve, headers):
     assert (await get(server, "/health"))[0] == 200
 
 
+async def raw(server, data: bytes) -> bytes:
+    """What comes back on a connection that says *data* and no more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(data)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_headers_without_end_are_cut_off(serve):
+    server = await serve(settings=Settings(max_header_bytes=5_000))
+
+    answer = await raw(server, b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: " + b"y" * 10_000)
+
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b'"code":"headers_too_large"' in answer
+
+
+async def test_headers_that_trickle_are_cut_off(serve):
+    server = await serve(head_seconds=0.02)
+
+    answer = await raw(server, b"GET /health HTTP/1.1\r\nhost: loc")
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert await raw(server, b"") == b""
+
+
+async def test_the_bounds_of_a_head_are_for_each_request(serve):
+    server = await serve("one", settings=Settings(max_header_bytes=1_000), head_seconds=0.05)
+    long = b"POST /v1/nope HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000\r\n\r\n" + b"x" * 4_000
+    last = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+
+    answer = await raw(server, long * 3 + last)
+
+    assert answer.count(b"HTTP/1.1 404 ") == 3
+    assert answer.count(b"HTTP/1.1 200 ") == 1
+
+
 async def test_every_response_has_a_request_id(serve, body):
     server = await serve("one", "two")
 

@@ -100,7 +100,7 @@ class _Answer:
         turn = self._turn
         if not await ended(turn, receive):
             return
-        events = [event async for event in turn.events()]
+        (events,) = [batch async for batch in turn.batches()]  # it has ended: all that there is, in one piece
         body = completion_of(turn.id, self._agent, self._created, events)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
