@@ -273,3 +273,21 @@ async def test_surrogates_of_a_model_are_mended(serve, body):
     _, _, answer = await server.post(body())
 
     assert answer["choices"][0]["message"]["content"] == "a\N{GRINNING FACE}b�c"
+
+
+@pytest.mark.parametrize(
+    ("say", "headers"),
+    [("### Task:\nWrite a title.", {}), ("Write a title.", {"X-OpenWebUI-Task": "title_generation"})],
+)
+async def test_tasks_of_open_webui_are_answered_by_the_model_alone(serve, body, say, headers):
+    agent = Agent("a", instructions="Add things.", tools=Toolset("tools", (add,)))
+    server = await serve("Cats", agents=(agent,))
+    tools = [{"type": "function", "function": {"name": "weather"}}]
+
+    _, given, answer = await server.post(body(say, tools=tools), headers=headers | {"X-Session-Id": "s"})
+
+    assert answer["choices"][0]["message"]["content"] == "Cats"
+    assert "x-session-id" not in given
+    assert server.model.requests[0].tools == ()
+    assert server.model.requests[0].messages == (UserMessage(say),)
+    assert server.model.requests[0].session_key != "s"

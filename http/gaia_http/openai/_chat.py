@@ -7,7 +7,7 @@ from litestar.connection import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import Agent, Runtime
-from gaia_core.messages import Message
+from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions
 from gaia_http._body import ClientGone, check_headers, read_body
 from gaia_http._errors import ApiError, ErrorReply, invalid
@@ -50,9 +50,12 @@ class ChatCompletions:
             )
         agent = agent_of(self._runtime, wire.model)
         transcript = transcript_of(wire.messages, self._settings.max_messages)
-        options = options_of(wire, agent, self._settings)
         session_id = _session_id(request.scope)
-        turn = await self._start(agent, session_id, self._suspended.restored(transcript, agent), options)
+        runs = agent
+        if _is_task(request.scope, transcript):
+            runs, session_id = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
+        options = options_of(wire, runs, self._settings)
+        turn = await self._start(runs, session_id, self._suspended.restored(transcript, agent), options)
         headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
         created = int(time.time())
         if not wire.stream:
@@ -126,6 +129,17 @@ def _session_id(scope: Scope) -> str | None:
                 )
             return session_id
     return None
+
+
+def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:
+    """Whether Open WebUI asks for a title, tags or follow-ups: the model alone answers that, without tools or session.
+
+    Source: its backend names such requests in a header, and begins their prompts with `### Task:`.
+    """
+    if any(name == b"x-openwebui-task" for name, _ in scope["headers"]):
+        return True
+    last = transcript[-1]
+    return isinstance(last, UserMessage) and text_of(last.content).startswith("### Task:")
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
