@@ -3,19 +3,11 @@
 import io
 import json
 
-import hypothesis
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gaia_core import Agent, Toolset, tool
 from gaia_http import Settings
-from gaia_http._errors import ApiError
-from gaia_http.openai._options import options_of
-from gaia_http.openai._transcript import transcript_of
-from gaia_http.openai._wire import ChatRequest, WireMessage, WirePart, decode_request
 
-FIELDS = tuple(sorted({*ChatRequest.__struct_fields__, *WireMessage.__struct_fields__, *WirePart.__struct_fields__}))
 USER = {"role": "user", "content": "Hi"}
 DEEP = b'{"model":"a","x":' + b"[" * 1_100 + b"]" * 1_100 + b"}"
 
@@ -388,52 +380,3 @@ async def test_a_session_id_that_is_none(server, body, session):
     status, _, answer = await server.post(body(), headers={"X-Session-Id": session})
 
     assert (status, answer["error"]["param"]) == (400, "X-Session-Id")
-
-
-# Anything at all.
-
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS) | st.text(max_size=5), inner),
-    max_leaves=8,
-)
-_value = st.sampled_from(["user", "tool", "assistant", "function", "text", "image_url", "c1", "required"]) | _json
-_object = st.dictionaries(st.sampled_from(FIELDS), _value, max_size=5)
-_request = st.dictionaries(st.sampled_from(FIELDS), st.lists(_object, max_size=3) | _object | _value)
-
-
-unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-
-
-def status_of(read, *args: object) -> int:
-    """200, or the status of the error that *read* answers with. Whatever else it raises fails the test."""
-    try:
-        read(*args)
-    except ApiError as error:
-        json.loads(error.reply.body)
-        return error.reply.status
-    return 200
-
-
-def read_request(data: bytes) -> None:
-    wire = decode_request(data)
-    transcript_of(wire.messages, 100)
-    options_of(wire, Agent("a"), Settings())
-
-
-@unhurried
-@given(_request)
-def test_any_json_is_a_request_or_gets_its_envelope(request):
-    assert status_of(read_request, json.dumps(request).encode()) in (200, 400)
-
-
-@unhurried
-@given(st.lists(_object, min_size=1, max_size=4))
-def test_any_messages_are_a_transcript_or_get_their_envelope(messages):
-    assert status_of(read_request, json.dumps({"messages": messages}).encode()) in (200, 400)
-
-
-@unhurried
-@given(st.binary())
-def test_any_bytes_are_a_request_or_get_their_envelope(data):
-    assert status_of(decode_request, data) in (200, 400)
