@@ -7,6 +7,7 @@ has module state: tools, toolsets and agents are values, and what changes belong
 """
 
 from gaia_core.agent import Agent, ApprovalPolicy, ContextPolicy, Limits
+from gaia_core.catalog import Catalog, ModelSpec, load_catalog
 from gaia_core.errors import (
     ArgumentsError,
     BusyError,
@@ -21,14 +22,18 @@ from gaia_core.errors import (
     ToolError,
     ToolsetError,
 )
+from gaia_core.models import ReplayModel, ScriptedModel, call, scripted
+from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Context, Recipe, Tool, Toolset, diff, doc, resource, tool
+from gaia_core.turn import Turn, TurnOptions
 
 __all__ = [
     "Agent",
     "ApprovalPolicy",
     "ArgumentsError",
     "BusyError",
+    "Catalog",
     "ClosedError",
     "ConfigError",
     "Context",
@@ -36,9 +41,13 @@ __all__ = [
     "DivergenceError",
     "GaiaError",
     "Limits",
+    "ModelSpec",
     "NotFoundError",
     "QueueFullError",
     "Recipe",
+    "ReplayModel",
+    "Runtime",
+    "ScriptedModel",
     "Session",
     "Tool",
     "ToolCollisionError",
@@ -46,8 +55,13 @@ __all__ = [
     "ToolError",
     "Toolset",
     "ToolsetError",
+    "Turn",
+    "TurnOptions",
+    "call",
     "diff",
     "doc",
+    "load_catalog",
     "resource",
+    "scripted",
     "tool",
 ]

@@ -13,7 +13,7 @@ planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 import datetime as dt
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias, cast
@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from gaia_core.errors import ConfigError
-from gaia_core.tools import Bound, Context, Effect, Tool, Toolset, doc, effects_text, nearest, tool
+from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, Toolset, doc, effects_text, nearest, tool
 
 ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
 
@@ -56,6 +56,22 @@ class Limits:
     result_chars: int = attrs.field(default=30_000, validator=_positive)
 
 
+def _effects(values: Iterable[Effect]) -> frozenset[Effect]:
+    effects = frozenset(values)
+    for effect in effects:
+        if effect not in EFFECTS:
+            raise ConfigError(
+                f"unknown effect {effect!r}.{nearest(str(effect), EFFECTS)} Effects: {', '.join(EFFECTS)}"
+            )
+    return effects
+
+
+def _names(values: Iterable[str]) -> frozenset[str]:
+    if isinstance(values, str):
+        raise ConfigError(f"give the tools' names as a set, not the text {values!r}")
+    return frozenset(values)
+
+
 @attrs.frozen(kw_only=True)
 class ApprovalPolicy:
     """Which calls a person must approve, after their arguments were validated.
@@ -65,9 +81,9 @@ class ApprovalPolicy:
     denied and the model is told why (law 13).
     """
 
-    effects: frozenset[Effect] = attrs.field(default=frozenset(), converter=frozenset)
-    tools: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
-    never: frozenset[str] = attrs.field(default=frozenset(), converter=frozenset)
+    effects: frozenset[Effect] = attrs.field(default=frozenset(), converter=_effects)
+    tools: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+    never: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     timeout: float = attrs.field(default=300.0, validator=_positive)
 
     def reason(self, tool: Tool) -> str | None:

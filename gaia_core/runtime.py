@@ -24,8 +24,7 @@ from gaia_core.errors import BusyError, ClosedError
 from gaia_core.events import Event, Outcome
 from gaia_core.journal import Journal, MemoryJournal
 from gaia_core.messages import Content, Message, Usage, UserMessage
-from gaia_core.models import Model
-from gaia_core.models._slots import SlotPool
+from gaia_core.models import Model, SlotPool
 from gaia_core.session import Session, new_id
 from gaia_core.turn import NO_OPTIONS, OpenResources, Setting, ToolThreads, Turn, TurnOptions, run_turn
 from gaia_core.turn._budget import Budget

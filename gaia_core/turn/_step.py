@@ -96,13 +96,15 @@ class Step:
             raise ModelError("broken_stream", "the model's stream ended without saying why")
         text = self.text
         calls = tuple(
-            ToolCall(_unique(call_id, self._taken_ids), FunctionCall(name, arguments))
+            ToolCall(call_id, FunctionCall(name, arguments))
             for _, (call_id, name, arguments) in sorted(self._calls.items())
         )
-        message = AssistantMessage(
-            text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
-        )
+        reasoning = "".join(self._reasoning) or None
+        message = AssistantMessage(text if text or not calls else None, calls, reasoning_content=reasoning)
         message, reason = repair(message, self._finished.reason, self._request.tools)
+        if message.tool_calls:
+            calls = tuple(ToolCall(_unique(call.id, self._taken_ids), call.function) for call in message.tool_calls)
+            message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
 
     def _estimate(self, message: AssistantMessage) -> Usage:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from gaia_core import Agent, Catalog, Context, Runtime, Toolset, call, resource, tool
+from gaia_core import Agent, Catalog, Context, ModelSpec, Runtime, Toolset, call, resource, tool
 from gaia_core.messages import ToolMessage
 from gaia_core.models import ScriptedModel
 
@@ -55,9 +55,8 @@ async def one_turn(runtime: Runtime, made: Agent, tag: str) -> tuple[str, str]:
 
 
 async def test_a_thousand_interleaved_turns_of_two_agents_while_others_are_built():
-    async with Runtime(
-        Catalog.of(*(agent(c, where_async) for c in ROOTS), models={"local": ScriptedModel(model)})
-    ) as runtime:
+    spec = ModelSpec("local", open=lambda: ScriptedModel(model), queue=1000)
+    async with Runtime(Catalog.of(*(agent(c, where_async) for c in ROOTS), models={"local": spec})) as runtime:
         # Agents of both kinds are built anew for every turn, and others while the turns run.
         tools = (where_async, where_sync)
         turns = [one_turn(runtime, agent(ROOTS[n % 2], tools[n // 2 % 2]), f"tag{n}") for n in range(1000)]
@@ -86,7 +85,10 @@ def test_agents_built_in_threads_while_turns_run_keep_their_own_tools():
                 building = [loop.run_in_executor(pool, build, worker) for worker in range(8)]
                 during = await asyncio.gather(*(one_turn(runtime, base[n % 2], f"t{n}") for n in range(100)))
                 await asyncio.gather(*building)
-            after = await asyncio.gather(*(one_turn(runtime, made, f"b{n}") for n, (_, made) in enumerate(built)))
+            after = []
+            for n in range(0, len(built), 100):  # within the queue
+                some = enumerate(built[n : n + 100])
+                after += await asyncio.gather(*(one_turn(runtime, made, f"b{n + m}") for m, (_, made) in some))
             return [*during, *after]
 
     results = asyncio.run(run())

@@ -1,0 +1,134 @@
+"""Catalog: the frozen result of configuration and plugin discovery."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeAlias, TypeVar
+
+import attrs
+
+from gaia_core.agent import Agent, Delegate
+from gaia_core.errors import ConfigError, NotFoundError
+from gaia_core.models import Model
+from gaia_core.tools import Toolset, nearest
+
+T = TypeVar("T")
+
+Kind: TypeAlias = Literal["endpoint", "embedded", "object", "none"]
+
+ENDPOINT_SLOTS = 64
+EMBEDDED_SLOTS = 4
+QUEUE = 256
+
+
+@attrs.frozen
+class ModelSpec:
+    """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
+
+    *name* is the one that agents use; *open* makes the model, once a runtime. *description* is said aloud (log,
+    `/v1/models`, `gaia model status`): which model answers, and why this one.
+    """
+
+    name: str
+    open: Callable[[], Model]
+    slots: int = ENDPOINT_SLOTS
+    queue: int = QUEUE
+    kind: Kind = "endpoint"
+    description: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if self.slots < 1 or self.queue < 0:
+            raise ConfigError(f"model {self.name!r}: slots must be at least 1 and queue at least 0")
+
+
+@attrs.frozen
+class Problem:
+    """Something that is broken and harms nobody else: where, and what to do."""
+
+    source: str
+    message: str
+
+
+@attrs.frozen
+class Catalog:
+    """Agents and models by name, sorted. *created* is in Unix seconds; *problems* are what had to be left out."""
+
+    agents: tuple[Agent, ...]
+    models: tuple[ModelSpec, ...]
+    default_agent: str
+    problems: tuple[Problem, ...] = ()
+    created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
+
+    @classmethod
+    def of(
+        cls,
+        *agents: Agent,
+        models: Mapping[str, Model | ModelSpec],
+        default_agent: str | None = None,
+        problems: Iterable[Problem] = (),
+    ) -> "Catalog":
+        """A catalog of *agents*, the first one the default. A live model may stand for a spec.
+
+        Raises ConfigError for an agent whose model isn't there, and for two agents of one name.
+        """
+        specs = {name: _spec(name, model) for name, model in models.items()}
+        names: set[str] = set()
+        for agent in agents:
+            if agent.name in names:
+                raise ConfigError(f"there are two agents named {agent.name!r}")
+            names.add(agent.name)
+            for wanted in models_of(agent):
+                if wanted not in specs:
+                    raise ConfigError(
+                        f"agent {agent.name!r}: there is no model {wanted!r}.{nearest(wanted, specs)} "
+                        f"Models: {', '.join(sorted(specs)) or 'none'}"
+                    )
+        default = default_agent or (agents[0].name if agents else "")
+        if agents and default not in names:
+            raise ConfigError(f"default_agent {default!r} is no agent.{nearest(default, names)}")
+        return cls(
+            tuple(sorted(agents, key=lambda agent: agent.name)),
+            tuple(specs[name] for name in sorted(specs)),
+            default,
+            tuple(problems),
+        )
+
+    def agent(self, name: str) -> Agent:
+        """The agent called *name*. Raises NotFoundError, with the nearest name."""
+        return _named(name, self.agents, "agent", [agent.name for agent in self.agents])
+
+    def model(self, name: str) -> ModelSpec:
+        """The model called *name*. Raises NotFoundError, with the nearest name."""
+        return _named(name, self.models, "model", [model.name for model in self.models])
+
+
+def models_of(agent: Agent) -> frozenset[str]:
+    """The names of the models that *agent* and its sub-agents use."""
+    return frozenset({agent.model}).union(*(models_of(sub) for sub in _sub_agents(agent.tools)))
+
+
+def _sub_agents(tools: Toolset) -> tuple[Agent, ...]:
+    return tuple(tool.handler.agent for tool in tools if isinstance(tool.handler, Delegate))
+
+
+@attrs.frozen
+class _Always:
+    """Opens a model by giving the one that there is."""
+
+    model: Model
+
+    def __call__(self) -> Model:
+        return self.model
+
+
+def _spec(name: str, model: Model | ModelSpec) -> ModelSpec:
+    if isinstance(model, ModelSpec):
+        return attrs.evolve(model, name=name)
+    return ModelSpec(name, _Always(model), kind="object", description=type(model).__name__)
+
+
+def _named(name: str, items: tuple[T, ...], what: str, names: list[str]) -> T:
+    if name in names:
+        return items[names.index(name)]
+    raise NotFoundError(
+        f"there is no {what} {name[:100]!r}.{nearest(name[:100], names)} There are: {', '.join(names) or 'none'}"
+    )

@@ -1,0 +1,286 @@
+"""gaia.toml → Catalog: a pure function. Every table is checked; an unknown key is an error with the nearest name."""
+
+import tomllib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import attrs
+import msgspec
+from msgspec import Meta
+
+from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits
+from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Catalog, ModelSpec, Problem
+from gaia_core.catalog._default import default_catalog, embedded_model
+from gaia_core.catalog._plugins import OURS, Plugin, find_plugins, make_toolset
+from gaia_core.errors import ConfigError, GaiaError
+from gaia_core.models import Endpoint, EndpointConfig, Model, PromptedTools
+from gaia_core.tools import Effect, Toolset, nearest
+
+CONFIG_NAME = "gaia.toml"
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+T = TypeVar("T")
+
+
+class _ModelTable(msgspec.Struct, forbid_unknown_fields=True):
+    url: str | list[str] | None = None
+    model: str | None = None
+    embedded: bool | str = False
+    slots: Positive | None = None
+    queue: Annotated[int, Meta(ge=0)] = QUEUE
+    context_tokens: Positive | None = None
+    api_key_env: str | None = None
+    tool_calls: Literal["native", "prompted"] = "native"
+    connect_timeout: Seconds = 5.0
+    first_token_timeout: Seconds = 300.0
+    silence_timeout: Seconds = 60.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    extra: dict[str, Any] = {}
+
+
+class _LimitsTable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    steps: Positive | None = None
+    tool_calls: Positive | None = None
+    tokens: Positive | None = None
+    seconds: Seconds | None = None
+    tool_seconds: Seconds | None = None
+    result_chars: Positive | None = None
+
+
+class _ApprovalsTable(msgspec.Struct, forbid_unknown_fields=True):
+    effects: list[Effect] = []
+    tools: list[str] = []
+    never: list[str] = []
+    timeout: Seconds = 300.0
+
+
+class _ContextTable(msgspec.Struct, forbid_unknown_fields=True):
+    tokens: Positive | None = None
+
+
+class _AgentTable(msgspec.Struct, forbid_unknown_fields=True):
+    model: str = "local"
+    instructions: str = ""
+    description: str = ""
+    tools: list[dict[str, Any]] = []
+    client_tools: Literal["merge", "ignore", "reject"] = "merge"
+    limits: _LimitsTable = msgspec.field(default_factory=_LimitsTable)
+    approvals: _ApprovalsTable = msgspec.field(default_factory=_ApprovalsTable)
+    context: _ContextTable = msgspec.field(default_factory=_ContextTable)
+
+
+class _Composition(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys of a `tools` entry that are ours."""
+
+    use: str
+    prefix: str = ""
+    only: list[str] | None = None
+    without: list[str] = []
+    rename: dict[str, str] = {}
+    approve: list[str] = []
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    default_agent: str | None = None
+    models: dict[str, dict[str, Any]] = {}
+    agents: dict[str, dict[str, Any]] = {}
+
+
+def load_catalog(
+    path: Path | None = None,
+    *,
+    environ: Mapping[str, str],
+    cwd: Path,
+    plugins: Mapping[str, Plugin] | None = None,
+) -> Catalog:
+    """The catalog of the configuration *path*, of `gaia.toml` in *cwd*, or else the default one.
+
+    Reads that file and the installed plugins (unless *plugins* gives them; `GAIA_PLUGINS` selects) and changes
+    nothing. Raises ConfigError for whatever the file says wrong; a plugin or agent that is broken otherwise becomes
+    one of the catalog's problems, and the others stay.
+    """
+    found, problems = find_plugins(environ.get("GAIA_PLUGINS", "")) if plugins is None else (dict(plugins), ())
+    if path is None:
+        path = cwd / CONFIG_NAME
+        if not path.is_file():
+            return default_catalog(found, problems, environ, cwd)
+    document = _parsed(path)
+    folder = path.resolve().parent
+    models = {name: _model(name, table, folder) for name, table in document.models.items()}
+    agents, broken = _agents(document, found, folder)
+    missing = default_catalog(found, (), environ, cwd)
+    models = {spec.name: spec for spec in missing.models} | models
+    if not document.agents:
+        return Catalog.of(*missing.agents, models=models, problems=(*problems, *missing.problems))
+    if not agents and broken:
+        raise ConfigError(f"{path.name}: no agent is left: " + "; ".join(problem.message for problem in broken))
+    default = document.default_agent or agents[0].name
+    if default not in document.agents:
+        raise ConfigError(f"default_agent: there is no agent {default!r}.{nearest(default, document.agents)}")
+    if default not in {agent.name for agent in agents}:
+        default = agents[0].name
+    return Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
+
+
+def _parsed(path: Path) -> _Document:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from None
+    try:
+        value = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return _table(value, _Document, "")
+
+
+def _table(value: Mapping[str, Any], kind: type[T], place: str) -> T:
+    """*value* as *kind*; unknown keys are named with the nearest known one."""
+    names = [field.encode_name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
+    for name in value:
+        if name not in names:
+            where = f"{place}.{name}" if place else name
+            raise ConfigError(f"{where}: unknown key.{nearest(name, names)} Keys are {', '.join(names)}")
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_placed(str(error), place)) from None
+
+
+def _placed(message: str, place: str) -> str:
+    """msgspec's message with its `$.limits.steps` as a place in the file."""
+    words, _, where = message.partition(" - at `$")
+    inner = where.rstrip("`")
+    return f"{place}{inner if place else inner.lstrip('.')}: {words[:1].lower()}{words[1:]}"
+
+
+def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
+    place = f"models.{name}"
+    table = _table(value, _ModelTable, place)
+    if table.embedded:
+        if table.url is not None:
+            raise ConfigError(f"{place}: url and embedded exclude each other")
+        weights = (folder / Path(table.embedded).expanduser()) if isinstance(table.embedded, str) else None
+        return attrs.evolve(
+            embedded_model(weights, context_tokens=table.context_tokens, slots=table.slots or EMBEDDED_SLOTS),
+            name=name, queue=table.queue,
+        )  # fmt: skip
+    urls = [table.url] if isinstance(table.url, str) else (table.url or [])
+    if len(urls) != 1:
+        raise ConfigError(
+            f"{place}.url: give one URL, such as http://127.0.0.1:8000/api/v1, or embedded = true"
+            + ("; failover over several comes in a later version" if urls else "")
+        )
+    if table.context_tokens is not None:
+        raise ConfigError(f"{place}.context_tokens: an endpoint has its own; limit agents by their context.tokens")
+    try:
+        config = EndpointConfig(
+            url=urls[0],
+            model=table.model,
+            api_key_env=table.api_key_env,
+            tool_calls=table.tool_calls,
+            connect_timeout=table.connect_timeout,
+            first_token_timeout=table.first_token_timeout,
+            silence_timeout=table.silence_timeout,
+            retries=table.retries,
+            extra=msgspec.json.encode(table.extra).decode(),
+        )
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    said = f"{table.model or 'the first model'} at {config.url} (configured)"
+    return ModelSpec(name, partial(open_endpoint, config), table.slots or ENDPOINT_SLOTS, table.queue, "endpoint", said)
+
+
+def open_endpoint(config: EndpointConfig) -> Model:
+    """The model of *config*; nothing is connected yet."""
+    endpoint = Endpoint(config)
+    return PromptedTools(endpoint) if config.tool_calls == "prompted" else endpoint
+
+
+def _agents(
+    document: _Document, plugins: Mapping[str, Plugin], folder: Path
+) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
+    """The agents that can be made, and what is wrong with others: what isn't the file's fault harms only them."""
+    agents: list[Agent] = []
+    problems: list[Problem] = []
+    for name, value in document.agents.items():
+        place = f"agents.{name}"
+        table = _table(value, _AgentTable, place)
+        if table.model not in document.models and table.model != "local":
+            raise ConfigError(
+                f"{place}.model: there is no model {table.model!r}.{nearest(table.model, document.models)}"
+            )
+        try:
+            tools = _tools(table.tools, plugins, f"{place}.tools", folder)
+        except _BrokenPluginError as error:
+            problems.append(Problem(place, str(error)))
+            continue
+        agents.append(_agent(name, table, tools, place))
+    return tuple(agents), tuple(problems)
+
+
+def _agent(name: str, table: _AgentTable, tools: Toolset, place: str) -> Agent:
+    limits: dict[str, Any] = msgspec.to_builtins(table.limits)
+    approvals = table.approvals
+    for named in (*approvals.tools, *approvals.never):
+        if named not in tools:
+            raise ConfigError(f"{place}.approvals: the agent has no tool {named!r}.{nearest(named, tools.names)}")
+    return Agent(
+        name,
+        instructions=table.instructions,
+        model=table.model,
+        tools=tools,
+        description=table.description,
+        limits=Limits(**limits),
+        approvals=ApprovalPolicy(
+            effects=approvals.effects, tools=approvals.tools, never=approvals.never, timeout=approvals.timeout
+        ),
+        context=ContextPolicy(tokens=table.context.tokens),
+        client_tools=table.client_tools,
+    )
+
+
+class _BrokenPluginError(GaiaError):
+    """A plugin that is installed but broken."""
+
+
+def _tools(entries: list[dict[str, Any]], plugins: Mapping[str, Plugin], place: str, folder: Path) -> Toolset:
+    composed = NO_TOOLS
+    for index, entry in enumerate(entries):
+        here = f"{place}[{index}]"
+        try:
+            composed |= _composed(entry, plugins, here, folder)
+        except ConfigError:
+            raise
+        except GaiaError as error:
+            raise ConfigError(f"{here}: {error}") from None
+    return composed
+
+
+def _composed(entry: dict[str, Any], plugins: Mapping[str, Plugin], place: str, folder: Path) -> Toolset:
+    if "use" not in entry:
+        raise ConfigError(f'{place}: needs use = "<toolset>"; installed: {", ".join(sorted(plugins)) or "none"}')
+    ours = _table({name: value for name, value in entry.items() if name in OURS}, _Composition, place)
+    plugin = plugins.get(ours.use)
+    if plugin is None:
+        raise ConfigError(
+            f"{place}.use: there is no toolset {ours.use!r}.{nearest(ours.use, plugins)} "
+            f"Installed: {', '.join(sorted(plugins)) or 'none'}"
+        )
+    arguments = {name: value for name, value in entry.items() if name not in OURS}
+    toolset = make_toolset(plugin, arguments, place, folder)
+    steps: tuple[Callable[[Toolset], Toolset], ...] = (
+        lambda made: made.only(*ours.only) if ours.only is not None else made,
+        lambda made: made.without(*ours.without),
+        lambda made: made.approving(*ours.approve),
+        lambda made: made.renamed(**ours.rename),
+        lambda made: made.prefixed(ours.prefix) if ours.prefix else made,
+    )
+    for step in steps:
+        toolset = step(toolset)
+    return toolset

@@ -1,0 +1,76 @@
+"""Discovery: model servers that already run on this machine."""
+
+import asyncio
+import re
+
+import attrs
+import msgspec
+
+OWN = "gaia"
+"""What this project's own server says in `owned_by`: a server must not find itself."""
+
+# Not meant for chat: embedding, reranking, speech and image models, by how they are usually called.
+_NOT_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro", re.IGNORECASE)
+
+
+@attrs.frozen
+class Candidate:
+    """Where a known server listens by default."""
+
+    name: str
+    url: str
+
+
+CANDIDATES = (
+    Candidate("Lemonade", "http://127.0.0.1:13305/api/v1"),
+    Candidate("Lemonade", "http://127.0.0.1:8000/api/v1"),
+    Candidate("Ollama", "http://127.0.0.1:11434/v1"),
+    Candidate("llama.cpp", "http://127.0.0.1:8080/v1"),
+    Candidate("LM Studio", "http://127.0.0.1:1234/v1"),
+    Candidate("vLLM", "http://127.0.0.1:8000/v1"),
+)
+
+
+@attrs.frozen
+class Found:
+    """A server that answered, and the models that it lists, those that can't chat left out."""
+
+    name: str
+    url: str
+    models: tuple[str, ...]
+
+
+class _Entry(msgspec.Struct):
+    id: str
+    owned_by: str | None = None
+
+
+class _List(msgspec.Struct):
+    data: list[_Entry] = []
+
+
+async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: float = 0.3) -> tuple[Found, ...]:
+    """Ask all *candidates* at once for their models, *timeout* seconds long; those that have one, in their order."""
+    import aiohttp  # noqa: PLC0415  # 100 ms that only a start of a server pays
+
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+
+        async def ask(candidate: Candidate) -> Found | None:
+            try:
+                async with (
+                    asyncio.timeout(timeout),
+                    session.get(f"{candidate.url}/models", allow_redirects=False) as response,
+                ):
+                    if response.status != 200:
+                        return None
+                    listed = msgspec.json.decode(await response.content.read(2**20), type=_List)
+            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, UnicodeError):
+                return None
+            if any(entry.owned_by == OWN for entry in listed.data):
+                return None
+            models = tuple(entry.id for entry in listed.data if not _NOT_CHAT.search(entry.id))
+            return Found(candidate.name, candidate.url, models) if models else None
+
+        answers = await asyncio.gather(*(ask(candidate) for candidate in candidates))
+    return tuple(answer for answer in answers if answer is not None)

@@ -1,0 +1,141 @@
+"""Repair: answers that are nearly right tool calls, made right. Never invents a call.
+
+| nearly right | becomes |
+|---|---|
+| the whole text is one call, or a list of them, in JSON; bare, fenced, or in `<tool_call>` tags | tool calls |
+| arguments that are `null`, empty, or an object written twice as JSON | an object |
+| arguments that are almost JSON | JSON (json-repair) |
+| a name in another case, or with `-` for `_` | the tool's name |
+| a call that `length` cut off | is left out, and the answer ends by `length` |
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from gaia_core.events import FinishReason
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
+from gaia_core.tools import ToolDefinition
+
+_FENCE = re.compile(r"\A```[a-z_]*\s*\n?(.*?)\n?```\Z", re.DOTALL)
+_TAG = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_NAMES = ("name", "function", "tool", "tool_name")
+_ARGUMENTS = ("arguments", "parameters", "args", "input")
+
+
+def repair(
+    message: AssistantMessage, finish: FinishReason, tools: tuple[ToolDefinition, ...]
+) -> tuple[AssistantMessage, FinishReason]:
+    """*message* and *finish* as the model meant them, given the *tools* that it was offered."""
+    if message.tool_calls:
+        return _repair_calls(message, finish, tools)
+    if tools and isinstance(message.content, str) and finish != "length":
+        calls = _calls_in(message.content.strip(), tools)
+        if calls:
+            return AssistantMessage(None, calls, reasoning_content=message.reasoning_content), "tool_calls"
+    return message, finish
+
+
+def _repair_calls(
+    message: AssistantMessage, finish: FinishReason, tools: tuple[ToolDefinition, ...]
+) -> tuple[AssistantMessage, FinishReason]:
+    calls = message.tool_calls
+    if finish == "length" and not _is_object(calls[-1].arguments):
+        calls = calls[:-1]  # the call that was being written
+    repaired = tuple(
+        ToolCall(call.id, FunctionCall(_offered(call.name, tools) or call.name, _arguments(call.arguments)))
+        for call in calls
+    )
+    if not repaired:
+        return AssistantMessage(message.content or "", reasoning_content=message.reasoning_content), "length"
+    if repaired == message.tool_calls and finish == "tool_calls":
+        return message, finish
+    changed = AssistantMessage(message.content, repaired, reasoning_content=message.reasoning_content)
+    return changed, "tool_calls"
+
+
+def _calls_in(text: str, tools: tuple[ToolDefinition, ...]) -> tuple[ToolCall, ...]:
+    """The calls that *text* is, wholly; none when any part of it is something else."""
+    if not text.startswith(("{", "[", "```", "<tool_call>")):
+        return ()
+    if text.startswith("<tool_call>"):
+        if _TAG.sub("", text).strip():
+            return ()
+        parts = _TAG.findall(text)
+    else:
+        fenced = _FENCE.match(text)
+        parts = [fenced[1] if fenced else text]
+    found: list[Any] = []
+    for part in parts:
+        value = _decoded(part)
+        found += value if isinstance(value, list) else [value]
+    calls = [_call(item, tools) for item in found]
+    return tuple(call for call in calls if call is not None) if all(calls) else ()
+
+
+def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
+    if not isinstance(item, dict):
+        return None
+    inner = item.get("function")
+    if isinstance(inner, dict):
+        item = inner
+    name = next((item[key] for key in _NAMES if isinstance(item.get(key), str)), None)
+    offered = _offered(name, tools) if name is not None else None
+    if offered is None or not set(item) <= {*_NAMES, *_ARGUMENTS, "id", "type"}:
+        return None
+    arguments: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
+    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
+    return ToolCall("", FunctionCall(offered, _arguments(text)))
+
+
+def _offered(name: str, tools: tuple[ToolDefinition, ...]) -> str | None:
+    """The offered tool that *name* means: itself, or the only one that is written alike."""
+    if any(tool.name == name for tool in tools):
+        return name
+    plain = _plain(name)
+    alike = [tool.name for tool in tools if _plain(tool.name) == plain]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("-", "_").removeprefix("functions.")
+
+
+def _arguments(text: str) -> str:
+    """*text* as the JSON object that it means; as it is when it means none: validation then says what is wrong."""
+    if _is_object(text):
+        return text
+    if text.strip() in ("", "null", '""', '"null"'):
+        return "{}"
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return _mended(text)
+    return value if isinstance(value, str) and _is_object(value) else text
+
+
+def _is_object(text: str) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
+
+
+def _mended(text: str) -> str:
+    value = _decoded(text)
+    return msgspec.json.encode(value).decode() if isinstance(value, dict) and value else text
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        pass
+    import json_repair  # noqa: PLC0415  # only for what is broken
+
+    try:
+        return json_repair.loads(text, skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return None
