@@ -1,0 +1,19 @@
+"""python -m benchmarks [core] [server]: prints the tables; without a name, all of them."""
+
+import sys
+
+from benchmarks import core, server
+
+TABLES = {"core": core.main, "server": server.main}
+
+
+def main(names: list[str]) -> None:
+    unknown = set(names) - set(TABLES)
+    if unknown:
+        raise SystemExit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
+    for name in names or TABLES:
+        TABLES[name]()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,208 @@
+"""An agent in process: what declaring, composing and running cost, beside a bare loop over the same fake model.
+
+Ten tools of three parameters; one run is model, tool, answer.
+"""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+import msgspec
+
+from benchmarks.table import Row, show
+from gaia_core import Agent, Catalog, ModelSpec, Runtime, Tool, Toolset, doc, tool
+from gaia_core.events import TextDelta
+from gaia_core.messages import ToolMessage, Usage, UserMessage
+from gaia_core.models import Finished, ModelRequest, ToolCallDelta
+
+REPEATS = 7
+
+
+def best(measure: Callable[[], float]) -> float:
+    """The least of several measurements: noise only adds."""
+    return min(measure() for _ in range(REPEATS))
+
+
+def timed(function: Callable[[], object], times: int) -> float:
+    """µs a call, CPU time."""
+
+    def once() -> float:
+        began = time.process_time()
+        for _ in range(times):
+            function()
+        return (time.process_time() - began) / times * 1e6
+
+    return best(once)
+
+
+class FakeModel:
+    """Calls a tool, then answers; waits *seconds* before each."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    async def stream(self, request: ModelRequest):
+        if self.seconds:
+            await asyncio.sleep(self.seconds)
+        if type(request.messages[-1]) is ToolMessage:
+            yield (TextDelta("It is 3."), Finished("stop", Usage(10, 5)))
+        else:
+            yield (ToolCallDelta(0, "c1", "tool_3", '{"a": 1, "b": 2, "c": "x"}'), Finished("tool_calls", Usage(10, 5)))
+
+
+def functions() -> list[Callable[..., object]]:
+    """Ten functions of three parameters, new each time."""
+
+    def make(number: int) -> Callable[..., object]:
+        async def function(
+            a: Annotated[int, doc("First", ge=0)], b: Annotated[int, doc("Second")] = 2, c: str = "x"
+        ) -> int:
+            """Add the numbers."""
+            return a + b
+
+        function.__name__ = f"tool_{number}"
+        return function
+
+    return [make(number) for number in range(10)]
+
+
+def tools() -> tuple[Tool, ...]:
+    return tuple(tool(effects="read")(function) for function in functions())
+
+
+def import_ms(statement: str) -> float:
+    """What *statement* adds to the start of a process, in ms."""
+
+    def started(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return (time.perf_counter() - began) * 1e3
+
+    return best(lambda: started(statement)) - best(lambda: started("pass"))
+
+
+def bytes_each(make: Callable[[], object]) -> float:
+    """Bytes that one more of what *make* makes takes."""
+    gc.collect()
+    tracemalloc.start()
+    kept = [make() for _ in range(1000)]
+    used = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return (used - sys.getsizeof(kept)) / len(kept)
+
+
+class Arguments(msgspec.Struct):
+    a: int
+    b: int = 2
+    c: str = "x"
+
+
+async def bare_run(model: FakeModel, by_name: dict[str, Callable[..., Awaitable[int]]], decoder) -> str:
+    """The least that a run can be: no events, limits, time-outs, validation of names, threads, slots."""
+    messages = (UserMessage("Add 1 and 2."),)
+    while True:
+        async for batch in model.stream(ModelRequest(messages)):
+            for delta in batch:
+                if type(delta) is TextDelta:
+                    return delta.text
+                if type(delta) is ToolCallDelta:
+                    given = decoder.decode(delta.arguments)
+                    result = await by_name[delta.name](given.a, given.b, given.c)
+                    messages += (ToolMessage(str(result), delta.id),)
+
+
+def catalog(agent: Agent, seconds: float) -> Catalog:
+    return Catalog.of(agent, models={"local": ModelSpec("local", open=lambda: FakeModel(seconds), slots=5000)})
+
+
+async def run_us(agent: Agent) -> float:
+    async with Runtime(catalog(agent, 0)) as runtime:
+
+        async def runs(count: int) -> float:
+            began = time.process_time()
+            for _ in range(count):
+                await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+            return (time.process_time() - began) / count * 1e6
+
+        await runs(200)
+        return min([await runs(300) for _ in range(REPEATS)])
+
+
+async def bare_us(bare: Callable[[FakeModel], Awaitable[str]]) -> float:
+    async def runs(count: int) -> float:
+        began = time.process_time()
+        for _ in range(count):
+            await bare(FakeModel())
+        return (time.process_time() - began) / count * 1e6
+
+    return min([await runs(300) for _ in range(REPEATS)])
+
+
+async def at_once(agent: Agent, count: int) -> tuple[float, float]:
+    """Seconds for *count* runs at once with model requests of 25 ms, two each; and KB a run in flight."""
+    async with Runtime(catalog(agent, 0.025)) as runtime:
+
+        async def one() -> None:
+            await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+
+        async def burst() -> float:
+            began = time.perf_counter()
+            await asyncio.gather(*(one() for _ in range(count)))
+            return time.perf_counter() - began
+
+        seconds = min([await burst() for _ in range(REPEATS)])
+        gc.collect()
+        tracemalloc.start()
+        await burst()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return seconds, peak / count / 1024
+
+
+async def bare_at_once(bare: Callable[[FakeModel], Awaitable[str]], count: int) -> float:
+    async def burst() -> float:
+        began = time.perf_counter()
+        await asyncio.gather(*(bare(FakeModel(0.025)) for _ in range(count)))
+        return time.perf_counter() - began
+
+    return min([await burst() for _ in range(REPEATS)])
+
+
+def main() -> None:
+    made = tools()
+    toolset = Toolset("t", made, instructions="Use {tool_1}.")
+    agent = Agent("bench", instructions="Add.", tools=toolset)
+    decoder = msgspec.json.Decoder(Arguments)
+    arguments = '{"a": 1, "b": 2, "c": "x"}'
+    check = made[0].parameters.decode
+    by_name = {each.name: each.handler for each in made}
+
+    def bare(model: FakeModel) -> Awaitable[str]:
+        return bare_run(model, by_name, decoder)
+
+    gc.collect()
+    gc.freeze()
+    seconds, kilobytes = asyncio.run(at_once(agent, 1000))
+    rows = [
+        Row("import gaia_core", import_ms("import gaia_core"), "ms", import_ms("import attrs, msgspec, asyncio"), 60),
+        Row("agent from existing toolsets", timed(lambda: Agent("a", "Add.", "m", toolset), 20_000), "µs", None, 1),
+        Row("memory of an agent", bytes_each(lambda: Agent("a", "Add.", "m", toolset)), "B", None, 200),
+        Row("10 tools from functions", timed(tools, 20) / 1e3, "ms", None, 1.5),
+        Row("toolset of 10 tools, fingerprint and all", timed(lambda: Toolset("t", made), 1000), "µs"),
+        Row(
+            "fingerprint of 10 tools",
+            timed(lambda: Toolset("t", made), 1000) - timed(lambda: tuple(sorted(made, key=lambda t: t.name)), 1000),
+            "µs", None, None,
+        ),
+        Row("check arguments", timed(lambda: check("t", arguments), 50_000), "µs",
+            timed(lambda: decoder.decode(arguments), 50_000), 0.5),
+        Row("run: model, tool, answer", asyncio.run(run_us(agent)), "µs", asyncio.run(bare_us(bare)), 60),
+        Row("1,000 runs at once, 50 ms turns", seconds, "s", asyncio.run(bare_at_once(bare, 1000)), 0.2),
+        Row("memory of a run in flight", kilobytes, "KB", None, 12),
+    ]  # fmt: skip
+    show("An agent in process", rows)
