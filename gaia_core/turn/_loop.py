@@ -42,8 +42,9 @@ async def run_turn(setting: Setting, conversation: tuple[Message, ...], fingerpr
     turn, agent = setting.turn, setting.agent
     turn.emit(TurnStarted(turn.id, turn.session_id, agent.name, fingerprint, agent.model))
     loop = _Loop(setting, conversation, turn.emit)
+    turn.begun = True
     try:
-        turn.end(await loop.run())
+        turn.end(loop.ended("cancelled") if turn.cancelling else await loop.run())
     except asyncio.CancelledError:
         turn.end(loop.ended("cancelled"))
         if not turn.cancelling:

@@ -28,6 +28,7 @@ class Turn:
         """What the turn has added to the conversation so far, the user's message left out."""
         self.task: asyncio.Task[None] | None = None
         self.ended: TurnEnded | None = None
+        self.begun = False
         self.cancelling = False
         self._log: list[Event] = []
         self._readers: list[asyncio.Future[None]] = []
@@ -71,7 +72,7 @@ class Turn:
         """End the turn: the upstream response is closed, its tools are cancelled. Returns when it has ended."""
         if self.ended is None and not self.cancelling:
             self.cancelling = True
-            if self.task is not None:
+            if self.task is not None and self.begun:  # a task that is cancelled before it began would never end the turn
                 self.task.cancel()
         return await self.result()
 
