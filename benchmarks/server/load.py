@@ -1,6 +1,7 @@
-"""The clients: many streams at once on raw asyncio callbacks, so that the load weighs little beside what it measures."""
+"""The clients: many streams at once on raw asyncio callbacks, so that the load weighs little."""
 
 import asyncio
+import functools
 import json
 import re
 import time
@@ -11,9 +12,9 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _TOKEN = b'"content":" token'
 
 
-def body_of(plan: str, *, model: str = "bench") -> bytes:
+def body_of(plan: str, *, model: str = "bench", stream: bool = True) -> bytes:
     message = {"role": "user", "content": plan}
-    return json.dumps({"model": model, "stream": True, "messages": [message]}).encode()
+    return json.dumps({"model": model, "stream": stream, "messages": [message]}).encode()
 
 
 def plan(first_ms: int = 0, tokens: int = 1, interval_ms: float = 0, per_write: int = 1) -> str:
@@ -24,7 +25,8 @@ def plan(first_ms: int = 0, tokens: int = 1, interval_ms: float = 0, per_write: 
 class Client(asyncio.Protocol):
     """One connection that asks one thing after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        self.plain = plain
         self.waiting: asyncio.Future[None] | None = None
 
     def connection_made(self, transport) -> None:
@@ -52,7 +54,7 @@ class Client(asyncio.Protocol):
             self.first = self.first or now
             self.tokens += count
             self.arrivals.append(now)
-        if data.endswith(b"0\r\n\r\n") and self.waiting is not None:
+        if self.waiting is not None and data.endswith(b"}" if self.plain else b"0\r\n\r\n"):
             done, self.waiting = self.waiting, None
             if not done.done():
                 done.set_result(None)
@@ -73,11 +75,17 @@ class Outcome:
     lateness: tuple[float, ...]
 
 
-async def run(port: int, plan: str, streams: int, rounds: int, *, model: str = "bench", interval: float = 0.0) -> Outcome:
-    """*streams* connections, each asking *rounds* times. *interval*: when each token was due after the first."""
+async def run(
+    port: int, plan: str, streams: int, rounds: int, *, interval: float = 0.0, plain: bool = False
+) -> Outcome:
+    """*streams* connections, each asking *rounds* times. *interval*: when each token was due after the first.
+
+    *plain*: answers are not streamed.
+    """
     loop = asyncio.get_running_loop()
-    clients = [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(streams)]
-    body = body_of(plan, model=model)
+    make = functools.partial(Client, plain=plain)
+    clients = [(await loop.create_connection(make, "127.0.0.1", port))[1] for _ in range(streams)]
+    body = body_of(plan, stream=not plain)
     firsts: list[float] = []
     late: list[float] = []
     tokens = 0
@@ -103,3 +111,17 @@ async def run(port: int, plan: str, streams: int, rounds: int, *, model: str = "
     for client in clients:
         client.transport.close()
     return Outcome(seconds, streams * rounds, tokens, tuple(firsts), tuple(late))
+
+
+async def worst_health(port: int, stop: asyncio.Event) -> float:
+    """The longest that GET /health took until *stop*, asked every 20 ms; in seconds."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    worst = 0.0
+    while not stop.is_set():
+        began = time.perf_counter()
+        writer.write(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+        await reader.readuntil(b'"ok"}')
+        worst = max(worst, time.perf_counter() - began)
+        await asyncio.sleep(0.02)
+    writer.close()
+    return worst

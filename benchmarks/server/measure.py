@@ -79,6 +79,11 @@ class Figures:
         with process(self.core, port, *words) as pid:
             await load.run(port, load.plan(), 16, 20)  # warm
             figures = {"rss": rss_mb(pid)}
+            before = rss_mb(pid)
+            many = asyncio.ensure_future(load.run(port, load.plan(tokens=40, interval_ms=100), 1000, 1, interval=0.1))
+            await asyncio.sleep(3)
+            figures["stream_kb"] = (rss_mb(pid) - before) * 1024 / 1000
+            outcome = await many
             figures["request"] = await self.cost(pid, port, load.plan(), 16, 100, per="requests")
             burst = load.plan(tokens=640, per_write=64)
             figures["burst"] = await self.cost(pid, port, burst, 16, 20, per="tokens")
@@ -87,13 +92,6 @@ class Figures:
             alone = await load.run(port, load.plan(), 1, 300)
             figures["first_p50"] = statistics.median(alone.firsts) * 1e3
             figures["first_p99"] = percentile(alone.firsts, 0.99) * 1e3
-            before = rss_mb(pid)
-            many = asyncio.ensure_future(
-                load.run(port, load.plan(tokens=40, interval_ms=100), 1000, 1, interval=0.1)
-            )
-            await asyncio.sleep(3)
-            figures["stream_kb"] = (rss_mb(pid) - before) * 1024 / 1000
-            outcome = await many
             figures["late_p99"] = percentile(outcome.lateness, 0.99) * 1e3
             figures["lost"] = 1000 * 40 - outcome.tokens
         return figures
@@ -109,16 +107,24 @@ class Figures:
 
 
 async def walls(core: int, upstream: int) -> list[Row]:
-    """N answers at once, 50 ms to the first token, 64 tokens at 5 ms: against the endpoint alone."""
+    """N answers at once, 50 ms to the first token, 64 tokens at 5 ms: against the endpoint alone; /health meanwhile."""
     slow = load.plan(first_ms=50, tokens=64, interval_ms=5)
     rows = []
     port = free_port()
     with process(core, port, "benchmarks.server.ours", str(port), str(upstream)):
         await load.run(port, load.plan(), 8, 5)
+        stop = asyncio.Event()
+        health = asyncio.create_task(load.worst_health(port, stop))
         for count in (1, 5, 20, 50, 200):
             alone = min([(await load.run(upstream, slow, count, 1)).seconds for _ in range(REPEATS)])
-            ours = min([(await load.run(port, slow, count, 1)).seconds for _ in range(REPEATS)])
-            rows.append(Row(f"{count} answers at once, wall", ours, "s", alone, None))
+            for plain in (False, True):
+                ours = min([(await load.run(port, slow, count, 1, plain=plain)).seconds for _ in range(REPEATS)])
+                target = 1.15 * alone if count == 50 else None
+                rows.append(
+                    Row(f"{count} {'plain' if plain else 'streamed'} answers at once, wall", ours, "s", alone, target)
+                )
+        stop.set()
+        rows.append(Row("/health meanwhile, the worst", await health * 1e3, "ms", None, 50))
     return rows
 
 
@@ -133,7 +139,13 @@ async def measure() -> list[Row]:
         ours = await Figures("ours", server_core, upstream).measure()
         wall = await walls(server_core, upstream)
     return [
-        Row("CPU a request, short answer (floor: bare ASGI)", ours["request"], "µs", asgi["request"], 7 * asgi["request"]),
+        Row(
+            "CPU a request, short answer (floor: bare ASGI)",
+            ours["request"],
+            "µs",
+            asgi["request"],
+            7 * asgi["request"],
+        ),
         Row("  bare ASGI (floor: raw asyncio)", asgi["request"], "µs", raw["request"]),
         Row("CPU a token in bursts (floor: raw asyncio)", ours["burst"], "µs", raw["burst"], 4 * raw["burst"]),
         Row("  bare ASGI (floor: raw asyncio)", asgi["burst"], "µs", raw["burst"]),

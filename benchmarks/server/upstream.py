@@ -49,7 +49,8 @@ class Endpoint(asyncio.Protocol):
         if head.startswith(b"GET"):
             self.buffer = rest
             self.transport.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_MODELS) + _MODELS
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_MODELS)
+                + _MODELS
             )
             return
         length = int(re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)[1])

@@ -81,8 +81,8 @@ def serve(
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
-    listening = _listen(settings)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    listening = listen(settings)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run_server(catalog, settings, listening, say=click.echo))
 
 
@@ -160,7 +160,7 @@ def _server(
     return Server(config)
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """A socket on the address, or an error that says who may have it."""
     found = socket.getaddrinfo(settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
@@ -201,7 +201,7 @@ def _greet(catalog: Catalog, url: str, say: Callable[[str], object]) -> None:
     say(f"Try it:\n  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{asked}'")
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop's, where there is one: it saves 14 to 19 % of a request."""
     try:
         import uvloop  # noqa: PLC0415
