@@ -9,11 +9,13 @@ has module state: tools, toolsets and agents are values, and what changes belong
 from gaia_core.agent import Agent, ApprovalPolicy, ContextPolicy, Limits
 from gaia_core.catalog import Catalog, ModelSpec, load_catalog
 from gaia_core.errors import (
+    AnsweredError,
     ArgumentsError,
     BusyError,
     ClosedError,
     ConfigError,
     DivergenceError,
+    EventIdError,
     FencedError,
     GaiaError,
     JournalError,
@@ -28,10 +30,11 @@ from gaia_core.models import ReplayModel, ScriptedModel, call, scripted
 from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Context, Recipe, Tool, Toolset, diff, doc, resource, tool
-from gaia_core.turn import Turn, TurnOptions
+from gaia_core.turn import EventId, Turn, TurnOptions
 
 __all__ = [
     "Agent",
+    "AnsweredError",
     "ApprovalPolicy",
     "ArgumentsError",
     "BusyError",
@@ -41,6 +44,8 @@ __all__ = [
     "Context",
     "ContextPolicy",
     "DivergenceError",
+    "EventId",
+    "EventIdError",
     "FencedError",
     "GaiaError",
     "JournalError",

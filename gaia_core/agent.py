@@ -101,12 +101,15 @@ class ApprovalPolicy:
 
 @attrs.frozen(kw_only=True)
 class ContextPolicy:
-    """How much of a conversation a model is sent: at most *tokens* (None: as much as there is).
+    """How much of a conversation a model is sent: at most *tokens* (None: what the model's window holds, if known).
 
-    The newest messages that fit are kept, never a tool's result without its call.
+    *compact*: when a session has more, its older part is put into a summary, which the model makes; nothing is
+    deleted. Else, and where the conversation is the caller's own, the newest messages that fit are sent, never a
+    tool's result without its call.
     """
 
     tokens: int | None = attrs.field(default=None, validator=_positive)
+    compact: bool = True
 
 
 _LIMITS = Limits()

@@ -13,6 +13,8 @@ GaiaError
 ├── FencedError             the lease of a session is no longer ours: somebody else goes on with its turn
 ├── JournalError            the journal's file or database can't be used
 ├── NotFoundError           no such agent, model, session, turn, approval
+├── AnsweredError           an approval or question was answered already, or has expired
+├── EventIdError            a text that is no event id (also a ValueError)
 ├── ClosedError             the runtime is closed or drains
 └── DivergenceError         a replay saw another request than was recorded
 """
@@ -74,6 +76,14 @@ class JournalError(GaiaError):
 
 class NotFoundError(GaiaError, LookupError):
     """No agent, model, session, turn or approval of that name or id."""
+
+
+class AnsweredError(GaiaError):
+    """An approval or question was answered already, or has expired: each is answered once."""
+
+
+class EventIdError(GaiaError, ValueError):
+    """A text that is no event id: names it."""
 
 
 class ClosedError(GaiaError):

@@ -9,9 +9,12 @@ come in this order:
         ModelRetried*                           the endpoint failed before its first token, and is asked again
         ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded
       StepEnded                                 the model's whole message, and this step's usage
-      ToolCalled                                for each call, in the model's order
+      ToolCalled*                               for each call of the agent's own tools, in the model's order
         ApprovalRequested ApprovalDecided       only for calls that need it, after their arguments were validated
         ToolStarted ToolProgress* ToolEnded     interleaved where calls run in parallel
+        InputRequested InputAnswered            a running tool asks the user
+      ContextCompacted*                         before a step whose conversation would be too long
+      TurnResumed*                              another process goes on from the last record
       …                                         further steps
       LimitReached?                             the limit that ended the turn
     TurnEnded                                   exactly one, always the last
@@ -27,8 +30,16 @@ from gaia_core.messages import AssistantMessage, ToolCall, Usage
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
-Outcome: TypeAlias = Literal["ok", "error", "invalid", "unknown_tool", "denied", "timeout", "cancelled"]
-"""How a tool call ended; every outcome but `cancelled` gives the model a result that it can act on."""
+Outcome: TypeAlias = Literal["ok", "error", "invalid", "unknown_tool", "denied", "timeout", "cancelled", "unknown"]
+"""How a tool call ended; every outcome but `cancelled` gives the model a result that it can act on.
+
+`unknown`: its process died while it ran, and it is not safe to run it again.
+"""
+
+TurnStatus: TypeAlias = Literal["completed", "tool_calls", "limit", "cancelled", "failed"]
+
+GrantScope: TypeAlias = Literal["once", "session"]
+"""What a yes covers: the call that was shown, or what `ApprovalRequested.scope` says for the rest of the session."""
 
 LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds"]
 
@@ -111,14 +122,18 @@ class ApprovalRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     arguments: str
     reason: str
     timeout_seconds: float
+    scope: str = ""
+    """What a yes for the whole session would cover, for people."""
 
 
-class ApprovalDecided(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """A call was approved or denied, and why."""
+class ApprovalDecided(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
+    """A call was approved or denied, and why; *approval_id* is empty when nobody was asked."""
 
     call_id: str
     approved: bool
     reason: str
+    approval_id: str = ""
+    scope: GrantScope = "once"
 
 
 class InputRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -129,6 +144,14 @@ class InputRequested(msgspec.Struct, frozen=True, gc=False, tag=True):
     question: str
     options: tuple[str, ...]
     timeout_seconds: float
+
+
+class InputAnswered(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The user answered a tool's question; *value* is None when nobody did in time."""
+
+    request_id: str
+    call_id: str
+    value: str | None
 
 
 class ToolStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -158,6 +181,34 @@ class ToolEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     still_running: bool = False
 
 
+class ContextCompacted(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The older part of the conversation is sent as *summary* from now on; all was about *tokens_before* tokens."""
+
+    summary: str
+    tokens_before: int
+    usage: Usage
+
+
+class AgentChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """From here on the session talks to this agent, in this configuration."""
+
+    agent: str
+    fingerprint: str
+
+
+class TurnResumed(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Another process goes on with the turn from its last record, for the *attempt*-th time."""
+
+    attempt: int
+
+
+class Reset(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """For one reader: what came after the record *seq* was not kept; text told since is void, and what follows is
+    the record's."""
+
+    seq: int
+
+
 class LimitReached(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A limit of the agent ends the turn."""
 
@@ -180,7 +231,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
     """
 
-    status: Literal["completed", "tool_calls", "limit", "cancelled", "failed"]
+    status: TurnStatus
     text: str
     finish_reason: FinishReason
     usage: Usage
@@ -208,9 +259,14 @@ Event: TypeAlias = (
     | ApprovalRequested
     | ApprovalDecided
     | InputRequested
+    | InputAnswered
     | ToolStarted
     | ToolProgress
     | ToolEnded
+    | ContextCompacted
+    | AgentChanged
+    | TurnResumed
+    | Reset
     | LimitReached
     | TurnEnded
     | Nested

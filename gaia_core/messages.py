@@ -9,7 +9,7 @@ what an endpoint receives; nothing is translated on the way (source: OpenAI API 
     AssistantMessage("It says: contents")
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -149,6 +149,36 @@ def text_of(content: Content | None) -> str:
     if isinstance(content, str):
         return content
     return "\n".join(part.text for part in content if isinstance(part, TextPart))
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def wire_bytes(message: Message) -> bytes:
+    """*message* in the encoded form that all chat endpoints take.
+
+    A developer's message goes as `system`, a model's reasoning is not sent back, and half a surrogate pair, which has
+    no UTF-8, becomes U+FFFD.
+    """
+    if isinstance(message, DeveloperMessage):
+        message = SystemMessage(message.content, message.name)
+    elif isinstance(message, AssistantMessage) and message.reasoning_content is not None:
+        message = AssistantMessage(message.content, message.tool_calls, message.name, message.refusal)
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        return _encoder.encode(mended(msgspec.to_builtins(message)))
+
+
+def mended(value: Any) -> Any:
+    """*value* with surrogate pairs joined and lone surrogates replaced by U+FFFD, in all its texts."""
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {mended(key): mended(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mended(item) for item in value]
+    return value
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):

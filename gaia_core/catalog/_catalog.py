@@ -34,6 +34,8 @@ class ModelSpec:
     queue: int = QUEUE
     kind: Kind = "endpoint"
     description: str = ""
+    window: int | None = None
+    """The longest request that it takes, in tokens; None: unknown."""
 
     def __attrs_post_init__(self) -> None:
         if self.slots < 1 or self.queue < 0:

@@ -194,6 +194,11 @@ class Journal(Protocol):
     when the owner has none of that id. JournalError: the file or database can't be used.
     """
 
+    @property
+    def durable(self) -> bool:
+        """Whether it outlives the process."""
+        ...
+
     async def open(self) -> None:
         """Open files and connections. Raises JournalError."""
         ...
@@ -248,6 +253,10 @@ class Journal(Protocol):
         It goes on at seq at+1, and neither sees what the other appends from then on. A session *new_id* that exists
         stays as it is and is returned. Raises NotFoundError for an *at* that is no record of the session.
         """
+        ...
+
+    async def shares_past(self, owner: str, id: str) -> bool:
+        """Whether a fork shares the session's records, or it shares another's."""
         ...
 
     async def delete(self, owner: str, id: str) -> None:

@@ -109,6 +109,15 @@ class MemoryJournal:
         self._count = 0
         self._meter = Meter()
 
+    @property
+    def durable(self) -> bool:
+        """See Journal."""
+        return False
+
+    async def shares_past(self, owner: str, id: str) -> bool:
+        """See Journal."""
+        raise AssertionError((owner, id))
+
     async def open(self) -> None:
         """See Journal."""
 

@@ -17,7 +17,7 @@ import msgspec
 
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
-from gaia_core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, Usage
+from gaia_core.messages import Usage, wire_bytes
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest
 from gaia_core.models._sse import EventTooLargeError, SSEDecoder
 from gaia_core.models._wire import (
@@ -258,7 +258,7 @@ class Endpoint:
     def _body(self, request: ModelRequest, model: str) -> bytes:
         members: dict[str, Any] = {
             "model": model,
-            "messages": msgspec.Raw(_ENCODE([_sent(message) for message in request.messages])),
+            "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -293,15 +293,6 @@ class _ListedModel(msgspec.Struct):
 
 class _ModelList(msgspec.Struct):
     data: list[_ListedModel]
-
-
-def _sent(message: Message) -> Message:
-    """*message* in the form that all endpoints take."""
-    if isinstance(message, DeveloperMessage):
-        return SystemMessage(message.content, message.name)
-    if isinstance(message, AssistantMessage) and message.reasoning_content is not None:
-        return AssistantMessage(message.content, message.tool_calls, message.name, message.refusal)
-    return message
 
 
 class _Reader:

@@ -56,6 +56,7 @@ class PromptedTools:
         asked = msgspec.structs.replace(
             request,
             messages=_plain(request.messages, tools),
+            encoded=(),
             tools=(),
             response_format=_form(tools, may_reply=_may_reply(request)) if tools else request.response_format,
         )

@@ -79,6 +79,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     response_format: ResponseFormat | None = None
     sampling: Sampling = Sampling()
     session_key: str = ""
+    encoded: tuple[bytes, ...] = ()
+    """Each message as it is sent (`wire_bytes`), where whoever asks has it already; empty: to be encoded."""
 
 
 class ModelError(GaiaError):

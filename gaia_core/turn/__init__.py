@@ -3,30 +3,54 @@
 | module | what lives there |
 |---|---|
 | `_turn` | `Turn`: the handle, its readers, cancel, answers of people |
+| `_ring` | the latest events in memory, and their ids |
 | `_loop` | the steps, the limits, sub-agents |
 | `_step` | one model request: slot, deltas, the whole message |
-| `_calls` | tool calls: validate, approve, run |
-| `_context` | which messages a model is sent |
+| `_calls`, `_running` | tool calls: validate, approve; run |
+| `_approval`, `_answers` | what a yes covers; requests that wait for a person |
+| `_results` | long results, and reading on in them |
+| `_transcript`, `_context` | the conversation as a fold over facts; which of it a model is sent |
+| `_recorder` | where facts go before they are told |
 | `_budget` | what is used of the limits |
 | `_threads` | threads for synchronous tools |
 | `_resources` | open resources |
 | `_setting` | what a turn is given by its runtime |
 """
 
-from gaia_core.turn._loop import run_turn
+from gaia_core.turn._answers import Decision
+from gaia_core.turn._approval import Grant, decode_grant
+from gaia_core.turn._budget import Budget
+from gaia_core.turn._loop import finish, run_turn
+from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._resources import OpenResources
-from gaia_core.turn._setting import NO_OPTIONS, Setting, TurnOptions
+from gaia_core.turn._ring import EventId
+from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions
 from gaia_core.turn._step import may_become_call
 from gaia_core.turn._threads import ToolThreads
-from gaia_core.turn._turn import Turn
+from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._turn import Frame, Turn
 
 __all__ = [
     "NO_OPTIONS",
+    "Budget",
+    "Decision",
+    "EventId",
+    "Frame",
+    "Grant",
+    "JournalRecorder",
+    "MemoryRecorder",
+    "ModelAccess",
     "OpenResources",
+    "Recorder",
     "Setting",
     "ToolThreads",
+    "Transcript",
     "Turn",
     "TurnOptions",
+    "decode_grant",
+    "finish",
     "may_become_call",
+    "record_of",
+    "replay_of",
     "run_turn",
 ]

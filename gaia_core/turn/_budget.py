@@ -38,6 +38,10 @@ class Budget:
         """The limits that this budget counts against."""
         return self._limits
 
+    def restore(self, steps: int, tool_calls: int, usage: Usage) -> None:
+        """Count what another process used of the turn's limits; the wall clock begins anew."""
+        self.steps, self.tool_calls, self.usage = steps, tool_calls, usage
+
     def step(self) -> LimitReached | None:
         """Count a step about to begin, or say which limit forbids it."""
         limits = self._limits

@@ -1,247 +1,230 @@
-"""Tool calls: validate, then approve, then run (law 6). Whatever happens becomes a result that the model can act on."""
+"""Tool calls: validate, then approve, then run (law 6). Whatever happens becomes a result that the model can act on.
 
-import asyncio
-import logging
+A call is first *planned*: what becomes of it, as far as that is known at once. The plan's opening facts (it starts, it
+waits for approval, it is refused) are recorded together with the model's answer, so that the intent precedes the
+effect and costs no commit of its own. `_running` does what a plan says.
+"""
+
 import time
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
 
-import msgspec
+import attrs
 
-from gaia_core.agent import Agent
-from gaia_core.errors import ArgumentsError, ToolError
-from gaia_core.events import (
-    ApprovalDecided,
-    ApprovalRequested,
-    Event,
-    InputRequested,
-    LimitReached,
-    Outcome,
-    ToolCalled,
-    ToolEnded,
-    ToolProgress,
-    ToolStarted,
-)
-from gaia_core.messages import ToolCall, ToolMessage
+from gaia_core.errors import ArgumentsError
+from gaia_core.events import LimitReached, Outcome
+from gaia_core.facts import Asked, Decided, Done, Fact, Started
+from gaia_core.messages import ToolCall
 from gaia_core.session import new_id
-from gaia_core.tools import Bound, Context, nearest
+from gaia_core.tools import Bound, nearest
+from gaia_core.turn._answers import Decision
+from gaia_core.turn._approval import decode_grant, encode_grant, grant_of
+from gaia_core.turn._results import READ_RESULT, read_result
+from gaia_core.turn._running import Running
 from gaia_core.turn._setting import Setting
+from gaia_core.turn._transcript import OpenCall
 
-_log = logging.getLogger(__name__)
+UNKNOWN_OUTCOME = (
+    "The server was restarted while this call ran. Whether it had an effect is unknown, and it is not run again by "
+    "itself. Find out before you repeat it."
+)
+
+_READ_RESULT = Bound(read_result, "gaia")
+
+
+@attrs.frozen
+class Ready:
+    """A validated call that may run. *opened*: its start is recorded already; *replies* are those of its first run."""
+
+    call: ToolCall
+    bound: Bound
+    arguments: Any
+    decided: Decided | None = None
+    opened: bool = False
+    replies: tuple[str | None, ...] = ()
+
+
+@attrs.frozen
+class Gated:
+    """A validated call that waits for approval. *opened*: that is recorded already."""
+
+    call: ToolCall
+    bound: Bound
+    arguments: Any
+    asked: Asked
+    opened: bool = False
+
+
+@attrs.frozen
+class Refused:
+    """A call that is not run; *content* tells the model why."""
+
+    call: ToolCall
+    outcome: Outcome
+    content: str
+    decided: Decided | None = None
+
+
+Plan: TypeAlias = Ready | Gated | Refused
 
 
 class Calls:
-    """Runs the calls of one turn's steps. *emit* takes events; *limit* is set when the turn must end after the step."""
+    """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
 
-    def __init__(self, setting: Setting, emit: Callable[..., None], delegate: "Callable[..., Any]") -> None:
+    def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
-        self._agent: Agent = setting.agent
-        self._emit = emit
-        self._delegate = delegate
+        self._running = Running(setting, emit, delegate)
         self.limit: LimitReached | None = None
 
-    async def run(self, calls: tuple[ToolCall, ...]) -> tuple[ToolMessage, ...]:
-        """The results of *calls*, in their order. Calls run in parallel, an exclusive one alone."""
-        if len(calls) == 1:
-            return (await self._one(calls[0]),)
-        results: list[ToolMessage] = []
-        together: list[ToolCall] = []
+    def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
+        """*calls* in the groups that run together: an exclusive one is alone."""
+        batches: list[list[ToolCall]] = [[]]
         for call in calls:
-            bound = self._agent.tools.get(call.name)
+            bound = self.get(call.name)
             if bound is not None and bound.tool.exclusive:
-                results += await self._parallel(together)
-                together = []
-                results.append(await self._one(call))
+                batches += [[call], []]
             else:
-                together.append(call)
-        return (*results, *await self._parallel(together))
+                batches[-1].append(call)
+        return [batch for batch in batches if batch]
 
-    async def _parallel(self, calls: list[ToolCall]) -> list[ToolMessage]:
-        if not calls:
-            return []
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(call)) for call in calls]
-        return [task.result() for task in tasks]
+    def get(self, name: str) -> Bound | None:
+        """The tool that a model means by *name*."""
+        bound = self._setting.agent.tools.get(name)
+        if bound is None and name == READ_RESULT and self._setting.transcript.full:
+            return _READ_RESULT
+        return bound
 
-    async def _one(self, call: ToolCall) -> ToolMessage:
-        self._emit(ToolCalled(call.id, call.name, call.arguments))
-        started = time.monotonic()
-        try:
-            outcome, content, still_running = await self._outcome(call)
-        except asyncio.CancelledError:
-            running = self._still_running(call)
-            words = "The call was cancelled; its outcome is unknown."
-            self._emit(ToolEnded(call.id, call.name, "cancelled", words, time.monotonic() - started, running))
-            raise
-        content = _bounded(content, self._agent.limits.result_chars)
-        self._setting.counted(call.name if call.name in self._agent.tools else "(unknown)", outcome)
-        self._emit(ToolEnded(call.id, call.name, outcome, content, time.monotonic() - started, still_running))
-        return ToolMessage(content, call.id)
+    # Planning.
 
-    def _still_running(self, call: ToolCall) -> bool:
-        return self._setting.path + call.id in self._setting.abandoned
-
-    async def _outcome(self, call: ToolCall) -> tuple[Outcome, str, bool]:
-        tools = self._agent.tools
-        bound = tools.get(call.name)
+    def plan(self, call: ToolCall) -> Plan:
+        """What becomes of *call*, counted against the limits."""
+        bound = self.get(call.name)
         if bound is None:
-            known = ", ".join(tools.names) or "none"
-            return (
-                "unknown_tool",
-                f"There is no tool {call.name!r}.{nearest(call.name, tools.names)} Tools: {known}",
-                False,
-            )
+            names = self._setting.agent.tools.names
+            known = ", ".join(names) or "none"
+            content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
+            return Refused(call, "unknown_tool", content)
         if reached := self._setting.budget.tool_call():
             self.limit = reached
-            return "denied", f"Not run: {reached.message}.", False
+            return Refused(call, "denied", f"Not run: {reached.message}.")
         try:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:
-            return "invalid", f"{error}\nCall {call.name} again with valid arguments.", False
-        if denied := await self._denied(call, bound):
-            return "denied", denied, False
-        return await self._run(call, bound, arguments)
+            return Refused(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+        return self._approved(call, bound, arguments)
 
-    async def _denied(self, call: ToolCall, bound: Bound) -> str | None:
-        """Why the validated *call* must not run, or None."""
-        policy = self._agent.approvals
+    def _approved(self, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
+        setting = self._setting
+        policy = setting.agent.approvals
         reason = policy.reason(bound.tool)
         if reason is None:
-            return None
-        if not self._setting.interactive:
-            words = f"{reason}, and nobody is here to give it"
-            self._emit(ApprovalDecided(call.id, approved=False, reason=words))
-            return f"Denied: {words}. Go on without this call, or tell the user what would be needed."
-        approval_id = f"appr_{new_id()}"
-        with self._setting.budget.asking():
-            self._emit(ApprovalRequested(approval_id, call.id, call.name, call.arguments, reason, policy.timeout))
-            decision = await self._setting.turn.approval(approval_id, policy.timeout)
-        approved, why = decision or (False, f"nobody answered within {policy.timeout:g} s")
-        self._emit(ApprovalDecided(call.id, approved, why))
-        if approved:
-            return None
-        return f"Denied: {why or 'the user said no'}. Go on without this call."
-
-    async def _run(self, call: ToolCall, bound: Bound, arguments: Any) -> tuple[Outcome, str, bool]:
-        tool = bound.tool
-        seconds = tool.timeout or self._agent.limits.tool_seconds
-        self._emit(ToolStarted(call.id))
-        try:
-            async with asyncio.timeout(seconds) as clock:
-                result = await self._invoke(call, bound, arguments, clock)
-            return "ok", _text(result), False
-        except ToolError as error:
-            return "error", f"Error: {error}", False
-        except TimeoutError as error:
-            if not clock.expired():
-                return "error", self._failed(call, error), False
-            running = self._still_running(call)
-            rest = " It can't be stopped and may still have an effect." if running else ""
-            return "timeout", f"Error: {call.name} took longer than {seconds:g} s and was given up.{rest}", running
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            return "error", self._failed(call, error), False  # the tool's own
-        except Exception as error:  # noqa: BLE001  # whatever a tool raises is the call's result
-            return "error", self._failed(call, error), False
-
-    def _failed(self, call: ToolCall, error: BaseException) -> str:
-        """The trace for the operator's log; for the model only what kind of thing failed."""
-        setting = self._setting
-        _log.error(
-            "tool %s failed in turn %s of session %s",
-            call.name,
-            setting.turn.id,
-            setting.turn.session_id,
-            exc_info=error,
-        )
-        return (
-            f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
-        )
-
-    async def _invoke(self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout) -> Any:
-        tool, parameters = bound.tool, bound.tool.parameters
-        named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
-        if parameters.context is not None:
-            named[parameters.context] = await self._context(call, bound, clock)
-        if tool.is_async:
-            return await tool.handler(**named)
-        return await self._on_thread(call, bound, partial(tool.handler, **named))
-
-    async def _on_thread(self, call: ToolCall, bound: Bound, function: Callable[[], Any]) -> Any:
-        threads = self._setting.threads
-        running = threads.submit(call.name, function)
-        try:
-            return await running.result
-        except asyncio.CancelledError:
-            if threads.abandon(running):
-                self._setting.abandoned.add(self._setting.path + call.id)
-                if bound.resource is not None:
-                    self._setting.resources(bound.resource).close_after(bound.resource, running)
-            raise
-
-    async def _context(self, call: ToolCall, bound: Bound, clock: asyncio.Timeout) -> Context[Any]:
-        setting = self._setting
-        recipe = bound.resource
-        return Context(
-            await setting.resources(recipe).get(recipe) if recipe is not None else None,
-            session_id=setting.turn.session_id,
-            turn_id=setting.turn.id,
-            call_id=call.id,
-            idempotency_key=f"{setting.turn.id}/{setting.path}{call.id}",
-            progress=partial(_progress, self._emit, call.id, asyncio.get_running_loop()),
-            ask=partial(self._ask, call.id, clock),
-            cancelled=lambda: clock.expired() or setting.turn.cancelling,
-            delegate=partial(self._delegate, call.id),
-        )
-
-    async def _ask(self, call_id: str, clock: asyncio.Timeout, question: str, options: tuple[str, ...]) -> str:
-        setting = self._setting
+            return Ready(call, bound, arguments)
+        grant = next((grant for grant in setting.grants if grant.covers(call.name, call.arguments)), None)
+        if grant is not None:
+            decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
+            return Ready(call, bound, arguments, decided)
         if not setting.interactive:
-            raise ToolError(f"nobody is here to answer: {question}")
-        seconds = self._agent.approvals.timeout
-        request_id = f"ask_{new_id()}"
-        loop = asyncio.get_running_loop()
-        left = (clock.when() or 0.0) - loop.time()
-        clock.reschedule(None)  # the call's time stops as well
+            words = f"{reason}, and nobody is here to give it"
+            content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
+            return Refused(call, "denied", content, Decided(call.id, approved=False, reason=words))
+        asked = Asked(
+            f"appr_{new_id()}",
+            call.id,
+            call.name,
+            call.arguments,
+            reason,
+            policy.timeout,
+            time.time() + policy.timeout,
+            str(grant_of(call.name, call.arguments)),
+            setting.path,
+        )
+        setting.turn.answers.ask(asked.approval_id)
+        return Gated(call, bound, arguments, asked)
+
+    def replan(self, opened: OpenCall) -> Plan:
+        """What becomes of a call that another process left open."""
+        call = opened.call
+        bound = self.get(call.name)
+        if opened.started is None and opened.asked is None:
+            return self.plan(call)
+        if bound is None:
+            return Refused(
+                call, "unknown", UNKNOWN_OUTCOME if opened.started else f"There is no tool {call.name!r} now."
+            )
         try:
-            with setting.budget.asking():
-                self._emit(InputRequested(request_id, call_id, question, tuple(options), seconds))
-                answer = await setting.turn.input(request_id, seconds)
-        finally:
-            if not clock.expired():
-                clock.reschedule(loop.time() + left)
-        if answer is None:
-            raise ToolError(f"nobody answered within {seconds:g} s: {question}")
-        return answer
+            arguments = bound.tool.parameters.decode(call.name, call.arguments)
+        except ArgumentsError as error:  # the tool has changed meanwhile
+            return Refused(
+                call, "unknown" if opened.started else "invalid", UNKNOWN_OUTCOME if opened.started else str(error)
+            )
+        if opened.started is not None:
+            if not bound.tool.idempotent:
+                return Refused(call, "unknown", UNKNOWN_OUTCOME)
+            return Ready(call, bound, arguments, opened=True, replies=tuple(opened.replies))
+        assert opened.asked is not None
+        self._setting.turn.answers.ask(opened.asked.approval_id)
+        return Gated(call, bound, arguments, opened.asked, opened=True)
 
+    def opening(self, plans: Iterable[Plan]) -> tuple[Fact, ...]:
+        """What is recorded before any of *plans* is carried out."""
+        facts: list[Fact] = []
+        for plan in plans:
+            if isinstance(plan, Gated):
+                if not plan.opened:
+                    facts.append(plan.asked)
+                continue
+            if plan.decided is not None:
+                facts.append(plan.decided)
+            if isinstance(plan, Refused):
+                facts.append(self._done(plan.call, plan.outcome, plan.content))
+            elif not plan.opened:
+                facts.append(self._started(plan.call))
+        return tuple(facts)
 
-def _progress(emit: Callable[[Event], None], call_id: str, loop: asyncio.AbstractEventLoop, text: str) -> None:
-    event = ToolProgress(call_id, str(text))
-    try:
-        running = asyncio.get_running_loop()
-    except RuntimeError:
-        running = None
-    if running is loop:
-        emit(event)
-    else:
-        loop.call_soon_threadsafe(emit, event)
+    def _started(self, call: ToolCall) -> Started:
+        return Started(call.id, call.name, self._running.key(call))
 
+    def _done(self, call: ToolCall, outcome: Outcome, content: str) -> Done:
+        self._setting.counted(call.name if self.get(call.name) is not None else "(unknown)", outcome)
+        return Done(call.id, call.name, outcome, content)
 
-def _text(result: Any) -> str:
-    """A handler's result as the model reads it."""
-    if isinstance(result, str):
-        return result.encode("utf-8", "replace").decode() if not result.isascii() else result
-    if result is None:
-        return "Done."
-    if isinstance(result, bytes | bytearray | memoryview):
-        return f"{len(result)} bytes of binary data"
-    return msgspec.json.encode(result, enc_hook=str).decode()
+    # Carrying out.
 
+    async def run(self, plans: Iterable[Plan]) -> None:
+        """Carry out *plans*, whose opening is recorded; all together."""
+        todo = [plan for plan in plans if not isinstance(plan, Refused)]
+        if len(todo) == 1:
+            await self._one(todo[0])
+            return
+        await self._running.together([self._one(plan) for plan in todo])
 
-def _bounded(content: str, limit: int) -> str:
-    if len(content) <= limit:
-        return content
-    return f"{content[:limit]}\n… {len(content) - limit} more characters were left out: a result may have {limit}."
+    async def _one(self, plan: Ready | Gated) -> None:
+        replies: tuple[str | None, ...] = ()
+        if isinstance(plan, Gated):
+            if not await self._decided(plan):
+                return
+        else:
+            replies = plan.replies
+        await self._running.run(plan.call, plan.bound, plan.arguments, replies)
+
+    async def _decided(self, plan: Gated) -> bool:
+        """Wait for the approval, holding nothing; whether the call may run. The decision is recorded either way."""
+        setting, call, asked = self._setting, plan.call, plan.asked
+        answers = setting.turn.answers
+        with setting.budget.asking():
+            decision = await answers.wait(asked.approval_id, asked.expires_at - time.time())
+        if decision is None:
+            decision = Decision(approved=False, reason=f"nobody answered within {asked.seconds:g} s")
+        assert isinstance(decision, Decision)
+        lasting = decision.approved and decision.scope == "session"
+        grant = encode_grant(grant_of(call.name, call.arguments)) if lasting else ""
+        decided = Decided(call.id, decision.approved, decision.reason, asked.approval_id, decision.scope, grant)
+        if decision.approved:
+            await setting.recorder.add(decided, self._started(call))
+        else:
+            words = f"Denied: {decision.reason or 'the user said no'}. Go on without this call."
+            await setting.recorder.add(decided, self._done(call, "denied", words))
+        answers.settle(asked.approval_id)
+        if grant:
+            setting.grants.append(decode_grant(grant))
+        return decision.approved

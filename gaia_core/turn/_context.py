@@ -1,6 +1,6 @@
-"""Context: which messages of a conversation a model is sent, and in what form."""
+"""Context: which of a transcript's messages a model is sent, and when the older ones are put into a summary."""
 
-import msgspec
+from typing import TypeAlias
 
 from gaia_core.agent import Agent
 from gaia_core.messages import (
@@ -12,66 +12,96 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
+from gaia_core.turn._transcript import Entry, Transcript, entry_of
 
-CHARS_PER_TOKEN = 4
-"""For estimates only, which are named so: English text has about four characters a token."""
+Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
+"""The messages of a request, and each one's bytes."""
 
-INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
+_KEPT_SHARE = 0.5
+"""What a compaction keeps of the budget as it is: as rare as can be, with room for what comes next."""
+
+SUMMARIZE = (
+    "Summarize the conversation so far for yourself: it will be all that you know of it. Keep every fact, decision, "
+    "name, number, path and open task that may matter later, and what the user asked for. Write plain notes, no "
+    "preamble."
+)
 
 
-def messages_for(agent: Agent, conversation: tuple[Message, ...]) -> tuple[Message, ...]:
-    """What the model is sent: the agent's words first, then as much of *conversation* as its policy allows.
+def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None) -> Sent:
+    """What the model is sent: the agent's words first, then the newest of the transcript that fit *budget* tokens.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
-    only, and only as the first.
+    only, and only as the first. The last user's message and all after it are always sent.
     """
+    entries = transcript.entries
     leading = 0
-    while leading < len(conversation) and isinstance(conversation[leading], SystemMessage | DeveloperMessage):
+    while leading < len(entries) and isinstance(entries[leading].message, SystemMessage | DeveloperMessage):
         leading += 1
-    texts = [agent.system_text, *(text_of(message.content) for message in conversation[:leading])]
-    system = "\n\n".join(text for text in texts if text)
-    rest = _answered(conversation[leading:])
-    if agent.context.tokens is not None:
-        rest = _newest(rest, agent.context.tokens - len(system) // CHARS_PER_TOKEN)
-    return (SystemMessage(system), *rest) if system else rest
+    system = _system(agent, entries[:leading])
+    rest = entries[leading:] if leading else entries
+    if budget is not None:
+        rest = _newest(transcript, rest, budget - (transcript.tokens(system) if system is not None else 0))
+    shown = [system, *rest] if system is not None else rest
+    return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
 
 
-def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """*messages*, each call with a result: an interrupted turn leaves some without, which endpoints refuse."""
-    if not any(isinstance(message, AssistantMessage) and message.tool_calls for message in messages):
-        return messages
-    complete: list[Message] = []
-    for index, message in enumerate(messages):
-        complete.append(message)
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            results = _results_after(messages, index)
-            missing = (call.id for call in message.tool_calls if call.id not in results)
-            complete += (ToolMessage(INTERRUPTED, call_id) for call_id in missing)
-    return tuple(complete)
+def _system(agent: Agent, leading: list[Entry]) -> Entry | None:
+    words = agent.system_text
+    for entry in leading:
+        message = entry.message
+        assert isinstance(message, SystemMessage | DeveloperMessage)
+        words = f"{words}\n\n{text_of(message.content)}" if words else text_of(message.content)
+    return entry_of(SystemMessage(words)) if words else None
 
 
-def _results_after(messages: tuple[Message, ...], index: int) -> frozenset[str]:
-    found = []
-    for message in messages[index + 1 :]:
-        if not isinstance(message, ToolMessage):
-            break
-        found.append(message.tool_call_id)
-    return frozenset(found)
-
-
-def _newest(messages: tuple[Message, ...], tokens: int) -> tuple[Message, ...]:
+def _newest(transcript: Transcript, entries: list[Entry], tokens: int) -> list[Entry]:
     """The newest exchanges that fit, each from a user's message on; the last one always."""
     left = tokens
-    first = last = next((i for i in reversed(range(len(messages))) if isinstance(messages[i], UserMessage)), 0)
-    for index in reversed(range(len(messages))):
-        left -= estimated_tokens(messages[index])
+    first = last = next((i for i in reversed(range(len(entries))) if isinstance(entries[i].message, UserMessage)), 0)
+    for index in reversed(range(len(entries))):
+        left -= transcript.tokens(entries[index])
         if left < 0:
             break
-        if index < last and isinstance(messages[index], UserMessage):
+        if index < last and isinstance(entries[index].message, UserMessage):
             first = index
-    return messages[first:]
+    return entries[first:]
 
 
-def estimated_tokens(message: Message) -> int:
-    """An estimate, from the length of the encoded message."""
-    return len(msgspec.json.encode(message)) // CHARS_PER_TOKEN
+def size(agent: Agent, transcript: Transcript) -> int:
+    """About how many tokens the whole transcript takes, the agent's words and tools included."""
+    fixed = len(agent.system_text) + sum(len(definition.encoded) for definition in agent.tools.definitions)
+    return int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
+
+
+def compaction_point(transcript: Transcript, budget: int) -> int | None:
+    """The index from which entries are kept as they are, or None when there is nothing to gain.
+
+    It never parts a call from its results, and keeps the newest in half of *budget*.
+    """
+    entries = transcript.entries
+    left = int(budget * _KEPT_SHARE)
+    point: int | None = None
+    for index in reversed(range(1, len(entries))):
+        left -= transcript.tokens(entries[index])
+        if left < 0 and point is not None:
+            break
+        if not isinstance(entries[index].message, ToolMessage) and entries[index].seq:
+            point = index
+            if left < 0:
+                break
+    return point if point is not None and point > 1 else None
+
+
+def summary_request(agent: Agent, entries: list[Entry]) -> tuple[Message, ...]:
+    """What the model is asked for a summary of *entries*: plain text, so that any model can."""
+    lines = []
+    for entry in entries:
+        message = entry.message
+        who = {UserMessage: "User", AssistantMessage: "You", ToolMessage: "Tool result"}.get(type(message), "System")
+        if isinstance(message, AssistantMessage):
+            lines += [f"You called {call.name}({call.arguments})" for call in message.tool_calls]
+        if words := text_of(message.content):
+            lines.append(f"{who}: {words}")
+    told = "\n\n".join(lines)
+    system = f"{agent.instructions.strip()}\n\n{SUMMARIZE}" if agent.instructions else SUMMARIZE
+    return (SystemMessage(system), UserMessage(f"{told}\n\n{SUMMARIZE}"))

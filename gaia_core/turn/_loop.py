@@ -1,64 +1,101 @@
 """The loop of a turn: model request, tool calls, again, until an answer or a limit.
 
-Each step is recorded before anybody is told that it is done (law 9). A sub-agent is the same loop on a child budget.
+It is a fold over the turn's facts: what comes next depends on the transcript that they made, so a turn that another
+process left goes on by the same code. A sub-agent is the same loop on a child budget.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from functools import partial
-from typing import Any, Literal
 
 import attrs
+import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.errors import GaiaError, QueueFullError, ToolError
-from gaia_core.events import (
-    ErrorInfo,
-    FinishReason,
-    LimitReached,
-    Nested,
-    StepEnded,
-    StepStarted,
-    TurnEnded,
-    TurnStarted,
-)
-from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, text_of
-from gaia_core.models._protocol import ModelError, ModelRequest, ToolChoice
+from gaia_core.errors import ClosedError, FencedError, GaiaError, JournalError, QueueFullError, ToolError
+from gaia_core.events import ErrorInfo, FinishReason, LimitReached, StepStarted, TurnEnded, TurnStatus
+from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
+from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
+from gaia_core.models import ModelError, ModelRequest, ToolChoice
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
-from gaia_core.turn._context import messages_for
+from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
+from gaia_core.turn._recorder import NestedRecorder
+from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._setting import NO_OPTIONS, Setting, TurnOptions
 from gaia_core.turn._step import Step
+from gaia_core.turn._transcript import Transcript
 
 _log = logging.getLogger(__name__)
-_NO_USAGE = Usage()
 
-Status = Literal["completed", "tool_calls", "limit", "cancelled", "failed"]
+_NO_ANSWER = AssistantMessage("")
+_SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
 
 
-async def run_turn(setting: Setting, conversation: tuple[Message, ...], fingerprint: str) -> None:
-    """Run a turn to its end. Never raises but for the cancellation of the event loop itself: see `TurnEnded`."""
-    turn, agent = setting.turn, setting.agent
-    turn.emit(TurnStarted(turn.id, turn.session_id, agent.name, fingerprint, agent.model))
-    loop = _Loop(setting, conversation, turn.emit)
+async def run_turn(
+    setting: Setting, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
+) -> Ended:
+    """Record *opening*, then go step by step; how the turn ended, which `finish` records and tells. Never raises.
+
+    A turn that another process left is *resumed* from its last answer, after so many *steps*.
+    """
+    turn = setting.turn
+    loop = _Loop(setting, turn.emit, resumed, steps)
     turn.begun = True
     try:
-        turn.end(loop.ended("cancelled") if turn.cancelling else await loop.run())
+        if not turn.suspended:
+            await setting.recorder.add(*opening)
+        return loop.ended("cancelled") if turn.cancelling else await loop.run()
     except asyncio.CancelledError:
-        turn.end(loop.ended("cancelled"))
-        if not turn.cancelling:
-            raise
+        return loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
-        turn.end(loop.ended("failed", error=_error_info(error, turn.id)))
+        return loop.ended("failed", error=error_info(error, turn.id))
 
 
-def _error_info(error: Exception, turn_id: str) -> ErrorInfo:
+async def finish(setting: Setting, ended: Ended, over: Callable[[], None]) -> None:
+    """Record that the turn is over; then call *over*, and then tell it: also when the record can't be reached."""
+    turn, recorder = setting.turn, setting.recorder
+    event = _event(ended)
+    failed = False
+    if not turn.suspended:
+        try:
+            await recorder.add(ended, done=True)
+        except asyncio.CancelledError:
+            pass  # it is recorded all the same
+        except Exception as error:  # noqa: BLE001  # the readers must not wait for ever
+            failed = True
+            event = msgspec.structs.replace(event, status="failed", client_calls=(), error=error_info(error, turn.id))
+    turn.ended = event
+    over()
+    if turn.suspended:
+        event = msgspec.structs.replace(event, status="failed", error=_SUSPENDED)
+    elif failed:
+        turn.emit(event)
+    else:
+        turn.message_id = recorder.seq
+        turn.tell(recorder.seq, recorder.epoch, ended)
+    turn.end(event)
+
+
+def _event(ended: Ended) -> TurnEnded:
+    return TurnEnded(
+        ended.status, ended.text, ended.finish_reason, ended.usage, ended.steps, ended.client_calls, ended.error
+    )
+
+
+def error_info(error: Exception, turn_id: str) -> ErrorInfo:
+    """*error* for a client; what nobody foresaw goes to the log with its trace."""
     if isinstance(error, ModelError):
         return ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
     if isinstance(error, QueueFullError):
         return ErrorInfo("queue_full", str(error), retryable=True, retry_after=error.retry_after)
+    if isinstance(error, FencedError):
+        return ErrorInfo("fenced", "another process took this turn over; attach to it again")
+    if isinstance(error, ClosedError):
+        return ErrorInfo("closed", str(error), retryable=True)
     _log.exception("turn %s failed", turn_id, exc_info=error)
+    if isinstance(error, JournalError):
+        return ErrorInfo("journal", str(error), retryable=True)
     if isinstance(error, GaiaError):
         return ErrorInfo(type(error).__name__, str(error))
     return ErrorInfo("internal", f"the server failed ({type(error).__name__}); its log has more")
@@ -67,20 +104,21 @@ def _error_info(error: Exception, turn_id: str) -> ErrorInfo:
 class _Loop:
     """The steps of one agent's part of a turn."""
 
-    def __init__(self, setting: Setting, conversation: tuple[Message, ...], emit: Callable[..., None]) -> None:
+    def __init__(
+        self, setting: Setting, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
+    ) -> None:
         self._setting = setting
         self._agent: Agent = setting.agent
         self._emit = emit
-        self._messages = list(messages_for(setting.agent, conversation))
         self._calls = Calls(setting, emit, self._delegate)
         self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
-        self._steps = 0
+        self._steps = steps
         self._step: Step | None = None
         self._call_ids: set[str] = set()
-        self._text = ""
-        self._finish: FinishReason = "stop"
+        self._answer = resumed
+        self._limit: LimitReached | None = None
 
-    async def run(self) -> TurnEnded:
+    async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
         seconds = self._agent.limits.seconds
         try:
@@ -92,92 +130,155 @@ class _Loop:
                 raise
             return self._limited(LimitReached("seconds", seconds, f"the limit of {seconds:g} seconds is reached"))
 
-    async def _run_steps(self) -> TurnEnded:
+    async def _run_steps(self) -> Ended:
+        if self._answer is not None:
+            await self._settle()
+            if (ended := self._after_calls()) is not None:
+                return ended
         while True:
             if reached := self._setting.budget.step():
                 return self._limited(reached)
-            message = await self._ask()
-            if not message.tool_calls:
-                return self.ended("completed")
-            own = tuple(call for call in message.tool_calls if call.name not in self._client_names)
-            results = await self._calls.run(own) if own else ()
-            await self._keep(results)
-            if len(own) < len(message.tool_calls):
-                theirs = tuple(call for call in message.tool_calls if call.name in self._client_names)
-                return self.ended("tool_calls", client_calls=theirs)
-            if self._calls.limit is not None:
-                return self._limited(self._calls.limit)
+            await self._ask()
+            if (ended := self._after_calls()) is not None:
+                return ended
 
-    async def _ask(self) -> AssistantMessage:
-        """One model request: recorded, then told."""
+    def _after_calls(self) -> Ended | None:
+        """The end after the last answer and its calls, or None when there is another step."""
+        assert self._answer is not None
+        message = self._answer.message
+        if not message.tool_calls:
+            return self.ended("completed")
+        if theirs := self._setting.transcript.client_calls:
+            return self.ended("tool_calls", client_calls=theirs)
+        if self._calls.limit is not None:
+            return self._limited(self._calls.limit)
+        return None
+
+    async def _settle(self) -> None:
+        """Carry out the calls that another process left open."""
+        calls, recorder = self._calls, self._setting.recorder
+        opened = self._setting.transcript.open
+        begun = [each for each in opened.values() if each.started is not None or each.asked is not None]
+        plans = [calls.replan(each) for each in begun]
+        if facts := calls.opening(plans):
+            await recorder.add(*facts)
+        await calls.run(plans)
+        for batch in calls.batches([each.call for each in opened.values()]):
+            plans = [calls.plan(call) for call in batch]
+            await recorder.add(*calls.opening(plans))
+            await calls.run(plans)
+
+    async def _ask(self) -> None:
+        """One model request and its calls: recorded, then told."""
+        setting = self._setting
+        await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
-        self._step = Step(self._setting.turn, self._request(), self._call_ids)
-        message, self._finish, usage = await self._step.run(self._setting, self._emit)
+        self._step = Step(setting, self._request(), self._call_ids)
+        message, finish, usage = await self._step.run(self._emit)
+        setting.budget.charge(usage)
+        own = [call for call in message.tool_calls if call.name not in self._client_names]
+        theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
+        self._answer = Answered(self._steps, message, finish, usage, theirs)
+        first, *rest = self._calls.batches(own) or [[]]
+        plans = [self._calls.plan(call) for call in first]
+        await setting.recorder.add(self._answer, *self._calls.opening(plans))
         self._step = None
-        self._text = text_of(message.content)
-        self._setting.budget.charge(usage)
-        await self._keep((message,), usage)
-        self._emit(StepEnded(self._steps, message, self._finish, usage))
-        return message
+        await self._calls.run(plans)
+        for batch in rest:
+            plans = [self._calls.plan(call) for call in batch]
+            await setting.recorder.add(*self._calls.opening(plans))
+            await self._calls.run(plans)
 
     def _request(self) -> ModelRequest:
-        options = self._setting.options
+        setting = self._setting
+        options, transcript = setting.options, setting.transcript
         tools = self._agent.tools.definitions
+        if transcript.full and READ_RESULT not in self._agent.tools:
+            tools = tuple(sorted((*tools, read_result.definition), key=lambda tool: tool.name))
         choice, parallel = ToolChoice(), None
         if options.client_tools:
             choice, parallel = _choice(options, own=bool(tools), first=self._steps == 1), options.parallel_tool_calls
             tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
+        messages, encoded = messages_for(self._agent, transcript, setting.window)
         return ModelRequest(
-            messages=tuple(self._messages),
+            messages=messages,
+            encoded=encoded,
             tools=tools,
             tool_choice=choice,
             parallel_tool_calls=parallel,
             response_format=options.response_format,
             sampling=options.sampling,
-            session_key=self._setting.turn.session_id,
+            session_key=setting.turn.session_id,
         )
 
-    async def _keep(self, messages: tuple[Message, ...], usage: Usage = _NO_USAGE) -> None:
-        self._messages += messages
-        await self._setting.record(messages, usage)
+    async def _compact(self) -> None:
+        """Put the older messages into a summary when all of them would be too many, as a fact."""
+        setting = self._setting
+        window, transcript = setting.window, setting.transcript
+        if window is None or not setting.compacts or not self._agent.context.compact:
+            return
+        tokens = size(self._agent, transcript)
+        point = compaction_point(transcript, window) if tokens > window else None
+        if point is None:
+            return
+        request = ModelRequest(
+            summary_request(self._agent, transcript.entries[:point]), session_key=setting.turn.session_id
+        )
+        step = Step(setting, request, set())
+        try:
+            message, _, usage = await step.run(lambda *_events: None)
+        except (ModelError, QueueFullError) as error:
+            _log.warning("turn %s: no summary could be had (%s); older messages are left out", setting.turn.id, error)
+            return
+        setting.budget.charge(usage)
+        if summary := text_of(message.content).strip():
+            await setting.recorder.add(Compacted(summary, transcript.entries[point].seq, usage, tokens))
 
-    def _limited(self, reached: LimitReached) -> TurnEnded:
-        self._emit(reached)
-        self._finish = "length"
+    def _limited(self, reached: LimitReached) -> Ended:
+        self._limit = reached
         return self.ended("limit")
 
     def ended(
-        self, status: Status, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
-    ) -> TurnEnded:
-        """The turn's last event, from what is known now."""
-        finish: FinishReason = "tool_calls" if client_calls else self._finish
+        self, status: TurnStatus, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
+    ) -> Ended:
+        """The turn's last fact, from what is known now."""
+        answer = self._answer
+        finish: FinishReason = "tool_calls" if client_calls else answer.finish_reason if answer is not None else "stop"
+        if status == "limit":
+            finish = "length"
         if status == "completed" and finish == "tool_calls":
             finish = "stop"
+        text = (
+            self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
+        )
         usage = self._setting.budget.usage
-        text = self._step.text if self._step is not None else self._text
-        return TurnEnded(status, text, finish, usage, self._steps, client_calls, error)
+        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit)
 
     async def _delegate(self, call_id: str, agent: Agent, task: str) -> str:
         """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
         setting = self._setting
-        model, slots = setting.resolve(agent.model)
+        transcript = Transcript()
+        recorder = NestedRecorder(transcript, self._emit, setting.turn, call_id)
         child = attrs.evolve(
             setting,
             agent=agent,
-            model=model,
-            slots=slots,
+            access=setting.resolve(agent.model),
+            transcript=transcript,
+            recorder=recorder,
             budget=Budget(agent.limits, setting.budget),
-            record=_keep_nothing,
+            compacts=True,
             options=NO_OPTIONS,
             path=f"{setting.path}{call_id}/",
         )
-        loop = _Loop(child, (UserMessage(task),), partial(_emit_nested, self._emit, call_id))
+        transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))
+        loop = _Loop(child, recorder.emit)
         try:
             ended = await loop.run()
         except (ModelError, QueueFullError) as error:
             raise ToolError(f"the agent {agent.name} failed: {error}") from error
-        if ended.status == "limit":
+        if ended.limit is not None:
+            recorder.emit(ended.limit)
             raise ToolError(
                 f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
             )
@@ -188,11 +289,3 @@ def _choice(options: TurnOptions, *, own: bool, first: bool) -> ToolChoice:
     """A client's choice concerns its own tools: beside an agent's own it is forced on the first step only."""
     choice = options.tool_choice
     return ToolChoice() if choice.mode == "required" and choice.name is None and own and not first else choice
-
-
-async def _keep_nothing(_messages: tuple[Message, ...], _usage: Usage) -> None:
-    """A sub-agent's messages are not the conversation's; its events are in the turn."""
-
-
-def _emit_nested(emit: Callable[..., None], call_id: str, *events: Any) -> None:
-    emit(*(Nested(call_id, event) for event in events))

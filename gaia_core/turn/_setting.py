@@ -1,18 +1,19 @@
 """Setting: what a turn is given by its runtime. A turn reaches these things and no others."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 
 from gaia_core.agent import Agent
 from gaia_core.events import Outcome
-from gaia_core.messages import Message, Usage
-from gaia_core.models._protocol import Model, ResponseFormat, Sampling, ToolChoice
-from gaia_core.models._slots import SlotPool
+from gaia_core.models import Model, ResponseFormat, Sampling, SlotPool, ToolChoice
 from gaia_core.tools import Recipe, ToolDefinition
+from gaia_core.turn._approval import Grant
 from gaia_core.turn._budget import Budget
+from gaia_core.turn._recorder import Recorder
 from gaia_core.turn._resources import OpenResources
 from gaia_core.turn._threads import ToolThreads
+from gaia_core.turn._transcript import Transcript
 from gaia_core.turn._turn import Turn
 
 
@@ -34,23 +35,44 @@ class TurnOptions:
 NO_OPTIONS = TurnOptions()
 
 
+@attrs.frozen(eq=False)
+class ModelAccess:
+    """A model, its slots, and the longest request that it takes (tokens; None: unknown)."""
+
+    model: Model
+    slots: SlotPool
+    window: int | None = None
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Setting:
     """The surroundings of one turn, or of a sub-agent's part of it."""
 
     agent: Agent
     turn: Turn
-    model: Model
-    slots: SlotPool
+    transcript: Transcript
+    recorder: Recorder
+    access: ModelAccess
     budget: Budget
     threads: ToolThreads
     resources: Callable[[Recipe], OpenResources]
-    record: Callable[[tuple[Message, ...], Usage], Awaitable[None]]
-    resolve: Callable[[str], tuple[Model, SlotPool]]
+    resolve: Callable[[str], ModelAccess]
     counted: Callable[[str, Outcome], None]
+    grants: list[Grant]
+    """The session's; a turn adds to them."""
+    owner: str = ""
     interactive: bool = False
+    background: bool = False
+    compacts: bool = False
+    """Whether older messages may be put into a summary; else they are left out when there are too many."""
     options: TurnOptions = NO_OPTIONS
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
     abandoned: set[str] = attrs.field(factory=set)
     """The calls (path and id) whose thread could not be stopped."""
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens a request may have: the smaller of the agent's wish and the model's window."""
+        wished, window = self.agent.context.tokens, self.access.window
+        return min(wished, window) if wished is not None and window is not None else wished or window

@@ -6,13 +6,11 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from gaia_core.events import FinishReason, Queued, ReasoningDelta, TextDelta
-from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage, wire_bytes
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._repair import repair
 from gaia_core.session import new_id
-from gaia_core.turn._context import CHARS_PER_TOKEN, estimated_tokens
 from gaia_core.turn._setting import Setting
-from gaia_core.turn._turn import Turn
 
 Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
 
@@ -26,8 +24,8 @@ _PREFIX_CHARS = 40
 class Step:
     """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had."""
 
-    def __init__(self, turn: Turn, request: ModelRequest, taken_ids: set[str]) -> None:
-        self._turn = turn
+    def __init__(self, setting: Setting, request: ModelRequest, taken_ids: set[str]) -> None:
+        self._setting = setting
         self._taken_ids = taken_ids
         self._request = request
         self._text: list[str] = []
@@ -41,17 +39,19 @@ class Step:
         """The answer so far."""
         return "".join(self._text)
 
-    async def run(self, setting: Setting, emit: Callable[..., None]) -> Answer:
+    async def run(self, emit: Callable[..., None]) -> Answer:
         """Ask the model once. Holds a slot from admission until the response is closed (law 7)."""
-        taken = await setting.slots.acquire(self._turn.session_id, lambda position: emit(Queued(position)))
+        access, turn = self._setting.access, self._setting.turn
+        taken = await access.slots.acquire(turn.session_id, lambda position: emit(Queued(position)))
         try:
-            async with aclosing(setting.model.stream(self._request)) as stream:
+            async with aclosing(access.model.stream(self._request)) as stream:
                 async for batch in stream:
                     if told := self.take(batch):
                         emit(*told)
         finally:
-            setting.slots.release(taken)
+            access.slots.release(taken)
         answer = self.answer()
+        self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
             emit(*self._held)
         return answer
@@ -107,10 +107,19 @@ class Step:
             message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
 
+    def _measure(self, usage: Usage) -> None:
+        """Let the endpoint's count of this request tell how many characters a token has."""
+        if not usage.estimated and self._request.encoded:
+            request = self._request
+            sent = sum(map(len, request.encoded)) + sum(len(definition.encoded) for definition in request.tools)
+            self._setting.transcript.measure(sent, usage.input_tokens)
+
     def _estimate(self, message: AssistantMessage) -> Usage:
-        sent = sum(estimated_tokens(earlier) for earlier in self._request.messages)
-        offered = sum(len(definition.encoded) for definition in self._request.tools) // CHARS_PER_TOKEN
-        return Usage(sent + offered, estimated_tokens(message), estimated=True)
+        request = self._request
+        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
+        sent = sum(map(len, encoded)) + sum(len(definition.encoded) for definition in request.tools)
+        per_token = self._setting.transcript.chars_per_token
+        return Usage(int(sent / per_token), int(len(wire_bytes(message)) / per_token), estimated=True)
 
 
 def may_become_call(text: str) -> bool:

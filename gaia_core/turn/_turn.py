@@ -1,27 +1,57 @@
-"""Turn: the handle of one turn. Any number of readers follow its events; leaving a reader changes nothing."""
+"""Turn: the handle of one turn. Any number of readers follow its events; leaving a reader changes nothing.
+
+A reader takes its events from the ring. One that lags behind it, or comes back to a turn that another process began,
+gets `Reset` and what the record has (`gaia_core.facts.events_of`), and goes on live.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TypeAlias
 
-from gaia_core.errors import NotFoundError
-from gaia_core.events import Event, TurnEnded
+from gaia_core.events import Event, GrantScope, Reset, TurnEnded
+from gaia_core.facts import Fact, events_of
+from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
+from gaia_core.turn._answers import Answers, Decision
+from gaia_core.turn._ring import EventId, Ring
 
-T = TypeVar("T")
+Recorded: TypeAlias = tuple[int, Fact]
+"""A fact of the turn, and the seq of its record."""
+
+Replay: TypeAlias = Callable[[int], Awaitable[Sequence[Recorded]]]
+"""The turn's facts after a record."""
+
+Frame: TypeAlias = tuple[EventId, Event]
+
+
+async def nothing_recorded(_after: int) -> Sequence[Recorded]:
+    """The replay of a turn without facts."""
+    return ()
 
 
 class Turn:
     """One turn, running or ended.
 
-        async for event in turn.events(): ...       # from the first; after=N skips N
+        async for event in turn.events(): ...       # from the first; after=ID: what follows that event
         ended = await turn.result()
         await turn.cancel()                         # returns when nothing of it runs any more
+        await turn.decide(approval_id, True)        # answers that ApprovalRequested
+        await turn.answer(request_id, "b")          # answers that InputRequested
 
     Made by `Runtime.start`. It is also where the loop puts what happens.
     """
 
-    def __init__(self, turn_id: str, session_id: str) -> None:
+    def __init__(
+        self,
+        turn_id: str,
+        session_id: str,
+        *,
+        replay: Replay = nothing_recorded,
+        after: int = 0,
+        seq: int = 0,
+        epoch: int = 0,
+    ) -> None:
+        """*after*: the record before the turn's first one; *seq*, *epoch*: where the ring begins."""
         self.id = turn_id
         self.session_id = session_id
         self.messages: tuple[Message, ...] = ()
@@ -30,35 +60,97 @@ class Turn:
         self.ended: TurnEnded | None = None
         self.begun = False
         self.cancelling = False
-        self._log: list[Event] = []
+        self.message_id = 0
+        """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
+        self.answers = Answers()
+        self.replay = replay
+        self.journal: Journal | None = None
+        """Where the turn is recorded; None for one that leaves nothing behind."""
+        self.lease: Callable[[], Lease] | None = None
+        """The lease under which it is recorded, as it is now."""
+        self.suspended = False
+        """Left for another process to go on with: its readers end without a `TurnEnded`."""
+        self._after = after
+        self._whole = after == seq
+        self._ring = Ring(seq, epoch)
         self._readers: list[asyncio.Future[None]] = []
         self._awaiting_end: list[asyncio.Future[None]] = []
-        self._approvals: dict[str, asyncio.Future[tuple[bool, str]]] = {}
-        self._questions: dict[str, asyncio.Future[str]] = {}
 
     def __repr__(self) -> str:
         return f"<Turn {self.id} of session {self.session_id}: {self.ended.status if self.ended else 'running'}>"
 
     # Reading.
 
-    async def events(self, after: int | None = None) -> AsyncIterator[Event]:
-        """The events from the first one (without the first *after*), until and with `TurnEnded`."""
-        async for batch in self.batches(after):
-            for event in batch:
+    async def events(self, after: EventId | str | None = None) -> AsyncIterator[Event]:
+        """The events from the first one (or those that follow *after*), until and with `TurnEnded`."""
+        async for batch in self.frames(after):
+            for _, event in batch:
                 yield event
 
-    async def batches(self, after: int | None = None) -> AsyncIterator[Sequence[Event]]:
-        """The same, what came together in one piece: for surfaces that write it together."""
-        position = after or 0
+    async def batches(self) -> AsyncIterator[Sequence[Event]]:
+        """The events from the first one, what came together in one piece: for surfaces that write it together."""
+        ring = self._ring
+        position = 0 if self._whole else None
         while True:
-            if position < len(self._log):
-                batch = self._log[position:]
-                position = len(self._log)
+            if position is None or position < ring.first:
+                frames, position = await self._rejoin(None, reset=bool(position))
+                yield [event for _, event in frames]
+            elif position < ring.end:
+                batch = ring.since(position)
+                position = ring.end
                 yield batch
             elif self.ended is not None:
                 return
             else:
                 await _wait_in(self._readers)
+
+    async def frames(self, after: EventId | str | None = None) -> AsyncIterator[Sequence[Frame]]:
+        """The same, each event with its id, and from *after* on. Raises EventIdError for a text that is no id."""
+        ring = self._ring
+        last = EventId.parse(after) if isinstance(after, str) else after
+        begin = 0 if self._whole else None
+        position = ring.position_after(last) if last is not None else begin
+        while True:
+            if position is None or position < ring.first:
+                frames, position = await self._rejoin(last, reset=last is not None)
+            elif position < ring.end:
+                frames = [(ring.id_at(position + n), event) for n, event in enumerate(ring.since(position))]
+                position = ring.end
+            elif self.ended is not None:
+                return
+            else:
+                await _wait_in(self._readers)
+                continue
+            if frames:
+                last = frames[-1][0]
+                yield frames
+
+    async def _rejoin(self, last: EventId | None, *, reset: bool) -> tuple[list[Frame], int]:
+        """What the record has after *last* (None: from the first fact), and the position where the ring goes on."""
+        after = self._after if last is None else max(self._after, last.seq - 1)
+        while True:
+            facts = await self.replay(after)
+            start, seq, epoch = self._ring.section()
+            if seq <= after or (facts and facts[-1][0] >= seq):
+                break  # else the ring moved on meanwhile
+            if not facts:
+                break
+        frames: list[Frame] = []
+        if reset:
+            since = last or EventId(after, epoch, 0)
+            frames.append((since, Reset(since.seq)))
+        durable = 0
+        for at, fact in facts:
+            if at > seq:
+                break
+            told = events_of(fact, self.id, self.session_id)
+            durable = len(told) if at == seq else 0
+            seen = last.index + 1 if last is not None and last.seq == at else 0
+            frames += [(EventId(at, epoch, index), event) for index, event in enumerate(told) if index >= seen]
+        position = max(self._ring.first, start + durable)
+        if self._ring.first > start + durable:
+            frames += [(self._ring.id_at(position - 1), event) for event in self._ring.lost()]
+        return frames, position
 
     async def result(self) -> TurnEnded:
         """How the turn ended. Cancelling the caller doesn't cancel the turn."""
@@ -72,39 +164,55 @@ class Turn:
         """End the turn: the upstream response is closed, its tools are cancelled. Returns when it has ended."""
         if self.ended is None and not self.cancelling:
             self.cancelling = True
-            if self.task is not None and self.begun:  # a task that is cancelled before it began would never end the turn
+            if (
+                self.task is not None and self.begun
+            ):  # a task that is cancelled before it began would never end the turn
                 self.task.cancel()
         return await self.result()
 
-    def decide(self, approval_id: str, approved: bool, reason: str = "") -> None:
-        """Answer the `ApprovalRequested` of that id, and no other. Raises NotFoundError when it isn't open."""
-        _answer(self._approvals, approval_id, (bool(approved), reason), "approval")
+    async def decide(self, approval_id: str, approved: bool, reason: str = "", *, scope: GrantScope = "once") -> None:
+        """Answer the `ApprovalRequested` of that id, and no other; returns when the answer is recorded.
 
-    def answer(self, request_id: str, value: str) -> None:
-        """Answer the `InputRequested` of that id. Raises NotFoundError when it isn't open."""
-        _answer(self._questions, request_id, value, "question")
+        *scope* `session`: the same is not asked again in this session, within what the request's `scope` said.
+        Raises NotFoundError for an id that was never asked, AnsweredError when it was answered or has expired.
+        """
+        await self.answers.give(approval_id, Decision(bool(approved), reason, scope if approved else "once"))
 
-    # For the loop.
+    async def answer(self, request_id: str, value: str) -> None:
+        """Answer the `InputRequested` of that id; returns when that is recorded. Raises as `decide` does."""
+        await self.answers.give(request_id, value)
+
+    # For the loop and its runtime.
+
+    def suspend(self) -> None:
+        """Stop the turn without ending it: its record stays as it is."""
+        if self.ended is None and not self.cancelling:
+            self.suspended = self.cancelling = True
+            if self.task is not None and self.begun:
+                self.task.cancel()
+
+    def tell(self, seq: int, epoch: int, fact: Fact) -> None:
+        """Tell what the recorded *fact* says. `wake` shows it to the readers."""
+        self._ring.mark(seq, epoch)
+        self._ring.add(events_of(fact, self.id, self.session_id))
 
     def emit(self, *events: Event) -> None:
-        """Append *events* and wake the readers."""
-        self._log += events
+        """Append *events* that are live only, and wake the readers."""
+        self._ring.add(events)
+        if self._readers:
+            _wake(self._readers)
+
+    def wake(self) -> None:
+        """Show the readers what was told."""
         if self._readers:
             _wake(self._readers)
 
     def end(self, event: TurnEnded) -> None:
-        """Append the last event."""
+        """The turn is over, by *event*, which was told already."""
         self.ended = event
-        self.emit(event)
+        self.answers.close()
+        _wake(self._readers)
         _wake(self._awaiting_end)
-
-    async def approval(self, approval_id: str, seconds: float) -> tuple[bool, str] | None:
-        """Wait for `decide`; None after *seconds*."""
-        return await _answered(self._approvals, approval_id, seconds)
-
-    async def input(self, request_id: str, seconds: float) -> str | None:
-        """Wait for `answer`; None after *seconds*."""
-        return await _answered(self._questions, request_id, seconds)
 
 
 async def _wait_in(waiters: list[asyncio.Future[None]]) -> None:
@@ -122,22 +230,3 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
         if not waiter.done():
             waiter.set_result(None)
     waiters.clear()
-
-
-def _answer(open_requests: dict[str, asyncio.Future[T]], request_id: str, value: T, what: str) -> None:
-    future = open_requests.get(request_id)
-    if future is None or future.done():
-        raise NotFoundError(f"there is no open {what} {request_id!r}: it was answered, has expired, or never was")
-    future.set_result(value)
-
-
-async def _answered(open_requests: dict[str, asyncio.Future[T]], request_id: str, seconds: float) -> T | None:
-    future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-    open_requests[request_id] = future
-    try:
-        async with asyncio.timeout(seconds):
-            return await future
-    except TimeoutError:
-        return None
-    finally:
-        del open_requests[request_id]

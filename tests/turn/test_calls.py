@@ -7,10 +7,12 @@ import pytest
 
 from gaia_core import (
     Agent,
+    AnsweredError,
     ApprovalPolicy,
     Catalog,
     Context,
     Limits,
+    NotFoundError,
     Runtime,
     ToolError,
     Toolset,
@@ -178,7 +180,7 @@ async def decide(agent: Agent, decisions, *answers) -> list:
             events.append(event)
             if isinstance(event, ApprovalRequested | InputRequested):
                 assert runtime.stats().models[0].busy == 0, "a slot is held while people think"
-                decisions(turn, event)
+                await decisions(turn, event)
         return events
 
 
@@ -199,12 +201,12 @@ async def test_a_denied_call_does_not_run_and_the_model_is_told_the_reason():
 
 
 async def test_an_approval_names_its_call_and_answers_once():
-    def once(turn, asked):
-        with pytest.raises(LookupError, match="no open approval 'appr_other'"):
-            turn.decide("appr_other", True)
-        turn.decide(asked.approval_id, asked.arguments == '{"a":1,"b":1}')
-        with pytest.raises(LookupError, match="it was answered"):
-            turn.decide(asked.approval_id, True)
+    async def once(turn, asked):
+        with pytest.raises(NotFoundError, match="no open request 'appr_other'"):
+            await turn.decide("appr_other", True)
+        await turn.decide(asked.approval_id, asked.arguments == '{"a":1,"b":1}')
+        with pytest.raises(AnsweredError, match="was answered already"):
+            await turn.decide(asked.approval_id, True)
 
     events = await decide(ASKS, once, (call("add", a=1, b=1), call("add", a=2, b=2)), "ok")
 
@@ -215,7 +217,10 @@ async def test_an_approval_names_its_call_and_answers_once():
 async def test_an_approval_that_nobody_gives_expires_to_a_denial():
     agent = Agent("a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(tools={"add"}, timeout=0.01))
 
-    events = await decide(agent, lambda *_: None, call("add", a=1, b=1), "ok")
+    async def nobody(_turn, _asked):
+        return None
+
+    events = await decide(agent, nobody, call("add", a=1, b=1), "ok")
 
     (ended,) = [event for event in events if isinstance(event, ToolEnded)]
     assert "nobody answered within 0.01 s" in ended.content
@@ -225,11 +230,12 @@ async def test_waiting_for_people_does_not_use_up_the_turns_time():
     agent = Agent(
         "a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}), limits=Limits(seconds=0.05)
     )
-    later = asyncio.get_running_loop().call_later
 
-    events = await decide(
-        agent, lambda turn, asked: later(0.1, turn.decide, asked.approval_id, True), call("add", a=1, b=1), "2"
-    )
+    async def slowly(turn, asked):
+        await asyncio.sleep(0.1)
+        await turn.decide(asked.approval_id, True)
+
+    events = await decide(agent, slowly, call("add", a=1, b=1), "2")
 
     assert events[-1].status == "completed"
 

@@ -1,0 +1,258 @@
+"""Facts: what the journal keeps of a session, one record each; and the events that each of them tells.
+
+A turn is a fold over its facts: what it does next depends on them and on nothing else, so a turn whose process died
+goes on from the last one. A fact is recorded before its events are told (law 9); token deltas are no facts, their sum
+stands in `Answered`. In order:
+
+    AgentChanged?                the session goes on with another configuration; only between turns
+    Began                        the user's message
+      Compacted*                 what the older part of the conversation said, in short
+      Answered                   the model's whole message; in the same commit the facts that begin its calls:
+        Started                  a validated, approved call is about to run (its intent precedes its effect)
+        Asked, Decided           a call waits for approval; the decision, with `Started` or `Done` in its commit
+        Questioned, Replied      a running tool asks the user
+        Done                     a call is over, or its outcome is unknown
+      Resumed*                   another process goes on with the turn
+    Ended                        exactly one
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from gaia_core.events import (
+    AgentChanged as AgentChangedEvent,
+)
+from gaia_core.events import (
+    ApprovalDecided,
+    ApprovalRequested,
+    ContextCompacted,
+    ErrorInfo,
+    Event,
+    FinishReason,
+    GrantScope,
+    InputAnswered,
+    InputRequested,
+    LimitReached,
+    Outcome,
+    StepEnded,
+    ToolCalled,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+    TurnResumed,
+    TurnStarted,
+    TurnStatus,
+)
+from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage, mended, text_of
+
+
+class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
+    """From here on the session talks to this agent, in this configuration."""
+
+    agent: str
+    fingerprint: str
+
+
+class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):
+    """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none."""
+
+    agent: str
+    fingerprint: str
+    model: str
+    message: UserMessage | None = None
+    interactive: bool = False
+    options: bytes = b""
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):
+    """The model's whole message of one step. *client_calls* are the ids of calls that the client runs."""
+
+    step: int
+    message: AssistantMessage
+    finish_reason: FinishReason
+    usage: Usage
+    client_calls: tuple[str, ...] = ()
+
+
+class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
+    """A validated, approved call is about to run, under this idempotency key."""
+
+    call_id: str
+    tool: str
+    key: str
+
+
+class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"):
+    """A call is over; *content* is what the model reads, *full* the whole result where that was shortened."""
+
+    call_id: str
+    tool: str
+    outcome: Outcome
+    content: str
+    seconds: float = 0.0
+    still_running: bool = False
+    full: str | None = None
+
+
+class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="asked"):
+    """A validated call waits for approval until *expires_at* (Unix seconds). *scope*: what a yes for good covers."""
+
+    approval_id: str
+    call_id: str
+    tool: str
+    arguments: str
+    reason: str
+    seconds: float
+    expires_at: float
+    scope: str
+    path: str = ""
+
+
+class Decided(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="decided"):
+    """Whether a call may run, and why. *grant* is set for a yes that covers the session: the pattern it covers."""
+
+    call_id: str
+    approved: bool
+    reason: str
+    approval_id: str = ""
+    scope: GrantScope = "once"
+    grant: str = ""
+
+
+class Questioned(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="questioned"):
+    """A running tool asks the user something, until *expires_at*."""
+
+    request_id: str
+    call_id: str
+    question: str
+    options: tuple[str, ...]
+    seconds: float
+    expires_at: float
+
+
+class Replied(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="replied"):
+    """The user's answer; None when none came in time."""
+
+    request_id: str
+    call_id: str
+    value: str | None
+
+
+class Compacted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="compacted"):
+    """*summary* stands for everything before the record *kept_from* when a model is asked; nothing is deleted."""
+
+    summary: str
+    kept_from: int
+    usage: Usage
+    tokens_before: int
+
+
+class Resumed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="resumed"):
+    """Another process took the turn over, for the *attempt*-th time."""
+
+    attempt: int
+
+
+class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ended"):
+    """The turn is over. Fields as in `TurnEnded`."""
+
+    status: TurnStatus
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    steps: int
+    client_calls: tuple[ToolCall, ...] = ()
+    error: ErrorInfo | None = None
+    limit: LimitReached | None = None
+
+
+Fact: TypeAlias = (
+    AgentChanged
+    | Began
+    | Answered
+    | Started
+    | Done
+    | Asked
+    | Decided
+    | Questioned
+    | Replied
+    | Compacted
+    | Resumed
+    | Ended
+)
+
+_decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_fact(fact: Fact) -> bytes:
+    """*fact* as a journal keeps it: tagged JSON. Text that can't be UTF-8 (half a surrogate pair) is mended."""
+    try:
+        return _encoder.encode(fact)
+    except UnicodeEncodeError:
+        return _encoder.encode(mended(msgspec.to_builtins(fact)))
+
+
+def decode_fact(body: bytes) -> Fact:
+    """The fact that *body* holds. Raises msgspec.DecodeError for a body that holds none."""
+    return _decoder.decode(body)
+
+
+def kind_of(fact: Fact) -> str:
+    """The fact's tag."""
+    return str(type(fact).__struct_config__.tag)
+
+
+def text_of_fact(fact: Fact) -> str:
+    """What a search finds of *fact*: what the user said and what the model answered."""
+    if isinstance(fact, Began):
+        return text_of(fact.message.content) if fact.message is not None else ""
+    if isinstance(fact, Answered):
+        return text_of(fact.message.content)
+    return ""
+
+
+def is_message(fact: Fact) -> bool:
+    """Whether people see *fact* as a message of the conversation: the user's, and a turn's end that has words."""
+    if isinstance(fact, Began):
+        return fact.message is not None
+    return isinstance(fact, Ended)
+
+
+def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
+    """What *fact* tells, in this order. Live and replayed streams are made of this and of nothing else."""
+    match fact:
+        case Began():
+            return (TurnStarted(turn_id, session_id, fact.agent, fact.fingerprint, fact.model),)
+        case Answered():
+            ended = StepEnded(fact.step, fact.message, fact.finish_reason, fact.usage)
+            calls = (call for call in fact.message.tool_calls if call.id not in fact.client_calls)
+            return (ended, *(ToolCalled(call.id, call.name, call.arguments) for call in calls))
+        case Started():
+            return (ToolStarted(fact.call_id),)
+        case Done():
+            content, seconds = fact.content, fact.seconds
+            return (ToolEnded(fact.call_id, fact.tool, fact.outcome, content, seconds, fact.still_running),)
+        case Asked():
+            asked = ApprovalRequested(
+                fact.approval_id, fact.call_id, fact.tool, fact.arguments, fact.reason, fact.seconds, fact.scope
+            )
+            return (asked,)
+        case Decided():
+            return (ApprovalDecided(fact.call_id, fact.approved, fact.reason, fact.approval_id, fact.scope),)
+        case Questioned():
+            return (InputRequested(fact.request_id, fact.call_id, fact.question, fact.options, fact.seconds),)
+        case Replied():
+            return (InputAnswered(fact.request_id, fact.call_id, fact.value),)
+        case Compacted():
+            return (ContextCompacted(fact.summary, fact.tokens_before, fact.usage),)
+        case Resumed():
+            return (TurnResumed(fact.attempt),)
+        case AgentChanged():
+            return (AgentChangedEvent(fact.agent, fact.fingerprint),)
+        case Ended():
+            ended_event = TurnEnded(
+                fact.status, fact.text, fact.finish_reason, fact.usage, fact.steps, fact.client_calls, fact.error
+            )
+            return (ended_event,) if fact.limit is None else (fact.limit, ended_event)

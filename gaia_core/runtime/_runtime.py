@@ -1,0 +1,296 @@
+"""Runtime: see below.
+
+async with Runtime(catalog, journal) as runtime:
+    session = await runtime.open("coder")
+    turn = await runtime.start(session, "What does this project do?")
+    async for event in turn.events(): ...
+    answer = (await turn.result()).text
+
+    async for event in runtime.turn(coder, "…"): ...          # one-off; leaving this loop cancels
+
+Nothing here is global: two runtimes in one process share nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Self
+
+from gaia_core.agent import Agent
+from gaia_core.catalog import Catalog
+from gaia_core.errors import FencedError
+from gaia_core.events import Event
+from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
+from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.models import Model, SlotPool
+from gaia_core.runtime._feed import Feed
+from gaia_core.runtime._history import fold
+from gaia_core.runtime._sessions import Sessions
+from gaia_core.runtime._state import Counts, Key, ModelLoad, RuntimeStats
+from gaia_core.runtime._takeover import Takeover, replica_name
+from gaia_core.runtime._turns import Turns, WhenBusy, Wish
+from gaia_core.session import Session, new_id
+from gaia_core.turn import NO_OPTIONS, ModelAccess, ToolThreads, Turn, TurnOptions
+
+_log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 600.0
+_STRAY_GRACE_SECONDS = 5.0
+
+
+class Runtime:
+    """See the module's text.
+
+    *journal* keeps sessions (default: in memory) and is opened and closed by the runtime. *tool_threads* bounds the
+    threads for synchronous tools. *idle_seconds*: resources of a session that was idle for so long close, and reopen
+    on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
+    counts as alive after its last heartbeat.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        journal: Journal | None = None,
+        *,
+        tool_threads: int = 32,
+        idle_seconds: float = IDLE_SECONDS,
+        address: str = "",
+        ttl: float = TTL_SECONDS,
+    ) -> None:
+        self._catalog = catalog
+        self._journal: Journal = journal if journal is not None else MemoryJournal()
+        self._private = MemoryJournal()
+        self._idle_seconds = idle_seconds
+        self._models: dict[str, ModelAccess] = {}
+        self._counts = Counts()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._threads = ToolThreads(tool_threads)
+        self.replica = replica_name()
+        """This process's name in the journal."""
+        self.feed = Feed()
+        """What happens to sessions."""
+        self._turns = Turns(
+            lambda: self._catalog, self.replica, self._access, self._counts, self.feed, self._threads, self._titled
+        )
+        self._takeover = Takeover(self._journal, self.replica, address, self._resume, self._poll, ttl=ttl)
+        self.sessions = Sessions(self, self._journal, self._private)
+        """The sessions, for surfaces that list and change them."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The agents and models of this runtime."""
+        return self._catalog
+
+    async def __aenter__(self) -> Self:
+        await self._journal.open()
+        await self._private.open()
+        self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
+        self._turns.accepting = True
+        await self._takeover.begin(tuple(agent.name for agent in self._catalog.agents))
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    # Sessions.
+
+    async def open(
+        self,
+        agent: Agent | str,
+        id: str | None = None,
+        *,
+        owner: str = "",
+        private: bool = False,
+        title: str = "",
+        metadata: bytes = b"{}",
+    ) -> Session:
+        """A session of *agent* (or of the catalog's agent of that name): a new one, or the one of that *id*.
+
+        *private*: it is kept in memory only and leaves nothing on disk. *title* and *metadata* (a surface's own
+        fields, JSON) are a new session's.
+        """
+        found = self._catalog.agent(agent) if isinstance(agent, str) else agent
+        session = Session(id or new_id(), found, owner)
+        journal = self._private if private else await self.sessions.journal_of(owner, session.id)
+        await journal.create(NewSession(session.id, owner, found.name, found.fingerprint, title, metadata))
+        return session
+
+    async def history(self, session: Session) -> tuple[Message, ...]:
+        """The messages of the session's present branch, as its next turn sees them. Raises NotFoundError."""
+        journal = await self.sessions.journal_of(session.owner, session.id)
+        info = await journal.get(session.owner, session.id)
+        records = await journal.read(session.owner, session.id)
+        return tuple(entry.message for entry in fold(records, info.head).transcript.entries)
+
+    async def delete(self, session: Session) -> None:
+        """Erase the session; a running turn is cancelled first. Raises NotFoundError."""
+        await self.sessions.delete(session.owner, session.id)
+
+    async def forget(self, owner: str, id: str) -> None:
+        """Close what the session has open in this process, unless a turn runs."""
+        await self._turns.forget((owner, id))
+
+    # Turns.
+
+    async def start(
+        self,
+        session: Session,
+        content: Content | None = None,
+        *,
+        transcript: tuple[Message, ...] | None = None,
+        parent: int | None = None,
+        interactive: bool = False,
+        background: bool = False,
+        when_busy: WhenBusy = "reject",
+        options: TurnOptions = NO_OPTIONS,
+    ) -> Turn:
+        """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
+
+        | argument | meaning |
+        |---|---|
+        | transcript | the whole conversation is the caller's: the session gives resources only, nothing is recorded |
+        | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: anew |
+        | interactive | somebody answers approvals and questions |
+        | background | nobody waits for it: those that somebody waits for come first |
+        | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
+
+        Raises BusyError, ClosedError, NotFoundError.
+        """  # fmt: skip
+        wish = Wish(interactive=interactive, background=background, options=options)
+        key = (session.owner, session.id)
+        state = await self._turns.claim(key, when_busy)
+        try:
+            if transcript is not None:
+                return self._turns.once(session, key, state, transcript, wish)
+            journal = await self.sessions.journal_of(*key)
+            return await self._turns.recorded(journal, session, state, content, parent, wish)
+        except BaseException:
+            self._turns.free(key, state)
+            raise
+
+    async def turn(
+        self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS
+    ) -> AsyncIterator[Event]:
+        """The events of a one-off turn, which leaves no session. Leaving the loop cancels it."""
+        turn = await self.once(agent, (UserMessage(content),), options=options)
+        try:
+            async for event in turn.events():
+                yield event
+        finally:
+            await turn.cancel()
+
+    async def once(
+        self,
+        agent: Agent | str,
+        transcript: tuple[Message, ...],
+        *,
+        interactive: bool = False,
+        background: bool = False,
+        options: TurnOptions = NO_OPTIONS,
+        key: str = "",
+    ) -> Turn:
+        """Begin a turn on *transcript* that leaves no session; its resources close when it ends.
+
+        *key* names who asks, for a fair queue; by default each turn counts by itself.
+        """
+        found = self._catalog.agent(agent) if isinstance(agent, str) else agent
+        own = f"once_{new_id()}"
+        place = ("", own)
+        state = await self._turns.claim(place)
+        try:
+            wish = Wish(interactive=interactive, background=background, options=options)
+            return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
+        except BaseException:
+            self._turns.free(place, state)
+            raise
+
+    def running(self, owner: str, id: str) -> Turn | None:
+        """The turn that the session runs in this process, or None."""
+        return self._turns.get((owner, id))
+
+    @property
+    def running_turns(self) -> tuple[tuple[Key, Turn], ...]:
+        """Whose turns run here: owner and session, and the turn."""
+        return tuple((key, turn) for turn, key in self._turns.running.items())
+
+    def _titled(self, key: Key, turn: Turn) -> None:
+        """A recorded turn has ended: its session may need a title."""
+        if turn.journal is not None and turn.ended is not None and turn.ended.text:
+            self._turns.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
+
+    async def _resume(self, info: SessionInfo) -> None:
+        await self._turns.resume(self._journal, info)
+
+    async def _poll(self) -> None:
+        """Hear what other processes have to say to our turns: one that waits for a person appends nothing itself."""
+        for turn in tuple(self._turns.running):
+            if turn.journal is self._journal and turn.answers.open and turn.lease is not None:
+                try:
+                    self._turns.signalled(turn, await self._journal.take_signals(turn.lease()))
+                except FencedError:
+                    await turn.cancel()
+
+    # Models.
+
+    def _access(self, name: str) -> ModelAccess:
+        opened = self._models.get(name)
+        if opened is None:
+            spec = self._catalog.model(name)
+            opened = self._models[name] = ModelAccess(spec.open(), SlotPool(name, spec.slots, spec.queue), spec.window)
+        return opened
+
+    def model(self, name: str) -> Model:
+        """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""
+        return self._access(name).model
+
+    # Life.
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new turns are taken."""
+        return self._turns.accepting
+
+    def stats(self) -> RuntimeStats:
+        """What runs now, and what has happened since the start."""
+        counts = self._counts
+        return RuntimeStats(
+            running_turns=len(self._turns.running),
+            sessions=len(self._turns),
+            models=tuple(
+                ModelLoad(name, opened.slots.slots, opened.slots.busy, opened.slots.queued)
+                for name, opened in sorted(self._models.items())
+            ),
+            turns=tuple(sorted(counts.turns.items())),
+            tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
+            usage=counts.usage,
+            journal=self._journal.stats(),
+        )
+
+    async def drain(self, seconds: float) -> bool:
+        """Take no new turns, and give the running ones *seconds* to end. True when all of them did."""
+        self._turns.accepting = False
+        return await self._turns.wait(seconds)
+
+    async def aclose(self) -> None:
+        """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
+        resources, models and the journal are closed. Idempotent."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait((self._sweeper,))
+            self._sweeper = None
+        await self._turns.close(self._journal if self._journal.durable else None)
+        await self._turns.strays(_STRAY_GRACE_SECONDS)
+        for opened in self._models.values():
+            if (close := getattr(opened.model, "aclose", None)) is not None:
+                await close()
+        self._models.clear()
+        self._threads.close()
+        await self._takeover.end()
+        await self._private.aclose()
+        await self._journal.aclose()
+
+    async def _sweep(self) -> None:
+        """Close the resources of sessions that were idle for long."""
+        while True:
+            await asyncio.sleep(self._idle_seconds / 10)
+            await self._turns.sweep(self._idle_seconds)

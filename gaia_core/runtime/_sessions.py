@@ -1,0 +1,308 @@
+"""Sessions: what surfaces do with sessions besides running turns in them. Every call names the owner.
+
+    rows, total = await runtime.sessions.list(owner, query="budget")
+    turn = await runtime.sessions.attach(owner, id)          # the turn that runs, or the last one, from the record
+    await runtime.sessions.decide(owner, id, approval_id, True)
+
+NotFoundError is raised for a session that the owner doesn't have.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+
+from gaia_core.errors import AnsweredError, BusyError, NotFoundError
+from gaia_core.events import GrantScope, TurnEnded
+from gaia_core.facts import Asked, Began, Decided, Ended, Fact, Questioned, Replied, events_of
+from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo
+from gaia_core.messages import UserMessage
+from gaia_core.runtime._history import facts_of
+from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
+from gaia_core.session import new_id
+from gaia_core.turn import Turn, record_of, replay_of
+
+if TYPE_CHECKING:
+    from gaia_core.runtime._runtime import Runtime
+
+_TITLE_CHARS = 60
+_MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
+
+
+@attrs.frozen
+class Said:
+    """A message for `Sessions.write`: who said it, and what."""
+
+    role: str
+    text: str
+
+
+class Sessions:
+    """See the module's text. Belongs to one Runtime."""
+
+    def __init__(self, runtime: "Runtime", durable: Journal, private: MemoryJournal) -> None:
+        self._runtime = runtime
+        self._durable = durable
+        self._private = private
+
+    async def journal_of(self, owner: str, id: str) -> Journal:
+        """The journal that keeps the session; the durable one for a session that isn't there."""
+        try:
+            await self._private.get(owner, id)
+        except NotFoundError:
+            return self._durable
+        return self._private
+
+    async def is_private(self, owner: str, id: str) -> bool:
+        """Whether the session is kept in memory only."""
+        return await self.journal_of(owner, id) is self._private
+
+    async def get(self, owner: str, id: str) -> SessionInfo:
+        """The session as it stands."""
+        return await (await self.journal_of(owner, id)).get(owner, id)
+
+    async def list(
+        self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
+    ) -> tuple[tuple[SessionInfo, ...], int]:
+        """A page of sessions, the newest first, and how many there are; private ones among them.
+
+        *query*: every word of it occurs in the title or messages.
+        """
+        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent)
+        if not some:
+            return await self._durable.list(owner, query=query, limit=limit, offset=offset, agent=agent)
+        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent)
+        merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
+        return tuple(merged[offset : offset + limit]), total + some
+
+    async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of the session's present branch, oldest first, with their records."""
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        return tuple(facts_of(await journal.read(owner, id), info.head))
+
+    async def update(
+        self,
+        owner: str,
+        id: str,
+        *,
+        title: str | None = None,
+        title_is_custom: bool | None = None,
+        agent: str | None = None,
+        metadata: bytes | None = None,
+        head: int | None = None,
+    ) -> SessionInfo:
+        """Change what is given. *head*: the conversation goes on after that record (0: anew); nothing is deleted.
+
+        Raises BusyError for a head while a turn runs, NotFoundError for one that is no record of the session or an
+        agent that isn't there.
+        """
+        fingerprint = self._runtime.catalog.agent(agent).fingerprint if agent is not None else None
+        journal = await self.journal_of(owner, id)
+        info = await journal.update(
+            owner,
+            id,
+            title=title,
+            title_is_custom=title_is_custom,
+            agent=agent,
+            fingerprint=fingerprint,
+            metadata=metadata,
+            head=head,
+        )
+        self._runtime.feed.tell("updated", owner, id)
+        return info
+
+    async def delete(self, owner: str, id: str) -> None:
+        """Erase the session; a running turn is cancelled first, and waited for."""
+        journal = await self.journal_of(owner, id)
+        await journal.get(owner, id)
+        if (turn := self._runtime.running(owner, id)) is not None:
+            await turn.cancel()
+        await self._runtime.forget(owner, id)
+        await journal.delete(owner, id)
+        self._runtime.feed.tell("deleted", owner, id)
+
+    async def fork(self, owner: str, id: str, new: str | None = None, at: int | None = None) -> SessionInfo:
+        """A new session that shares the past up to the record *at* (None: all of it)."""
+        journal = await self.journal_of(owner, id)
+        info = await journal.fork(owner, id, new or new_id(), at)
+        self._runtime.feed.tell("updated", owner, info.id)
+        return info
+
+    async def write(self, new: NewSession, said: Sequence[Said]) -> SessionInfo:
+        """A session with a conversation that came from elsewhere. Raises BusyError when the id is taken."""
+        info = await self._durable.create(new)
+        if info.seq or not said:
+            if info.seq:
+                raise BusyError(f"there is a session {new.id!r} already")
+            return info
+        lease = await self._durable.claim(new.owner, new.id, self._runtime.replica, f"turn_{new_id()}")
+        if lease is None:
+            raise BusyError(f"session {new.id!r} is in use")
+        await self._durable.append(lease, tuple(map(record_of, _facts(new, said))), done=True)
+        self._runtime.feed.tell("updated", new.owner, new.id)
+        return await self._durable.get(new.owner, new.id)
+
+    async def set_private(self, owner: str, id: str, *, private: bool) -> SessionInfo:
+        """Move the session into memory, and erase it on disk; or back.
+
+        Raises BusyError during a turn, and while a fork shares its past.
+        """
+        if await self.is_private(owner, id) == private:
+            return await self.get(owner, id)
+        source, target = (self._durable, self._private) if private else (self._private, self._durable)
+        info = await source.get(owner, id)
+        if info.turn is not None or self._runtime.running(owner, id) is not None:
+            raise BusyError(f"session {id!r} runs a turn; try again when it has ended")
+        if await source.shares_past(owner, id):
+            raise BusyError(f"session {id!r} shares its past with a fork, which would keep it on disk")
+        await self._runtime.forget(owner, id)
+        await _copy(source, target, info, self._runtime.replica)
+        await source.delete(owner, id)
+        self._runtime.feed.tell("updated", owner, id)
+        return await target.get(owner, id)
+
+    # Turns.
+
+    async def attach(self, owner: str, id: str) -> Turn:
+        """The turn that the session runs here, or its last one, from the record. NotFoundError when there is none."""
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        facts = facts_of(await journal.read(owner, id), info.head)
+        if not facts:
+            raise NotFoundError(f"session {id!r} has had no turn")
+        record, last = facts[-1]
+        if not isinstance(last, Ended):
+            raise NotFoundError(f"session {id!r} runs its turn in another process")
+        first = next(at for at, _ in facts if at.turn == record.turn)
+        turn = Turn(
+            record.turn, id, replay=replay_of(journal, owner, id, record.turn), after=first.seq - 1, seq=record.seq
+        )
+        event = events_of(last, record.turn, id)[-1]
+        assert isinstance(event, TurnEnded)
+        turn.message_id = record.seq
+        turn.end(event)
+        return turn
+
+    async def cancel(self, owner: str, id: str) -> bool:
+        """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs."""
+        if (turn := self._runtime.running(owner, id)) is not None:
+            await turn.cancel()
+            return True
+        return await self._signal(owner, id, Cancel())
+
+    async def decide(
+        self,
+        owner: str,
+        id: str,
+        approval_id: str | None,
+        approved: bool,
+        reason: str = "",
+        *,
+        scope: GrantScope = "once",
+    ) -> str:
+        """Answer a request for approval (None: the only one that is open); its id.
+
+        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired.
+        """
+        turn = self._runtime.running(owner, id)
+        if approval_id is None:
+            waiting = tuple(each for each in turn.answers.open if each.startswith("appr_")) if turn is not None else ()
+            if len(waiting) != 1:
+                raise NotFoundError(f"session {id!r} waits for {len(waiting)} approvals; say which one")
+            (approval_id,) = waiting
+        if turn is not None and turn.answers.knows(approval_id):
+            await turn.decide(approval_id, approved, reason, scope=scope)
+            return approval_id
+        await self._elsewhere(owner, id, approval_id, Decide(approval_id, approved, reason, scope))
+        return approval_id
+
+    async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
+        """Answer a tool's question. Raises as `decide` does."""
+        turn = self._runtime.running(owner, id)
+        if turn is not None and turn.answers.knows(request_id):
+            await turn.answer(request_id, value)
+            return
+        await self._elsewhere(owner, id, request_id, Reply(request_id, value))
+
+    async def _elsewhere(self, owner: str, id: str, request_id: str, word: Word) -> None:
+        """Answer a request that no turn of this process waits for: another process may, or it is closed."""
+        asked = closed = False
+        for _, fact in await self.facts(owner, id):
+            if isinstance(fact, Asked | Questioned):
+                asked = asked or request_id == (fact.approval_id if isinstance(fact, Asked) else fact.request_id)
+            elif isinstance(fact, Decided | Replied):
+                closed = closed or request_id == (fact.approval_id if isinstance(fact, Decided) else fact.request_id)
+        if not asked:
+            raise NotFoundError(f"session {id!r} never asked {request_id[:80]!r}")
+        if closed or self._runtime.running(owner, id) is not None or not await self._signal(owner, id, word):
+            raise AnsweredError(f"{request_id!r} was answered already or has expired")
+
+    async def _signal(self, owner: str, id: str, word: Word) -> bool:
+        journal = await self.journal_of(owner, id)
+        kind = type(word).__name__.lower()
+        return await journal.signal(owner, id, kind, encode_word(word)) is not None
+
+    async def title_from(self, owner: str, id: str, answer: str) -> None:
+        """Give a session that has no title one: the beginning of its first answer."""
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if info.title or info.title_is_custom or not (title := title_of(answer)):
+            return
+        await journal.update(owner, id, title=title)
+        self._runtime.feed.tell("updated", owner, id)
+
+
+def title_of(text: str) -> str:
+    """The first line of *text* that says something, without markup, at most 60 characters."""
+    for line in text.splitlines():
+        plain = " ".join(_MARKUP.sub(lambda match: match[1] or "", line).split())
+        if plain:
+            return plain if len(plain) <= _TITLE_CHARS else f"{plain[: _TITLE_CHARS - 1].rsplit(' ', 1)[0]}…"
+    return ""
+
+
+def _facts(new: NewSession, said: Sequence[Said]) -> list[Fact]:
+    """A conversation as facts: each question, and each answer as the end of a turn."""
+    from gaia_core.facts import Answered  # noqa: PLC0415
+    from gaia_core.messages import AssistantMessage, Usage  # noqa: PLC0415
+
+    facts: list[Fact] = []
+    for each in said:
+        if each.role == "user":
+            facts.append(Began(new.agent, new.fingerprint, "", UserMessage(each.text)))
+        else:
+            facts.append(Answered(1, AssistantMessage(each.text), "stop", Usage()))
+            facts.append(Ended("completed", each.text, "stop", Usage(), 1))
+    if not isinstance(facts[-1], Ended):
+        facts.append(Ended("cancelled", "", "stop", Usage(), 0))
+    return facts
+
+
+async def _copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
+    """The session's records, in the same order, in *target*: each turn's under its own name."""
+    owner, session_id = info.owner, info.id
+    await target.create(NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata))
+    records = await source.read(owner, session_id)
+    groups: list[list[Record]] = []
+    for record in records:
+        if groups and groups[-1][-1].turn == record.turn:
+            groups[-1].append(record)
+        else:
+            groups.append([record])
+    for group in groups:
+        lease = await target.claim(owner, session_id, replica, group[0].turn)
+        if lease is None:
+            raise BusyError(f"session {session_id!r} is in use")
+        await target.append(lease, tuple(map(_again, group)), done=True)
+    await target.update(owner, session_id, title_is_custom=info.title_is_custom, head=info.head)
+
+
+def _again(record: Record) -> NewRecord:
+    from gaia_core.facts import decode_fact, is_message, text_of_fact  # noqa: PLC0415
+
+    fact = decode_fact(record.body)
+    return NewRecord(record.kind, record.body, text_of_fact(fact), is_message(fact), record.parent)

@@ -1,0 +1,71 @@
+"""What changes: of a session in this process, and of the counts that an operator sees."""
+
+import asyncio
+from collections import deque
+from typing import TypeAlias
+
+import attrs
+
+from gaia_core.events import Outcome, TurnEnded
+from gaia_core.journal import JournalStats
+from gaia_core.messages import Usage
+from gaia_core.turn import OpenResources, Turn
+
+Key: TypeAlias = tuple[str, str]
+"""A session's owner and id."""
+
+
+@attrs.frozen
+class ModelLoad:
+    """A model's slots: how many there are, are *busy*, and how many requests are *queued*."""
+
+    model: str
+    slots: int
+    busy: int
+    queued: int
+
+
+@attrs.frozen
+class RuntimeStats:
+    """A picture of a runtime: what runs now, and what has happened since its start."""
+
+    running_turns: int
+    sessions: int
+    models: tuple[ModelLoad, ...]
+    turns: tuple[tuple[str, int], ...]
+    """Ended turns by status."""
+    tool_calls: tuple[tuple[str, str, int], ...]
+    """Tool calls by tool and outcome."""
+    usage: Usage
+    journal: JournalStats
+
+
+@attrs.define(eq=False)
+class Counts:
+    """What has happened since a runtime's start."""
+
+    turns: dict[str, int] = attrs.field(factory=dict)
+    tool_calls: dict[tuple[str, Outcome], int] = attrs.field(factory=dict)
+    usage: Usage = Usage()
+
+    def tool_call(self, tool: str, outcome: Outcome) -> None:
+        """Count a call."""
+        self.tool_calls[tool, outcome] = self.tool_calls.get((tool, outcome), 0) + 1
+
+    def turn(self, ended: TurnEnded) -> None:
+        """Count a turn that ended."""
+        self.turns[ended.status] = self.turns.get(ended.status, 0) + 1
+        self.usage += ended.usage
+
+
+@attrs.define(eq=False)
+class SessionState:
+    """All that changes of a session in this process. It exists while a turn runs or waits, or a resource is open."""
+
+    resources: OpenResources
+    taken: bool = False
+    """Whether a turn has the session's place; *turn* is set once it runs."""
+    turn: Turn | None = None
+    used_at: float = 0.0
+    waiting: deque[asyncio.Future[None]] = attrs.field(factory=deque)
+    """Turns that begin when this one has ended, in their order."""

@@ -1,0 +1,120 @@
+"""Takeover: this process's heartbeats, and the turns that a dead process left.
+
+At start the turns of this machine's earlier processes are taken over at once: a process that is gone needs no time to
+be given up. Others' are taken over when their heartbeat has expired (see the journal's contract).
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from gaia_core.errors import GaiaError
+from gaia_core.journal import TTL_SECONDS, Journal, SessionInfo
+from gaia_core.session import new_id
+
+_log = logging.getLogger(__name__)
+
+AT_ONCE = 16
+"""Turns that are taken over at the same time."""
+
+
+def replica_name() -> str:
+    """A name that no process had before, which says which process of which machine it is."""
+    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{new_id()[:8]}"
+
+
+def _machine() -> str:
+    boot = ""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
+    return f"{socket.gethostname()}-{boot}"
+
+
+def _started(pid: int) -> str:
+    """When the process began, in the kernel's ticks; "" where that can't be had."""
+    with suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+    return ""
+
+
+def is_dead(name: str) -> bool:
+    """Whether *name* is that of a process of this machine which is gone."""
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != _machine() or not parts[1].isdecimal():
+        return False
+    pid = int(parts[1])
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return _started(pid) != parts[2]
+
+
+class Takeover:
+    """Belongs to one Runtime. *resume* goes on with a session's turn."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        replica: str,
+        address: str,
+        resume: Callable[[SessionInfo], Awaitable[None]],
+        poll: Callable[[], Awaitable[None]],
+        *,
+        ttl: float = TTL_SECONDS,
+    ) -> None:
+        self._journal = journal
+        self._replica = replica
+        self._address = address
+        self._resume = resume
+        self._poll = poll
+        self._ttl = ttl
+        self._task: asyncio.Task[None] | None = None
+
+    async def begin(self, agents: tuple[str, ...]) -> None:
+        """Beat once, take over what this machine's dead processes left, and go on beating."""
+        await self._journal.beat(self._replica, self._address, agents)
+        dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
+        orphans = await self._journal.adopt(dead) if dead else ()
+        self._task = asyncio.create_task(self._beat(agents, orphans), name="gaia heartbeat")
+
+    async def end(self) -> None:
+        """Stop beating; what is still ours may be taken over at once."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait((task,))
+        with suppress(GaiaError):
+            await self._journal.release(self._replica)
+
+    async def _beat(self, agents: tuple[str, ...], orphans: tuple[SessionInfo, ...]) -> None:
+        await self._take(orphans)
+        while True:
+            await asyncio.sleep(self._ttl / 4)
+            try:
+                await self._journal.beat(self._replica, self._address, agents)
+                await self._poll()
+                await self._take(await self._journal.orphans(self._replica))
+            except GaiaError as error:
+                _log.warning("the heartbeat failed: %s", error)
+
+    async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def take(orphan: SessionInfo) -> None:
+            async with places:
+                try:
+                    await self._resume(orphan)
+                except Exception:  # noqa: BLE001  # the others still go on
+                    _log.exception("the turn of session %s could not be taken over", orphan.id)
+
+        async with asyncio.TaskGroup() as group:
+            for orphan in orphans:
+                group.create_task(take(orphan))

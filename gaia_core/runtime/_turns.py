@@ -1,0 +1,406 @@
+"""Turns: the sessions' places, who has them, and the turns that run in them.
+
+A place is what a session has one of: it is taken before anything is awaited, so two turns of one session never meet,
+and it is free before anybody is told that its turn ended.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import attrs
+
+from gaia_core.catalog import Catalog
+from gaia_core.errors import BusyError, ClosedError, NotFoundError
+from gaia_core.events import ErrorInfo
+from gaia_core.facts import AgentChanged, Began, Ended, Fact, Resumed
+from gaia_core.journal import Journal, Lease, SessionInfo, Signal
+from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.runtime._feed import Feed
+from gaia_core.runtime._history import History, decode_options, encode_options, fold
+from gaia_core.runtime._signals import apply_signal
+from gaia_core.runtime._state import Counts, Key, SessionState
+from gaia_core.session import Session, new_id
+from gaia_core.turn import (
+    Budget,
+    Grant,
+    JournalRecorder,
+    MemoryRecorder,
+    ModelAccess,
+    OpenResources,
+    Recorder,
+    Setting,
+    ToolThreads,
+    Transcript,
+    Turn,
+    TurnOptions,
+    finish,
+    record_of,
+    replay_of,
+    run_turn,
+)
+
+_log = logging.getLogger(__name__)
+
+WAITING_TURNS = 16
+"""Turns that may wait for one session (`when_busy="queue"`)."""
+
+TAKEOVERS = 3
+"""How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
+
+WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """How a turn is to be run. See `Runtime.start`."""
+
+    interactive: bool = False
+    background: bool = False
+    options: TurnOptions
+
+
+class Turns:
+    """Belongs to one Runtime."""
+
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog],
+        replica: str,
+        resolve: Callable[[str], ModelAccess],
+        counts: Counts,
+        feed: Feed,
+        threads: ToolThreads,
+        ended: Callable[[Key, Turn], None],
+    ) -> None:
+        self._catalog = catalog
+        self._replica = replica
+        self._resolve = resolve
+        self._counts = counts
+        self._feed = feed
+        self._threads = threads
+        self._ended = ended
+        self._process = OpenResources(threads)
+        self._states: dict[Key, SessionState] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        self.running: dict[Turn, Key] = {}
+        """The turns that run now, and whose they are."""
+        self.accepting = False
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def get(self, key: Key) -> Turn | None:
+        """The turn that the session runs, or None."""
+        state = self._states.get(key)
+        return state.turn if state is not None and state.turn in self.running else None
+
+    # Places.
+
+    async def claim(self, key: Key, when_busy: WhenBusy = "reject") -> SessionState:
+        """Take the session's place. Raises BusyError, ClosedError."""
+        self._check_accepting()
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = SessionState(OpenResources(self._threads))
+        if state.taken:
+            await self._wait_for_place(key, state, when_busy)
+        state.taken = True
+        return state
+
+    async def _wait_for_place(self, key: Key, state: SessionState, when_busy: WhenBusy) -> None:
+        if when_busy == "reject":
+            raise BusyError(f"session {key[1]!r} runs a turn already")
+        if len(state.waiting) >= WAITING_TURNS:
+            raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
+        place = asyncio.get_running_loop().create_future()
+        try:
+            if when_busy == "interrupt":
+                state.waiting.appendleft(place)
+                if state.turn is not None:
+                    await state.turn.cancel()
+            else:
+                state.waiting.append(place)
+            await place
+            self._check_accepting()
+        except BaseException:
+            if place in state.waiting:
+                state.waiting.remove(place)
+            elif place.done() and not place.cancelled():
+                self.free(key, state)
+            raise
+
+    def _check_accepting(self) -> None:
+        if not self.accepting:
+            raise ClosedError("the runtime takes no new turns: it is not open, or about to close")
+
+    def free(self, key: Key, state: SessionState) -> None:
+        """Give the place to the next that waits, or leave it free."""
+        state.turn = None
+        state.used_at = asyncio.get_running_loop().time()
+        while state.waiting:
+            place = state.waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        state.taken = False
+        if not len(state.resources):
+            self._states.pop(key, None)
+
+    # Beginning.
+
+    def once(
+        self,
+        session: Session,
+        key: Key,
+        state: SessionState,
+        messages: tuple[Message, ...],
+        wish: Wish,
+        *,
+        close: bool = False,
+    ) -> Turn:
+        """A turn on *messages* that no journal records; *close*: its resources close when it ends."""
+        turn = state.turn = Turn(f"turn_{new_id()}", session.id)
+        transcript = Transcript(messages)
+        setting = self._setting(session, turn, transcript, MemoryRecorder(turn, transcript), state, [], wish)
+        self._begin(setting, key, state, (_began(session, wish, None),), close=close)
+        return turn
+
+    async def recorded(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        content: Content | None,
+        parent: int | None,
+        wish: Wish,
+    ) -> Turn:
+        """A turn in the session's record. Raises BusyError, NotFoundError."""
+        owner, session_id = session.owner, session.id
+        turn_id = f"turn_{new_id()}"
+        lease = await journal.claim(owner, session_id, self._replica, turn_id)
+        if lease is None:
+            raise BusyError(f"session {session_id!r} runs a turn already, in another process")
+        try:
+            head = lease.head if parent is None else parent
+            history = fold(await journal.read(owner, session_id) if head else (), head)
+        except BaseException:
+            await journal.append(lease, (), done=True)
+            raise
+        setting = self._leased(journal, session, state, lease, history, wish, after=lease.seq, parent=parent)
+        opening: list[Fact] = []
+        agent = session.agent
+        if history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint):
+            opening.append(AgentChanged(agent.name, agent.fingerprint))
+        self._begin(setting, (owner, session_id), state, (*opening, _began(session, wish, content)))
+        return setting.turn
+
+    async def resume(self, journal: Journal, info: SessionInfo) -> None:
+        """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
+        key = (info.owner, info.id)
+        if not self.accepting or key in self._states:
+            return
+        state = await self.claim(key)
+        try:
+            lease = await journal.claim(info.owner, info.id, self._replica, None)
+            if lease is None:
+                self.free(key, state)
+                return
+            await self._resume(journal, lease, key, state)
+        except BaseException:
+            self.free(key, state)
+            raise
+
+    async def _resume(self, journal: Journal, lease: Lease, key: Key, state: SessionState) -> None:
+        owner, session_id = key
+        history = fold(await journal.read(owner, session_id), lease.head)
+        began = history.began
+        if began is None or history.turn != lease.turn:
+            # Its process died before the first record: there is nothing to go on with.
+            await journal.append(lease, (), done=True)
+            self.free(key, state)
+            return
+        wish = Wish(interactive=began.interactive, options=decode_options(began.options))
+        try:
+            agent, lost = self._catalog().agent(began.agent), None
+        except NotFoundError as error:
+            lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
+        if lease.takeovers > TAKEOVERS:
+            lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
+        if lost is not None:
+            ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
+            await journal.append(lease, (record_of(ended),), done=True)
+            self.free(key, state)
+            return
+        session = Session(session_id, agent, owner)
+        setting = self._leased(journal, session, state, lease, history, wish, after=history.before)
+        setting.budget.restore(history.steps, history.tool_calls, history.usage)
+        opening: list[Fact] = [Resumed(lease.takeovers)]
+        if began.fingerprint != agent.fingerprint:
+            opening.insert(0, AgentChanged(agent.name, agent.fingerprint))
+        self._begin(setting, key, state, tuple(opening), history=history)
+
+    def _leased(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        lease: Lease,
+        history: History,
+        wish: Wish,
+        *,
+        after: int,
+        parent: int | None = None,
+    ) -> Setting:
+        replay = replay_of(journal, session.owner, session.id, lease.turn)
+        turn = state.turn = Turn(lease.turn, session.id, replay=replay, after=after, seq=lease.seq, epoch=lease.epoch)
+        recorder = JournalRecorder(
+            journal, lease, turn, history.transcript, signalled=lambda found: self.signalled(turn, found), parent=parent
+        )
+        return self._setting(session, turn, history.transcript, recorder, state, history.grants, wish)
+
+    def _setting(
+        self,
+        session: Session,
+        turn: Turn,
+        transcript: Transcript,
+        recorder: Recorder,
+        state: SessionState,
+        grants: list[Grant],
+        wish: Wish,
+    ) -> Setting:
+        return Setting(
+            agent=session.agent,
+            turn=turn,
+            transcript=transcript,
+            recorder=recorder,
+            access=self._resolve(session.agent.model),
+            budget=Budget(session.agent.limits),
+            threads=self._threads,
+            resources=lambda recipe: self._process if recipe.scope == "process" else state.resources,
+            resolve=self._resolve,
+            counted=self._counts.tool_call,
+            grants=grants,
+            owner=session.owner,
+            interactive=wish.interactive,
+            background=wish.background,
+            compacts=isinstance(recorder, JournalRecorder),
+            options=wish.options,
+        )
+
+    # Running.
+
+    def _begin(
+        self,
+        setting: Setting,
+        key: Key,
+        state: SessionState,
+        opening: tuple[Fact, ...],
+        *,
+        history: History | None = None,
+        close: bool = False,
+    ) -> None:
+        turn = setting.turn
+        self.running[turn] = key
+        turn.task = asyncio.create_task(self._run(setting, key, state, opening, history, close=close), name=turn.id)
+        if not close:
+            self._feed.tell("turn_started", *key)
+
+    async def _run(
+        self,
+        setting: Setting,
+        key: Key,
+        state: SessionState,
+        opening: tuple[Fact, ...],
+        history: History | None,
+        *,
+        close: bool,
+    ) -> None:
+        turn = setting.turn
+        ended = await run_turn(setting, opening, history.answered if history else None, history.steps if history else 0)
+
+        def over() -> None:
+            self.running.pop(turn, None)
+            if turn.ended is not None and not turn.suspended:
+                self._counts.turn(turn.ended)
+            if not close:
+                self.free(key, state)
+
+        await finish(setting, ended, over)
+        if close:
+            self._states.pop(key, None)
+            await self.close_resources(state)
+        else:
+            self._feed.tell("turn_ended", *key)
+            self._ended(key, turn)
+
+    def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
+        """What another process has to say to a turn of ours."""
+        for signal in signals:
+            self.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
+
+    def keep(self, task: "asyncio.Task[None]") -> None:
+        """Hold *task* until it ends."""
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    # Resources and the end.
+
+    async def close_resources(self, state: SessionState) -> None:
+        """Close what the session has open; what an abandoned thread still uses closes after it."""
+        for task in await state.resources.close():
+            self.keep(task)
+
+    async def forget(self, key: Key) -> None:
+        """Close the resources of a session that runs no turn."""
+        state = self._states.get(key)
+        if state is not None and not state.taken:
+            del self._states[key]
+            await self.close_resources(state)
+
+    async def sweep(self, idle_seconds: float) -> None:
+        """Close the resources of sessions that were idle for long."""
+        now = asyncio.get_running_loop().time()
+        idle = [key for key, each in self._states.items() if not each.taken and now - each.used_at >= idle_seconds]
+        for key in idle:
+            await self.forget(key)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Give the running turns *seconds* to end; True when all of them did."""
+        running = tuple(turn.task for turn in self.running if turn.task is not None)
+        if running:
+            await asyncio.wait(running, timeout=seconds)
+        return not self.running
+
+    async def close(self, durable: Journal | None) -> None:
+        """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
+        self.accepting = False
+        running = tuple(self.running)
+        for turn in running:
+            if durable is not None and turn.journal is durable:
+                turn.suspend()
+        for turn in running:
+            if not turn.suspended:
+                await turn.cancel()
+        await self.wait(None)
+        for key in tuple(self._states):
+            await self.close_resources(self._states.pop(key))
+        for task in await self._process.close():
+            self.keep(task)
+
+    async def strays(self, seconds: float) -> None:
+        """Give what is still closing *seconds*, then name what can't be stopped."""
+        if not self._late:
+            return
+        _, still_open = await asyncio.wait(tuple(self._late), timeout=seconds)
+        if still_open:
+            _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
+            for task in still_open:
+                task.cancel()
+
+
+def _began(session: Session, wish: Wish, content: Content | None) -> Began:
+    agent = session.agent
+    message = UserMessage(content) if content is not None else None
+    return Began(agent.name, agent.fingerprint, agent.model, message, wish.interactive, encode_options(wish.options))

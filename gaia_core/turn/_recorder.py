@@ -1,0 +1,176 @@
+"""Recorders: where a turn's facts go before they are told (law 9).
+
+`JournalRecorder` appends them under the turn's lease, one append at a time: facts that come while one is on its way
+go together into the next. `MemoryRecorder` keeps them in this object, for turns that leave no session.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
+
+from gaia_core.events import Event, Nested
+from gaia_core.facts import Began, Fact, decode_fact, encode_fact, events_of, is_message, kind_of, text_of_fact
+from gaia_core.journal import Journal, Lease, NewRecord, Signal
+from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._turn import Recorded, Replay, Turn
+
+Signalled: TypeAlias = Callable[[tuple[Signal, ...]], None]
+
+
+class Recorder(Protocol):
+    """Takes facts: records them, folds them into the transcript, tells them."""
+
+    @property
+    def seq(self) -> int:
+        """The last record."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """The lease's epoch."""
+        ...
+
+    async def add(self, *facts: Fact, done: bool = False) -> None:
+        """Record *facts* in one commit, then tell them; *done*: they end the turn, and `finish` tells them.
+
+        When it returns or is cancelled, they are recorded. Raises FencedError, JournalError.
+        """
+        ...
+
+
+class MemoryRecorder:
+    """Facts in memory; their seq counts from 1."""
+
+    def __init__(self, turn: Turn, transcript: Transcript) -> None:
+        self._turn = turn
+        self._transcript = transcript
+        self._facts: list[Recorded] = []
+        self.epoch = 0
+        """See Recorder."""
+        turn.replay = self._replay
+
+    @property
+    def seq(self) -> int:
+        """See Recorder."""
+        return len(self._facts)
+
+    async def add(self, *facts: Fact, done: bool = False) -> None:
+        """See Recorder."""
+        turn = self._turn
+        for fact in facts:
+            seq = len(self._facts) + 1
+            self._facts.append((seq, fact))
+            added = self._transcript.apply(seq, fact)
+            if added and type(fact) is not Began:
+                turn.messages += added
+            if not done:
+                turn.tell(seq, 0, fact)
+        turn.wake()
+
+    async def _replay(self, after: int) -> Sequence[Recorded]:
+        return self._facts[after:]
+
+
+class NestedRecorder:
+    """A sub-agent's facts: told as part of the caller's turn, kept by nobody but the sub-agent's transcript."""
+
+    def __init__(self, transcript: Transcript, emit: Callable[..., None], turn: Turn, parent_call_id: str) -> None:
+        self._transcript = transcript
+        self._emit = emit
+        self._turn = turn
+        self._parent = parent_call_id
+        self.seq = self.epoch = 0
+        """See Recorder."""
+
+    async def add(self, *facts: Fact, done: bool = False) -> None:  # noqa: ARG002
+        """See Recorder."""
+        told: list[Event] = []
+        for fact in facts:
+            self.seq += 1
+            self._transcript.apply(self.seq, fact)
+            told += events_of(fact, self._turn.id, self._turn.session_id)
+        self.emit(*told)
+
+    def emit(self, *events: Event) -> None:
+        """Tell *events* as the sub-agent's."""
+        self._emit(*(Nested(self._parent, event) for event in events))
+
+
+class JournalRecorder:
+    """Facts under a lease. *parent*: the record that the turn's first one follows, where that isn't the head."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        lease: Lease,
+        turn: Turn,
+        transcript: Transcript,
+        *,
+        signalled: Signalled,
+        parent: int | None = None,
+    ) -> None:
+        self._journal = journal
+        self._lease = lease
+        self._turn = turn
+        self._transcript = transcript
+        self._signalled = signalled
+        self._parent = parent
+        turn.journal = journal
+        turn.lease = lambda: self._lease
+        self._lock = asyncio.Lock()
+
+    @property
+    def seq(self) -> int:
+        """See Recorder."""
+        return self._lease.seq
+
+    @property
+    def epoch(self) -> int:
+        """See Recorder."""
+        return self._lease.epoch
+
+    async def add(self, *facts: Fact, done: bool = False) -> None:
+        """See Recorder."""
+        appending = asyncio.ensure_future(self._append(facts, done=done))
+        try:
+            await asyncio.shield(appending)
+        except asyncio.CancelledError:
+            await asyncio.wait((appending,))
+            raise
+
+    async def _append(self, facts: tuple[Fact, ...], *, done: bool) -> None:
+        async with self._lock:
+            records = tuple([record_of(fact) for fact in facts])
+            if self._parent is not None:
+                first = records[0]
+                branch = NewRecord(first.kind, first.body, first.text, first.visible, self._parent)
+                records, self._parent = (branch, *records[1:]), None
+            seq = self._lease.seq
+            appended = await self._journal.append(self._lease, records, done=done)
+            self._lease = appended.lease
+            turn = self._turn
+            for fact in facts:
+                seq += 1
+                added = self._transcript.apply(seq, fact)
+                if added and type(fact) is not Began:
+                    turn.messages += added
+                if not done:
+                    turn.tell(seq, self._lease.epoch, fact)
+            turn.wake()
+        if appended.signals:
+            self._signalled(appended.signals)
+
+
+def record_of(fact: Fact) -> NewRecord:
+    """*fact* as a journal takes it."""
+    return NewRecord(kind_of(fact), encode_fact(fact), text_of_fact(fact), is_message(fact))
+
+
+def replay_of(journal: Journal, owner: str, session_id: str, turn_id: str) -> Replay:
+    """The replay of a recorded turn."""
+
+    async def replay(after: int) -> Sequence[Recorded]:
+        records = await journal.read(owner, session_id, after)
+        return [(record.seq, decode_fact(record.body)) for record in records if record.turn == turn_id]
+
+    return replay

@@ -1,0 +1,156 @@
+"""The transcript: a conversation as models are sent it, folded from facts or taken from a client.
+
+Messages keep their encoded bytes, so that what was sent once is sent again byte for byte (a prefix cache hits), and
+building a request joins bytes. Results follow their calls in the calls' order, however they came in.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Ended, Fact, Replied, Started
+from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, wire_bytes
+
+CHARS_PER_TOKEN = 4.0
+"""Where no endpoint has said how many tokens it counted: English text has about four characters a token."""
+
+INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
+_SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none."""
+
+    message: Message
+    encoded: bytes
+    seq: int = 0
+
+
+def entry_of(message: Message, seq: int = 0) -> Entry:
+    """*message*, encoded."""
+    return Entry(message, wire_bytes(message), seq)
+
+
+class OpenCall:
+    """A call of the last answer that has no result yet, and what is recorded of it."""
+
+    __slots__ = ("asked", "call", "decided", "replies", "started")
+
+    def __init__(self, call: ToolCall) -> None:
+        self.call = call
+        self.started: Started | None = None
+        self.asked: Asked | None = None
+        self.decided: Decided | None = None
+        self.replies: list[str | None] = []
+
+
+class Transcript:
+    """Entries, oldest first. `apply` is the fold; what it holds besides belongs to the last, unfinished turn."""
+
+    def __init__(self, messages: Iterable[Message] = ()) -> None:
+        self.entries: list[Entry] = [entry_of(message) for message in _answered(tuple(messages))]
+        self.open: dict[str, OpenCall] = {}
+        """The agent's own calls without a result, in the model's order."""
+        self.client_calls: tuple[ToolCall, ...] = ()
+        self.full: dict[str, str] = {}
+        """Whole results by call id, where the model was shown a part."""
+        self.chars_per_token = CHARS_PER_TOKEN
+        self.measured = False
+        """Whether an endpoint's own count is behind `chars_per_token`; else it is an estimate."""
+        self._results: dict[str, ToolMessage] = {}
+        self._calls: tuple[ToolCall, ...] = ()
+        self._seq = 0
+
+    def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
+        """Fold *fact* of the record *seq* in; the messages that this added."""
+        before = len(self.entries)
+        match fact:
+            case Began(message=message):
+                self._close()
+                for call in self.client_calls:  # the client went on without their results
+                    self._add(ToolMessage(INTERRUPTED, call.id), seq)
+                self.client_calls = ()
+                if message is not None:
+                    self._add(message, seq)
+            case Answered():
+                self._close()
+                self._add(fact.message, seq)
+                own = [call for call in fact.message.tool_calls if call.id not in fact.client_calls]
+                self.open = {call.id: OpenCall(call) for call in own}
+                self.client_calls = tuple(call for call in fact.message.tool_calls if call.id in fact.client_calls)
+                self._calls = tuple(own)
+            case Started() if opened := self.open.get(fact.call_id):
+                opened.started = fact
+            case Asked() if opened := self.open.get(fact.call_id):
+                opened.asked = fact
+            case Decided() if opened := self.open.get(fact.call_id):
+                opened.decided = fact
+            case Replied() if opened := self.open.get(fact.call_id):
+                opened.replies.append(fact.value)
+            case Done() if fact.call_id in self.open:
+                self._done(fact, seq)
+            case Compacted():
+                self._compact(fact, seq)
+                return ()
+            case Ended():
+                self._close()
+            case _:
+                pass
+        return tuple(entry.message for entry in self.entries[before:])
+
+    def _add(self, message: Message, seq: int) -> None:
+        self.entries.append(entry_of(message, seq))
+
+    def _done(self, fact: Done, seq: int) -> None:
+        del self.open[fact.call_id]
+        self._results[fact.call_id] = ToolMessage(fact.content, fact.call_id)
+        self._seq = seq
+        if fact.full is not None:
+            self.full[fact.call_id] = fact.full
+        if not self.open:
+            self._close()
+
+    def _close(self) -> None:
+        """Put the results behind their calls; a call that never had one is answered, or endpoints refuse it."""
+        for call in self._calls:
+            self._add(self._results.get(call.id) or ToolMessage(INTERRUPTED, call.id), self._seq)
+        self._calls = ()
+        self._results.clear()
+        self.open = {}
+
+    def _compact(self, fact: Compacted, seq: int) -> None:
+        kept = [entry for entry in self.entries if entry.seq >= fact.kept_from]
+        self.entries[:] = [entry_of(UserMessage(_SUMMARY + fact.summary), seq), *kept]
+
+    def measure(self, chars: int, tokens: int) -> None:
+        """An endpoint counted *tokens* for a request of *chars*."""
+        if tokens > 0 and chars > 0:
+            self.chars_per_token = max(1.0, chars / tokens)
+            self.measured = True
+
+    def tokens(self, entry: Entry) -> int:
+        """About how many tokens *entry* is."""
+        return int(len(entry.encoded) / self.chars_per_token) + 1
+
+
+def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """*messages*, each call with a result: a client may leave some without, which endpoints refuse."""
+    if not any(isinstance(message, AssistantMessage) and message.tool_calls for message in messages):
+        return messages
+    complete: list[Message] = []
+    for index, message in enumerate(messages):
+        complete.append(message)
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            results = _results_after(messages, index)
+            missing = (call.id for call in message.tool_calls if call.id not in results)
+            complete += (ToolMessage(INTERRUPTED, call_id) for call_id in missing)
+    return tuple(complete)
+
+
+def _results_after(messages: tuple[Message, ...], index: int) -> frozenset[str]:
+    found = []
+    for message in messages[index + 1 :]:
+        if not isinstance(message, ToolMessage):
+            break
+        found.append(message.tool_call_id)
+    return frozenset(found)
