@@ -192,20 +192,25 @@ class _Turn:
             self._interrupt(signal.SIGINT, None)
 
     def _approve(self, turn: Turn, event: ApprovalRequested, seconds: float) -> None:
-        """Ask until there is a yes, a no, or a reason, which is a no too. The whole call is shown."""
+        """Ask until there is a yes (once, or always in this session), a no, or a reason, which is a no too.
+
+        The whole call is shown, and what `always` would cover.
+        """
         screen = self._of.screen
         screen.line(f"? {event.reason}:", "bold")
         screen.aside(_call_text(event), 1)
+        screen.aside(f"always: {event.scope}", 1)
         screen.rest()
         answer = ""
         while not answer:
-            given = self._of.prompt.ask(f"Allow {event.tool}? y, n, or why not: ", seconds)
+            given = self._of.prompt.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
             if given is None:
                 return  # too late; the turn says so itself
             answer = given
-        approved = answer.lower() in ("y", "yes")
+        always = answer.lower() == "always"
+        approved = always or answer.lower() in ("y", "yes")
         reason = "" if approved or answer.lower() in ("n", "no") else answer
-        self._tell(turn.decide(event.approval_id, approved, reason))
+        self._tell(turn.decide(event.approval_id, approved, reason, scope="session" if always else "once"))
 
     def _input(self, turn: Turn, event: InputRequested, seconds: float) -> None:
         screen = self._of.screen

@@ -151,6 +151,7 @@ def test_a_sub_agent_is_indented(talk):
     [
         (("y",), "← a is gone"),
         (("YES",), "← a is gone"),
+        (("always",), "← a is gone"),
         (("", "n"), "✗ Denied: the user said no. Go on without this call."),
         (("it is mine",), "✗ Denied: it is mine. Go on without this call."),
         ((EOFError(),), "■ cancelled"),
@@ -161,8 +162,8 @@ def test_approvals(talk, answers, result):
     agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}))
     told = talk(call_of("erase", path="a"), "Done.", agent=agent, person=Person(*answers))
 
-    assert told.person.asked == ["Allow erase? y, n, or why not: "] * len(answers)
-    assert told.err.startswith('→ erase(path="a")\n? erase may write:\n  erase\n  path: a\n')
+    assert told.person.asked == ["Allow erase? y, n, always, or why not: "] * len(answers)
+    assert told.err.startswith('→ erase(path="a")\n? erase may write:\n  erase\n  path: a\n  always: erase(path="a")\n')
     assert f"\n{result}\n" in told.err
     assert told.code == (130 if result == "■ cancelled" else 0)
 
