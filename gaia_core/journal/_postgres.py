@@ -75,6 +75,11 @@ class PostgresJournal:
     def __repr__(self) -> str:
         return f"PostgresJournal({self._where!r})"
 
+    @property
+    def durable(self) -> bool:
+        """See Journal."""
+        return True
+
     async def open(self) -> None:
         """See Journal."""
         if self._pool is not None:

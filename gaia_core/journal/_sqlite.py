@@ -73,6 +73,11 @@ class SQLiteJournal:
     def __repr__(self) -> str:
         return f"SQLiteJournal({str(self._path)!r})"
 
+    @property
+    def durable(self) -> bool:
+        """See Journal."""
+        return True
+
     async def open(self) -> None:
         """See Journal."""
         if self._threads is not None:

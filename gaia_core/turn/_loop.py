@@ -114,7 +114,7 @@ class _Loop:
         self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
         self._steps = steps
         self._step: Step | None = None
-        self._call_ids: set[str] = set()
+        self._call_ids = setting.transcript.call_ids()
         self._answer = resumed
         self._limit: LimitReached | None = None
 

@@ -122,6 +122,11 @@ class Transcript:
         kept = [entry for entry in self.entries if entry.seq >= fact.kept_from]
         self.entries[:] = [entry_of(UserMessage(_SUMMARY + fact.summary), seq), *kept]
 
+    def call_ids(self) -> set[str]:
+        """The ids of all calls so far: a new call must have another one."""
+        calls = (entry.message.tool_calls for entry in self.entries if isinstance(entry.message, AssistantMessage))
+        return {call.id for some in calls for call in some}
+
     def measure(self, chars: int, tokens: int) -> None:
         """An endpoint counted *tokens* for a request of *chars*."""
         if tokens > 0 and chars > 0:

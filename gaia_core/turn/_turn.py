@@ -71,6 +71,7 @@ class Turn:
         self.suspended = False
         """Left for another process to go on with: its readers end without a `TurnEnded`."""
         self._after = after
+        self._seq = seq
         self._whole = after == seq
         self._ring = Ring(seq, epoch)
         self._readers: list[asyncio.Future[None]] = []
@@ -144,7 +145,8 @@ class Turn:
             if at > seq:
                 break
             told = events_of(fact, self.id, self.session_id)
-            durable = len(told) if at == seq else 0
+            # What the record told before the ring began is not in the ring.
+            durable = len(told) if at == seq and (start, seq) != (0, self._seq) else 0
             seen = last.index + 1 if last is not None and last.seq == at else 0
             frames += [(EventId(at, epoch, index), event) for index, event in enumerate(told) if index >= seen]
         position = max(self._ring.first, start + durable)
