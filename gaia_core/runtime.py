@@ -24,7 +24,7 @@ from gaia_core.errors import BusyError, ClosedError
 from gaia_core.events import Event, Outcome
 from gaia_core.journal import Journal, MemoryJournal
 from gaia_core.messages import Content, Message, Usage, UserMessage
-from gaia_core.models import Model, SlotPool
+from gaia_core.models import EndpointLoad, Model, SlotPool
 from gaia_core.session import Session, new_id
 from gaia_core.turn import NO_OPTIONS, OpenResources, Setting, ToolThreads, Turn, TurnOptions, run_turn
 from gaia_core.turn._budget import Budget
@@ -39,12 +39,18 @@ _STRAY_GRACE_SECONDS = 5.0
 
 @attrs.frozen
 class ModelLoad:
-    """A model's slots: how many there are, are *busy*, and how many requests are *queued*."""
+    """A model's slots: how many there are, are *busy*, and how many requests are *queued*; and its *endpoints*.
+
+    *tokens* are what the running requests need together, of *context_tokens* (None: not counted).
+    """
 
     model: str
     slots: int
     busy: int
     queued: int
+    tokens: int = 0
+    context_tokens: int | None = None
+    endpoints: tuple[EndpointLoad, ...] = ()
 
 
 @attrs.frozen
@@ -202,7 +208,7 @@ class Runtime:
         """
         found = self._catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"once_{new_id()}"
-        session = Session(key or own, found)
+        session = Session(own, found, key)
         return await self._begin(
             session, self._claim(("", own)), None, transcript, interactive, options, once=("", own)
         )
@@ -252,6 +258,7 @@ class Runtime:
             record=record,
             resolve=self._resolve,
             counted=self._counts.tool_call,
+            key=session.owner,
             interactive=interactive,
             options=options,
         )
@@ -288,7 +295,8 @@ class Runtime:
         opened = self._models.get(name)
         if opened is None:
             spec = self._catalog.model(name)
-            opened = self._models[name] = _OpenModel(spec.open(), SlotPool(name, spec.slots, spec.queue))
+            slots = SlotPool(name, spec.slots, spec.queue, spec.context_tokens)
+            opened = self._models[name] = _OpenModel(spec.open(), slots)
         return opened
 
     def _resolve(self, name: str) -> tuple[Model, SlotPool]:
@@ -312,10 +320,7 @@ class Runtime:
         return RuntimeStats(
             running_turns=len(self._turns),
             sessions=len(self._states),
-            models=tuple(
-                ModelLoad(name, opened.slots.slots, opened.slots.busy, opened.slots.queued)
-                for name, opened in sorted(self._models.items())
-            ),
+            models=tuple(_load(name, opened.model, opened.slots) for name, opened in sorted(self._models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
             usage=counts.usage,
@@ -381,6 +386,11 @@ class Runtime:
             for key in idle:
                 if self._states[key].turn is None:
                     await self._close_resources(key)
+
+
+def _load(name: str, model: Model, slots: SlotPool) -> ModelLoad:
+    endpoints: tuple[EndpointLoad, ...] = getattr(model, "endpoints", ())
+    return ModelLoad(name, slots.slots, slots.busy, slots.queued, slots.tokens, slots.context_tokens, endpoints)
 
 
 __all__ = ["ModelLoad", "Runtime", "RuntimeStats"]

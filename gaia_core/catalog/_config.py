@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,7 +14,7 @@ from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Ca
 from gaia_core.catalog._default import default_catalog, embedded_model
 from gaia_core.catalog._plugins import OURS, Plugin, find_plugins, make_toolset
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models import Endpoint, EndpointConfig, Model, PromptedTools
+from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_core.tools import Effect, Toolset, nearest
 
 CONFIG_NAME = "gaia.toml"
@@ -26,6 +25,12 @@ T = TypeVar("T")
 
 
 class _ModelTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A model. *url* may be a list: one model at several endpoints, see `Failover`; the other keys hold for each.
+
+    *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
+    together (prompt and longest answer, estimated), for a server whose slots share one KV cache.
+    """
+
     url: str | list[str] | None = None
     model: str | None = None
     embedded: bool | str = False
@@ -170,36 +175,38 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
             embedded_model(weights, context_tokens=table.context_tokens, slots=table.slots or EMBEDDED_SLOTS),
             name=name, queue=table.queue,
         )  # fmt: skip
-    urls = [table.url] if isinstance(table.url, str) else (table.url or [])
-    if len(urls) != 1:
+    urls = (table.url,) if isinstance(table.url, str) else tuple(table.url or ())
+    if not urls:
         raise ConfigError(
-            f"{place}.url: give one URL, such as http://127.0.0.1:8000/api/v1, or embedded = true"
-            + ("; failover over several comes in a later version" if urls else "")
+            f"{place}.url: give the URL, such as http://127.0.0.1:8000/api/v1, a list of them for failover, "
+            "or embedded = true"
         )
-    if table.context_tokens is not None:
-        raise ConfigError(f"{place}.context_tokens: an endpoint has its own; limit agents by their context.tokens")
     try:
-        config = EndpointConfig(
-            url=urls[0],
-            model=table.model,
-            api_key_env=table.api_key_env,
-            tool_calls=table.tool_calls,
-            connect_timeout=table.connect_timeout,
-            first_token_timeout=table.first_token_timeout,
-            silence_timeout=table.silence_timeout,
-            retries=table.retries,
-            extra=msgspec.json.encode(table.extra).decode(),
-        )
+        configs = tuple(_endpoint(table, url) for url in urls)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
-    said = f"{table.model or 'the first model'} at {config.url} (configured)"
-    return ModelSpec(name, partial(open_endpoint, config), table.slots or ENDPOINT_SLOTS, table.queue, "endpoint", said)
+    bases = [config.base for config in configs]
+    for base in bases:
+        if bases.count(base) > 1:
+            raise ConfigError(f"{place}.url: {base} is named twice; name each endpoint once")
+    said = f"{table.model or 'the first model'} at {', '.join(urls)} (configured)"
+    return ModelSpec(
+        name, OpenEndpoints(configs), table.slots or ENDPOINT_SLOTS, table.queue, "endpoint", said, table.context_tokens
+    )
 
 
-def open_endpoint(config: EndpointConfig) -> Model:
-    """The model of *config*; nothing is connected yet."""
-    endpoint = Endpoint(config)
-    return PromptedTools(endpoint) if config.tool_calls == "prompted" else endpoint
+def _endpoint(table: _ModelTable, url: str) -> EndpointConfig:
+    return EndpointConfig(
+        url=url,
+        model=table.model,
+        api_key_env=table.api_key_env,
+        tool_calls=table.tool_calls,
+        connect_timeout=table.connect_timeout,
+        first_token_timeout=table.first_token_timeout,
+        silence_timeout=table.silence_timeout,
+        retries=table.retries,
+        extra=msgspec.json.encode(table.extra).decode(),
+    )
 
 
 def _agents(

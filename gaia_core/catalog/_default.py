@@ -15,7 +15,7 @@ import attrs
 from gaia_core.agent import NO_TOOLS, Agent
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, ModelSpec, Problem
 from gaia_core.catalog._plugins import Plugin, make_toolset
-from gaia_core.models import Delta, Endpoint, EndpointConfig, Found, ModelError, ModelRequest, discover
+from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
 
 if TYPE_CHECKING:
     from gaia_core.models.embedded import EmbeddedModel
@@ -52,7 +52,7 @@ def default_catalog(
     if url := environ.get("GAIA_MODEL_URL"):
         config = EndpointConfig(url=url, model=environ.get("GAIA_MODEL") or None)
         said = f"{config.model or 'the first model'} at {url} (GAIA_MODEL_URL)"
-        model = ModelSpec(DEFAULT_MODEL, partial(Endpoint, config), description=said)
+        model = ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
     else:
         model = no_model()
     return Catalog.of(agent, models={DEFAULT_MODEL: model}, problems=problems)
@@ -82,7 +82,7 @@ async def with_model(
 def _found_model(found: Found) -> ModelSpec:
     config = EndpointConfig(url=found.url, model=found.models[0])
     said = f"{found.models[0]} at {found.url} ({found.name}, found running here)"
-    return ModelSpec(DEFAULT_MODEL, partial(Endpoint, config), description=said)
+    return ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
 
 
 def embedded_model(

@@ -48,6 +48,10 @@ class Setting:
     record: Callable[[tuple[Message, ...], Usage], Awaitable[None]]
     resolve: Callable[[str], tuple[Model, SlotPool]]
     counted: Callable[[str, Outcome], None]
+    key: str = ""
+    """Who asks, for the models' queues: the owner of the session."""
+    background: bool = False
+    """Whether nobody waits for this turn: others are served before it."""
     interactive: bool = False
     options: TurnOptions = NO_OPTIONS
     path: str = ""

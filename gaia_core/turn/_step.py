@@ -9,10 +9,14 @@ from gaia_core.events import FinishReason, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._repair import repair
+from gaia_core.models._slots import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._context import CHARS_PER_TOKEN, estimated_tokens
 from gaia_core.turn._setting import Setting
 from gaia_core.turn._turn import Turn
+
+ANSWER_TOKENS = 1024
+"""What an answer without `max_tokens` is taken to need of a model's context budget."""
 
 Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
 
@@ -43,14 +47,12 @@ class Step:
 
     async def run(self, setting: Setting, emit: Callable[..., None]) -> Answer:
         """Ask the model once. Holds a slot from admission until the response is closed (law 7)."""
-        taken = await setting.slots.acquire(self._turn.session_id, lambda position: emit(Queued(position)))
-        try:
+        asked = self._slot_request(setting)
+        with await setting.slots.acquire(asked, lambda position: emit(Queued(position))):
             async with aclosing(setting.model.stream(self._request)) as stream:
                 async for batch in stream:
                     if told := self.take(batch):
                         emit(*told)
-        finally:
-            setting.slots.release(taken)
         answer = self.answer()
         if self._held and not (answer[0].tool_calls and not answer[0].content):
             emit(*self._held)
@@ -107,10 +109,21 @@ class Step:
             message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
 
-    def _estimate(self, message: AssistantMessage) -> Usage:
+    def _slot_request(self, setting: Setting) -> SlotRequest:
+        """Who asks, and, where that counts, for how many tokens: the prompt and the longest answer, estimated."""
+        tokens = 0
+        if (budget := setting.slots.context_tokens) is not None:
+            prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
+            # Nobody said how long: a guess, which must not refuse what the model could still answer.
+            tokens = prompt + (longest if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
+        return SlotRequest(setting.key, self._turn.session_id, setting.background, tokens)
+
+    def _prompt_tokens(self) -> int:
         sent = sum(estimated_tokens(earlier) for earlier in self._request.messages)
-        offered = sum(len(definition.encoded) for definition in self._request.tools) // CHARS_PER_TOKEN
-        return Usage(sent + offered, estimated_tokens(message), estimated=True)
+        return sent + sum(len(definition.encoded) for definition in self._request.tools) // CHARS_PER_TOKEN
+
+    def _estimate(self, message: AssistantMessage) -> Usage:
+        return Usage(self._prompt_tokens(), estimated_tokens(message), estimated=True)
 
 
 def may_become_call(text: str) -> bool:
