@@ -18,10 +18,23 @@
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
 | `serve` | the command `gaia serve` |
 
-Importing it starts nothing, and two applications in one process share nothing.
+Importing it starts nothing, and two applications in one process share nothing. The web framework is imported when
+`create_app` is first asked for, so that the command line is quick.
 """
 
-from gaia_http._app import create_app
+from typing import TYPE_CHECKING, Any
+
 from gaia_http._settings import Settings
 
+if TYPE_CHECKING:
+    from gaia_http._app import create_app
+
 __all__ = ["Settings", "create_app"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "create_app":
+        from gaia_http._app import create_app  # noqa: PLC0415  # half a second, which only a server pays
+
+        return create_app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

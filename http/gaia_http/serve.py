@@ -22,6 +22,7 @@ import click
 
 from gaia_core import Catalog, ConfigError, Runtime
 from gaia_core.catalog import load_catalog, with_model
+from gaia_core.models import Model
 from gaia_http._settings import Settings, is_loopback
 
 if TYPE_CHECKING:
@@ -127,17 +128,18 @@ def _server(
         """uvicorn's server with our drain: it goes on answering while the running turns end."""
 
         signals = 0
+        shown: tuple[asyncio.Task[None], ...] = ()
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            for spec in runtime.catalog.models:
-                if spec.kind == "embedded":
-                    runtime.model(spec.name)  # so that it is fetched and started before somebody asks
+            # Opened now, so that it is fetched and started before somebody asks.
+            embedded = [runtime.model(spec.name) for spec in runtime.catalog.models if spec.kind == "embedded"]
             if settings.tune_gc:
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*_GC_THRESHOLDS)
             greet()
+            self.shown = tuple(asyncio.create_task(_show(model)) for model in embedded)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
             self.signals += 1
@@ -155,9 +157,21 @@ def _server(
                 say(f"{running} turns are cancelled")
                 await runtime.aclose()
             await super().shutdown(sockets)
+            for showing in self.shown:
+                showing.cancel()
+            await asyncio.gather(*self.shown, return_exceptions=True)
             say("stopped")
 
     return Server(config)
+
+
+async def _show(model: Model) -> None:
+    """Show on stderr how far the embedded model is."""
+    from gaia_core.cli._fetching import show  # noqa: PLC0415  # only where there is one
+    from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415
+
+    if isinstance(model, EmbeddedModel):
+        await show(model.states())
 
 
 def listen(settings: Settings) -> socket.socket:

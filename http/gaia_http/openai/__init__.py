@@ -9,7 +9,6 @@
 | `_chat` | the handler of POST /v1/chat/completions |
 | `_chunks` | events → chunks of a stream |
 | `_answer` | events → the answer that is not streamed |
-| `_activity` | the agent's own tools in a line each |
 | `_usage` | `usage` |
 | `_models` | GET /v1/models |
 """

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from gaia_core import Agent
+from gaia_core.activity import line_of, told
 from gaia_core.events import (
     Event,
     FinishReason,
@@ -23,7 +24,6 @@ from gaia_core.events import (
 from gaia_core.messages import FunctionCall, ToolCall
 from gaia_http._errors import ErrorReply, cancelled, encoded, mended, of_turn
 from gaia_http._settings import Activity
-from gaia_http.openai._activity import line_of, told
 from gaia_http.openai._suspended import client_ids
 from gaia_http.openai._usage import chat_usage
 

@@ -1,4 +1,4 @@
-"""The agent's own tools in a line each, for people who watch.
+"""Activity: the agent's own tools in a line each, for people who watch on any surface.
 
 → read_file(path="a.txt")
 ← the first words of the result …
@@ -34,15 +34,16 @@ def told(event: Event) -> Event | None:
     return event if type(event) in TOLD else None
 
 
-def line_of(event: Event) -> str | None:
-    """The line for *event*, or None when it needs none."""
+def line_of(event: Event, *, named: bool = False) -> str | None:
+    """The line for *event*, or None when it needs none; *named*: a result says of which tool, for calls in parallel."""
     if isinstance(event, Nested):
-        line = line_of(event.event)
+        line = line_of(event.event, named=named)
         return f"  {line}" if line is not None else None
     if isinstance(event, ToolCalled):
         return f"→ {event.tool}({_arguments(event.arguments)})\n"
     if isinstance(event, ToolEnded):
-        return f"{'←' if event.outcome == 'ok' else '✗'} {_short(event.content, _LINE_CHARS)}\n"
+        mark, name = "←" if event.outcome == "ok" else "✗", f"{event.tool}: " if named else ""
+        return f"{mark} {name}{_short(event.content, _LINE_CHARS)}\n"
     if isinstance(event, LimitReached):
         return f"■ {event.message}\n"
     return None

@@ -1,0 +1,25 @@
+"""What commands have in common: the option `--config`, and the catalog that it names."""
+
+import os
+from pathlib import Path
+
+import click
+
+from gaia_core.catalog import Catalog, load_catalog
+
+config_option = click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The configuration. Default: gaia.toml in this folder; without one, the agent `assistant`.",
+)
+
+
+def read_catalog(config: Path | None) -> Catalog:
+    """The catalog of *config* or of this folder; what had to be left out of it is said on stderr.
+
+    Raises ConfigError.
+    """
+    catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
+    for problem in catalog.problems:
+        click.echo(f"problem: {problem.source}: {problem.message}", err=True)
+    return catalog

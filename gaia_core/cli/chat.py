@@ -1,0 +1,54 @@
+"""`gaia chat`: a conversation in the terminal on a Runtime in this process, or the answer to one message."""
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gaia_core.catalog import with_model
+from gaia_core.cli._background import background
+from gaia_core.cli._config import config_option, read_catalog
+
+
+@click.command()
+@click.argument("message", required=False)
+@click.option("--agent", "-a", help="The agent to talk to. Default: the configuration's default agent.")
+@config_option
+@click.option("--verbose", "-v", is_flag=True, help="Log to stderr, traces of failed tools among it.")
+def chat(message: str | None, agent: str | None, config: Path | None, verbose: bool) -> None:
+    """Talk to an agent, or ask it one MESSAGE.
+
+    Without MESSAGE and at a terminal, a conversation: Ctrl-C cancels the answer that comes, Ctrl-D leaves. What is
+    piped in belongs to the message: `git diff | gaia chat "Review this"`. The exit code is 1 without a whole answer.
+    """
+    from gaia_core.cli._conversation import conversation  # with rich, which `gaia --help` needs not import
+    from gaia_core.cli._screen import screen_here
+
+    at_terminal = sys.stdin is not None and sys.stdin.isatty()
+    piped = "" if at_terminal or sys.stdin is None else sys.stdin.read()
+    asked = "\n\n".join(part.strip() for part in (piped, message or "") if part.strip())
+    if not asked and (message is not None or not at_terminal):
+        raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
+    catalog = read_catalog(config)
+    with _logging(verbose=verbose), background() as loop:
+        catalog = loop.run(with_model(catalog, environ=os.environ))
+        with conversation(loop, catalog, agent, screen_here(), interactive=at_terminal) as talk:
+            code = talk.once(asked) if asked else talk.go_on()
+    sys.exit(code)
+
+
+@contextmanager
+def _logging(*, verbose: bool) -> Iterator[None]:
+    """Log to stderr, or nowhere: a trace in the middle of an answer helps nobody who didn't ask for it."""
+    handler = logging.StreamHandler(sys.stderr) if verbose else logging.NullHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)

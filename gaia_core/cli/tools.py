@@ -1,0 +1,184 @@
+"""`gaia tools`: what agents can do, what a model is told of it, and whether a change breaks recorded calls."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+import msgspec
+
+from gaia_core.agent import Agent
+from gaia_core.catalog import Catalog, Plugin, find_plugins, make_toolset
+from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.errors import ConfigError, GaiaError, NotFoundError
+from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
+
+_COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
+
+
+class _NotComparedError(click.ClickException):
+    """There is no answer: 1 is one already."""
+
+    exit_code = 2
+
+
+class _Told(msgspec.Struct):
+    """One tool, as a model is told of it."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+    def definition(self) -> ToolDefinition:
+        """The same, for comparing."""
+        return define(self.name, self.description, msgspec.json.encode(self.parameters))
+
+
+class _Schema(msgspec.Struct):
+    """What `gaia tools schema` prints and `gaia tools diff` reads: instructions by line, tools by name."""
+
+    tools: list[_Told]
+    instructions: list[str] = []
+    fingerprint: str = ""
+
+
+@click.group(invoke_without_command=True)
+@config_option
+@click.pass_context
+def tools(context: click.Context, config: Path | None) -> None:
+    """List what the agents can do."""
+    context.obj = config
+    if context.invoked_subcommand is None:
+        _list(read_catalog(config))
+
+
+@tools.command()
+@click.argument("name", required=False, metavar="[TOOLSET|AGENT]")
+@click.pass_obj
+def schema(config: Path | None, name: str | None) -> None:
+    """Print, as JSON, what a model is told of a toolset or an agent.
+
+    A toolset has its default arguments; an agent, those of its configuration. Without a name: the default agent. Keep
+    the output in a file to compare it later (`gaia tools diff`).
+    """
+    catalog = read_catalog(config)
+    click.echo(_pretty(_installed(name or f"agent:{catalog.default_agent}", catalog)))
+
+
+@tools.command("diff")
+@click.argument("old")
+@click.argument("new")
+@click.pass_context
+def diff_(context: click.Context, old: str, new: str) -> None:
+    """Say what changed from OLD to NEW.
+
+    Each is a file that `gaia tools schema` wrote (- for stdin), or the name of a toolset or an agent. Exit code 0:
+    every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
+    """
+    try:
+        difference = _compared(_read(old, context.obj), _read(new, context.obj))
+    except GaiaError as error:
+        raise _NotComparedError(str(error)) from error
+    click.echo(str(difference))
+    context.exit(0 if difference.compatible else 1)
+
+
+def _list(catalog: Catalog) -> None:
+    """A table at a terminal; elsewhere the same in lines, divided by tabs."""
+    agents = sorted(catalog.agents, key=lambda agent: agent.name != catalog.default_agent)
+    rows = [_row(agent, member) for agent in agents for member in agent.tools.members]
+    if not sys.stdout.isatty():
+        for row in (_COLUMNS, *rows):
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, no_wrap=column in ("tool", "agent"), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(highlight=False, width=max(80, shutil.get_terminal_size().columns))
+    console.print(table)
+    for agent in agents:
+        if not agent.tools:
+            console.print(f"The agent {agent.name} has no tools.", markup=False)
+
+
+def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
+    tool = member.tool
+    first = tool.description.strip().split("\n", 1)[0]
+    approval = "asks" if agent.approvals.reason(tool) else "no"
+    return tool.name, agent.name, member.origin, effects_text(tool.effects) or "none", approval, first
+
+
+def _installed(name: str, catalog: Catalog) -> _Schema:
+    """What is told of the agent or toolset *name*; `agent:` or `toolset:` before it says which. NotFoundError."""
+    kind, _, bare = name.rpartition(":")
+    plugins = _plugins()
+    agents = tuple(agent.name for agent in catalog.agents)
+    is_agent = kind in ("", "agent") and bare in agents
+    is_toolset = kind in ("", "toolset") and bare in plugins
+    if is_agent and is_toolset:
+        raise NotFoundError(f"{bare!r} is an agent and a toolset; say agent:{bare} or toolset:{bare}")
+    if is_agent:
+        agent = catalog.agent(bare)
+        return _told(agent.tools, agent.system_text)
+    if is_toolset:
+        try:
+            toolset = make_toolset(plugins[bare], {}, f"toolset {bare}", Path.cwd())
+        except ConfigError as error:
+            raise ConfigError(f"{error}. Name an agent that uses it instead: {', '.join(agents)}") from error
+        return _told(toolset, toolset.instructions)
+    known = (*agents, *plugins)
+    raise NotFoundError(
+        f"there is no toolset or agent {name!r}.{nearest(bare, known)} "
+        f"Agents: {', '.join(agents) or 'none'}; toolsets: {', '.join(plugins) or 'none'}"
+    )
+
+
+def _plugins() -> dict[str, Plugin]:
+    return find_plugins(os.environ.get("GAIA_PLUGINS", ""))[0]
+
+
+def _told(toolset: Toolset, instructions: str) -> _Schema:
+    listed = [
+        _Told(definition.name, definition.description, msgspec.json.decode(definition.parameters))
+        for definition in toolset.definitions
+    ]
+    return _Schema(listed, instructions.splitlines(), toolset.fingerprint)
+
+
+def _pretty(told: _Schema) -> str:
+    ordered = {"fingerprint": told.fingerprint, "instructions": told.instructions, "tools": told.tools}
+    return msgspec.json.format(msgspec.json.encode(ordered), indent=2).decode()
+
+
+def _read(name: str, config: Path | None) -> _Schema:
+    """The recorded schema in the file *name*, or that of the installed toolset or agent. Raises GaiaError."""
+    path = Path(name)
+    if name == "-":
+        return _decoded(sys.stdin.read().encode(), "stdin")
+    if path.is_file():
+        return _decoded(path.read_bytes(), name)
+    try:
+        return _installed(name, read_catalog(config))
+    except NotFoundError as error:
+        raise NotFoundError(f"there is no such file, and {error}") from None
+
+
+def _decoded(data: bytes, where: str) -> _Schema:
+    try:
+        return msgspec.json.decode(data, type=_Schema)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise GaiaError(f"{where} is no output of `gaia tools schema`: {error}") from None
+
+
+def _compared(old: _Schema, new: _Schema) -> Difference:
+    difference = diff([tool.definition() for tool in old.tools], [tool.definition() for tool in new.tools])
+    return attrs.evolve(difference, instructions=old.instructions != new.instructions)

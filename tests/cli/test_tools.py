@@ -1,0 +1,167 @@
+"""`gaia tools`: the list, what a model is told, and what changed."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from gaia_core.cli import main
+
+CONFIG = """
+[models.local]
+url = "http://127.0.0.1:1/v1"
+
+[agents.writer]
+instructions = "You write."
+tools = [{ use = "files", root = ".", write = true, approve = ["delete_file"] }]
+
+[agents.talker]
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run `gaia tools` in an empty folder; its output (stdout, and stderr after it)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GAIA_PLUGINS", raising=False)
+
+    def run(*arguments: str, code: int = 0, stdin: str | None = None) -> str:
+        result = CliRunner().invoke(main, ["tools", *arguments], input=stdin)
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        return result.stdout + result.stderr
+
+    return run
+
+
+@pytest.fixture
+def record(run, tmp_path):
+    """Record the schema of a toolset in a file, changed by a function."""
+
+    def record(name, change=lambda recorded: None) -> str:
+        recorded = json.loads(run("schema", "files"))
+        change(recorded)
+        (tmp_path / name).write_text(json.dumps(recorded))
+        return name
+
+    return record
+
+
+def tool(recorded, name):
+    return next(told for told in recorded["tools"] if told["name"] == name)
+
+
+def test_the_list_is_for_scripts_too(run):
+    header, *rows = (line.split("\t") for line in run().splitlines())
+
+    assert header == ["tool", "agent", "from", "effects", "approval", "description"]
+    assert ["read_file", "assistant", "files", "read", "no", "Read a text file."] in rows
+    assert [row[0] for row in rows] == ["file_info", "find_files", "list_files", "read_file", "search_files"]
+
+
+def test_the_list_says_what_needs_approval(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+    approval = {row.split("\t")[0]: row.split("\t")[3:5] for row in run().splitlines()}
+
+    assert approval["delete_file"] == ["write", "asks"]
+    assert approval["write_file"] == ["write", "no"]
+
+
+def test_the_list_names_a_plugin_that_is_broken(run, install):
+    install("broken", "gaia.toolsets", {"bad": "no_such_module:make"})
+
+    assert "problem: plugin 'bad' of broken: can't be loaded: ModuleNotFoundError" in run()
+
+
+def test_the_schema_is_what_a_model_is_told(run):
+    told = json.loads(run("schema", "files"))
+
+    assert list(told) == ["fingerprint", "instructions", "tools"]
+    assert told["fingerprint"].startswith("t1:")
+    assert told["instructions"][0].startswith("Paths are relative to the workspace folder")
+    read = tool(told, "read_file")
+    assert list(read) == ["name", "description", "parameters"]
+    assert read["parameters"]["properties"]["limit"]["maximum"] == 10_000
+    assert "write_file" not in [told["name"] for told in told["tools"]]
+
+
+def test_the_schema_of_an_agent_has_its_own_words(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+    told = json.loads(run("schema", "writer"))
+
+    assert told["instructions"][0] == "You write."
+    assert tool(told, "write_file")
+    assert json.loads(run("schema")) == told, "without a name: the default agent"
+    assert json.loads(run("schema", "talker"))["tools"] == []
+
+
+def test_a_name_of_both_an_agent_and_a_toolset(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG.replace("talker", "files"))
+
+    assert "say agent:files or toolset:files" in run("schema", "files", code=1)
+    assert json.loads(run("schema", "agent:files"))["tools"] == []
+    assert json.loads(run("schema", "toolset:files"))["tools"] != []
+
+
+def test_an_unknown_name(run):
+    said = run("schema", "fils", code=1)
+
+    assert "Error: there is no toolset or agent 'fils'. Did you mean 'files'?" in said
+    assert "toolsets: files" in said
+
+
+def test_a_toolset_that_needs_arguments(run, install):
+    source = "from gaia_core import Toolset\ndef make(database: str) -> Toolset:\n    return Toolset('t')\n"
+    install("needy", "gaia.toolsets", {"database": "needy_tools:make"}, needy_tools=source)
+
+    said = run("schema", "database", code=1)
+    assert "toolset database: the toolset 'database' needs 'database'" in said
+    assert "Name an agent that uses it instead: assistant" in said
+
+
+def test_no_difference(run, record):
+    old = record("old.json")
+
+    assert run("diff", old, "files") == "no difference\n"
+    assert run("diff", "files", "files") == "no difference\n"
+    assert run("diff", "-", "files", stdin=run("schema", "files")) == "no difference\n"
+
+
+def test_a_compatible_change(run, record):
+    def change(recorded):
+        recorded["instructions"].append("More.")
+        del tool(recorded, "list_files")["parameters"]["properties"]["recursive"]
+        recorded["tools"].remove(tool(recorded, "read_file"))
+
+    said = run("diff", record("old.json", change), "files")
+    assert said == "+ read_file: added\n~ list_files: recursive: added, optional\n~ instructions changed\n"
+
+
+def test_a_breaking_change(run, record):
+    def change(recorded):
+        tool(recorded, "read_file")["parameters"]["properties"]["limit"]["maximum"] = 20_000
+        recorded["tools"].append({"name": "gone", "description": "", "parameters": {}})
+
+    said = run("diff", record("old.json", change), "files", code=1)
+    assert said == "- gone: removed (breaking)\n~ read_file: limit: maximum is 10000 now (breaking)\n"
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"tools": [{"name": 1}]}', '{"tools": "', "\ud800" * 2])
+def test_what_is_no_recorded_schema_is_trouble_and_not_a_breaking_change(run, tmp_path, content):
+    (tmp_path / "old.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+
+    assert "Error: old.json is no output of `gaia tools schema`" in run("diff", "old.json", "files", code=2)
+
+
+def test_what_is_neither_a_file_nor_installed(run):
+    assert "Error: there is no such file, and there is no toolset or agent 'olf.json'" in run(
+        "diff", "olf.json", "files", code=2
+    )
+    assert "is a directory" in run("--config", ".", "diff", "files", "files", code=2)
+
+
+def test_a_configuration_that_is_wrong(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text("[agents.a]\nmodle = 'x'\n")
+
+    said = run(code=1)
+    assert said.startswith("Error: agents.a.modle: unknown key. Did you mean 'model'?")

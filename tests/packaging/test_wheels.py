@@ -1,0 +1,98 @@
+"""The distributions as wheels: installed together elsewhere, without the workspace, they serve."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import urllib.request
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = (ROOT, ROOT / "http", *sorted(path.parent for path in (ROOT / "toolsets").glob("*/pyproject.toml")))
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
+    folder = tmp_path_factory.mktemp("wheels")
+    for project in PROJECTS:
+        words = ("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(project))
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=120)
+    return tuple(sorted(folder.glob("*.whl")))
+
+
+@pytest.fixture(scope="module")
+def installed(wheels: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has these wheels and the pinned third parties, but no workspace.
+
+    The third parties are seen by a path file: path files inside that folder, the workspace's own, are not read.
+    """
+    place = tmp_path_factory.mktemp("elsewhere")
+    venv.create(place / "venv", with_pip=False, symlinks=True)
+    python = place / "venv" / "bin" / "python"
+    paths = {"base": str(place / "venv"), "platbase": str(place / "venv")}
+    site = Path(sysconfig.get_path("purelib", "venv", vars=paths))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
+    subprocess.run(
+        [*pip, "install", "--quiet", "--no-index", "--no-deps", *map(str, wheels)],
+        check=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    (site / "third_parties.pth").write_text(sysconfig.get_path("purelib"))
+    return python
+
+
+@pytest.fixture
+def served(installed: Path, tmp_path: Path) -> Iterator[str]:
+    """The URL of `gaia serve`, run in an empty folder."""
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "GAIA_MODEL_URL": "http://127.0.0.1:9/v1"}
+    words = [installed.parent / "gaia", "serve", "--port", "0"]
+    with subprocess.Popen(words, cwd=tmp_path, env=environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        yield first.split()[-1]
+        process.terminate()
+        process.stdout.read()
+        assert process.wait(20) == 0
+
+
+def test_every_project_is_a_wheel_of_its_own_package_only(wheels: tuple[Path, ...]):
+    assert len(wheels) == len(PROJECTS)
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as opened:
+            names = opened.namelist()
+            tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+        assert len(tops) == 1, wheel.name
+        assert tops <= {"gaia_core", "gaia_http", "gaia_files"}
+        assert f"{next(iter(tops))}/py.typed" in names
+
+
+def test_the_versions_of_the_projects_go_together():
+    projects = [tomllib.loads((project / "pyproject.toml").read_text())["project"] for project in PROJECTS]
+    assert len({project["version"] for project in projects}) == 1
+    (version,) = {project["version"] for project in projects}
+    for project in projects[1:]:
+        assert f"gaia-server-core=={version}" in project["dependencies"]
+
+
+def test_the_workspace_is_not_there(installed: Path, tmp_path: Path):
+    code = "import gaia_core, gaia_http, gaia_files; print(gaia_core.__file__, gaia_http.__file__, gaia_files.__file__)"
+    ran = subprocess.run([installed, "-c", code], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    assert str(ROOT) not in ran.stdout
+
+
+def test_wheels_installed_elsewhere_serve(served: str):
+    with urllib.request.urlopen(f"{served}/models", timeout=10) as response:
+        (model,) = json.load(response)["data"]
+    assert model["id"] == "assistant"
+
+
+def test_the_files_toolset_is_found_there(installed: Path, tmp_path: Path):
+    words = [installed.parent / "gaia", "tools", "schema", "assistant"]
+    ran = subprocess.run(words, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60)
+    assert "read_file" in ran.stdout
