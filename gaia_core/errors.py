@@ -10,6 +10,8 @@ GaiaError
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
 ├── QueueFullError          no place in a model's queue; says when to come back
+├── FencedError             the lease of a session is no longer ours: somebody else goes on with its turn
+├── JournalError            the journal's file or database can't be used
 ├── NotFoundError           no such agent, model, session, turn, approval
 ├── ClosedError             the runtime is closed or drains
 └── DivergenceError         a replay saw another request than was recorded
@@ -60,6 +62,14 @@ class QueueFullError(GaiaError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class FencedError(GaiaError):
+    """The lease of a session is no longer ours: drop the turn, its new holder goes on with it."""
+
+
+class JournalError(GaiaError):
+    """The journal can't be used: a damaged or foreign file, a newer schema, a database out of reach."""
 
 
 class NotFoundError(GaiaError, LookupError):

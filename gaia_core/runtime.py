@@ -22,7 +22,7 @@ from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
 from gaia_core.errors import BusyError, ClosedError
 from gaia_core.events import Event, Outcome
-from gaia_core.journal import Journal, MemoryJournal
+from gaia_core.journal._old import Journal, MemoryJournal
 from gaia_core.messages import Content, Message, Usage, UserMessage
 from gaia_core.models import Model, SlotPool
 from gaia_core.session import Session, new_id

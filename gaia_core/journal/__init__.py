@@ -1,0 +1,52 @@
+"""The journal: the durable, append-only record of sessions. One contract, several homes; see `Journal`.
+
+async with MemoryJournal() as journal:
+    await journal.create(NewSession("s1", "", "coder", agent.fingerprint))
+    lease = await journal.claim("", "s1", replica, "turn_1")
+    lease = (await journal.append(lease, (NewRecord("user", b"{}", "Hello", visible=True),))).lease
+    await journal.append(lease, (NewRecord("ended", b"{}"),), done=True)
+"""
+
+from gaia_core.journal._contract import (
+    PAYLOAD_BYTES,
+    TTL_SECONDS,
+    Appended,
+    Grant,
+    Job,
+    Journal,
+    JournalStats,
+    Lease,
+    NewRecord,
+    NewSession,
+    Record,
+    Replica,
+    SessionInfo,
+    Signal,
+    Totals,
+    Wanted,
+    Whereabouts,
+    branch,
+)
+from gaia_core.journal._memory import MemoryJournal
+
+__all__ = [
+    "PAYLOAD_BYTES",
+    "TTL_SECONDS",
+    "Appended",
+    "Grant",
+    "Job",
+    "Journal",
+    "JournalStats",
+    "Lease",
+    "MemoryJournal",
+    "NewRecord",
+    "NewSession",
+    "Record",
+    "Replica",
+    "SessionInfo",
+    "Signal",
+    "Totals",
+    "Wanted",
+    "Whereabouts",
+    "branch",
+]
