@@ -5,6 +5,8 @@ async with MemoryJournal() as journal:
     lease = await journal.claim("", "s1", replica, "turn_1")
     lease = (await journal.append(lease, (NewRecord("user", b"{}", "Hello", visible=True),))).lease
     await journal.append(lease, (NewRecord("ended", b"{}"),), done=True)
+
+`PostgresJournal` is in `gaia_core.journal.postgres`, since it needs the extra `postgres` (asyncpg).
 """
 
 from gaia_core.journal._contract import (
@@ -28,6 +30,7 @@ from gaia_core.journal._contract import (
     branch,
 )
 from gaia_core.journal._memory import MemoryJournal
+from gaia_core.journal._sqlite import SQLiteJournal
 
 __all__ = [
     "PAYLOAD_BYTES",
@@ -43,6 +46,7 @@ __all__ = [
     "NewSession",
     "Record",
     "Replica",
+    "SQLiteJournal",
     "SessionInfo",
     "Signal",
     "Totals",

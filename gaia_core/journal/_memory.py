@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-import attrs
 import msgspec
 
 from gaia_core.errors import BusyError, NotFoundError
@@ -32,69 +31,11 @@ from gaia_core.journal._contract import (
     new_name,
     storable,
 )
+from gaia_core.journal._memory_state import Beat, Line, SessionState, Task, hand_out, trim
 from gaia_core.journal._meter import Meter
 from gaia_core.journal._plan import advanced, fenced, place
-from gaia_core.journal._shares import granted
+from gaia_core.journal._shares import grants
 from gaia_core.journal._words import words
-
-
-@attrs.define(eq=False)
-class _Line:
-    """A run of records that one session wrote. Forks refer to it, so it can outlive its session."""
-
-    base: "_Line | None" = None
-    at: int = 0
-    """The last seq of *base* that belongs to this line's past."""
-    records: list[Record] = attrs.field(factory=list)
-    first_seen: dict[str, int] = attrs.field(factory=dict)
-    """The seq that has a word first."""
-    forks: "list[_Line]" = attrs.field(factory=list)
-    alive: bool = True
-    """Whether its session is there."""
-
-    def record(self, seq: int) -> Record:
-        line = self
-        while seq <= line.at:
-            assert line.base is not None
-            line = line.base
-        return line.records[seq - line.at - 1]
-
-    def says(self, word: str) -> bool:
-        line: _Line | None = self
-        upto: float = float("inf")
-        while line is not None:
-            if line.first_seen.get(word, upto + 1) <= upto:
-                return True
-            upto = min(upto, line.at)
-            line = line.base
-        return False
-
-
-@attrs.define(eq=False)
-class _Session:
-    number: int
-    info: SessionInfo
-    line: _Line
-    title_words: frozenset[str]
-    epoch: int = 0
-    waiting: list[Signal] = attrs.field(factory=list)
-    handed_out: list[Signal] = attrs.field(factory=list)
-
-
-@attrs.define(eq=False)
-class _Beat:
-    address: str
-    agents: tuple[str, ...]
-    since: float
-    beat_at: float
-    wanted: tuple[Wanted, ...] = ()
-    grants: tuple[Grant, ...] = ()
-
-
-@attrs.define(eq=False)
-class _Task:
-    job: Job
-    held_until: float = 0.0
 
 
 class MemoryJournal:
@@ -103,9 +44,9 @@ class MemoryJournal:
     def __init__(self, *, ttl: float = TTL_SECONDS, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
         self._clock = clock
-        self._sessions: dict[tuple[str, str], _Session] = {}
-        self._replicas: dict[str, _Beat] = {}
-        self._jobs: dict[str, _Task] = {}
+        self._sessions: dict[tuple[str, str], SessionState] = {}
+        self._replicas: dict[str, Beat] = {}
+        self._jobs: dict[str, Task] = {}
         self._count = 0
         self._meter = Meter()
 
@@ -141,7 +82,7 @@ class MemoryJournal:
             seq=0,
             message_count=0,
         )
-        return self._add(info, _Line())
+        return self._add(info, Line())
 
     async def get(self, owner: str, id: str) -> SessionInfo:
         """See Journal."""
@@ -207,10 +148,10 @@ class MemoryJournal:
         count = self._count_at(session, head)
         if (existing := self._sessions.get((owner, new_id))) is not None:
             return existing.info
-        base: _Line | None = session.line
+        base: Line | None = session.line
         while base is not None and last <= base.at:
             base = base.base
-        line = _Line(base, last)
+        line = Line(base, last)
         if base is not None:
             base.forks.append(line)
         now = self._clock()
@@ -236,25 +177,25 @@ class MemoryJournal:
             raise BusyError(f"session {id!r} runs a turn; cancel it before deleting the session")
         del self._sessions[owner, id]
         session.line.alive = False
-        _trim(session.line)
+        trim(session.line)
 
-    def _add(self, info: SessionInfo, line: _Line) -> SessionInfo:
+    def _add(self, info: SessionInfo, line: Line) -> SessionInfo:
         existing = self._sessions.get((info.owner, info.id))
         if existing is not None:
             return existing.info
         self._count += 1
-        session = _Session(self._count, info, line, frozenset(words(info.title)))
+        session = SessionState(self._count, info, line, frozenset(words(info.title)))
         self._sessions[info.owner, info.id] = session
         return info
 
-    def _of(self, owner: str, id: str) -> _Session:
+    def _of(self, owner: str, id: str) -> SessionState:
         try:
             return self._sessions[owner, id]
         except KeyError:
             raise missing(id) from None
 
     @staticmethod
-    def _count_at(session: _Session, seq: int) -> int:
+    def _count_at(session: SessionState, seq: int) -> int:
         if not 0 <= seq <= session.info.seq:
             raise NotFoundError(f"session {session.info.id!r} has no record {seq}; its last is {session.info.seq}")
         return session.line.record(seq).message_count if seq else 0
@@ -278,7 +219,7 @@ class MemoryJournal:
             session.handed_out.clear()
             info = msgspec.structs.replace(info, replica=replica, takeovers=info.takeovers + 1)
         now = self._clock()
-        beat = self._replicas.setdefault(replica, _Beat("", (), now, now))
+        beat = self._replicas.setdefault(replica, Beat("", (), now, now))
         if not self._alive(replica):
             beat.since = beat.beat_at = now
         session.epoch += 1
@@ -326,7 +267,7 @@ class MemoryJournal:
         )
         self._meter.group(1)
         self._meter.append(len(records), time.perf_counter() - began)
-        return Appended(after, _hand_out(session))
+        return Appended(after, hand_out(session))
 
     async def read(
         self,
@@ -339,7 +280,7 @@ class MemoryJournal:
         newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
-        line: _Line | None = self._of(owner, id).line
+        line: Line | None = self._of(owner, id).line
         last = self._of(owner, id).info.seq if upto is None else upto
         parts: list[list[Record]] = []
         while line is not None and last > after_seq:
@@ -359,7 +300,7 @@ class MemoryJournal:
         address = beat.address if beat is not None else ""
         return Whereabouts(info.replica, address, self._alive(info.replica), info.turn, session.epoch, info.seq)
 
-    def _held(self, lease: Lease) -> _Session:
+    def _held(self, lease: Lease) -> SessionState:
         session = self._sessions.get((lease.owner, lease.id))
         if (
             session is None
@@ -384,7 +325,7 @@ class MemoryJournal:
 
     async def take_signals(self, lease: Lease) -> tuple[Signal, ...]:
         """See Journal."""
-        return _hand_out(self._held(lease))
+        return hand_out(self._held(lease))
 
     # Replicas.
 
@@ -393,31 +334,15 @@ class MemoryJournal:
     ) -> tuple[Grant, ...]:
         """See Journal."""
         now = self._clock()
-        others = [beat for name, beat in self._replicas.items() if name != replica and self._alive(name)]
-        names = [name for name in self._replicas if name != replica and self._alive(name)]
-        grants = tuple(
-            Grant(
-                want.model,
-                granted(
-                    want.limit,
-                    replica,
-                    (
-                        (replica, want.slots),
-                        *(
-                            (name, each.slots)
-                            for name, beat in zip(names, others, strict=True)
-                            for each in beat.wanted
-                            if each.model == want.model
-                        ),
-                    ),
-                    sum(each.slots for beat in others for each in beat.grants if each.model == want.model),
-                ),
-            )
-            for want in wanted
+        others = tuple(
+            (name, beat.wanted, beat.grants)
+            for name, beat in self._replicas.items()
+            if name != replica and self._alive(name)
         )
+        given = grants(replica, wanted, others)
         since = self._replicas[replica].since if self._alive(replica) else now
-        self._replicas[replica] = _Beat(address, agents, since, now, wanted, grants)
-        return grants
+        self._replicas[replica] = Beat(address, agents, since, now, wanted, given)
+        return given
 
     async def replicas(self) -> tuple[Replica, ...]:
         """See Journal."""
@@ -456,7 +381,7 @@ class MemoryJournal:
         """See Journal."""
         if key in self._jobs:
             return False
-        self._jobs[key] = _Task(Job(key, body, run_at, 0))
+        self._jobs[key] = Task(Job(key, body, run_at, 0))
         return True
 
     async def due(self, limit: int = 10, *, hold: float = 60.0) -> tuple[Job, ...]:
@@ -484,28 +409,6 @@ class MemoryJournal:
     def stats(self) -> JournalStats:
         """See Journal."""
         return self._meter.stats()
-
-
-def _hand_out(session: _Session) -> tuple[Signal, ...]:
-    session.handed_out = session.waiting
-    session.waiting = []
-    return tuple(session.handed_out)
-
-
-def _trim(line: _Line) -> None:
-    """Drop what of a line without a session no fork shares, and with its last fork the line itself."""
-    if line.alive:
-        return
-    kept = max((fork.at for fork in line.forks), default=0)
-    if not line.forks:
-        line.records.clear()
-        line.first_seen.clear()
-        if line.base is not None:
-            line.base.forks.remove(line)
-            _trim(line.base)
-        return
-    del line.records[max(0, kept - line.at) :]
-    line.first_seen = {word: seq for word, seq in line.first_seen.items() if seq <= kept}
 
 
 __all__ = ["MemoryJournal"]

@@ -1,6 +1,8 @@
 """Max-min fair shares of a limit: nobody gets more than it wants, and nobody could get more without taking it from
 somebody who has no more."""
 
+from gaia_core.journal._contract import Grant, Wanted
+
 
 def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
     """Whole shares of *limit*, in the order of *wanted*; what can't be split goes to the later of equals."""
@@ -12,10 +14,20 @@ def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shares)
 
 
-def granted(limit: int, replica: str, wanted: tuple[tuple[str, int], ...], held: int) -> int:
-    """What *replica* may use now: its share among *wanted* (slots by replica), and no more than what is left of the
-    limit while the others still hold *held*."""
-    ordered = tuple(sorted(wanted))
-    shares = max_min(limit, tuple(slots for _, slots in ordered))
-    share = next(share for (name, _), share in zip(ordered, shares, strict=True) if name == replica)
-    return max(0, min(share, limit - held))
+def grants(
+    replica: str, wanted: tuple[Wanted, ...], others: tuple[tuple[str, tuple[Wanted, ...], tuple[Grant, ...]], ...]
+) -> tuple[Grant, ...]:
+    """What *replica* may use now: its share among all who want, and no more than what is left of the limit while
+    the *others* (name, wanted, granted; all alive) still hold theirs."""
+    given: list[Grant] = []
+    for want in wanted:
+        claims = [(replica, want.slots)]
+        held = 0
+        for name, their_wanted, their_grants in others:
+            claims += [(name, each.slots) for each in their_wanted if each.model == want.model]
+            held += sum(each.slots for each in their_grants if each.model == want.model)
+        claims.sort()
+        shares = max_min(want.limit, tuple(slots for _, slots in claims))
+        share = next(share for (name, _), share in zip(claims, shares, strict=True) if name == replica)
+        given.append(Grant(want.model, max(0, min(share, want.limit - held))))
+    return tuple(given)

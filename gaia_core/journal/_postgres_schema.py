@@ -1,0 +1,84 @@
+"""The PostgreSQL journal's schema, and the migrations that lead to it. Tables are those of the SQLite journal.
+
+All times come from gaia_now(), the database's clock.
+"""
+
+from typing import TypeAlias
+
+import asyncpg
+
+from gaia_core.errors import JournalError
+
+Connection: TypeAlias = "asyncpg.Connection"
+
+_LOCK = 0x67616961  # "gaia"
+
+MIGRATIONS = (
+    """
+    CREATE FUNCTION gaia_now() RETURNS double precision LANGUAGE sql VOLATILE
+        AS 'SELECT extract(epoch FROM clock_timestamp())::double precision';
+    CREATE TABLE gaia_session (
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        owner text NOT NULL, id text NOT NULL,
+        agent text NOT NULL, fingerprint text NOT NULL,
+        title text NOT NULL, title_words text[] NOT NULL, title_is_custom boolean NOT NULL DEFAULT false,
+        metadata bytea NOT NULL,
+        created_at double precision NOT NULL, updated_at double precision NOT NULL,
+        head bigint NOT NULL DEFAULT 0, seq bigint NOT NULL DEFAULT 0, message_count bigint NOT NULL DEFAULT 0,
+        base_id text, base_at bigint,
+        turn text, replica text, takeovers integer NOT NULL DEFAULT 0,
+        epoch bigint NOT NULL DEFAULT 0, mark bigint NOT NULL DEFAULT 0,
+        UNIQUE (owner, id)) WITH (fillfactor = 70);
+    CREATE INDEX gaia_session_by_time ON gaia_session (owner, updated_at, number);
+    CREATE INDEX gaia_session_held ON gaia_session (replica) WHERE replica IS NOT NULL;
+    CREATE TABLE gaia_line (line bigint PRIMARY KEY, base bigint NOT NULL, at bigint NOT NULL);
+    CREATE INDEX gaia_line_by_base ON gaia_line (base, at);
+    CREATE TABLE gaia_record (
+        line bigint NOT NULL, seq bigint NOT NULL,
+        parent bigint NOT NULL, kind text NOT NULL, turn text NOT NULL, at double precision NOT NULL,
+        body bytea, payload bytea, message_count bigint NOT NULL, words text[],
+        PRIMARY KEY (line, seq));
+    CREATE INDEX gaia_record_words ON gaia_record USING gin (words) WHERE words IS NOT NULL;
+    CREATE TABLE gaia_payload (hash bytea PRIMARY KEY, uses bigint NOT NULL, body bytea NOT NULL);
+    CREATE TABLE gaia_signal (
+        n bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, session bigint NOT NULL,
+        kind text NOT NULL, data bytea NOT NULL, token bigint NOT NULL UNIQUE, handed_out bigint NOT NULL DEFAULT 0);
+    CREATE INDEX gaia_signal_by_session ON gaia_signal (session);
+    CREATE TABLE gaia_replica (
+        name text PRIMARY KEY, address text NOT NULL, agents bytea NOT NULL,
+        since double precision NOT NULL, beat_at double precision NOT NULL,
+        wanted bytea NOT NULL, grants bytea NOT NULL);
+    CREATE TABLE gaia_job (
+        key text PRIMARY KEY, body bytea NOT NULL, run_at double precision NOT NULL,
+        attempts integer NOT NULL DEFAULT 0, held_until double precision NOT NULL DEFAULT 0,
+        token bigint NOT NULL);
+    CREATE INDEX gaia_job_by_time ON gaia_job (run_at, key);
+    """,
+)
+"""What leads from one schema version to the next; a version once released is never edited, only followed."""
+
+
+async def migrate(db: Connection, where: str) -> None:
+    """Bring the schema up to date, one replica at a time. Raises JournalError for a newer schema."""
+    async with db.transaction():
+        await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        await db.execute("CREATE TABLE IF NOT EXISTS gaia_schema (version integer NOT NULL)")
+        version = await db.fetchval("SELECT max(version) FROM gaia_schema") or 0
+        if version > len(MIGRATIONS):
+            raise JournalError(
+                f"the journal at {where} has schema version {version}, and this program knows {len(MIGRATIONS)}: "
+                "a newer one wrote it. Upgrade, or name another database"
+            )
+        for number, script in enumerate(MIGRATIONS[version:], version + 1):
+            await db.execute(script)
+            await db.execute("INSERT INTO gaia_schema (version) VALUES ($1)", number)
+
+
+async def lock_lines(db: Connection) -> None:
+    """Forks and deletes, which change how lines refer to each other, come one after the other."""
+    await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 1)
+
+
+async def lock_shares(db: Connection) -> None:
+    """Heartbeats share out slots one after the other."""
+    await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 2)

@@ -1,0 +1,33 @@
+"""How a session's row becomes a value, for the journals that keep rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gaia_core.journal._contract import SessionInfo
+
+COLUMNS = (
+    "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "
+    "message_count, base_id, base_at, turn, replica, takeovers"
+)
+
+
+def info(row: Sequence[Any]) -> SessionInfo:
+    """A row of COLUMNS as a value."""
+    return SessionInfo(
+        owner=row[0],
+        id=row[1],
+        agent=row[2],
+        fingerprint=row[3],
+        title=row[4],
+        title_is_custom=bool(row[5]),
+        metadata=row[6],
+        created_at=row[7],
+        updated_at=row[8],
+        head=row[9],
+        seq=row[10],
+        message_count=row[11],
+        base=None if row[12] is None else (row[12], row[13]),
+        turn=row[14],
+        replica=row[15],
+        takeovers=row[16],
+    )

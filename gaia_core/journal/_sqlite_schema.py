@@ -1,0 +1,157 @@
+"""The SQLite journal's file: its schema, the migrations that lead to it, and how a connection to it is opened.
+
+A session's records share one table; their key is the line's number and the seq in one integer, so that an append
+touches one B-tree and a replay is one range. A *line* is the run of records that one session wrote; a fork's line
+refers to its base's, so the line can outlive its session.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from gaia_core.errors import JournalError
+
+APPLICATION_ID = 0x67616961  # "gaia"
+SEQ_BITS = 32
+SEQ_MASK = (1 << SEQ_BITS) - 1
+
+_BUSY_SECONDS = 30.0
+_STATEMENTS_CACHED = 1024
+_CHECKED_AT_OPEN_BYTES = 16 << 20
+
+MIGRATIONS = (
+    (
+        """CREATE TABLE session (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            owner TEXT NOT NULL, id TEXT NOT NULL,
+            agent TEXT NOT NULL, fingerprint TEXT NOT NULL,
+            title TEXT NOT NULL, title_is_custom INTEGER NOT NULL DEFAULT 0, metadata BLOB NOT NULL,
+            created_at REAL NOT NULL, updated_at REAL NOT NULL,
+            head INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0, message_count INTEGER NOT NULL DEFAULT 0,
+            base_id TEXT, base_at INTEGER,
+            turn TEXT, replica TEXT, takeovers INTEGER NOT NULL DEFAULT 0,
+            epoch INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (owner, id))""",
+        "CREATE INDEX session_by_time ON session (owner, updated_at, number)",
+        "CREATE INDEX session_held ON session (replica) WHERE replica IS NOT NULL",
+        "CREATE TABLE line (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, at INTEGER NOT NULL)",
+        "CREATE INDEX line_by_base ON line (base, at)",
+        """CREATE TABLE record (
+            key INTEGER PRIMARY KEY,
+            parent INTEGER NOT NULL, kind TEXT NOT NULL, turn TEXT NOT NULL, at REAL NOT NULL,
+            body BLOB, payload BLOB, message_count INTEGER NOT NULL)""",
+        "CREATE TABLE payload (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL, body BLOB NOT NULL)",
+        """CREATE VIRTUAL TABLE word USING fts5(
+            words, detail = 'none', columnsize = 0, tokenize = "ascii tokenchars '_'")""",
+        """CREATE TABLE signal (
+            n INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL,
+            kind TEXT NOT NULL, data BLOB NOT NULL, handed_out INTEGER NOT NULL DEFAULT 0)""",
+        "CREATE INDEX signal_by_session ON signal (session)",
+        """CREATE TABLE replica (
+            name TEXT PRIMARY KEY, address TEXT NOT NULL, agents BLOB NOT NULL,
+            since REAL NOT NULL, beat_at REAL NOT NULL, wanted BLOB NOT NULL, grants BLOB NOT NULL)""",
+        """CREATE TABLE job (
+            key TEXT PRIMARY KEY, body BLOB NOT NULL, run_at REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0, held_until REAL NOT NULL DEFAULT 0)""",
+        "CREATE INDEX job_by_time ON job (run_at, key)",
+    ),
+)
+"""What leads from one schema version to the next; a version once released is never edited, only followed."""
+
+
+def damaged(path: Path, why: object) -> JournalError:
+    """The error for a file that SQLite can't read."""
+    return JournalError(
+        f"the journal {str(path)!r} is damaged ({why}); it was left as it is. Restore a copy of it, or move it away "
+        "(with its -wal and -shm files) to begin a new one"
+    )
+
+
+def connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """A connection for the writer. Deleted rows are overwritten with zeros."""
+    db = sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_CACHED,
+    )
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute(f"PRAGMA synchronous = {synchronous}")
+    db.execute("PRAGMA secure_delete = ON")
+    db.execute("PRAGMA cache_size = -16384")
+    return db
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can't write."""
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db.execute("PRAGMA query_only = ON")
+    return db
+
+
+def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open the file, or create it for its owner's eyes only, and bring its schema up to date. Raises JournalError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise JournalError(f"the journal {str(path)!r} can't be opened: {error.strerror}") from error
+    db: sqlite3.Connection | None = None
+    try:
+        db = connect(path, synchronous)
+        _check(db, path)
+        _migrate(db, path)
+    except sqlite3.OperationalError as error:
+        _close(db)
+        raise JournalError(f"the journal {str(path)!r} can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        _close(db)
+        raise damaged(path, error) from error
+    except JournalError:
+        _close(db)
+        raise
+    return db
+
+
+def _close(db: sqlite3.Connection | None) -> None:
+    if db is not None:
+        db.close()
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """A small file is checked whole: a large one would hold up the start, and tells by errors when it is read."""
+    if path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(path, verdict)
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(db, path)
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                db.execute(statement)
+        if version < len(MIGRATIONS):
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and tables:
+        raise JournalError(f"{str(path)!r} is another program's database; name another file for the journal")
+    if version > len(MIGRATIONS):
+        raise JournalError(
+            f"the journal {str(path)!r} has schema version {version}, and this program knows {len(MIGRATIONS)}: "
+            "a newer one wrote it. Upgrade, or name another file"
+        )
+    return int(version)

@@ -1,0 +1,238 @@
+"""Any sequence of operations leaves every journal as it leaves a naive model, which copies where a journal shares."""
+
+import asyncio
+import re
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gaia_core.errors import BusyError, FencedError, NotFoundError
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
+
+IDS = st.sampled_from(["a", "b", "c", "d", "e"])
+OWNERS = st.sampled_from(["", "ann"])
+WORDS = st.lists(st.sampled_from(["red", "Green", "BLUE", "straße", "x_1"]), max_size=3).map(" ".join)
+BODIES = st.sampled_from([b"1", b'{"x":"y"}', b'"' + b"z" * PAYLOAD_BYTES + b'"'])
+REPLICAS = st.sampled_from(["r1", "r2"])
+RECORDS = st.lists(st.tuples(BODIES, WORDS, st.booleans(), st.none() | st.integers(0, 12)), max_size=3)
+
+
+class Modelled:
+    """A session as the model has it: its own copy of everything."""
+
+    def __init__(self, title, records=(), head=0):
+        self.title = title
+        self.records = list(records)
+        self.head = head
+        self.turn = self.replica = None
+        self.takeovers = 0
+        self.signals = []
+
+    def copy(self, at):
+        head = self.head if at is None else at
+        return Modelled(self.title, self.records[:at], head)
+
+    def count(self, seq):
+        return self.records[seq - 1]["count"] if seq else 0
+
+    def says(self):
+        return set(re.findall(r"\w+", " ".join([self.title, *(each["text"] for each in self.records)]).casefold()))
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """The rules; *make_home* is set by the test."""
+
+    make_home = None
+
+    def __init__(self):
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.home = self.make_home()
+        self.journal = self.run(self.home.open())
+        self.model = {}
+        self.leases = {}
+        self.beats = {}
+        self.now = 0
+        self.turns = 0
+
+    def run(self, work):
+        return self.runner.run(work)
+
+    def teardown(self):
+        self.run(self.home.close())
+        self.runner.close()
+
+    def alive(self, replica):
+        return replica in self.beats and self.now - self.beats[replica] < 15
+
+    @initialize()
+    def begin(self):
+        self.create("", "a", "red")
+
+    @rule(owner=OWNERS, id=IDS, title=WORDS)
+    def create(self, owner, id, title):
+        self.run(self.journal.create(NewSession(id, owner, "coder", "t1:x", title)))
+        self.model.setdefault((owner, id), Modelled(title))
+
+    @rule(owner=OWNERS, id=IDS, replica=REPLICAS, take_over=st.booleans())
+    def claim(self, owner, id, replica, take_over):
+        session = self.model.get((owner, id))
+        self.turns += 1
+        turn = None if take_over else f"t{self.turns}"
+        work = self.journal.claim(owner, id, replica, turn)
+        if session is None:
+            with pytest.raises(NotFoundError):
+                self.run(work)
+            return
+        lease = self.run(work)
+        free = session.turn is not None and not self.alive(session.replica) if take_over else session.turn is None
+        assert (lease is not None) == free
+        if lease is None:
+            return
+        session.takeovers = session.takeovers + 1 if take_over else 0
+        session.turn, session.replica = turn or session.turn, replica
+        assert (lease.turn, lease.takeovers, lease.seq, lease.head) == (
+            session.turn, session.takeovers, len(session.records), session.head,
+        )  # fmt: skip
+        if not self.alive(replica):
+            self.beats[replica] = self.now
+        self.leases[owner, id] = lease
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), given=RECORDS, done=st.booleans())
+    def append(self, data, given, done):
+        key = data.draw(st.sampled_from(sorted(self.leases)))
+        lease = self.leases[key]
+        session = self.model.get(key)
+        records = tuple(NewRecord("k", body, text, visible, parent) for body, text, visible, parent in given)
+        work = self.journal.append(lease, records, done=done)
+        if session is None or session.turn != lease.turn:
+            with pytest.raises(FencedError):
+                self.run(work)
+            del self.leases[key]
+            return
+        before = len(session.records)
+        if any(parent is not None and parent > before + index for index, (*_, parent) in enumerate(given)):
+            with pytest.raises(NotFoundError):
+                self.run(work)
+            return
+        appended = self.run(work)
+        for body, text, visible, parent in given:
+            parent = session.head if parent is None else parent
+            count = session.count(parent) + visible
+            session.records.append({"body": body, "text": text, "parent": parent, "count": count})
+            session.head = len(session.records)
+        assert [each.data for each in appended.signals] == session.signals
+        session.signals = []
+        self.leases[key] = appended.lease
+        if done:
+            session.turn = session.replica = None
+            session.takeovers = 0
+            del self.leases[key]
+
+    @rule(owner=OWNERS, id=IDS, new_id=IDS, at=st.none() | st.integers(0, 10))
+    def fork(self, owner, id, new_id, at):
+        session = self.model.get((owner, id))
+        work = self.journal.fork(owner, id, new_id, at)
+        if session is None or (at is not None and at > len(session.records)):
+            with pytest.raises(NotFoundError):
+                self.run(work)
+            return
+        self.run(work)
+        self.model.setdefault((owner, new_id), session.copy(at))
+
+    @rule(owner=OWNERS, id=IDS)
+    def delete(self, owner, id):
+        session = self.model.get((owner, id))
+        work = self.journal.delete(owner, id)
+        if session is None:
+            with pytest.raises(NotFoundError):
+                self.run(work)
+        elif session.turn is not None and self.alive(session.replica):
+            with pytest.raises(BusyError):
+                self.run(work)
+        else:
+            self.run(work)
+            del self.model[owner, id]
+
+    @rule(owner=OWNERS, id=IDS, title=st.none() | WORDS, head=st.none() | st.integers(0, 8))
+    def update(self, owner, id, title, head):
+        session = self.model.get((owner, id))
+        work = self.journal.update(owner, id, title=title, head=head)
+        if session is None:
+            expected = NotFoundError
+        elif head is not None and session.turn is not None:
+            expected = BusyError
+        elif head is not None and head > len(session.records):
+            expected = NotFoundError
+        else:
+            self.run(work)
+            session.title = session.title if title is None else title
+            session.head = session.head if head is None else head
+            return
+        with pytest.raises(expected):
+            self.run(work)
+
+    @rule(owner=OWNERS, id=IDS, data=st.binary(max_size=3))
+    def signal(self, owner, id, data):
+        session = self.model.get((owner, id))
+        if session is None:
+            return
+        n = self.run(self.journal.signal(owner, id, "steer", data))
+        assert (n is not None) == (session.turn is not None)
+        if session.turn is not None:
+            session.signals.append(data)
+
+    @rule(replica=REPLICAS)
+    def beat(self, replica):
+        self.run(self.journal.beat(replica, ""))
+        self.beats[replica] = self.now
+
+    @rule()
+    def wait(self):
+        self.now += 10
+        self.run(self.home.advance(10))
+
+    @invariant()
+    def sessions_are_the_models(self):
+        for (owner, id), session in self.model.items():
+            info = self.run(self.journal.get(owner, id))
+            assert (info.seq, info.head, info.message_count, info.title, info.turn) == (
+                len(session.records), session.head, session.count(session.head), session.title, session.turn,
+            )  # fmt: skip
+
+    @invariant()
+    def records_are_the_models(self):
+        for (owner, id), session in self.model.items():
+            records = self.run(self.journal.read(owner, id))
+            assert [(each.seq, each.parent, each.body, each.message_count) for each in records] == [
+                (seq, each["parent"], each["body"], each["count"]) for seq, each in enumerate(session.records, 1)
+            ]
+
+    @rule(owner=OWNERS, query=WORDS)
+    def search(self, owner, query):
+        wanted = set(query.casefold().split())
+        rows, total = self.run(self.journal.list(owner, query=query))
+        found = {id for (who, id), session in self.model.items() if who == owner and wanted <= session.says()}
+        assert ({row.id for row in rows}, total) == (found, len(found))
+        assert [row.updated_at for row in rows] == sorted((row.updated_at for row in rows), reverse=True)
+
+
+def test_any_sequence_of_operations_leaves_what_the_model_has(make_home):
+    machine = type("Machine", (JournalMachine,), {"make_home": staticmethod(make_home)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=30, stateful_step_count=25, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
