@@ -36,7 +36,7 @@ SELECT r.message_count FROM past JOIN gaia_record AS r ON r.line = past.line AND
 WHERE $2 > past.after AND $2 <= past.upto
 """
 )
-_LINE_OF = _PAST.format(chosen="s.number = $1") + " SELECT line FROM past WHERE $2 > after AND $2 <= upto"
+_LINE_OF = _PAST.format(chosen="s.number = $1") + " SELECT line FROM past WHERE $2 > after AND $2 <= upto"  # noqa: S608
 _CLAIM = """
 WITH taken AS (
     UPDATE gaia_session AS s SET

@@ -40,7 +40,9 @@ MIGRATIONS = (
             key INTEGER PRIMARY KEY,
             parent INTEGER NOT NULL, kind TEXT NOT NULL, turn TEXT NOT NULL, at REAL NOT NULL,
             body BLOB, payload BLOB, message_count INTEGER NOT NULL)""",
-        "CREATE TABLE payload (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL, body BLOB NOT NULL)",
+        "CREATE TABLE payload (hash BLOB PRIMARY KEY, body BLOB NOT NULL)",
+        # By itself, because an update of a row rewrites all of it.
+        "CREATE TABLE payload_use (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID",
         """CREATE VIRTUAL TABLE word USING fts5(
             words, detail = 'none', columnsize = 0, tokenize = "ascii tokenchars '_'")""",
         """CREATE TABLE signal (

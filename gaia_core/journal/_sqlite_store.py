@@ -163,8 +163,10 @@ def _erase(db: sqlite3.Connection, line: int, after: int) -> None:
     uses = db.execute(
         "SELECT count(*), payload FROM record WHERE key BETWEEN ? AND ? AND payload IS NOT NULL GROUP BY payload", span
     ).fetchall()
-    db.executemany("UPDATE payload SET uses = uses - ? WHERE hash = ?", uses)
-    db.executemany("DELETE FROM payload WHERE hash = ? AND uses <= 0", [(each,) for _, each in uses])
+    for count, name in uses:
+        db.execute("UPDATE payload_use SET uses = uses - ? WHERE hash = ?", (count, name))
+        if db.execute("DELETE FROM payload_use WHERE hash = ? AND uses <= 0", (name,)).rowcount:
+            db.execute("DELETE FROM payload WHERE hash = ?", (name,))
     db.execute("DELETE FROM record WHERE key BETWEEN ? AND ?", span)
     db.execute("DELETE FROM word WHERE rowid BETWEEN ? AND ?", span)
 

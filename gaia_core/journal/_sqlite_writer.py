@@ -318,10 +318,12 @@ def _stored(db: sqlite3.Connection, body: bytes) -> tuple[bytes | None, bytes | 
     if len(body) <= PAYLOAD_BYTES:
         return body, None
     name = hashlib.sha256(body).digest()
-    db.execute(
-        "INSERT INTO payload (hash, uses, body) VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET uses = uses + 1",
-        (name, body),
-    )
+    (uses,) = db.execute(
+        "INSERT INTO payload_use (hash, uses) VALUES (?, 1) ON CONFLICT DO UPDATE SET uses = uses + 1 RETURNING uses",
+        (name,),
+    ).fetchone()
+    if uses == 1:
+        db.execute("INSERT INTO payload (hash, body) VALUES (?, ?)", (name, body))
     return None, name
 
 

@@ -131,7 +131,8 @@ class Server:
     def call(self, program, *arguments):
         done = subprocess.run(
             [self.bin / program, *arguments], user=self.user, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, check=False,
+            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stderr.decode()}"
 
