@@ -57,7 +57,7 @@ def floor(path: Path, synchronous: str) -> float:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {synchronous}")
     db.execute("CREATE TABLE session (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL)")
-    db.execute("CREATE TABLE record (key INTEGER PRIMARY KEY, body BLOB)")
+    db.execute("CREATE TABLE record (n INTEGER PRIMARY KEY, key INTEGER UNIQUE, body BLOB)")
     db.executemany("INSERT INTO session VALUES (?, 0)", [(number,) for number in range(SESSIONS)])
     rates = []
     for turn in range(REPEATS):
@@ -66,7 +66,7 @@ def floor(path: Path, synchronous: str) -> float:
             db.execute("BEGIN")
             for number in range(SESSIONS):
                 db.execute("UPDATE session SET seq = seq + 1 WHERE id = ? AND seq = ?", (number, seq))
-                db.execute("INSERT INTO record VALUES (?, ?)", (number << 32 | seq, BODY))
+                db.execute("INSERT INTO record (key, body) VALUES (?, ?)", (number << 32 | seq, BODY))
             db.execute("COMMIT")
         rates.append(SESSIONS * APPENDS / (time.perf_counter() - began))
     db.close()

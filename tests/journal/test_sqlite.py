@@ -144,6 +144,23 @@ async def test_what_is_deleted_is_gone_from_the_file_and_its_log(path):
         assert (await journal.list("", query="plain number7"))[1] == 1
 
 
+async def test_erasing_waits_for_who_reads_the_log_and_nobody_waits_for_it(path):
+    await filled(path, words="sesquipedalian")
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession("t", "", "coder", "t1:x"))
+        lease = await journal.claim("", "t", "r", "t")
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM record").fetchone()
+        deletion = asyncio.create_task(journal.delete("", "s"))
+        for _ in range(20):
+            lease = (await journal.append(lease, (NewRecord("k", b"{}"),))).lease
+        assert not deletion.done()
+        reader.close()
+        await deletion
+        assert on_disk(path, "sesquipedalian") == []
+
+
 async def test_what_a_fork_shares_stays_and_the_rest_is_gone(path):
     async with SQLiteJournal(path, "NORMAL") as journal:
         await journal.create(NewSession("s", "", "coder", "t1:x"))
