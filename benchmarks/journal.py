@@ -15,7 +15,8 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from benchmarks.table import Row, show
-from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, SQLiteJournal
+from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession
+from gaia_core.journal.sqlite import SQLiteJournal
 
 SESSIONS = 64
 APPENDS = 200

@@ -12,8 +12,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gaia_core.journal import MemoryJournal, SQLiteJournal
+from gaia_core.journal import MemoryJournal
 from gaia_core.journal.postgres import PostgresJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
 TTL = 15.0

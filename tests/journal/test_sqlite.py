@@ -11,11 +11,13 @@ import sys
 import pytest
 
 from gaia_core.errors import ClosedError, JournalError
-from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SQLiteJournal
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
+from gaia_core.journal.sqlite import SQLiteJournal
 
 WRITER = """
 import asyncio, sys
-from gaia_core.journal import NewRecord, NewSession, SQLiteJournal
+from gaia_core.journal import NewRecord, NewSession
+from gaia_core.journal.sqlite import SQLiteJournal
 
 async def main(path):
     async with SQLiteJournal(path) as journal:
