@@ -236,6 +236,9 @@ class Turns:
         session = Session(session_id, agent, owner)
         setting = self._leased(journal, session, state, lease, history, wish, after=history.before)
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
+        for call in history.transcript.open.values():  # before anybody can find the turn and answer
+            if call.asked is not None and call.decided is None:
+                setting.turn.answers.ask(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentChanged(agent.name, agent.fingerprint))

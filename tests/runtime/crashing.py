@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gaia_core import Agent, Catalog, Context, Runtime, ScriptedModel, Toolset, call, tool
-from gaia_core.journal import SQLiteJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
 
 FOLDER = Path(sys.argv[1])
@@ -56,10 +56,10 @@ class Faulty(SQLiteJournal):
 
     async def append(self, lease, records, *, done=False):
         self.appends += 1
-        if CRASH == f"before:{self.appends}":
+        if f"before:{self.appends}" == CRASH:
             die()
         appended = await super().append(lease, records, done=done)
-        if CRASH == f"after:{self.appends}":
+        if f"after:{self.appends}" == CRASH:
             die()
         return appended
 

@@ -30,7 +30,7 @@ from gaia_core.events import (
     TurnEnded,
     TurnResumed,
 )
-from gaia_core.journal import SQLiteJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
 
 
