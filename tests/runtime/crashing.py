@@ -89,7 +89,7 @@ async def main() -> None:
         await turn.result()
         async for batch in turn.frames():
             for event_id, event in batch:
-                print(event_id, msgspec.json.encode(event).decode())
+                sys.stdout.write(f"{event_id} {msgspec.json.encode(event).decode()}\n")
         assert [record.seq for record, _ in await runtime.sessions.facts("", "s")] == list(
             range(1, (await runtime.sessions.get("", "s")).seq + 1)
         )

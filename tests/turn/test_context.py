@@ -1,4 +1,6 @@
-"""What a model is sent of a long conversation: whole exchanges, the same bytes as before, a summary when it is too long."""
+"""What a model is sent of a long conversation: whole exchanges, the same bytes as before, or a summary."""
+
+import itertools
 
 import msgspec
 import pytest
@@ -95,9 +97,7 @@ async def test_between_two_summaries_the_prefix_stays_the_same_bytes():
     compacted = [event for event in events if isinstance(event, ContextCompacted)]
 
     asked = [request for request in model.requests if request.tools]
-    kept = sum(
-        after.encoded[: len(before.encoded)] == before.encoded for before, after in zip(asked, asked[1:], strict=False)
-    )
+    kept = sum(after.encoded[: len(before.encoded)] == before.encoded for before, after in itertools.pairwise(asked))
     assert kept == len(asked) - 1 - len(compacted)
 
 
@@ -114,7 +114,7 @@ async def test_without_compaction_the_newest_that_fit_are_sent():
 
 
 async def test_a_models_own_window_counts_too():
-    model, _, events = await talk(AGENT, 40, window=WORDS)
+    _, _, events = await talk(AGENT, 40, window=WORDS)
 
     assert any(isinstance(event, ContextCompacted) for event in events)
 
