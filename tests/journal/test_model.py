@@ -17,9 +17,9 @@ from hypothesis.stateful import (
 from gaia_core.errors import BusyError, FencedError, NotFoundError
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
 
-IDS = st.sampled_from(["a", "b", "c", "d", "e"])
-OWNERS = st.sampled_from(["", "ann"])
-WORDS = st.lists(st.sampled_from(["red", "Green", "BLUE", "straße", "x_1"]), max_size=3).map(" ".join)
+IDS = st.sampled_from(["a", "b", "c", "d"])
+OWNERS = st.sampled_from(["", "", "", "ann"])
+WORDS = st.lists(st.sampled_from(["red", "Green", "BLUE", "straße", "x_1", "w1", "w2", "w3"]), max_size=2).map(" ".join)
 SIZES = st.sampled_from([1, 2, PAYLOAD_BYTES + 1, PAYLOAD_BYTES + 2])
 REPLICAS = st.sampled_from(["r1", "r2"])
 RECORDS = st.lists(st.tuples(SIZES, WORDS, st.booleans(), st.none() | st.integers(0, 12)), max_size=3)
@@ -76,9 +76,20 @@ class JournalMachine(RuleBasedStateMachine):
     def alive(self, replica):
         return replica in self.beats and self.now - self.beats[replica] < 15
 
-    @initialize()
-    def begin(self):
+    @initialize(sizes=st.lists(st.integers(1, 3), min_size=2, max_size=3), at=st.integers(0, 3))
+    def begin(self, sizes, at):
         self.create("", "a", "red")
+        for size in sizes:
+            lease = self.run(self.journal.claim("", "a", "r1", "begin"))
+            records = tuple(NewRecord("k", b"1", f"w{size} again", True) for _ in range(size))
+            self.run(self.journal.append(lease, records, done=True))
+            session = self.model["", "a"]
+            for _ in records:
+                entry = {"body": b"1", "text": f"w{size} again", "parent": session.head, "count": session.head + 1}
+                session.records.append(entry)
+                session.head = len(session.records)
+        self.beats["r1"] = self.now
+        self.fork("", "a", "b", min(at, sum(sizes)))
 
     @rule(owner=OWNERS, id=IDS, title=WORDS)
     def create(self, owner, id, title):
@@ -141,7 +152,24 @@ class JournalMachine(RuleBasedStateMachine):
             session.takeovers = 0
             del self.leases[key]
 
-    @rule(owner=OWNERS, id=IDS, new_id=IDS, at=st.none() | st.integers(0, 10))
+    @precondition(lambda self: any(session.turn is None for session in self.model.values()))
+    @rule(data=st.data(), spoken=st.lists(WORDS, min_size=1, max_size=4), large=st.booleans())
+    def talk(self, data, spoken, large):
+        """A whole turn at once, so that there is a past to share."""
+        key = data.draw(st.sampled_from(sorted(key for key, each in self.model.items() if each.turn is None)))
+        session = self.model[key]
+        self.turns += 1
+        lease = self.run(self.journal.claim(*key, "r1", f"t{self.turns}"))
+        body = b"z" * (PAYLOAD_BYTES + 1) if large else b"1"
+        self.run(self.journal.append(lease, tuple(NewRecord("k", body, each, True) for each in spoken), done=True))
+        for text in spoken:
+            count = session.count(session.head) + 1
+            session.records.append({"body": body, "text": text, "parent": session.head, "count": count})
+            session.head = len(session.records)
+        if not self.alive("r1"):
+            self.beats["r1"] = self.now
+
+    @rule(owner=OWNERS, id=IDS, new_id=IDS, at=st.none() | st.integers(0, 6))
     def fork(self, owner, id, new_id, at):
         session = self.model.get((owner, id))
         work = self.journal.fork(owner, id, new_id, at)
@@ -230,7 +258,7 @@ def test_any_sequence_of_operations_leaves_what_the_model_has(make_home):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=40, deadline=None, derandomize=True, database=None,
+            max_examples=25, stateful_step_count=30, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
