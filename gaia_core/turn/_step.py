@@ -121,7 +121,7 @@ class Step:
     def _chars(self) -> int:
         request = self._request
         encoded = request.encoded or tuple(map(wire_bytes, request.messages))
-        return sum(map(len, encoded)) + sum(len(definition.encoded) for definition in request.tools)
+        return sum(map(len, encoded)) + sum([len(definition.encoded) for definition in request.tools])
 
     def _prompt_tokens(self) -> int:
         return int(self._chars() / self._setting.transcript.chars_per_token)
