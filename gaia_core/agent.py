@@ -10,9 +10,12 @@ coder = Agent(
 planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 """
 
+import dataclasses
 import datetime as dt
+import decimal
 import enum
 import hashlib
+import uuid
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import PurePath
@@ -29,31 +32,39 @@ ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
 NO_TOOLS = Toolset("none")
 
 
-def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}")
+def _count(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if type(value) is not int or value <= 0:
+        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be a whole number above 0, not {value!r}")
+
+
+def _seconds(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    if type(value) not in (int, float) or not cast("float", value) > 0:
+        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be seconds above 0, not {value!r}")
+
+
+_COUNT_OR_NONE = attrs.validators.optional(_count)
 
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What a turn may use, its sub-agents included. None: no limit.
+    """What a turn may use, its sub-agents included. ConfigError for what isn't above 0.
 
     | limit | unit | at the limit |
     |---|---|---|
     | steps | model requests | the turn ends with `LimitReached` |
     | tool_calls | calls | the same |
-    | tokens | input and output together | the same |
+    | tokens | input and output together; None: no limit | the same |
     | seconds | wall clock of the turn, waiting for people left out | the same |
     | tool_seconds | a call without a timeout of its own | the call ends, the model is told |
     | result_chars | characters of one result | the result is cut, the model is told how much |
     """
 
-    steps: int = attrs.field(default=25, validator=_positive)
-    tool_calls: int = attrs.field(default=100, validator=_positive)
-    tokens: int | None = attrs.field(default=None, validator=_positive)
-    seconds: float = attrs.field(default=600.0, validator=_positive)
-    tool_seconds: float = attrs.field(default=60.0, validator=_positive)
-    result_chars: int = attrs.field(default=30_000, validator=_positive)
+    steps: int = attrs.field(default=25, validator=_count)
+    tool_calls: int = attrs.field(default=100, validator=_count)
+    tokens: int | None = attrs.field(default=None, validator=_COUNT_OR_NONE)
+    seconds: float = attrs.field(default=600.0, validator=_seconds)
+    tool_seconds: float = attrs.field(default=60.0, validator=_seconds)
+    result_chars: int = attrs.field(default=30_000, validator=_count)
 
 
 def _effects(values: Iterable[Effect]) -> frozenset[Effect]:
@@ -84,7 +95,7 @@ class ApprovalPolicy:
     effects: frozenset[Effect] = attrs.field(default=frozenset(), converter=_effects)
     tools: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
     never: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
-    timeout: float = attrs.field(default=300.0, validator=_positive)
+    timeout: float = attrs.field(default=300.0, validator=_seconds)
 
     def reason(self, tool: Tool) -> str | None:
         """Why a call of *tool* needs approval, or None when it doesn't."""
@@ -106,7 +117,7 @@ class ContextPolicy:
     The newest messages that fit are kept, never a tool's result without its call.
     """
 
-    tokens: int | None = attrs.field(default=None, validator=_positive)
+    tokens: int | None = attrs.field(default=None, validator=_COUNT_OR_NONE)
 
 
 _LIMITS = Limits()
@@ -203,11 +214,15 @@ def _bound_facts(member: Bound) -> tuple[object, ...]:
 def stable(value: object) -> str:
     """A text of *value* that is equal wherever the value is: no addresses, no hash order.
 
-    Values made of attrs classes, structs, tuples, frozensets, enums, paths, dates and plain scalars are written in
-    full; anything else, functions for example, by its qualified name.
+    Values made of attrs classes, dataclasses, structs, tuples, frozensets, enums, paths, dates and plain scalars are
+    written in full; anything else, functions for example, by its qualified name.
     """
-    if value is None or isinstance(value, bool | int | float | str | bytes):
+    if value is None or isinstance(value, bytes):
         return repr(value)
+    if isinstance(value, str):
+        return str.__repr__(value)  # a str that is an enum's member equals its text
+    if isinstance(value, int | float | decimal.Decimal):
+        return _number(value)
     if isinstance(value, enum.Enum):
         return f"{type(value).__qualname__}.{value.name}"
     if isinstance(value, tuple | list):
@@ -216,13 +231,25 @@ def stable(value: object) -> str:
         return f"{{{', '.join(sorted(stable(item) for item in cast('frozenset[object]', value)))}}}"
     if isinstance(value, Mapping):
         return stable(tuple(sorted((stable(key), stable(item)) for key, item in value.items())))
-    if isinstance(value, PurePath | dt.date | dt.time | dt.timedelta):
+    if isinstance(value, PurePath | dt.date | dt.time | dt.timedelta | uuid.UUID):
         return f"{type(value).__name__}({str(value)!r})"
     if attrs.has(type(value)):
         fields: tuple[attrs.Attribute[object], ...] = attrs.fields(cast("type[attrs.AttrsInstance]", type(value)))
         members = ((item.name, getattr(value, item.name)) for item in fields if item.repr is not False)
         return f"{type(value).__qualname__}{stable(tuple(members))}"
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        members = ((item.name, getattr(value, item.name)) for item in dataclasses.fields(value) if item.repr)
+        return f"{type(value).__qualname__}{stable(tuple(members))}"
     if isinstance(value, msgspec.Struct):
         members = ((name, getattr(value, name)) for name in value.__struct_fields__)
         return f"{type(value).__qualname__}{stable(tuple(members))}"
     return getattr(value, "__qualname__", None) or type(value).__qualname__
+
+
+def _number(value: float | decimal.Decimal) -> str:
+    """1, 1.0 and True are equal, and so are their texts."""
+    try:
+        numerator, denominator = value.as_integer_ratio()
+    except (ValueError, OverflowError):  # infinite, or no number
+        return repr(float(value))
+    return f"{numerator:x}/{denominator:x}"

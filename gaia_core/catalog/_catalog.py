@@ -46,10 +46,11 @@ class ModelSpec:
 
 @attrs.frozen
 class Problem:
-    """Something that is broken and harms nobody else: where, and what to do."""
+    """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
 
     source: str
     message: str
+    plugin: str = ""
 
 
 @attrs.frozen

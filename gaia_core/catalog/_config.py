@@ -10,14 +10,22 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits
-from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Catalog, ModelSpec, Problem
-from gaia_core.catalog._default import default_catalog, embedded_model
-from gaia_core.catalog._plugins import OURS, Plugin, find_plugins, make_toolset
+from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Catalog, ModelSpec, Problem, models_of
+from gaia_core.catalog._default import (
+    DEFAULT_AGENT,
+    DEFAULT_MODEL,
+    default_catalog,
+    embedded_model,
+    model_of,
+)
+from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make_toolset
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_core.tools import Effect, Toolset, nearest
 
 CONFIG_NAME = "gaia.toml"
+
+_EMBEDDED_KEYS = ("embedded", "slots", "queue", "context_tokens")
 
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -90,8 +98,8 @@ class _Composition(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     default_agent: str | None = None
-    models: dict[str, dict[str, Any]] = {}
-    agents: dict[str, dict[str, Any]] = {}
+    models: dict[str, Any] = {}
+    agents: dict[str, Any] = {}
 
 
 def load_catalog(
@@ -115,16 +123,19 @@ def load_catalog(
     document = _parsed(path)
     folder = path.resolve().parent
     models = {name: _model(name, table, folder) for name, table in document.models.items()}
-    agents, broken = _agents(document, found, folder)
-    missing = default_catalog(found, (), environ, cwd)
-    models = {spec.name: spec for spec in missing.models} | models
+    names = tuple(document.agents) or (DEFAULT_AGENT,)
+    default = document.default_agent or names[0]
+    if default not in names:
+        raise ConfigError(f"default_agent: there is no agent {default!r}.{nearest(default, names)}")
     if not document.agents:
-        return Catalog.of(*missing.agents, models=models, problems=(*problems, *missing.problems))
-    if not agents and broken:
+        without = default_catalog(found, problems, environ, cwd)
+        models = {spec.name: spec for spec in without.models} | models
+        return Catalog.of(*without.agents, models=models, problems=without.problems)
+    agents, broken = _agents(document, _Installed(found, problems), folder)
+    if not agents:
         raise ConfigError(f"{path.name}: no agent is left: " + "; ".join(problem.message for problem in broken))
-    default = document.default_agent or agents[0].name
-    if default not in document.agents:
-        raise ConfigError(f"default_agent: there is no agent {default!r}.{nearest(default, document.agents)}")
+    if DEFAULT_MODEL not in models and any(DEFAULT_MODEL in models_of(agent) for agent in agents):
+        models[DEFAULT_MODEL] = model_of(environ)
     if default not in {agent.name for agent in agents}:
         default = agents[0].name
     return Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
@@ -132,7 +143,7 @@ def load_catalog(
 
 def _parsed(path: Path) -> _Document:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -144,13 +155,17 @@ def _parsed(path: Path) -> _Document:
     return _table(value, _Document, "")
 
 
-def _table(value: Mapping[str, Any], kind: type[T], place: str) -> T:
+def _table(value: Any, kind: type[T], place: str) -> T:
     """*value* as *kind*; unknown keys are named with the nearest known one."""
-    names = [field.encode_name for field in msgspec.structs.fields(kind)]  # type: ignore[arg-type]
-    for name in value:
-        if name not in names:
-            where = f"{place}.{name}" if place else name
-            raise ConfigError(f"{where}: unknown key.{nearest(name, names)} Keys are {', '.join(names)}")
+    if not isinstance(value, dict):
+        raise ConfigError(f"{place}: expected a table, [{place}], got {type(value).__name__}")  # it may be a key
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    for name, inner in value.items():
+        where = f"{place}.{name}" if place else name
+        if name not in fields:
+            raise ConfigError(f"{where}: unknown key.{nearest(name, fields)} Keys are {', '.join(fields)}")
+        if isinstance(fields[name], type) and issubclass(fields[name], msgspec.Struct):
+            _table(inner, fields[name], where)
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
@@ -168,8 +183,9 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
     place = f"models.{name}"
     table = _table(value, _ModelTable, place)
     if table.embedded:
-        if table.url is not None:
-            raise ConfigError(f"{place}: url and embedded exclude each other")
+        for other in value:
+            if other not in _EMBEDDED_KEYS:
+                raise ConfigError(f"{place}: {other} and embedded exclude each other")
         weights = (folder / Path(table.embedded).expanduser()) if isinstance(table.embedded, str) else None
         return attrs.evolve(
             embedded_model(weights, context_tokens=table.context_tokens, slots=table.slots or EMBEDDED_SLOTS),
@@ -205,26 +221,46 @@ def _endpoint(table: _ModelTable, url: str) -> EndpointConfig:
         first_token_timeout=table.first_token_timeout,
         silence_timeout=table.silence_timeout,
         retries=table.retries,
-        extra=msgspec.json.encode(table.extra).decode(),
+        extra=msgspec.json.encode(table.extra, order="sorted").decode(),
     )
 
 
-def _agents(
-    document: _Document, plugins: Mapping[str, Plugin], folder: Path
-) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
+@attrs.frozen(eq=False)
+class _Installed:
+    """What `find_plugins` found."""
+
+    plugins: Mapping[str, Plugin]
+    problems: tuple[Problem, ...]
+
+    def plugin(self, name: str, place: str) -> Plugin:
+        """The plugin called *name*. Raises BrokenPluginError when it is there and broken, else ConfigError."""
+        if (plugin := self.plugins.get(name)) is not None:
+            return plugin
+        for problem in self.problems:
+            if problem.plugin == name:
+                raise BrokenPluginError(f"{place}: {problem.source} {problem.message}")
+        raise ConfigError(
+            f"{place}: there is no toolset {name!r}.{nearest(name, self.plugins)} Installed and selected: {self.names}"
+        )
+
+    @property
+    def names(self) -> str:
+        return ", ".join(sorted(self.plugins)) or "none"
+
+
+def _agents(document: _Document, installed: _Installed, folder: Path) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
     """The agents that can be made, and what is wrong with others: what isn't the file's fault harms only them."""
     agents: list[Agent] = []
     problems: list[Problem] = []
     for name, value in document.agents.items():
         place = f"agents.{name}"
         table = _table(value, _AgentTable, place)
-        if table.model not in document.models and table.model != "local":
-            raise ConfigError(
-                f"{place}.model: there is no model {table.model!r}.{nearest(table.model, document.models)}"
-            )
+        known = (*document.models, DEFAULT_MODEL)
+        if table.model not in known:
+            raise ConfigError(f"{place}.model: there is no model {table.model!r}.{nearest(table.model, known)}")
         try:
-            tools = _tools(table.tools, plugins, f"{place}.tools", folder)
-        except _BrokenPluginError as error:
+            tools = _tools(table.tools, installed, f"{place}.tools", folder)
+        except BrokenPluginError as error:
             problems.append(Problem(place, str(error)))
             continue
         agents.append(_agent(name, table, tools, place))
@@ -252,16 +288,12 @@ def _agent(name: str, table: _AgentTable, tools: Toolset, place: str) -> Agent:
     )
 
 
-class _BrokenPluginError(GaiaError):
-    """A plugin that is installed but broken."""
-
-
-def _tools(entries: list[dict[str, Any]], plugins: Mapping[str, Plugin], place: str, folder: Path) -> Toolset:
+def _tools(entries: list[dict[str, Any]], installed: _Installed, place: str, folder: Path) -> Toolset:
     composed = NO_TOOLS
     for index, entry in enumerate(entries):
         here = f"{place}[{index}]"
         try:
-            composed |= _composed(entry, plugins, here, folder)
+            composed |= _composed(entry, installed, here, folder)
         except ConfigError:
             raise
         except GaiaError as error:
@@ -269,16 +301,11 @@ def _tools(entries: list[dict[str, Any]], plugins: Mapping[str, Plugin], place: 
     return composed
 
 
-def _composed(entry: dict[str, Any], plugins: Mapping[str, Plugin], place: str, folder: Path) -> Toolset:
+def _composed(entry: dict[str, Any], installed: _Installed, place: str, folder: Path) -> Toolset:
     if "use" not in entry:
-        raise ConfigError(f'{place}: needs use = "<toolset>"; installed: {", ".join(sorted(plugins)) or "none"}')
+        raise ConfigError(f'{place}: needs use = "<toolset>"; installed: {installed.names}')
     ours = _table({name: value for name, value in entry.items() if name in OURS}, _Composition, place)
-    plugin = plugins.get(ours.use)
-    if plugin is None:
-        raise ConfigError(
-            f"{place}.use: there is no toolset {ours.use!r}.{nearest(ours.use, plugins)} "
-            f"Installed: {', '.join(sorted(plugins)) or 'none'}"
-        )
+    plugin = installed.plugin(ours.use, f"{place}.use")
     arguments = {name: value for name, value in entry.items() if name not in OURS}
     toolset = make_toolset(plugin, arguments, place, folder)
     steps: tuple[Callable[[Toolset], Toolset], ...] = (

@@ -5,7 +5,6 @@ one; none, and then every turn says what to do.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,16 @@ import attrs
 from gaia_core.agent import NO_TOOLS, Agent
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, ModelSpec, Problem
 from gaia_core.catalog._plugins import Plugin, make_toolset
-from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
+from gaia_core.errors import ConfigError
+from gaia_core.models import (
+    Delta,
+    EndpointConfig,
+    Found,
+    ModelError,
+    ModelRequest,
+    OpenEndpoints,
+    discover,
+)
 
 if TYPE_CHECKING:
     from gaia_core.models.embedded import EmbeddedModel
@@ -39,8 +47,11 @@ def default_catalog(
     """The agent `assistant`, which may read the files of *cwd*; and the model of GAIA_MODEL_URL, or none yet."""
     tools = NO_TOOLS
     if (plugin := plugins.get("files")) is not None:
-        tools = make_toolset(plugin, {"root": str(cwd)}, "the default agent", cwd)
-    else:
+        try:
+            tools = make_toolset(plugin, {"root": str(cwd)}, "the default agent", cwd)
+        except ConfigError as error:  # there is no configuration whose fault it could be
+            problems = (*problems, Problem("the default agent", f"has no tools: {error}", plugin.name))
+    elif not any(problem.plugin == "files" for problem in problems):
         problems = (*problems, Problem("the default agent", "has no tools: the toolset 'files' is not installed"))
     agent = Agent(
         DEFAULT_AGENT,
@@ -49,13 +60,19 @@ def default_catalog(
         tools=tools,
         description="Answers questions about the files of the folder in which the server was started.",
     )
-    if url := environ.get("GAIA_MODEL_URL"):
+    return Catalog.of(agent, models={DEFAULT_MODEL: model_of(environ)}, problems=problems)
+
+
+def model_of(environ: Mapping[str, str]) -> ModelSpec:
+    """The model at GAIA_MODEL_URL, called GAIA_MODEL there; none when that isn't set. Raises ConfigError."""
+    if not (url := environ.get("GAIA_MODEL_URL")):
+        return no_model()
+    try:
         config = EndpointConfig(url=url, model=environ.get("GAIA_MODEL") or None)
-        said = f"{config.model or 'the first model'} at {url} (GAIA_MODEL_URL)"
-        model = ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
-    else:
-        model = no_model()
-    return Catalog.of(agent, models={DEFAULT_MODEL: model}, problems=problems)
+    except ConfigError as error:
+        raise ConfigError(f"GAIA_MODEL_URL: {error}") from None
+    said = f"{config.model or 'the first model'} at {url} (GAIA_MODEL_URL)"
+    return ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
 
 
 async def with_model(
@@ -65,14 +82,15 @@ async def with_model(
     discover: Callable[[], Awaitable[tuple[Found, ...]]] = discover,
 ) -> Catalog:
     """*catalog* with a model for its agents: as it is when one is configured, else the one found here, else the
-    embedded one. GAIA_DISCOVER=0 switches looking around off."""
-    if catalog.model(DEFAULT_MODEL).kind != "none":
+    embedded one. Nobody looks around for a model that no agent uses, nor when GAIA_DISCOVER=0."""
+    present = next((model for model in catalog.models if model.name == DEFAULT_MODEL), None)
+    if present is None or present.kind != "none":
         return catalog
     found = await discover() if environ.get("GAIA_DISCOVER", "1") != "0" else ()
     if found:
         spec = _found_model(found[0])
     elif find_spec("xllamacpp") is not None:
-        spec = embedded_model()
+        spec = embedded_model(_named_weights(environ))
     else:
         return catalog
     others = tuple(model for model in catalog.models if model.name != DEFAULT_MODEL)
@@ -85,20 +103,33 @@ def _found_model(found: Found) -> ModelSpec:
     return ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
 
 
+def _named_weights(environ: Mapping[str, str]) -> Path | None:
+    named = environ.get("GAIA_WEIGHTS")
+    return Path(named).expanduser() if named else None
+
+
 def embedded_model(
     weights: Path | None = None, *, context_tokens: int | None = None, slots: int = EMBEDDED_SLOTS
 ) -> ModelSpec:
     """The embedded model: llama.cpp in a child process, on *weights* or the default ones."""
     name = weights.name if weights else "Qwen2.5-Coder 0.5B, a tiny model"
     said = f"{name} (embedded; start a real model to replace it)"
-    make = partial(_open_embedded, weights, context_tokens, slots)
+    make = OpenEmbedded(weights, context_tokens, slots)
     return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said)
 
 
-def _open_embedded(weights: Path | None, context_tokens: int | None, slots: int) -> "EmbeddedModel":
-    from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415  # only who needs it
+@attrs.frozen
+class OpenEmbedded:
+    """Opens the embedded model; a value, as `OpenEndpoint` is."""
 
-    return EmbeddedModel(weights, context_tokens=context_tokens, slots=slots)
+    weights: Path | None
+    context_tokens: int | None
+    slots: int
+
+    def __call__(self) -> "EmbeddedModel":
+        from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415  # only who needs it
+
+        return EmbeddedModel(self.weights, context_tokens=self.context_tokens, slots=self.slots)
 
 
 def no_model() -> ModelSpec:

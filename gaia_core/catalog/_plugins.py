@@ -24,6 +24,10 @@ OURS = ("use", "prefix", "only", "without", "rename", "approve")
 """The keys of a `tools` entry that are not the factory's."""
 
 
+class BrokenPluginError(ConfigError):
+    """A plugin is at fault, and not the configuration that uses it."""
+
+
 @attrs.frozen
 class Plugin:
     """A factory of toolsets, and the distribution that it comes from."""
@@ -54,7 +58,7 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
     for point in points:
         if wanted and point.name not in wanted:
             continue
-        distribution = point.dist.name if point.dist is not None else ""
+        distribution = (point.dist.name if point.dist is not None else None) or ""  # without metadata it has none
         source = f"plugin {point.name!r} of {distribution or 'an unknown distribution'}"
         if point.name in plugins:
             other = plugins[point.name].distribution
@@ -63,10 +67,10 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
         try:
             factory = point.load()
             _parameters(factory)
-        except Exception as error:  # noqa: BLE001  # whatever a stranger's module raises on import
-            problems.append(Problem(source, f"can't be loaded: {type(error).__name__}: {error}"))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
+            problems.append(Problem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
             continue
-        version = point.dist.version if point.dist is not None else ""
+        version = (point.dist.version if point.dist is not None else None) or ""
         plugins[point.name] = Plugin(point.name, factory, distribution, version)
     return plugins, tuple(problems)
 
@@ -74,18 +78,19 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
 def make_toolset(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> Toolset:
     """The toolset that *plugin* makes of *arguments*; relative paths start at *folder*.
 
-    Raises ConfigError, naming *place* and the argument, for a wrong name or type, and for a factory that fails or
-    gives something else than a Toolset.
+    Raises ConfigError, naming *place* and the argument, for a wrong name or type, and BrokenPluginError for a factory
+    that fails or gives something else than a Toolset.
     """
     given = _checked(plugin, arguments, place, folder)
     try:
         toolset = plugin.factory(**given)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
-    except Exception as error:
-        raise ConfigError(f"{place}: the plugin {plugin.name!r} failed: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        words = f"{place}: the plugin {plugin.name!r} failed: {type(error).__name__}: {error}"
+        raise BrokenPluginError(words) from error
     if not isinstance(toolset, Toolset):
-        raise ConfigError(f"{place}: the plugin {plugin.name!r} made {type(toolset).__name__}, not a Toolset")
+        raise BrokenPluginError(f"{place}: the plugin {plugin.name!r} made {type(toolset).__name__}, not a Toolset")
     return toolset
 
 
@@ -101,7 +106,7 @@ def _checked(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: P
     given: dict[str, Any] = {}
     for name, (annotation, required, default) in parameters.items():
         if name in arguments:
-            given[name] = _anchored(_converted(arguments[name], annotation, f"{place}.{name}"), folder)
+            given[name] = _converted(arguments[name], annotation, f"{place}.{name}", folder)
         elif required:
             raise ConfigError(f"{place}: the toolset {plugin.name!r} needs {name!r}")
         elif isinstance(default, Path):
@@ -122,17 +127,21 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, tuple[Any, bool, Any]]
     return found
 
 
-def _converted(value: Any, annotation: Any, place: str) -> Any:
+def _converted(value: Any, annotation: Any, place: str, folder: Path) -> Any:
     try:
-        return msgspec.convert(value, annotation, dec_hook=decode_custom)
-    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        return _anchored(msgspec.convert(value, annotation, dec_hook=decode_custom), folder)
+    except NotImplementedError:
+        raise ConfigError(f"{place}: a value of the type {annotation} can't be written in gaia.toml") from None
+    except (TypeError, ValueError, RuntimeError, OSError) as error:  # a home that is not known, a path without end
         raise ConfigError(f"{place}: {error}") from None
 
 
 def _anchored(value: Any, folder: Path) -> Any:
-    """*value*, relative paths in it (also in tuples) starting at *folder*."""
+    """*value*, relative paths in it (also in lists, sets and tables) starting at *folder*."""
     if isinstance(value, Path):
         return (folder / value.expanduser()).resolve()
-    if isinstance(value, tuple):
-        return tuple(_anchored(item, folder) for item in value)
+    if isinstance(value, list | set | frozenset) or type(value) is tuple:
+        return type(value)(_anchored(item, folder) for item in value)
+    if isinstance(value, dict):
+        return {name: _anchored(item, folder) for name, item in value.items()}
     return value

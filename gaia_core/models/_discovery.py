@@ -6,6 +6,8 @@ import re
 import attrs
 import msgspec
 
+from gaia_core.models._wire import MAX_LIST_BYTES, body_of
+
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
 
@@ -64,8 +66,8 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 ):
                     if response.status != 200:
                         return None
-                    listed = msgspec.json.decode(await response.content.read(2**20), type=_List)
-            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, UnicodeError):
+                    listed = msgspec.json.decode(await body_of(response.content, MAX_LIST_BYTES), type=_List)
+            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
                 return None
             if any(entry.owned_by == OWN for entry in listed.data):
                 return None

@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,18 +17,11 @@ import msgspec
 
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
-from gaia_core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage, Usage
-from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest
-from gaia_core.models._sse import EventTooLargeError, SSEDecoder
-from gaia_core.models._wire import (
-    Chunk,
-    decode_chunk,
-    deltas_of,
-    error_of,
-    finish_of,
-    stream_error,
-    usage_of,
-)
+from gaia_core.messages import AssistantMessage, DeveloperMessage, Message, SystemMessage
+from gaia_core.models._arrival import Reader, SilenceError, Watch
+from gaia_core.models._protocol import Delta, ModelError, ModelRequest
+from gaia_core.models._sse import MAX_EVENT_BYTES
+from gaia_core.models._wire import MAX_LIST_BYTES, body_of, clean, error_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -37,6 +30,7 @@ _ENCODE = msgspec.json.Encoder().encode
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
+_DRAIN_SECONDS = 0.05
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MODEL_LIST_SECONDS = 10.0
 
@@ -62,11 +56,17 @@ class EndpointConfig:
     extra: str = "{}"
 
     def __attrs_post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if "@" in self.url or "?" in self.url or "#" in self.url:  # not shown: it may hold a key
+            raise ConfigError(
+                "a url must not hold a key or password, nor ? or #: it is a base that /chat/completions is put to; "
+                "name the key's variable in api_key_env"
+            )
+        if not _names_a_host(self.url):
             raise ConfigError(f"url {self.url!r} must begin with http:// or https:// and name a host")
-        if parts.username or parts.password:
-            raise ConfigError("a url must not hold a key or password; name its variable in api_key_env")
+        try:
+            msgspec.json.decode(self.extra, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeError) as error:
+            raise ConfigError(f"extra must be a JSON object of members of the request body: {error}") from None
 
     @property
     def base(self) -> str:
@@ -77,6 +77,14 @@ class EndpointConfig:
     def is_loopback(self) -> bool:
         """Whether the endpoint is on this machine."""
         return urlsplit(self.url).hostname in _LOOPBACK
+
+
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class Endpoint:
@@ -126,38 +134,45 @@ class Endpoint:
         return float(longest * random.uniform(0.5, 1.0))  # noqa: S311  # jitter, not a secret
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
-        body = self._body(request, self._config.model or await self._listed_model())
-        response = await self._post(body)
+        config = self._config
+        body = self._body(request, config.model or await self._listed_model())
+        secret = self._secret()
+        began = asyncio.get_running_loop().time()
+        response = await self._post(body, secret)
+        reader = Reader(secret)
         try:
-            reader = _Reader(self._secret())
-            if "json" in response.headers.get("content-type", "") and "event-stream" not in response.headers.get(
-                "content-type", ""
-            ):
-                yield reader.whole(await self._read_all(response))
+            if _is_json(response):
+                yield reader.all_at_once(await self._read_all(response, began))
                 return
-            with _Watch(response.content, self._config) as watch:
-                async for data in response.content.iter_any():
-                    watch.touch()
-                    if batch := reader.feed(data):
+            first, silence = config.first_token_timeout, config.silence_timeout
+            with Watch(response.content, began=began, first=first, silence=silence) as watch:
+                while data := await _arriving(response):
+                    batch = reader.feed(data)
+                    watch.heard(deltas=bool(batch))
+                    if batch:
                         yield batch
+                        watch.released()
                     if reader.done:
+                        if not config.is_loopback:  # there connections are not used again
+                            await _drained(response)
                         break
-            yield reader.end()
-        except _silences() as error:
-            raise _unfinished(error, self._config) from None
+        except _breaks() as error:
+            if not reader.whole:
+                raise _unfinished(error, config) from None
         finally:
             # Closed, not released: an endpoint that still generates must notice. A response that was read to its
             # end has given its connection back already.
             response.close()
+        yield reader.end()
 
-    async def _post(self, body: bytes) -> "aiohttp.ClientResponse":
+    async def _post(self, body: bytes, secret: str | None) -> "aiohttp.ClientResponse":
         import aiohttp  # noqa: PLC0415  # see _open
 
         config = self._config
         session = self._open()
         try:
             async with asyncio.timeout(config.first_token_timeout):
-                response = await session.post(f"{config.base}/chat/completions", data=body, headers=self._headers())
+                response = await session.post(f"{config.base}/chat/completions", data=body, headers=_headers(secret))
         except (aiohttp.ConnectionTimeoutError, TimeoutError) as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 words = f"no connection to {config.base} within {config.connect_timeout:g} s"
@@ -170,31 +185,30 @@ class Endpoint:
             return response
         try:
             async with asyncio.timeout(config.silence_timeout):
-                words_of_error = await response.content.read(_MAX_ERROR_BYTES)
+                words_of_error = await body_of(response.content, _MAX_ERROR_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError):
             words_of_error = b""
         finally:
             response.close()
         if response.status == 404:
             self._first_listed = None
-        raise error_of(response.status, words_of_error, response.headers, self._secret())
+        raise error_of(response.status, words_of_error, response.headers, secret)
 
-    async def _read_all(self, response: "aiohttp.ClientResponse") -> bytes:
-        async with asyncio.timeout(self._config.first_token_timeout):
-            return await response.read()
-
-    def _headers(self) -> dict[str, str]:
-        headers = {"content-type": "application/json", "accept": "text/event-stream"}
-        if secret := self._secret():
-            headers["authorization"] = f"Bearer {secret}"
-        return headers
+    async def _read_all(self, response: "aiohttp.ClientResponse", began: float) -> bytes:
+        async with asyncio.timeout_at(began + self._config.first_token_timeout):
+            body = await body_of(response.content, MAX_EVENT_BYTES + 1)
+        if len(body) > MAX_EVENT_BYTES:
+            raise ModelError("broken_stream", f"the endpoint sent an answer of more than {MAX_EVENT_BYTES} bytes")
+        return body
 
     def _secret(self) -> str | None:
         name = self._config.api_key_env
         if name is None:
             return None
-        if not (secret := os.environ.get(name)):
+        if not (secret := os.environ.get(name, "").strip()):
             raise ModelError("auth", f"the environment variable {name}, which holds the model's key, is not set")
+        if not secret.isascii() or not secret.isprintable():
+            raise ModelError("auth", f"the environment variable {name} holds something that is no key; set it anew")
         return secret
 
     def _open(self) -> "aiohttp.ClientSession":
@@ -202,7 +216,13 @@ class Endpoint:
             import aiohttp  # noqa: PLC0415  # takes 100 ms to import, and only who opens an endpoint needs it
 
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
+                # llama.cpp promises to keep a connection and closes it after each stream, so the next request on it
+                # would break. On this machine a new one costs 0.1 ms.
+                connector=(
+                    aiohttp.TCPConnector(limit=0, force_close=True)
+                    if self._config.is_loopback
+                    else aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
                 trust_env=not self._config.is_loopback,
@@ -222,20 +242,21 @@ class Endpoint:
         """The ids that GET /models lists. Raises ModelError."""
         import aiohttp  # noqa: PLC0415  # see _open
 
+        secret = self._secret()
         try:
             async with (
                 asyncio.timeout(timeout),
-                self._open().get(f"{self._config.base}/models", headers=self._headers()) as response,
+                self._open().get(f"{self._config.base}/models", headers=_headers(secret)) as response,
             ):
-                body = await response.content.read(2**20)
+                body = await body_of(response.content, MAX_LIST_BYTES)
                 if response.status != 200:
-                    raise error_of(response.status, body, response.headers, self._secret())
+                    raise error_of(response.status, body, response.headers, secret)
                 listed = msgspec.json.decode(body, type=_ModelList)
                 return tuple(entry.id for entry in listed.data)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             words = f"the model's endpoint {self._config.base} can't be reached: {type(error).__name__}"
             raise ModelError("connect", words, retryable=True) from None
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise ModelError("bad_request", f"{self._config.base}/models answered something else than models") from None
 
     async def alive(self, timeout: float = 1.0) -> bool:
@@ -258,7 +279,7 @@ class Endpoint:
     def _body(self, request: ModelRequest, model: str) -> bytes:
         members: dict[str, Any] = {
             "model": model,
-            "messages": msgspec.Raw(_ENCODE([_sent(message) for message in request.messages])),
+            "messages": msgspec.Raw(_messages(request.messages)),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -295,6 +316,21 @@ class _ModelList(msgspec.Struct):
     data: list[_ListedModel]
 
 
+def _headers(secret: str | None) -> dict[str, str]:
+    headers = {"content-type": "application/json", "accept": "text/event-stream"}
+    if secret is not None:
+        headers["authorization"] = f"Bearer {secret}"
+    return headers
+
+
+def _messages(messages: tuple[Message, ...]) -> bytes:
+    sent = [_sent(message) for message in messages]
+    try:
+        return _ENCODE(sent)
+    except UnicodeEncodeError:  # half a surrogate pair, for example in a file's name that a tool told
+        return _ENCODE(clean(msgspec.to_builtins(sent)))
+
+
 def _sent(message: Message) -> Message:
     """*message* in the form that all endpoints take."""
     if isinstance(message, DeveloperMessage):
@@ -304,109 +340,35 @@ def _sent(message: Message) -> Message:
     return message
 
 
-class _Reader:
-    """Folds an endpoint's bytes into batches of deltas, and knows whether the answer had an end."""
-
-    def __init__(self, secret: str | None) -> None:
-        self._secret = secret
-        self._events = SSEDecoder()
-        self._usage: Usage | None = None
-        self._finish: str | None = None
-        self._called = False
-        self.done = False
-
-    def feed(self, data: bytes) -> tuple[Delta, ...]:
-        """The deltas that *data* completes."""
-        try:
-            events = self._events.feed(data)
-        except EventTooLargeError as error:
-            raise ModelError("broken_stream", f"the endpoint sent {error}") from None
-        return self._deltas(events)
-
-    def _deltas(self, events: list[bytes]) -> tuple[Delta, ...]:
-        deltas: list[Delta] = []
-        for event in events:
-            if event == b"[DONE]":
-                self.done = True
-                break
-            self._take(decode_chunk(event), deltas)
-        return tuple(deltas)
-
-    def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:
-        if chunk.error is not None:
-            raise stream_error(chunk.error, self._secret)
-        if chunk.usage is not None:
-            self._usage = usage_of(chunk.usage)
-        for choice in chunk.choices or ():
-            message = choice.delta or choice.message
-            if message is not None:
-                deltas_of(message, deltas)
-                self._called = self._called or bool(message.tool_calls)
-            if choice.finish_reason:
-                self._finish = choice.finish_reason
-            return  # one choice is asked for
-
-    def whole(self, body: bytes) -> tuple[Delta, ...]:
-        """The answer of an endpoint that does not stream."""
-        deltas: list[Delta] = []
-        self._take(decode_chunk(body), deltas)
-        return (*deltas, *self.end())
-
-    def end(self) -> tuple[Delta, ...]:
-        """What was left, and the end. Raises ModelError("broken_stream") when the answer had none."""
-        rest = self._deltas(self._events.end())
-        if self._finish is None and not self.done:
-            raise ModelError("broken_stream", "the endpoint's answer broke off before its end")
-        return (*rest, Finished(finish_of(self._finish or "stop", called=self._called), self._usage))
+async def _arriving(response: "aiohttp.ClientResponse") -> bytes:
+    """What has arrived, at least a byte, or nothing at the end."""
+    try:
+        return await response.content.readany()
+    except RuntimeError as error:  # so aiohttp says that the session was closed meanwhile
+        raise ConnectionError(str(error)) from None
 
 
-class _SilenceError(Exception):
-    """The endpoint said nothing for too long."""
+async def _drained(response: "aiohttp.ClientResponse") -> None:
+    """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            await response.content.read()
 
 
-class _Watch:
-    """Ends a read that waits too long; touching it costs less than a time-out around each read."""
-
-    def __init__(self, content: "aiohttp.StreamReader", config: EndpointConfig) -> None:
-        self._content = content
-        self._loop = asyncio.get_running_loop()
-        self._limit = config.first_token_timeout
-        self._silence = config.silence_timeout
-        self._heard = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __enter__(self) -> Self:
-        self._look()
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def touch(self) -> None:
-        """Something was heard."""
-        self._heard = self._loop.time()
-        if self._limit is not self._silence:
-            self._limit = self._silence
-            if self._timer is not None:
-                self._timer.cancel()
-            self._look()
-
-    def _look(self) -> None:
-        left = self._heard + self._limit - self._loop.time()
-        if left <= 0:
-            self._content.set_exception(_SilenceError(f"{self._limit:g}"))
-        else:
-            self._timer = self._loop.call_later(left, self._look)
+def _is_json(response: "aiohttp.ClientResponse") -> bool:
+    media = response.headers.get("content-type", "")
+    return "json" in media and "event-stream" not in media
 
 
-def _silences() -> tuple[type[Exception], ...]:
+def _breaks() -> tuple[type[Exception], ...]:
     import aiohttp  # noqa: PLC0415  # see Endpoint._open
 
-    return (_SilenceError, aiohttp.ClientError, OSError, TimeoutError)
+    return (SilenceError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 def _unfinished(error: Exception, config: EndpointConfig) -> ModelError:
-    if isinstance(error, _SilenceError | TimeoutError):
-        return ModelError("timeout", f"{config.base} sent nothing for {str(error) or config.first_token_timeout} s")
+    if isinstance(error, SilenceError):
+        return ModelError("timeout", f"{config.base} sent {error}")
+    if isinstance(error, TimeoutError):
+        return ModelError("timeout", f"{config.base} sent no whole answer for {config.first_token_timeout:g} s")
     return ModelError("broken_stream", f"the answer of {config.base} broke off: {type(error).__name__}", retryable=True)

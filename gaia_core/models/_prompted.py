@@ -6,10 +6,10 @@ is asked to answer from the result, because small models repeat the call otherwi
 stay, so that the call can be corrected.
 """
 
-import json
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 import msgspec
 
@@ -29,6 +29,10 @@ from gaia_core.tools import ToolDefinition
 REPLY = "reply"
 
 _REPLY = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"text"\s*:\s*"')
+_CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
+_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
+_HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
+_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _FAILED = ("Error:", "The arguments of", "There is no tool")
 _EXAMPLES = """\
 Examples of the form, with a tool that you do not have:
@@ -96,10 +100,11 @@ def _may_reply(request: ModelRequest) -> bool:
 
 def _form(tools: tuple[ToolDefinition, ...], *, may_reply: bool) -> ResponseFormat:
     """The schema of one answer: any of the calls, or a reply."""
+    shared: list[bytes] = []
     forms = [
         b'{"type":"object","properties":{"name":{"const":%b},"arguments":%b},'
         b'"required":["name","arguments"],"additionalProperties":false}'
-        % (msgspec.json.encode(tool.name), tool.parameters)
+        % (msgspec.json.encode(tool.name), _embedded(tool, shared))
         for tool in tools
     ]
     if may_reply:
@@ -107,7 +112,18 @@ def _form(tools: tuple[ToolDefinition, ...], *, may_reply: bool) -> ResponseForm
             b'{"type":"object","properties":{"name":{"const":"reply"},"text":{"type":"string"}},'
             b'"required":["name","text"],"additionalProperties":false}'
         )
-    return ResponseFormat("json_schema", b'{"anyOf":[%b]}' % b",".join(forms), name="answer")
+    defined = b',"$defs":{%b}' % b",".join(shared) if shared else b""
+    return ResponseFormat("json_schema", b'{"anyOf":[%b]%b}' % (b",".join(forms), defined), name="answer")
+
+
+def _embedded(tool: ToolDefinition, shared: list[bytes]) -> bytes:
+    """The schema of *tool*'s arguments as a part of another one: what refers to its own root goes into *shared*."""
+    if b'"$ref"' not in tool.parameters:
+        return tool.parameters
+    place = f"#/$defs/{tool.name}".encode()
+    compact = msgspec.json.encode(msgspec.json.decode(tool.parameters))
+    shared.append(b"%b:%b" % (msgspec.json.encode(tool.name), compact.replace(b'"$ref":"#', b'"$ref":"' + place)))
+    return b'{"$ref":"%b"}' % place
 
 
 def _plain(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
@@ -155,10 +171,16 @@ def _arguments(tool: ToolDefinition) -> str:
     schema = msgspec.json.decode(tool.parameters)
     required = schema.get("required", ())
     members = [
-        f"{name}{'' if name in required else ' (optional)'}: {member.get('description') or member.get('type', 'any')}"
+        f"{name}{'' if name in required else ' (optional)'}: {_described(member)}"
         for name, member in schema.get("properties", {}).items()
     ]
     return "; ".join(members) or "none"
+
+
+def _described(member: Any) -> Any:
+    if not isinstance(member, dict):  # a schema may be `true`
+        return "any"
+    return member.get("description") or member.get("type", "any")
 
 
 class _Decoder:
@@ -176,12 +198,12 @@ class _Decoder:
         for delta in batch:
             if isinstance(delta, TextDelta):
                 self._text += delta.text
+                if text := self._more():
+                    told.append(TextDelta(text))
             elif isinstance(delta, Finished):
                 told += self._finish(delta)
             else:
                 told.append(delta)
-        if text := self._more():
-            told.insert(0, TextDelta(text))
         return tuple(told)
 
     def _more(self) -> str:
@@ -194,44 +216,74 @@ class _Decoder:
             return ""
         end, self._ended = _safe_end(self._text, self._told)
         raw, self._told = self._text[self._told : end], end
-        text: str = json.loads(f'"{raw}"', strict=False) if raw else ""
-        return text.encode("utf-8", "replace").decode()  # half a surrogate pair can't be written
+        return _unescaped(raw)
 
     def _finish(self, finished: Finished) -> tuple[Delta, ...]:
         reason: FinishReason = finished.reason
-        if self._told >= 0 or _REPLY.match(self._text):
+        if self._told >= 0:
             return (Finished("stop" if self._ended and reason == "tool_calls" else reason, finished.usage),)
         try:
-            answer = msgspec.json.decode(self._text, type=dict[str, msgspec.Raw])
-            name = msgspec.json.decode(answer["name"], type=str)
-            arguments = bytes(answer["arguments"]).decode()
-        except (msgspec.DecodeError, KeyError, UnicodeError):
+            answer = msgspec.json.decode(self._text, type=_Answer)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             # Cut off, or an endpoint that ignores schemas: half a call is not run, and plain text is an answer.
-            text = () if reason == "length" and self._text.lstrip().startswith("{") else (TextDelta(self._text),)
-            return (*text, finished)
-        if name not in self._names:
-            return (TextDelta(self._text), finished)
-        return (ToolCallDelta(0, "", name, arguments), Finished("tool_calls", finished.usage))
+            text = self._text if reason != "length" or not self._text.lstrip().startswith("{") else ""
+        else:
+            if answer.name in self._names and (arguments := bytes(answer.arguments).decode()):
+                return (ToolCallDelta(0, "", answer.name, arguments), Finished("tool_calls", finished.usage))
+            text = self._text if (reply := answer.reply) is None else reply
+        return (TextDelta(text), finished) if text else (finished,)
+
+
+class _Answer(msgspec.Struct):
+    """An answer whose members came in another order than the schema's, or that is a call."""
+
+    name: str
+    text: str | None = None
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+
+    @property
+    def reply(self) -> str | None:
+        """The text, when this is a reply, also one in the form of a call; else None."""
+        if self.name != REPLY or self.text is not None:
+            return self.text if self.name == REPLY else None
+        try:
+            return msgspec.json.decode(self.arguments, type=dict[str, str]).get("text")
+        except (msgspec.DecodeError, UnicodeError):
+            return None
 
 
 def _safe_end(text: str, start: int) -> tuple[int, bool]:
     """Up to where the JSON string that began before *start* can be decoded now, and whether it ends there."""
     index = safe = start
-    high = False
     while index < len(text):
         character = text[index]
         if character == '"':
             return index, True
-        if character != "\\":
-            index += 1
-            high = False
+        step = 1
+        if character == "\\":
+            if _HALF_ESCAPE.match(text, index):
+                return safe, False
+            step = 6 if _CODE.match(text, index) else 2
+        if _HIGH.match(text, index):
+            safe = index  # its other half may follow
+            index += step
         else:
-            length = 6 if text[index + 1 : index + 2] == "u" else 2
-            if index + length > len(text):
-                break
-            code = text[index + 2 : index + 6].lower() if length == 6 else ""
-            index += length
-            high = not high and "d800" <= code <= "dbff"  # its other half may follow
-        if not high:
+            index += step
             safe = index
     return safe, False
+
+
+def _unescaped(raw: str) -> str:
+    """The text that the inside of a JSON string means; what is no JSON is taken as it stands."""
+    if "\\" in raw:
+        raw = _ESCAPE.sub(_meant, raw)
+    # Halves of surrogate pairs that belong together are joined; others can't be written.
+    return raw.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _meant(escape: re.Match[str]) -> str:
+    code = escape[1]
+    if len(code) > 1:
+        return chr(int(code[1:], 16))
+    index = "bfnrt".find(code)
+    return code if index < 0 else "\b\f\n\r\t"[index]

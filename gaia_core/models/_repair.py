@@ -18,8 +18,12 @@ from gaia_core.events import FinishReason
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
 from gaia_core.tools import ToolDefinition
 
-_FENCE = re.compile(r"\A```[a-z_]*\s*\n?(.*?)\n?```\Z", re.DOTALL)
-_TAG = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_LANGUAGE = re.compile(r"\A[A-Za-z_]*")
+_TAG, _TAG_END = "<tool_call>", "</tool_call>"
+_BRACKET = re.compile(r"[\[\]{}]")
+# json-repair takes 5 µs a character, and seconds for what opens thousands of brackets; meanwhile nothing else runs.
+_MAX_MENDED_CHARS = 50_000
+_MAX_MENDED_DEPTH = 64
 _NAMES = ("name", "function", "tool", "tool_name")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
@@ -57,21 +61,51 @@ def _repair_calls(
 
 def _calls_in(text: str, tools: tuple[ToolDefinition, ...]) -> tuple[ToolCall, ...]:
     """The calls that *text* is, wholly; none when any part of it is something else."""
-    if not text.startswith(("{", "[", "```", "<tool_call>")):
-        return ()
-    if text.startswith("<tool_call>"):
-        if _TAG.sub("", text).strip():
-            return ()
-        parts = _TAG.findall(text)
-    else:
-        fenced = _FENCE.match(text)
-        parts = [fenced[1] if fenced else text]
     found: list[Any] = []
-    for part in parts:
-        value = _decoded(part)
-        found += value if isinstance(value, list) else [value]
+    for part in _parts(text):
+        values = _values(part)
+        if values is None:
+            return ()
+        for value in map(_decoded, values):
+            found += value if isinstance(value, list) else [value]
     calls = [_call(item, tools) for item in found]
     return tuple(call for call in calls if call is not None) if all(calls) else ()
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """What stands in *text*'s tags or fence, or *text* itself; none when it can be no call."""
+    if text.startswith(_TAG):
+        pairs = [piece.partition(_TAG_END) for piece in text.split(_TAG)[1:]]
+        return () if any(rest.strip() for *_, rest in pairs) else tuple(inside for inside, *_ in pairs)
+    if text.startswith("```"):
+        return (_LANGUAGE.sub("", text[3:].removesuffix("```"), count=1),)
+    return (text,) if text.startswith(("{", "[")) else ()
+
+
+def _values(text: str) -> list[str] | None:
+    """The objects and arrays of *text*, well made or not; None when something stands before, between or after them.
+
+    json-repair would pass over that, and a text *about* a call would become one.
+    """
+    values: list[str] = []
+    depth = start = 0
+    quoted = escaped = False
+    for index, character in enumerate(text):
+        if quoted:
+            quoted = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"' and depth:
+            quoted = True
+        elif character in "{[":
+            start = start if depth else index
+            depth += 1
+        elif character in "}]":
+            if depth == 1:
+                values.append(text[start : index + 1])
+            depth = max(0, depth - 1)
+        elif not depth and not (character.isspace() or character in ",;"):
+            return None
+    return [*values, text[start:]] if depth else values
 
 
 def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
@@ -85,8 +119,8 @@ def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
     if offered is None or not set(item) <= {*_NAMES, *_ARGUMENTS, "id", "type"}:
         return None
     arguments: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
-    text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-    return ToolCall("", FunctionCall(offered, _arguments(text)))
+    text = arguments if isinstance(arguments, str) else _encoded(arguments)
+    return None if text is None else ToolCall("", FunctionCall(offered, _arguments(text)))
 
 
 def _offered(name: str, tools: tuple[ToolDefinition, ...]) -> str | None:
@@ -125,7 +159,14 @@ def _is_object(text: str) -> bool:
 
 def _mended(text: str) -> str:
     value = _decoded(text)
-    return msgspec.json.encode(value).decode() if isinstance(value, dict) and value else text
+    return (_encoded(value) if isinstance(value, dict) and value else None) or text
+
+
+def _encoded(value: Any) -> str | None:
+    try:
+        return msgspec.json.encode(value).decode()
+    except (TypeError, UnicodeError, RecursionError):  # half a surrogate pair, a name that is no text
+        return None
 
 
 def _decoded(text: str) -> Any:
@@ -133,9 +174,20 @@ def _decoded(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         pass
+    if len(text) > _MAX_MENDED_CHARS or _depth(text) > _MAX_MENDED_DEPTH:
+        return None
     import json_repair  # noqa: PLC0415  # only for what is broken
 
     try:
         return json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError):
         return None
+
+
+def _depth(text: str) -> int:
+    """How deep the brackets of *text* are nested at most; those in strings count as well."""
+    depth = deepest = 0
+    for bracket in _BRACKET.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        deepest = max(deepest, depth)
+    return deepest

@@ -54,7 +54,7 @@ class ScriptedModel:
             try:
                 async for delta in answer:
                     finished = isinstance(delta, Finished)
-                    yield (delta,)
+                    yield (_checked(delta),)
             finally:
                 if isinstance(answer, AsyncGenerator):
                     await answer.aclose()
@@ -78,9 +78,7 @@ class ScriptedModel:
                 yield from self._message(AssistantMessage(None, items), request)
                 return
             for item in items:
-                if not isinstance(item, _DELTAS):
-                    raise TypeError(f"a scripted answer holds {item!r}, which is no delta")
-                yield (item,)
+                yield (_checked(item),)
             if not items or not isinstance(items[-1], Finished):
                 yield (Finished("stop", None),)
         else:
@@ -100,14 +98,20 @@ class ScriptedModel:
         yield (Finished(reason, Usage(asked, max(1, len(text.split()) + len(message.tool_calls)))),)
 
 
+def _checked(delta: Any) -> Delta:
+    if not isinstance(delta, _DELTAS):
+        raise TypeError(f"a scripted answer holds {delta!r}, which is no delta")
+    return delta
+
+
 def scripted(*answers: Answer) -> ScriptedModel:
     """A model that gives *answers*, one for each request, and fails the test that asks for more."""
     left = list(answers)
 
     def next_answer(request: ModelRequest) -> Answer:
         if not left:
-            last = request.messages[-1]
-            raise GaiaError(f"the script of {len(answers)} answers has run out; the model was asked: {_show(last)}")
+            last = _show(request.messages[-1]) if request.messages else "nothing"
+            raise GaiaError(f"the script of {len(answers)} answers has run out; the model was asked: {last}")
         return left.pop(0)
 
     return ScriptedModel(next_answer)
@@ -177,5 +181,8 @@ class ReplayModel:
 
 
 def _show(message: Message) -> str:
-    text = msgspec.json.encode(message).decode()
+    try:
+        text = msgspec.json.encode(message).decode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        text = repr(message)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -2,16 +2,21 @@
 
 import email.utils
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gaia_core.events import FinishReason, ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, ModelError, ToolCallDelta
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceeds the (?:available )?context|too many tokens"
@@ -20,7 +25,9 @@ _CONTEXT = re.compile(
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _MAX_WORDS = 500
-RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_MAX_SHOWN = 120
+MAX_LIST_BYTES = 4 * 1024 * 1024
+RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class _Function(msgspec.Struct):
@@ -74,36 +81,50 @@ class Chunk(msgspec.Struct):
 _CHUNK = msgspec.json.Decoder(Chunk)
 
 
-def decode_chunk(data: bytes) -> Chunk:
-    """One event's data. Raises ModelError("broken_stream") for what isn't a chunk."""
+async def body_of(content: "aiohttp.StreamReader", at_most: int) -> bytes:
+    """A body to its end, or its first *at_most* bytes: one `read` gives only what has arrived."""
+    parts: list[bytes] = []
+    left = at_most
+    while left > 0 and (part := await content.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def decode_chunk(data: bytes, secret: str | None) -> Chunk:
+    """One event's data. Raises ModelError("broken_stream"), without the *secret*, for what isn't a chunk."""
     try:
         return _CHUNK.decode(data)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        return _tolerant(data, error)
+        return _tolerant(data, error, secret)
 
 
-def _tolerant(data: bytes, error: Exception) -> Chunk:
+def _tolerant(data: bytes, error: Exception, secret: str | None) -> Chunk:
     """A chunk with lone surrogates, or bytes that are not UTF-8, which msgspec refuses: they become `?` or U+FFFD."""
     try:
         value = json.loads(data.decode("utf-8", "replace"))
-        return msgspec.convert(_clean(value), Chunk)
+        return msgspec.convert(clean(value), Chunk)
     except (ValueError, RecursionError, msgspec.ValidationError):
-        shown = _CONTROL.sub(" ", data[:120].decode("utf-8", "replace"))
+        shown = _CONTROL.sub(" ", redacted(data[:4096].decode("utf-8", "replace"), secret))[:_MAX_SHOWN]
         raise ModelError("broken_stream", f"the endpoint sent something that is no chunk ({error}): {shown}") from None
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
+    """*value* (of JSON) with `?` for each half of a surrogate pair, which can't be written."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode()
     if isinstance(value, list):
-        return [_clean(item) for item in value]
+        return [clean(item) for item in value]
     if isinstance(value, dict):
-        return {_clean(key): _clean(item) for key, item in value.items()}
+        return {clean(key): clean(item) for key, item in value.items()}
     return value
 
 
 def deltas_of(message: _Message, into: list[Delta]) -> None:
-    """Append what *message* adds to *into*."""
+    """Append what *message* adds to *into*; reasoning comes before the text that it led to."""
+    reasoning = message.reasoning_content or message.reasoning
+    if reasoning:
+        into.append(ReasoningDelta(reasoning))
     if message.content:
         if isinstance(message.content, str):
             into.append(TextDelta(message.content))
@@ -111,9 +132,6 @@ def deltas_of(message: _Message, into: list[Delta]) -> None:
             into += [TextDelta(part["text"]) for part in message.content if isinstance(part.get("text"), str)]
     elif message.refusal:
         into.append(TextDelta(message.refusal))
-    reasoning = message.reasoning_content or message.reasoning
-    if reasoning:
-        into.append(ReasoningDelta(reasoning))
     for position, call in enumerate(message.tool_calls or ()):
         function = call.function or _Function()
         arguments = function.arguments or ""
@@ -179,24 +197,41 @@ def words_of(body: bytes, secret: str | None) -> str:
         found = json.loads(text)
         inner = found.get("error", found) if isinstance(found, dict) else found
         message = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
-        text = message if isinstance(message, str) else text
+        # Written anew, so that the key stands in it as it is, and not with escapes.
+        text = message if isinstance(message, str) else json.dumps(found, ensure_ascii=False)
     except (ValueError, RecursionError):
         pass
-    if secret:
-        text = text.replace(secret, "***")
+    text = redacted(text, secret)
     text = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode()).strip()
     return text if len(text) <= _MAX_WORDS else f"{text[:_MAX_WORDS]}…"
 
 
+def redacted(text: str, secret: str | None) -> str:
+    """*text* without the *secret*, also where it stands in JSON."""
+    if not secret:
+        return text
+    quoted = json.dumps(secret)[1:-1]
+    for form in (secret, quoted, quoted.replace("/", "\\/")):
+        text = text.replace(form, "***")
+    return text
+
+
 def retry_after_of(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms` or `Retry-After` (seconds or a date: RFC 9110, section 10.2.3)."""
+    if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after", "")
+    if (seconds := _number(value)) is not None:
+        return seconds
     try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-        if (value := headers.get("retry-after")) is None:
-            return None
-        if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
-            return float(value)
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+        when = email.utils.parsedate_to_datetime(value)
+        return max(0.0, (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return None
+
+
+def _number(value: str) -> float | None:
+    """*value* when it is a finite number of 0 or more."""
+    if not re.fullmatch(r"\d+(\.\d+)?", value.strip(), re.ASCII):
+        return None
+    return number if math.isfinite(number := float(value)) else None

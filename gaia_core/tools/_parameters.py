@@ -5,7 +5,7 @@ only when that fails, `_problems` looks field by field for everything that is wr
 """
 
 import inspect
-import re
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -18,11 +18,12 @@ from msgspec import Meta
 
 from gaia_core.errors import ArgumentsError, ToolDeclarationError
 from gaia_core.tools._context import Context
-from gaia_core.tools._problems import problems_of, unknown_names
-from gaia_core.tools._schema import children, object_schema
-from gaia_core.tools._shape import Field, Object, shape_of, split_annotated, union_members
+from gaia_core.tools._problems import passed_unseen, problems_of
+from gaia_core.tools._schema import json_form, object_schema, shapes_below
+from gaia_core.tools._shape import Field, Object, Row, Scalar, split_annotated, union_members
 
-_MUTABLE = (list, dict, set, bytearray)
+# What looking at a type that has no JSON form may raise.
+_UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
 
 
 def doc(
@@ -75,7 +76,8 @@ class Parameters:
     schema: bytes
     decoder: "msgspec.json.Decoder[Any] | None" = attrs.field(default=None, eq=False, repr=False)
     fields: tuple[Field, ...] = attrs.field(default=(), eq=False, repr=False)
-    nested: bool = attrs.field(default=False, eq=False, repr=False)
+    walked: bool = attrs.field(default=False, eq=False, repr=False)
+    """True when msgspec may take what the schema forbids, so that what it took is looked at again."""
     context: str | None = attrs.field(default=None, eq=False, repr=False)
 
     def decode(self, tool: str, arguments: str | bytes) -> Any:
@@ -85,29 +87,44 @@ class Parameters:
         """
         if self.decoder is None:
             return self._any_object(tool, arguments)
+        arguments = arguments or b"{}"
         try:
-            decoded = self.decoder.decode(arguments or b"{}")
-            if not self.nested:
-                return decoded
-            found = unknown_names(msgspec.json.decode(arguments or b"{}"), self.fields)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-            found = self._problems(arguments, error)
-        if found:
-            raise ArgumentsError(tool, found)
+            decoded = self.decoder.decode(arguments)
+        except Exception:  # noqa: BLE001  # besides msgspec's errors, whatever a class of the tool's author raises
+            return self._forgiving(tool, arguments, self.decoder.type)
+        if self.walked:
+            _refuse_unless_fit(tool, arguments, lambda value: passed_unseen(value, self.fields, decode_custom))
         return decoded
 
-    def _problems(self, arguments: str | bytes, error: Exception) -> tuple[str, ...]:
+    def _forgiving(self, tool: str, arguments: str | bytes, kind: Any) -> Any:
+        """Take `"3"` for a number, or list everything that is wrong."""
         try:
-            value = msgspec.json.decode(arguments)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as malformed:
-            return (f"not valid JSON: {malformed}",)
-        return problems_of(value, self.fields, decode_custom) or (str(error),)
+            decoded = msgspec.json.decode(arguments, type=kind, dec_hook=decode_custom, strict=False)
+        except Exception as error:
+            words = str(error)
+            _refuse_unless_fit(
+                tool, arguments, lambda value: problems_of(value, self.fields, decode_custom) or (words,)
+            )
+            raise
+        _refuse_unless_fit(tool, arguments, lambda value: passed_unseen(value, self.fields, decode_custom))
+        return decoded
 
     def _any_object(self, tool: str, arguments: str | bytes) -> dict[str, Any]:
         try:
             return msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeError, RecursionError) as malformed:
             raise ArgumentsError(tool, (f"not a valid JSON object: {malformed}",)) from None
+
+
+def _refuse_unless_fit(tool: str, arguments: str | bytes, problems: Callable[[Any], tuple[str, ...]]) -> None:
+    try:
+        found = problems(msgspec.json.decode(arguments))
+    except (msgspec.DecodeError, UnicodeError) as malformed:
+        found = (f"not valid JSON: {malformed}",)
+    except RecursionError:
+        found = ("arguments: nested too deeply",)
+    if found:
+        raise ArgumentsError(tool, found)
 
 
 def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str]) -> Parameters:
@@ -132,8 +149,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     members = tuple(fields)
     decoder = _decoder(function, members)
     schema = msgspec.json.encode(object_schema(dict, members))
-    nested = any(_holds_object(field.type) for field in members)
-    return Parameters(schema, decoder, members, nested, context)
+    return Parameters(schema, decoder, members, _walked(members), context)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -145,12 +161,19 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function if inspect.isroutine(function) else type(function).__call__
+    target = inspect.unwrap(function if inspect.isroutine(function) else type(function).__call__)
     closure = inspect.getclosurevars(target).nonlocals if isinstance(target, types.FunctionType) else {}
-    try:
-        return typing.get_type_hints(target, localns=dict(closure) or None, include_extras=True)
-    except NameError as error:
-        raise ToolDeclarationError(f"{_name(function)}: an annotation names something unknown: {error}") from None
+    names = {**getattr(target, "__globals__", {}), **closure}
+    hints: dict[str, Any] = {}
+    for name, annotation in getattr(target, "__annotations__", {}).items():
+        if name == "return":
+            continue
+        try:
+            alone = types.SimpleNamespace(__annotations__={name: annotation})
+            hints |= typing.get_type_hints(alone, names, include_extras=True)
+        except (NameError, AttributeError, SyntaxError, TypeError) as error:
+            raise _refuse(function, name, f"has an annotation that can't be read: {error}") from None
+    return hints
 
 
 def _field(
@@ -159,16 +182,41 @@ def _field(
     name = parameter.name
     if annotation is inspect.Parameter.empty:
         raise _refuse(function, name, "has no type; a model has to be told one")
-    if isinstance(parameter.default, _MUTABLE):
-        raise _refuse(function, name, f"has the mutable default {parameter.default!r}; use a tuple or None")
     try:
         annotation = _pushed_down(annotation)
     except TypeError as error:
         raise _refuse(function, name, f"can't be told to a model: {error}") from None
     if description and not any(meta.description for meta in split_annotated(annotation)[1]):
         annotation = Annotated[annotation, Meta(description=description)]
-    required = parameter.default is inspect.Parameter.empty
-    return Field(name, annotation, required, msgspec.NODEFAULT if required else parameter.default)
+    if parameter.default is inspect.Parameter.empty:
+        return Field(name, annotation, required=True)
+    _check_default(function, name, annotation, parameter.default)
+    return Field(name, annotation, required=False, default=parameter.default)
+
+
+def _check_default(function: Callable[..., Any], name: str, annotation: Any, default: Any) -> None:
+    try:
+        hash(default)
+    except TypeError:
+        raise _refuse(function, name, f"has the mutable default {default!r}; use a tuple or None") from None
+    if isinstance(default, float) and not math.isfinite(default):
+        raise _refuse(function, name, f"has the default {default!r}, which JSON does not know; use None")
+    try:
+        msgspec.convert(json_form(default), annotation, dec_hook=decode_custom, str_keys=True)
+    except _UNTOLD as error:
+        # Of a type that can't be told either, `_decoder` speaks.
+        if _can_be_told(annotation):
+            raise _refuse(
+                function, name, f"has the default {default!r}, which its type does not take: {error}"
+            ) from None
+
+
+def _can_be_told(annotation: Any) -> bool:
+    try:
+        msgspec.json.Decoder(annotation, dec_hook=decode_custom)
+    except _UNTOLD:
+        return False
+    return True
 
 
 def _pushed_down(annotation: Any) -> Any:
@@ -182,11 +230,14 @@ def _pushed_down(annotation: Any) -> Any:
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
             raise TypeError(f"bounds on {bare} fit none of its members")
         members = bounded
-    description = next((meta.description for meta in reversed(metas) if meta.description), None)
     joined: Any = Union.__getitem__(members)  # members are known at run time only
-    return Annotated[joined, Meta(description=description)] if description else joined
+    for meta in metas:
+        words = {name: value for name in _WORDS if (value := getattr(meta, name)) is not None}
+        joined = Annotated[joined, Meta(**words)] if words else joined
+    return joined
 
 
+_WORDS = ("title", "description", "examples", "extra_json_schema")
 _NUMERIC = ("ge", "gt", "le", "lt", "multiple_of")
 _SIZED = ("pattern", "min_length", "max_length")
 
@@ -208,9 +259,11 @@ def _bounded(member: Any, meta: Meta) -> Any:
 def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspec.json.Decoder[Any]":
     for field in fields:
         try:
-            shape_of(field.type)
-            msgspec.json.Decoder(field.type, dec_hook=decode_custom, strict=False)
-        except (TypeError, NameError, re.error, ValueError) as error:
+            object_schema(dict, (field,))
+            msgspec.json.Decoder(field.type, dec_hook=decode_custom)
+        except RecursionError:
+            raise _refuse(function, field.name, "can't be told to a model: its type nests without end") from None
+        except _UNTOLD as error:
             raise _refuse(function, field.name, f"can't be told to a model: {error}") from None
     members = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default) for field in fields
@@ -218,12 +271,19 @@ def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspe
     struct = msgspec.defstruct(
         _name(function), members, frozen=True, kw_only=True, gc=False, forbid_unknown_fields=True
     )
-    return msgspec.json.Decoder(struct, dec_hook=decode_custom, strict=False)
+    return msgspec.json.Decoder(struct, dec_hook=decode_custom)
 
 
-def _holds_object(annotation: Any) -> bool:
-    shape = shape_of(annotation)
-    return isinstance(shape, Object) or any(_holds_object(child) for child in children(shape))
+def _walked(fields: tuple[Field, ...]) -> bool:
+    """Whether msgspec takes for *fields* what their schema forbids: unknown names in classes, items after a class's
+    last, decimals that are no number."""
+    shapes = shapes_below(tuple(field.type for field in fields))
+    return any(
+        isinstance(shape, Object)
+        or (isinstance(shape, Row) and shape.owner is not None)
+        or (isinstance(shape, Scalar) and ("format", "decimal") in shape.schema)
+        for shape in shapes
+    )
 
 
 def _refuse(function: Callable[..., Any], parameter: str, why: str) -> ToolDeclarationError:

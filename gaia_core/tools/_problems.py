@@ -4,6 +4,7 @@ msgspec stops at the first error, so after a failure the value is walked along t
 is converted by itself.
 """
 
+import decimal
 import difflib
 import re
 from collections.abc import Callable, Iterable
@@ -11,11 +12,12 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.tools._shape import Array, Field, Map, Object, Row, Union_, Values, shape_of
+from gaia_core.tools._shape import Array, Field, Map, Object, Row, Scalar, Union_, Values, shape_of
 
 Hook = Callable[[type, Any], Any]
 
-_WHERE = re.compile(r" - at `[^`]*`$")
+_WHERE = re.compile(r" - at .*$", re.DOTALL)
+_CODE = re.compile(r"`([^`]*)`")
 _JSON_TYPES = (
     (bool, "a boolean"),
     (int, "an integer"),
@@ -26,14 +28,22 @@ _JSON_TYPES = (
     (type(None), "null"),
 )
 _EXPECTED = (
-    ("`bool`", "a boolean"),
-    ("`int`", "an integer"),
-    ("`float`", "a number"),
-    ("`str`", "a string"),
-    ("`array`", "an array"),
-    ("`object`", "an object"),
-    ("`null`", "null"),
+    ("bool", "a boolean"),
+    ("int", "an integer"),
+    ("float", "a number"),
+    ("str", "a string"),
+    ("array", "an array"),
+    ("object", "an object"),
+    ("datetime", "a date and time"),
+    ("date", "a date"),
+    ("time", "a time"),
+    ("duration", "a duration"),
+    ("timedelta", "a duration"),
+    ("uuid", "a UUID"),
+    ("decimal", "a number"),
+    ("bytes", "base64"),
 )
+_NUMBERS = ((("type", "number"),), (("type", "string"), ("format", "decimal")))
 _LONGEST_VALUE = 60
 
 
@@ -48,9 +58,10 @@ def problems_of(value: Any, fields: tuple[Field, ...], hook: Hook) -> tuple[str,
     return tuple(_object(value, fields, "", hook))
 
 
-def unknown_names(value: Any, fields: tuple[Field, ...]) -> tuple[str, ...]:
-    """The names below *value* that its type does not have: nested ones pass msgspec unseen."""
-    return tuple(_unknown(value, fields, ""))
+def passed_unseen(value: Any, fields: tuple[Field, ...], hook: Hook) -> tuple[str, ...]:
+    """What is wrong with a value that msgspec has taken: unknown names and items in nested classes, and numbers that
+    are none (`"nan"` for a number)."""
+    return tuple(_unseen_members(value, fields, "", hook))
 
 
 def _object(value: Any, fields: tuple[Field, ...], path: str, hook: Hook) -> Iterable[str]:
@@ -71,14 +82,13 @@ def _part(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
     shape = shape_of(annotation)
     error = _error(value, annotation, hook)
     if error is None:
-        yield from _unknown_below(value, annotation, path)
+        yield from _unseen(value, annotation, path, hook)
         return
     below = tuple(_below(value, annotation, path, hook))
     if below:
         yield from below
     elif isinstance(shape, Values):
-        allowed = ", ".join(_show(allowed) for allowed in shape.values)
-        yield f"{path}: {_show(value)} is not one of the allowed values: {allowed}"
+        yield f"{path}: {_not_allowed(value, shape.values)}"
     else:
         yield f"{path}: {error}"
 
@@ -86,42 +96,84 @@ def _part(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
 def _below(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
     """The problems of the parts of a value whose own kind is right."""
     match shape_of(annotation):
-        case Object(_, fields) if isinstance(value, dict):
+        case Object(fields=fields) if isinstance(value, dict):
             yield from _object(value, fields, path, hook)
-        case Array(item, _) if isinstance(value, list):
+        case Array(item=item) if isinstance(value, list):
             for index, member in enumerate(value):
                 yield from _part(member, item, f"{path}[{index}]", hook)
-        case Row(items, optional) if isinstance(value, list) and len(items) - optional <= len(value) <= len(items):
-            for index, (member, item) in enumerate(zip(value, items, strict=False)):
-                yield from _part(member, item, f"{path}[{index}]", hook)
-        case Map(item) if isinstance(value, dict):
+        case Row(items=items, optional=optional) if isinstance(value, list):
+            if len(items) - optional <= len(value) <= len(items):
+                for index, (member, item) in enumerate(zip(value, items, strict=False)):
+                    yield from _part(member, item, f"{path}[{index}]", hook)
+        case Map(value=item, key=key) if isinstance(value, dict):
             for name, member in value.items():
+                if (error := _error(name, key, hook)) is not None:
+                    yield f"{path}: as a name, {error}"
                 yield from _part(member, item, f"{path}.{name}", hook)
         case Union_(members) if isinstance(value, dict | list):
-            for member in members:
-                yield from _below(value, member, path, hook)
+            yield from _below_union(value, members, path, hook)
         case _:
             return
 
 
-def _error(value: Any, annotation: Any, hook: Hook) -> str | None:
+def _below_union(value: dict[str, Any] | list[Any], members: tuple[Any, ...], path: str, hook: Hook) -> Iterable[str]:
+    """The problems of a value that can be meant for one member only: tagged classes are told apart by their tags."""
+    wanted = tuple(member for member in members if _meant_for(value, member))
+    if len(wanted) == 1:
+        yield from _below(value, wanted[0], path, hook)
+        return
+    shapes = tuple(shape_of(member) for member in wanted)
+    tagged = tuple(shape for shape in shapes if isinstance(shape, Object) and shape.tag is not None)
+    if not tagged or not isinstance(value, dict):
+        return
+    tag = tagged[0].tag
+    tags = tuple(allowed for shape in tagged for allowed in _tags(shape))
+    if tag not in value:
+        yield f"{path}.{tag}: required, but missing; the allowed values are {', '.join(map(_show, tags))}"
+        return
+    for shape in tagged:
+        if value[tag] in _tags(shape):
+            yield from _object(value, shape.fields, path, hook)
+            return
+    yield f"{path}.{tag}: {_not_allowed(value[tag], tags)}"
+
+
+def _meant_for(value: dict[str, Any] | list[Any], member: Any) -> bool:
+    return isinstance(shape_of(member), Object | Map if isinstance(value, dict) else Array | Row)
+
+
+def _tags(shape: Object) -> tuple[Any, ...]:
+    tag = shape_of(shape.fields[0].type)
+    return tag.values if isinstance(tag, Values) else ()
+
+
+def _error(value: Any, annotation: Any, hook: Hook, *, strict: bool = False) -> str | None:
     try:
-        msgspec.convert(value, annotation, dec_hook=hook, strict=False)
-    except (msgspec.ValidationError, ValueError, TypeError, RecursionError) as error:
+        msgspec.convert(value, annotation, dec_hook=hook, strict=strict, str_keys=True)
+    except RecursionError:
+        raise
+    except (ValueError, TypeError) as error:  # msgspec's own are ValueErrors
         words = _WHERE.sub("", str(error))
-        for code, plain in _EXPECTED:
-            words = words.replace(code, plain)
-        words = words.replace(" | ", " or ")
-        words = re.sub(r", got .*$", "", words)
+        if words.startswith("unhashable"):
+            words = "Expected single values in a set, no arrays or objects"
+        words = re.sub(r", got .*$", "", words).strip()
+        words = _CODE.sub(_plain, words)
         return f"{words[:1].lower()}{words[1:]}, got {_show(value)}"
+    except Exception as error:  # noqa: BLE001  # a class of the tool's author may raise anything
+        return f"not taken ({type(error).__name__}), got {_show(value)}"
     return None
 
 
-def _unknown(value: Any, fields: tuple[Field, ...], path: str) -> Iterable[str]:
+def _plain(code: re.Match[str]) -> str:
+    expected = dict(_EXPECTED)
+    return " or ".join(expected.get(kind, kind) for kind in code[1].split(" | "))
+
+
+def _unseen_members(value: Any, fields: tuple[Field, ...], path: str, hook: Hook) -> Iterable[str]:
     yield from _unknown_here(value, fields, path)
     for field in fields:
         if field.name in value:
-            yield from _unknown_below(value[field.name], field.type, f"{path}.{field.name}" if path else field.name)
+            yield from _unseen(value[field.name], field.type, f"{path}.{field.name}" if path else field.name, hook)
 
 
 def _unknown_here(value: dict[str, Any], fields: tuple[Field, ...], path: str) -> Iterable[str]:
@@ -130,34 +182,45 @@ def _unknown_here(value: dict[str, Any], fields: tuple[Field, ...], path: str) -
         if name not in names:
             where = f"{path}: " if path else ""
             known = f"the names are {', '.join(names)}" if names else "there are none"
-            yield f"{where}unknown name {_show(name)};{nearest(name, names).lower()} {known}"
+            guess = nearest(name, names).replace(" Did", " did")
+            yield f"{where}unknown name {_show(name)};{guess} {known}"
 
 
-def _unknown_below(value: Any, annotation: Any, path: str) -> Iterable[str]:
+def _unseen(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
     match shape_of(annotation):
-        case Object(_, fields) if isinstance(value, dict):
-            yield from _unknown(value, fields, path)
-        case Array(item, _) if isinstance(value, list):
+        case Object(fields=fields) if isinstance(value, dict):
+            yield from _unseen_members(value, fields, path, hook)
+        case Array(item=item) if isinstance(value, list):
             for index, member in enumerate(value):
-                yield from _unknown_below(member, item, f"{path}[{index}]")
-        case Row(items, _) if isinstance(value, list):
+                yield from _unseen(member, item, f"{path}[{index}]", hook)
+        case Row(items=items) if isinstance(value, list):
+            if len(value) > len(items):
+                yield f"{path}: expected an array of at most {len(items)} items, got {len(value)}"
             for index, (member, item) in enumerate(zip(value, items, strict=False)):
-                yield from _unknown_below(member, item, f"{path}[{index}]")
-        case Map(item) if isinstance(value, dict):
+                yield from _unseen(member, item, f"{path}[{index}]", hook)
+        case Map(value=item) if isinstance(value, dict):
             for name, member in value.items():
-                yield from _unknown_below(member, item, f"{path}.{name}")
+                yield from _unseen(member, item, f"{path}.{name}", hook)
         case Union_(members):
-            for member in members:
-                if _error(value, member, _no_hook) is None:
-                    yield from _unknown_below(value, member, path)
+            # What fits a member as it is was taken for that one, not for one that it can be read as.
+            exact = tuple(member for member in members if _error(value, member, hook, strict=True) is None)
+            for member in exact or tuple(member for member in members if _error(value, member, hook) is None):
+                yield from _unseen(value, member, path, hook)
+        case Scalar(schema) if schema in _NUMBERS and isinstance(value, str) and not _is_finite(value):
+            yield f"{path}: expected a finite number, got {_show(value)}"
         case _:
             return
 
 
-def _no_hook(kind: type, value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    raise ValueError(kind)
+def _is_finite(text: str) -> bool:
+    try:
+        return decimal.Decimal(text).is_finite()
+    except decimal.InvalidOperation:
+        return True
+
+
+def _not_allowed(value: Any, allowed: Iterable[Any]) -> str:
+    return f"{_show(value)} is not one of the allowed values: {', '.join(map(_show, allowed))}"
 
 
 def _kind(value: Any) -> str:

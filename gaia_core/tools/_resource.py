@@ -61,9 +61,21 @@ def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Cal
                 f"resource {function.__name__}: must be a function that yields the resource once"
             )
         signature = inspect.signature(function)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise ToolDeclarationError(
+                    f"resource {function.__name__}: parameter '{name}' is {parameter.kind.description}; "
+                    "a recipe's arguments have names"
+                )
 
         def recipe(*args: P.args, **kwargs: P.kwargs) -> Recipe:
-            bound = signature.bind(*args, **kwargs)
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                known = ", ".join(signature.parameters) or "none"
+                raise ToolDeclarationError(
+                    f"resource {function.__name__}: {error}; its parameters are {known}"
+                ) from None
             bound.apply_defaults()
             for name, value in bound.arguments.items():
                 try:

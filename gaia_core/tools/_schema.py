@@ -4,6 +4,8 @@ Flat where it can be: `$ref`s only for recursive types (local models follow flat
 order in which they were declared; parameters come in the order of the signature.
 """
 
+from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 import attrs
@@ -44,17 +46,45 @@ def object_schema(owner: type, fields: tuple[Field, ...]) -> JSON:
     return schema
 
 
+def encode_custom(value: Any) -> Any:
+    """msgspec's hook for the values that it doesn't know: paths, as strings."""
+    if isinstance(value, PurePath):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} has no JSON form")
+
+
+def json_form(default: Any) -> Any:
+    """*default* as JSON's own types, equal in every process. Raises TypeError or NotImplementedError."""
+    return msgspec.to_builtins(default, enc_hook=encode_custom, str_keys=True, order="deterministic")
+
+
+def shapes_below(annotations: tuple[Any, ...]) -> Iterator[Shape]:
+    """Every shape of *annotations* and below them; a class once."""
+    seen: set[type] = set()
+    waiting = list(annotations)
+    while waiting:
+        shape = shape_of(waiting.pop())
+        owner = _owner(shape)
+        if owner in seen:
+            continue
+        if owner is not None:
+            seen.add(owner)
+        yield shape
+        waiting.extend(children(shape))
+
+
 def recursive_types(annotations: tuple[Any, ...]) -> frozenset[type]:
     """The classes below *annotations* that contain themselves."""
     found: set[type] = set()
 
     def visit(annotation: Any, ancestors: tuple[type, ...]) -> None:
         shape = shape_of(annotation)
-        if isinstance(shape, Object):
-            if shape.owner in ancestors:
-                found.add(shape.owner)
+        owner = _owner(shape)
+        if owner is not None:
+            if owner in ancestors:
+                found.add(owner)
                 return
-            ancestors += (shape.owner,)
+            ancestors += (owner,)
         for child in children(shape):
             visit(child, ancestors)
 
@@ -66,18 +96,22 @@ def recursive_types(annotations: tuple[Any, ...]) -> frozenset[type]:
 def children(shape: Shape) -> tuple[Any, ...]:
     """The annotations directly below *shape*."""
     match shape:
-        case Object(_, fields):
+        case Object(fields=fields):
             return tuple(field.type for field in fields)
-        case Array(item, _):
+        case Array(item=item):
             return (item,)
-        case Row(items, _):
+        case Row(items=items):
             return items
-        case Map(value):
+        case Map(value=value):
             return (value,)
         case Union_(members):
             return members
         case _:
             return ()
+
+
+def _owner(shape: Shape) -> type | None:
+    return shape.owner if isinstance(shape, Object | Row) else None
 
 
 @attrs.define
@@ -86,10 +120,12 @@ class _Writer:
 
     recursive: frozenset[type]
     definitions: dict[str, JSON] = attrs.field(factory=dict)
+    names: dict[type, str] = attrs.field(factory=dict)
 
     def schema(self, annotation: Any) -> JSON:
         shape = shape_of(annotation)
-        bare = self._ref(shape) if isinstance(shape, Object) and shape.owner in self.recursive else self._bare(shape)
+        owner = _owner(shape)
+        bare = self._ref(owner, shape) if owner is not None and owner in self.recursive else self._bare(shape)
         _, metas = split_annotated(annotation)
         for meta in metas:
             _apply(meta, bare)
@@ -100,7 +136,7 @@ class _Writer:
         for field in shape.fields:
             schema["properties"][field.name] = member = self.schema(field.type)
             if field.default is not msgspec.NODEFAULT and field.default is not None:
-                member["default"] = msgspec.to_builtins(field.default, enc_hook=str)
+                member["default"] = json_form(field.default)
         if required := [field.name for field in shape.fields if field.required]:
             schema["required"] = required
         schema["additionalProperties"] = False
@@ -110,13 +146,13 @@ class _Writer:
         match shape:
             case Object():
                 return self.object(shape)
-            case Array(item, unique):
+            case Array(item=item, unique=unique):
                 array: JSON = {"type": "array", "items": self.schema(item)}
                 return array | {"uniqueItems": True} if unique else array
-            case Row(items, optional):
+            case Row(items=items, optional=optional):
                 return self._row(items, optional)
-            case Map(value):
-                return {"type": "object", "additionalProperties": self.schema(value)}
+            case Map(value=value, key=key):
+                return {"type": "object", **self._names_of(key), "additionalProperties": self.schema(value)}
             case Union_(members):
                 return {"anyOf": [self.schema(member) for member in members]}
             case Values(values):
@@ -129,14 +165,23 @@ class _Writer:
         bounds: JSON = {"minItems": len(items) - optional, "maxItems": len(items)}
         if schemas and all(schema == schemas[0] for schema in schemas):
             return {"type": "array", "items": schemas[0], **bounds}
-        return {"type": "array", "prefixItems": schemas, **bounds}
+        return {"type": "array", "prefixItems": schemas, **bounds} if schemas else {"type": "array", **bounds}
 
-    def _ref(self, shape: Object) -> JSON:
-        name = shape.owner.__name__
-        if name not in self.definitions:
-            self.definitions[name] = {}
-            self.definitions[name] = self.object(shape)
-        return {"$ref": f"#/$defs/{name}"}
+    def _names_of(self, key: Any) -> JSON:
+        """What the names of a map must be, when not every text will do."""
+        schema = self.schema(key)
+        if schema.get("type") != "integer":
+            return {} if schema in ({}, {"type": "string"}) else {"propertyNames": schema}
+        if "enum" in schema:
+            return {"propertyNames": {"type": "string", "enum": [str(value) for value in schema["enum"]]}}
+        return {"propertyNames": {"type": "string", "pattern": "^-?[0-9]+$"}}
+
+    def _ref(self, owner: type, shape: Shape) -> JSON:
+        if owner not in self.names:
+            same = sum(other.__name__ == owner.__name__ for other in self.names)
+            self.names[owner] = name = f"{owner.__name__}_{same + 1}" if same else owner.__name__
+            self.definitions[name] = self._bare(shape)
+        return {"$ref": f"#/$defs/{self.names[owner]}"}
 
 
 def _enum(values: tuple[str | int | None, ...]) -> JSON:

@@ -12,7 +12,8 @@ import typing
 import uuid
 from collections.abc import Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path, PurePath
+from itertools import takewhile
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, is_typeddict
 
 import attrs
@@ -38,6 +39,8 @@ class Object:
 
     owner: type
     fields: tuple[Field, ...]
+    tag: str | None = None
+    """The name of the member that tells this class from others in a union; the first of *fields*."""
 
 
 @attrs.frozen
@@ -50,17 +53,22 @@ class Array:
 
 @attrs.frozen
 class Row:
-    """A fixed number of items, each of a type of its own; the last *optional* of them may be left out."""
+    """A fixed number of items, each of a type of its own; the last *optional* of them may be left out.
+
+    *owner* is the class that declares them, if one does.
+    """
 
     items: tuple[Any, ...]
     optional: int = 0
+    owner: type | None = None
 
 
 @attrs.frozen
 class Map:
-    """Any names, values of one type."""
+    """Any names of the type *key*, values of one type."""
 
     value: Any
+    key: Any = str
 
 
 @attrs.frozen
@@ -100,13 +108,14 @@ _SCALARS: tuple[tuple[type, Scalar], ...] = (
     (dt.timedelta, Scalar((("type", "string"), ("format", "duration")))),
     (uuid.UUID, Scalar((("type", "string"), ("format", "uuid")))),
     (decimal.Decimal, Scalar((("type", "string"), ("format", "decimal")))),
-    (Path, Scalar((("type", "string"),))),
-    (PurePath, Scalar((("type", "string"),))),
 )
 
 _ARRAYS = (list, tuple, Sequence, MutableSequence)
 _SETS = (set, frozenset, AbstractSet, MutableSet)
 _MAPS = (dict, Mapping, MutableMapping)
+_UNHASHABLE = (list, dict, set, bytearray, Sequence, MutableSequence, AbstractSet, MutableSet, Mapping, MutableMapping)
+_KEYS = ((), (("type", "string"),), (("type", "integer"),))
+_NO_KEYS = (bytes, bytearray, decimal.Decimal)
 
 
 def split_annotated(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
@@ -126,6 +135,11 @@ def split_annotated(annotation: Any) -> tuple[Any, tuple[Meta, ...]]:
             return annotation, metas
 
 
+def is_path(bare: Any) -> bool:
+    """Whether *bare* is one of pathlib's classes, which are sent as strings."""
+    return isinstance(bare, type) and issubclass(bare, PurePath)
+
+
 def union_members(bare: Any) -> tuple[Any, ...]:
     """The members of a union, or nothing for any other type."""
     return get_args(bare) if get_origin(bare) in (Union, types.UnionType) else ()
@@ -141,13 +155,19 @@ def shape_of(annotation: Any) -> Shape:
     for known, scalar in _SCALARS:
         if bare is known:
             return scalar
+    if is_path(bare):
+        return Scalar((("type", "string"),))
     if members := union_members(bare):
         return _union(members)
     origin, args = get_origin(bare), get_args(bare)
     if origin is Literal:
         return Values(args)
     if isinstance(bare, type) and issubclass(bare, enum.Enum):
+        if issubclass(bare, enum.Flag):
+            raise TypeError(f"{bare!r} takes combinations that a schema can't list; use a set of an Enum")
         return Values(tuple(member.value for member in bare))
+    if bare == tuple[()]:
+        return Row(())
     return _container(origin or bare, args) or _object(bare)
 
 
@@ -172,10 +192,36 @@ def _container(kind: Any, args: tuple[Any, ...]) -> Shape | None:
     if kind in _ARRAYS:
         return Array(args[0] if args else Any)
     if kind in _SETS:
-        return Array(args[0] if args else Any, unique=True)
+        item = args[0] if args else Any
+        if not _hashable(item):
+            raise TypeError(f"a set can't hold {item!r}, which is not hashable; use a list")
+        return Array(item, unique=True)
     if kind in _MAPS:
-        return Map(args[1] if args else Any)
+        key, value = args or (str, Any)
+        return Map(value, _key(key))
     return None
+
+
+def _key(key: Any) -> Any:
+    """*key*, if the names of a JSON object can be of that type."""
+    shape = shape_of(key)
+    if isinstance(shape, Values) and all(type(value) in (str, int) for value in shape.values):
+        return key
+    if isinstance(shape, Scalar) and shape.schema[:1] in _KEYS and split_annotated(key)[0] not in _NO_KEYS:
+        return key
+    raise TypeError(f"the names of an object can't be of the type {key!r}; use str, int, an Enum or a Literal")
+
+
+def _hashable(item: Any) -> bool:
+    bare, _ = split_annotated(item)
+    if members := union_members(bare):
+        return all(_hashable(member) for member in members)
+    kind = get_origin(bare) or bare
+    if kind in (tuple, frozenset):
+        return all(_hashable(arg) for arg in get_args(bare))
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return kind.__struct_config__.frozen or not kind.__struct_config__.eq
+    return getattr(kind, "__hash__", None) is not None and kind not in _UNHASHABLE and not is_typeddict(kind)
 
 
 def _object(bare: Any) -> Shape:
@@ -185,16 +231,24 @@ def _object(bare: Any) -> Shape:
         return Object(bare, tuple(Field(name, hint, name in required) for name, hint in hints.items()))
     if isinstance(bare, type) and issubclass(bare, tuple) and hasattr(bare, "_fields"):
         hints = typing.get_type_hints(bare, include_extras=True)
-        return Row(tuple(hints.get(name, Any) for name in bare._fields), len(getattr(bare, "_field_defaults", ())))
+        optional = len(getattr(bare, "_field_defaults", ()))
+        return Row(tuple(hints.get(name, Any) for name in bare._fields), optional, bare)
+    if isinstance(get_origin(bare), type):
+        raise TypeError(f"{bare!r} is generic; use a class without type parameters")
     info = msgspec.inspect.type_info(bare)
     fields = getattr(info, "fields", None)
     if fields is None:
         raise TypeError(f"{bare!r} has no JSON form")
     hints = typing.get_type_hints(bare, include_extras=True)
-    tag: tuple[Field, ...] = ()
-    if isinstance(info, msgspec.inspect.StructType) and info.tag_field is not None:
-        tag = (Field(info.tag_field, Literal[info.tag], required=True),)
-    return Object(bare, tag + tuple(_field(field, hints) for field in fields))
+    members = tuple(_field(field, hints) for field in fields)
+    if not isinstance(info, msgspec.inspect.StructType):
+        return Object(bare, members)
+    if info.tag_field is not None:
+        members = (Field(info.tag_field, Literal[info.tag], required=True), *members)
+    if info.array_like:
+        optional = len(tuple(takewhile(lambda member: not member.required, reversed(members))))
+        return Row(tuple(member.type for member in members), optional, bare)
+    return Object(bare, members, info.tag_field)
 
 
 def _field(field: msgspec.inspect.Field, hints: Mapping[str, Any]) -> Field:

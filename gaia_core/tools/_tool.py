@@ -15,6 +15,7 @@ from gaia_core.tools._problems import nearest
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 
 EFFECTS: tuple[Effect, ...] = ("read", "write", "network", "execute")
+_ALL = frozenset(EFFECTS)
 _OPTIONS = ("name", "description", "effects", "timeout", "exclusive", "idempotent", "approval")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SECTIONS = re.compile(r"^\s*(Args|Arguments|Parameters|Params|:param|@param|Returns|Raises)\b", re.MULTILINE)
@@ -48,7 +49,7 @@ def check_name(name: object, owner: str) -> str:
 def effects_of(effects: str | Iterable[str] | None, owner: str) -> frozenset[Effect]:
     """*effects* as a set; None means all of them, because what is not declared must be assumed."""
     if effects is None:
-        return frozenset(EFFECTS)
+        return _ALL
     given = (effects,) if isinstance(effects, str) else tuple(effects)
     for effect in given:
         if effect not in EFFECTS:
@@ -81,7 +82,7 @@ class Tool:
     description: str
     parameters: Parameters
     handler: Callable[..., Any] = attrs.field(repr=False)
-    effects: frozenset[Effect] = frozenset(EFFECTS)
+    effects: frozenset[Effect] = _ALL
     timeout: float | None = None
     exclusive: bool = False
     idempotent: bool = False
@@ -92,7 +93,11 @@ class Tool:
     def __attrs_post_init__(self) -> None:
         owner = f"tool {self.name!r}"
         check_name(self.name, owner)
-        if self.timeout is not None and not self.timeout > 0:
+        effects: object = self.effects
+        if not isinstance(effects, frozenset) or not effects <= _ALL:
+            raise ToolDeclarationError(f"{owner}: effects {self.effects!r} must be a frozenset of {', '.join(EFFECTS)}")
+        timeout: object = self.timeout
+        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
             raise ToolDeclarationError(f"{owner}: timeout {self.timeout!r} must be a positive number of seconds")
         if self.approval not in (None, True):
             raise ToolDeclarationError(f"{owner}: approval must be True or None; only an agent's policy can waive it")
@@ -191,5 +196,6 @@ def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     import docstring_parser  # noqa: PLC0415  # only for docstrings with sections: it takes 15 ms to import
 
     parsed = docstring_parser.parse(text)
-    described = "\n\n".join(part for part in (parsed.short_description, parsed.long_description) if part)
-    return described, {item.arg_name: item.description or "" for item in parsed.params}
+    between = "\n\n" if parsed.blank_after_short_description else "\n"
+    described = between.join(part for part in (parsed.short_description, parsed.long_description) if part)
+    return described, {item.arg_name: " ".join((item.description or "").split()) for item in parsed.params}

@@ -22,7 +22,8 @@ from gaia_core.tools._problems import nearest
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition
 
-_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+# `{{` and `}}` before `{name}`, so that braces are read from the left.
+_BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
 
 
 @attrs.frozen
@@ -164,12 +165,12 @@ class Toolset:
         """All tools, their names beginning with *prefix*."""
         return self._with_names(lambda name: prefix + name)
 
-    def renamed(self, **new_by_old: str) -> "Toolset":
+    def renamed(self, /, **new_by_old: str) -> "Toolset":
         """All tools, some under new names: `renamed(old="new")`. The handlers stay."""
         self._check(new_by_old)
         return self._with_names(lambda name: new_by_old.get(name, name))
 
-    def described(self, **text_by_name: str) -> "Toolset":
+    def described(self, /, **text_by_name: str) -> "Toolset":
         """All tools, some with another description."""
         self._check(text_by_name)
         return self._with_tools(
@@ -251,8 +252,8 @@ def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Not
     """For each of *names*, the notes that it carries: one, or none when there are no instructions."""
     if not template:
         return tuple(() for _ in names)
-    for used in _PLACEHOLDER.findall(template.replace("{{", "").replace("}}", "")):
-        if used not in names:
+    for used in _BRACES.findall(template):
+        if used and used not in names:
             raise ToolsetError(
                 f"toolset {owner!r}: the instructions name {{{used}}}, which is none of its tools."
                 f"{nearest(used, names)} Write {{{{ and }}}} for braces"
@@ -272,13 +273,11 @@ def _instructions(members: tuple[Bound, ...]) -> str:
 
 
 def _resolved(template: str, current: dict[str, str]) -> str:
-    lines = []
-    for line in template.strip().splitlines():
-        marked = line.replace("{{", "\0").replace("}}", "\1")
-        if all(name in current for name in _PLACEHOLDER.findall(marked)):
-            named = _PLACEHOLDER.sub(lambda match: current[match[1]], marked)
-            lines.append(named.replace("\0", "{").replace("\1", "}"))
-    return "\n".join(lines)
+    return "\n".join(
+        _BRACES.sub(lambda match: current[match[1]] if match[1] else match[0][0], line)
+        for line in template.strip().splitlines()
+        if all(name in current for name in _BRACES.findall(line) if name)
+    )
 
 
 def _fingerprint(definitions: tuple[ToolDefinition, ...], instructions: str) -> str:

@@ -1,0 +1,247 @@
+"""gaia.toml becomes a catalog; what it says wrong is named by its place, with the nearest right name."""
+
+import pytest
+
+from gaia_core import ConfigError, Limits
+from gaia_core.agent import ApprovalPolicy, ContextPolicy
+from gaia_core.catalog import load_catalog
+from gaia_core.catalog._default import OpenEmbedded
+from gaia_core.models import EndpointConfig, Failover, OpenEndpoints, PromptedTools
+
+MODEL = """
+[models.local]
+url = "http://127.0.0.1:8000/v1"
+"""
+
+FULL = """
+default_agent = "coder"
+
+[models.local]
+url = "http://127.0.0.1:8000/api/v1"
+model = "Qwen3"
+slots = 4
+queue = 8
+api_key_env = "MY_KEY"
+tool_calls = "prompted"
+connect_timeout = 1
+first_token_timeout = 2.5
+silence_timeout = 3
+retries = 0
+extra = { top_k = 40, chat_template_kwargs = { enable_thinking = false } }
+
+[models.small]
+embedded = "weights/small.gguf"
+context_tokens = 8192
+slots = 2
+queue = 3
+
+[agents.writer]
+
+[agents.coder]
+model = "small"
+instructions = "You are a careful programmer."
+description = "Programs"
+client_tools = "ignore"
+tools = [
+  { use = "places", root = "src", mode = "slow", prefix = "src_" },
+  { use = "counting", number = 3, words = ["a", "b"] },
+]
+limits = { steps = 5, tool_calls = 6, tokens = 7, seconds = 8, tool_seconds = 9.5, result_chars = 10 }
+approvals = { effects = ["write"], tools = ["count"], never = ["src_put"], timeout = 60 }
+context = { tokens = 4000 }
+"""
+
+
+def fails(load, text: str, **options: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(text, **options)
+    return str(caught.value)
+
+
+def test_every_table_is_read(load, folder):
+    catalog = load(FULL)
+    assert catalog.default_agent == "coder"
+    assert [agent.name for agent in catalog.agents] == ["coder", "writer"]
+    coder, writer = catalog.agents
+    assert (coder.model, coder.description, coder.client_tools) == ("small", "Programs", "ignore")
+    assert coder.instructions == "You are a careful programmer."
+    assert coder.tools.names == ("count", "src_look", "src_put")
+    assert coder.limits == Limits(steps=5, tool_calls=6, tokens=7, seconds=8, tool_seconds=9.5, result_chars=10)
+    assert coder.approvals == ApprovalPolicy(effects={"write"}, tools={"count"}, never={"src_put"}, timeout=60)
+    assert coder.context == ContextPolicy(tokens=4000)
+    assert (writer.model, writer.limits, writer.tools.names) == ("local", Limits(), ())
+
+    local, small = catalog.models
+    assert (local.name, local.slots, local.queue, local.kind) == ("local", 4, 8, "endpoint")
+    assert local.open == OpenEndpoints(
+        (
+            EndpointConfig(
+                url="http://127.0.0.1:8000/api/v1",
+                model="Qwen3",
+                api_key_env="MY_KEY",
+                tool_calls="prompted",
+                connect_timeout=1,
+                first_token_timeout=2.5,
+                silence_timeout=3,
+                retries=0,
+                extra='{"chat_template_kwargs":{"enable_thinking":false},"top_k":40}',
+            ),
+        )
+    )
+    assert (small.slots, small.queue, small.kind) == (2, 3, "embedded")
+    assert small.open == OpenEmbedded(folder / "weights/small.gguf", 8192, 2)
+    assert catalog.problems == ()
+
+
+def test_defaults(load):
+    catalog = load(MODEL + "[agents.a]\n[agents.b]\n")
+    assert catalog.default_agent == "a"
+    (model,) = catalog.models
+    assert (model.slots, model.queue) == (64, 256)
+    assert model.open == OpenEndpoints((EndpointConfig(url="http://127.0.0.1:8000/v1"),))
+    assert "http://127.0.0.1:8000/v1" in model.description
+
+
+def test_models_open_as_configured(load):
+    catalog = load(MODEL + '[models.p]\nurl = "http://127.0.0.1:1/v1"\ntool_calls = "prompted"\n[agents.a]\n')
+    assert isinstance(catalog.model("local").open(), Failover)
+    assert isinstance(catalog.model("p").open(), PromptedTools)
+
+
+def test_equal_files_are_equal_catalogs(load):
+    # Without the toolset whose factory makes a new function each time.
+    text = FULL.replace('{ use = "counting", number = 3, words = ["a", "b"] },', "").replace('"count"', '"src_look"')
+    one, other = load(text), load(text)
+    assert one == other
+    assert hash(one) == hash(other)
+    assert load(text.replace("steps = 5", "steps = 6")) != one
+    assert load(text.replace('"Qwen3"', '"Qwen4"')) != one
+
+
+def test_the_order_of_extra_members_does_not_matter(load):
+    one = load(MODEL + "extra = { a = 1, b = { c = 2, d = 3 } }\n[agents.a]\n")
+    assert one == load(MODEL + "extra = { b = { d = 3, c = 2 }, a = 1 }\n[agents.a]\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "nearest"),
+    [
+        ("[modles.local]", "modles", "models"),
+        ('default_agnet = "a"', "default_agnet", "default_agent"),
+        (MODEL + "slot = 4", "models.local.slot", "slots"),
+        (MODEL + 'api_key = "sk"', "models.local.api_key", "api_key_env"),
+        (MODEL + '[agents.a]\ninstruction = "x"', "agents.a.instruction", "instructions"),
+        (MODEL + "[agents.a.limits]\nstep = 1", "agents.a.limits.step", "steps"),
+        (MODEL + '[agents.a.approvals]\neffect = ["write"]', "agents.a.approvals.effect", "effects"),
+        (MODEL + "[agents.a.context]\ntoken = 1", "agents.a.context.token", "tokens"),
+        (MODEL + '[[agents.a.tools]]\nuse = "places"\nrot = "x"', "agents.a.tools[0].rot", "root"),
+        (MODEL + '[[agents.a.tools]]\nuse = "places"\nprefx = "x"', "agents.a.tools[0].prefx", "prefix"),
+        (MODEL + '[[agents.a.tools]]\nuse = "place"', "agents.a.tools[0].use", "places"),
+        (MODEL + '[agents.a]\nmodel = "locl"', "agents.a.model", "local"),
+        (MODEL + 'default_agent = "a"', "models.local.default_agent", None),
+        ('default_agent = "coderr"\n' + MODEL + "[agents.coder]", "default_agent", "coder"),
+        ('default_agent = "assistent"\n' + MODEL, "default_agent", "assistant"),
+        (
+            MODEL + '[agents.a.approvals]\ntools = ["lok"]\n[[agents.a.tools]]\nuse = "places"',
+            "agents.a.approvals",
+            "look",
+        ),
+        (MODEL + '[[agents.a.tools]]\nuse = "places"\nonly = ["lok"]', "agents.a.tools[0]", "look"),
+    ],
+)
+def test_an_unknown_name_is_an_error_with_the_nearest_one(load, text, place, nearest):
+    words = fails(load, text)
+    assert words.startswith(f"{place}: ")
+    if nearest:
+        assert f"Did you mean {nearest!r}?" in words
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "word"),
+    [
+        ('models = "x"', "models", "object"),
+        ("[models]\nlocal = 1", "models.local", "table"),
+        ('[models]\napi_key_env = "hush"', "models.api_key_env", "table"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\nslots = "4"', "models.local.slots", "int"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\nslots = 0', "models.local.slots", ">= 1"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\nqueue = -1', "models.local.queue", ">= 0"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\nretries = 11', "models.local.retries", "<= 10"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\nsilence_timeout = 0', "models.local.silence_timeout", "> 0"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\ntool_calls = "magic"', "models.local.tool_calls", "magic"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\ncontext_tokens = 0', "models.local.context_tokens", ">= 1"),
+        ("[models.local]", "models.local.url", "http://127.0.0.1:8000/api/v1"),
+        ('[models.local]\nurl = ["http://127.0.0.1:1", "http://127.0.0.1:1/"]', "models.local.url", "twice"),
+        ('[models.local]\nurl = "ftp://x"', "models.local", "http://"),
+        ('[models.local]\nurl = "http://u:hush@x/"', "models.local", "api_key_env"),
+        ('[models.local]\nembedded = true\nurl = "http://x"', "models.local", "exclude"),
+        ('[models.local]\nembedded = true\nmodel = "x"', "models.local", "model and embedded exclude"),
+        ("[agents.a]\ninstructions = 1", "agents.a.instructions", "str"),
+        ("[agents.a]\nlimits = 1", "agents.a.limits", "table"),
+        ("[agents.a.limits]\nsteps = 0", "agents.a.limits.steps", ">= 1"),
+        ('[agents.a.limits]\nseconds = "1"', "agents.a.limits.seconds", "float"),
+        ('[agents.a.approvals]\neffects = ["delete"]', "agents.a.approvals.effects[0]", "delete"),
+        ('[agents.a]\nclient_tools = "take"', "agents.a.client_tools", "take"),
+        ('[agents.a]\ntools = "places"', "agents.a.tools", "array"),
+        ('[agents.a]\ntools = ["places"]', "agents.a.tools[0]", "object"),
+        ("[agents.a]\ntools = [{}]", "agents.a.tools[0]", 'use = "<toolset>"'),
+        ("[agents.a]\ntools = [{ use = 1 }]", "agents.a.tools[0].use", "str"),
+        ('[agents.a]\ntools = [{ use = "places", only = "look" }]', "agents.a.tools[0].only", "array"),
+        ('[agents.a]\ntools = [{ use = "places", rename = ["look"] }]', "agents.a.tools[0].rename", "object"),
+        ('[agents.a]\ntools = [{ use = "places", root = 1 }]', "agents.a.tools[0].root", "str"),
+        ('[agents.a]\ntools = [{ use = "places", root = "a\\u0000b" }]', "agents.a.tools[0].root", "NUL"),
+        ('[agents.a]\ntools = [{ use = "places", root = "~nobody-of-this-name/x" }]', "agents.a.tools[0].root", "home"),
+        ('[agents.a]\ntools = [{ use = "places", mode = "medium" }]', "agents.a.tools[0].mode", "medium"),
+        ('[agents.a]\ntools = [{ use = "places", depth = "2" }]', "agents.a.tools[0].depth", "int"),
+        ('[agents.a]\ntools = [{ use = "places", extra = ["a", 1] }]', "agents.a.tools[0].extra", "str"),
+        ('[agents.a]\ntools = [{ use = "counting" }]', "agents.a.tools[0]", "needs 'number'"),
+        ('[agents.""]', "", "name"),
+    ],
+)
+def test_a_wrong_value_is_an_error_at_its_place(load, text, place, word):
+    words = fails(load, text)
+    assert words.startswith(f"{place}: " if place else "")
+    assert word in words
+    assert "hush" not in words
+
+
+def test_a_file_that_can_t_be_read_is_an_error(load, tmp_path):
+    with pytest.raises(ConfigError, match="no-such"):
+        load_catalog(tmp_path / "no-such.toml", environ={}, cwd=tmp_path, plugins={})
+    with pytest.raises(ConfigError, match="can't be read"):
+        load_catalog(tmp_path, environ={}, cwd=tmp_path, plugins={})
+    assert "line 2" in fails(load, "[models]\nlocal = = 1\n")
+    (tmp_path / "latin.toml").write_bytes("# größe".encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_catalog(tmp_path / "latin.toml", environ={}, cwd=tmp_path, plugins={})
+
+
+def test_a_byte_order_mark_does_no_harm(load):
+    assert load("\ufeff[agents.a]").default_agent == "a"
+
+
+def test_the_file_of_the_current_folder_is_read(tmp_path, plugins):
+    (tmp_path / "gaia.toml").write_text(MODEL + "[agents.here]")
+    assert load_catalog(environ={}, cwd=tmp_path, plugins=plugins).default_agent == "here"
+
+
+def test_without_agents_there_is_the_default_one(load):
+    catalog = load(MODEL)
+    assert catalog.default_agent == "assistant"
+    assert catalog.model("local").kind == "endpoint"
+
+
+def test_a_model_that_no_agent_uses_is_not_looked_for(load):
+    catalog = load('[models.big]\nurl = "http://127.0.0.1:1/v1"\n[agents.a]\nmodel = "big"')
+    assert [model.name for model in catalog.models] == ["big"]
+
+
+def test_agents_use_local_when_nothing_is_said(load):
+    catalog = load("[agents.a]")
+    assert catalog.model("local").kind == "none"
+    catalog = load("[agents.a]", environ={"GAIA_MODEL_URL": "http://127.0.0.1:1/v1"})
+    assert catalog.model("local").kind == "endpoint"
+
+
+def test_the_file_wins_over_the_environment(load):
+    catalog = load(MODEL + "[agents.a]", environ={"GAIA_MODEL_URL": "http://127.0.0.1:1/v1"})
+    assert catalog.model("local").open.configs[0].url == "http://127.0.0.1:8000/v1"

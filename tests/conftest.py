@@ -1,0 +1,89 @@
+"""What several rooms of tests need: a real model file of noise, made here."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory) -> Path:
+    """A random GGUF of 300 KB: it loads in a blink and answers with noise, in real processes over real HTTP.
+
+    Its vocabulary is gpt2's bytes, because grammars fail with a sentencepiece one. Its output leans to ASCII and to
+    the quote, so that the noise is valid UTF-8 and its strings end soon.
+    """
+    path = tmp_path_factory.mktemp("noise") / "noise.gguf"
+    _write_noise(path)
+    return path
+
+
+def _write_noise(path: Path, width: int = 64, context: int = 16_384) -> None:
+    import gguf
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    tokens = [*_byte_tokens(), "ab", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    size, wide = len(tokens), 2 * width
+
+    def noise(*shape: int):
+        return (random.standard_normal(shape) * 0.05).astype(np.float32)
+
+    # Every token has the same strong first coordinate, so its column in the output is a bias.
+    embedding, output = noise(size, width), noise(size, width)
+    embedding[:, 0] = 10.0
+    output[:, 0] = [_bias(token) for token in tokens]
+    ones = np.ones(width, np.float32)
+
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_context_length(context)
+    writer.add_embedding_length(width)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(wide)
+    writer.add_head_count(2)
+    writer.add_head_count_kv(1)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(width // 2)
+    writer.add_vocab_size(size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([1] * 257 + [3] * 3)  # normal, control
+    writer.add_token_merges(["a b"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(259)
+    writer.add_add_bos_token(False)
+    writer.add_chat_template(
+        "{% for m in messages %}<|im_start|>{{m.role}}\n{{m.content}}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+    )
+    for name, tensor in {
+        "token_embd": embedding,
+        "output_norm": ones,
+        "output": output,
+        "blk.0.attn_norm": ones,
+        "blk.0.attn_q": noise(width, width),
+        "blk.0.attn_k": noise(width // 2, width),
+        "blk.0.attn_v": noise(width // 2, width),
+        "blk.0.attn_output": noise(width, width),
+        "blk.0.ffn_norm": ones,
+        "blk.0.ffn_gate": noise(wide, width),
+        "blk.0.ffn_up": noise(wide, width),
+        "blk.0.ffn_down": noise(width, wide),
+    }.items():
+        writer.add_tensor(f"{name}.weight", tensor)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _byte_tokens() -> list[str]:
+    """gpt2's 256 byte tokens: printable bytes are themselves, the others follow from U+0100 on."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = (chr(code) for code in range(256, 512))
+    return [chr(byte) if byte in plain else next(others) for byte in range(256)]
+
+
+def _bias(token: str) -> float:
+    if token in ('"', "}"):
+        return 0.3
+    return 0.0 if token == "<|im_end|>" or (token.isascii() and not token.startswith("<|")) else -10.0
