@@ -291,6 +291,13 @@ def _copy(source: IO[bytes], into: IO[bytes], stop: threading.Event, told: Calla
             told(done)
 
 
+def _size(path: Path) -> int:
+    """The size of the file, 0 when there is none."""
+    with suppress(OSError):
+        return path.stat().st_size if path.is_file() else 0
+    return 0
+
+
 def _tree_size(folder: Path) -> int:
     """The bytes of the files below *folder*, which somebody else makes and removes meanwhile."""
     total = 0
