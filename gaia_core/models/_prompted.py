@@ -189,7 +189,11 @@ def _answering(plain: list[Message], messages: tuple[Message, ...]) -> tuple[Mes
     single = len(messages) < 2 or not isinstance(messages[-2], ToolMessage)
     found = text_of((messages if single else plain)[-1].content)  # of one result, without its heading
     asked = _question(messages)
-    words = f"Answer from it, in plain words: {asked}" if asked else "Answer my question from it, in plain words."
+    words = (
+        f"Answer from it, in plain words, with all names and numbers: {asked}"
+        if asked
+        else "Answer my question from it, in plain words."
+    )
     plain[-1] = UserMessage(f"This is there:\n{found}\n\n{words}")
     return tuple(plain)
 
