@@ -17,6 +17,7 @@ from gaia_core.events import ErrorInfo, FinishReason, LimitReached, StepStarted,
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest, ToolChoice
+from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
 from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
@@ -118,6 +119,8 @@ class _Loop:
         self._steps = steps
         self._step: Step | None = None
         self._call_ids = setting.transcript.call_ids()
+        self._tools: tuple[ToolDefinition, ...] = ()
+        self._tools_chars = 0
         self._answer = resumed
         self._limit: LimitReached | None = None
         self.last: tuple[Fact, ...] = ()
@@ -179,7 +182,11 @@ class _Loop:
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
-        self._step = Step(setting, self._request(), self._call_ids)
+        request = self._request()
+        if request.tools is not self._tools:
+            self._tools = request.tools
+            self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
+        self._step = Step(setting, request, self._call_ids, self._tools_chars)
         message, finish, usage = await self._step.run(self._emit)
         setting.budget.charge(usage)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
