@@ -108,6 +108,22 @@ def error_info(error: Exception, turn_id: str) -> ErrorInfo:
 class _Loop:
     """The steps of one agent's part of a turn."""
 
+    __slots__ = (
+        "_agent",
+        "_answer",
+        "_call_ids",
+        "_calls",
+        "_client_names",
+        "_emit",
+        "_limit",
+        "_setting",
+        "_step",
+        "_steps",
+        "_tools",
+        "_tools_chars",
+        "last",
+    )
+
     def __init__(
         self, setting: Setting, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
     ) -> None:

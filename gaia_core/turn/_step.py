@@ -29,6 +29,18 @@ class Step:
     """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had,
     *tools_chars* the size of the request's tools."""
 
+    __slots__ = (
+        "_calls",
+        "_finished",
+        "_held",
+        "_reasoning",
+        "_request",
+        "_setting",
+        "_taken_ids",
+        "_text",
+        "_tools_chars",
+    )
+
     def __init__(self, setting: Setting, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
         self._setting = setting
         self._tools_chars = tools_chars
