@@ -12,7 +12,7 @@ from gaia_core.events import Event, GrantScope, Reset, TurnEnded
 from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
-from gaia_core.turn._answers import Answers, Decision
+from gaia_core.turn._answers import APPROVAL, QUESTION, Answers, Decision, check_kind
 from gaia_core.turn._ring import EventId, Ring
 
 Recorded: TypeAlias = tuple[int, Fact]
@@ -70,7 +70,8 @@ class Turn:
         """The lease under which it is recorded, as it is now."""
         self.suspended = False
         """Left for another process to go on with: its readers end without a `TurnEnded`."""
-        self._after = after
+        self.after = after
+        """The record before the turn's first one."""
         self._seq = seq
         self._whole = after == seq
         self._ring = Ring(seq, epoch)
@@ -128,7 +129,7 @@ class Turn:
 
     async def _rejoin(self, last: EventId | None, *, reset: bool) -> tuple[list[Frame], int]:
         """What the record has after *last* (None: from the first fact), and the position where the ring goes on."""
-        after = self._after if last is None else max(self._after, last.seq - 1)
+        after = self.after if last is None else max(self.after, last.seq - 1)
         while True:
             facts = await self.replay(after)
             start, seq, epoch = self._ring.section()
@@ -154,6 +155,23 @@ class Turn:
             frames += [(self._ring.id_at(position - 1), event) for event in self._ring.lost()]
         return frames, position
 
+    async def told(self, upto: EventId) -> list[Event]:
+        """What a reader that comes back by *upto* has been told: by the record, and live since, as far as it is kept.
+
+        A surface whose translation has state folds these to know where that reader stands.
+        """
+        since = self._ring.told(upto)
+        told: list[Event] = []
+        for at, fact in await self.replay(self.after):
+            if at > upto.seq:
+                break
+            events = events_of(fact, self.id, self.session_id)
+            if at < upto.seq or (since is not None and at == self._seq):
+                told += events
+            elif since is None:
+                told += events[: upto.index + 1]
+        return told + (since or [])
+
     async def result(self) -> TurnEnded:
         """How the turn ended. Cancelling the caller doesn't cancel the turn."""
         while self.ended is None:
@@ -178,10 +196,12 @@ class Turn:
         *scope* `session`: the same is not asked again in this session, within what the request's `scope` said.
         Raises NotFoundError for an id that was never asked, AnsweredError when it was answered or has expired.
         """
+        check_kind(approval_id, APPROVAL)
         await self.answers.give(approval_id, Decision(bool(approved), reason, scope if approved else "once"))
 
     async def answer(self, request_id: str, value: str) -> None:
         """Answer the `InputRequested` of that id; returns when that is recorded. Raises as `decide` does."""
+        check_kind(request_id, QUESTION)
         await self.answers.give(request_id, value)
 
     # For the loop and its runtime.
