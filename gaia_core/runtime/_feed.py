@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -36,7 +36,7 @@ class Feed:
             if watcher.owner == owner:
                 watcher.put(SessionChange(kind, owner, id))
 
-    async def watch(self, owner: str) -> AsyncIterator[SessionChange]:
+    async def watch(self, owner: str) -> AsyncGenerator[SessionChange, None]:
         """The changes of *owner*'s sessions from now on, until the feed closes."""
         watcher = _Watcher(owner)
         self._watchers.add(watcher)

@@ -29,7 +29,7 @@ from gaia_core.facts import (
     is_message,
     text_of_fact,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo
+from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo, Totals
 from gaia_core.messages import AssistantMessage, Usage, UserMessage
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._history import facts_of
@@ -184,6 +184,11 @@ class Sessions:
         await source.delete(owner, id)
         self._runtime.feed.tell("updated", owner, id)
         return await target.get(owner, id)
+
+    async def totals(self) -> Totals:
+        """How much there is, over all owners, private sessions among it."""
+        kept, hidden = await self._durable.totals(), await self._private.totals()
+        return Totals(kept.sessions + hidden.sessions, kept.messages + hidden.messages)
 
     # Turns.
 

@@ -138,7 +138,7 @@ class Turn:
             if not facts:
                 break
         frames: list[Frame] = []
-        if reset:
+        if reset and not self._only_recorded(last, facts):
             since = last or EventId(after, epoch, 0)
             frames.append((since, Reset(since.seq)))
         durable = 0
@@ -155,8 +155,18 @@ class Turn:
             frames += [(self._ring.id_at(position - 1), event) for event in self._ring.lost()]
         return frames, position
 
-    async def told(self, upto: EventId) -> list[Event]:
-        """What a reader that comes back by *upto* has been told: by the record, and live since, as far as it is kept.
+    def _only_recorded(self, last: EventId | None, facts: Sequence[Recorded]) -> bool:
+        """Whether a reader that was told up to *last* has nothing that isn't in the record: nothing is void then."""
+        if last is None:
+            return False
+        if last.seq <= self.after:
+            return True
+        own = [events_of(fact, self.id, self.session_id) for at, fact in facts if at == last.seq]
+        return bool(own) and last.index < len(own[0])
+
+    async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
+        """What a reader that comes back by *upto* was told before that event, as far as it is kept, and the event
+        itself (None when it isn't kept: it was live only, and a `Reset` follows).
 
         A surface whose translation has state folds these to know where that reader stands.
         """
@@ -170,7 +180,10 @@ class Turn:
                 told += events
             elif since is None:
                 told += events[: upto.index + 1]
-        return told + (since or [])
+                if upto.index < len(events):
+                    return told[:-1], told[-1]
+        told += since or []
+        return (told[:-1], told[-1]) if since else (told, None)
 
     async def result(self) -> TurnEnded:
         """How the turn ended. Cancelling the caller doesn't cancel the turn."""
