@@ -30,6 +30,7 @@ from gaia_core.journal._contract import (
     branch,
 )
 from gaia_core.journal._memory import MemoryJournal
+from gaia_core.journal._place import data_folder, journal_at
 from gaia_core.journal._sqlite import SQLiteJournal
 
 __all__ = [
@@ -53,4 +54,6 @@ __all__ = [
     "Wanted",
     "Whereabouts",
     "branch",
+    "data_folder",
+    "journal_at",
 ]

@@ -258,6 +258,11 @@ class Runtime:
     # Life.
 
     @property
+    def durable(self) -> bool:
+        """Whether turns that run when this stops are left for the next process."""
+        return self._journal.durable
+
+    @property
     def accepting(self) -> bool:
         """Whether new turns are taken."""
         return self._turns.accepting
