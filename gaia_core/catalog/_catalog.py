@@ -25,7 +25,8 @@ class ModelSpec:
     """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
 
     *name* is the one that agents use; *open* makes the model, once a runtime. *description* is said aloud (log,
-    `/v1/models`, `gaia model status`): which model answers, and why this one.
+    `/v1/models`, `gaia model status`): which model answers, and why this one. *context_tokens* bounds the tokens
+    (prompt and longest answer) of all requests that run at once; None: they are not counted.
     """
 
     name: str
@@ -34,12 +35,15 @@ class ModelSpec:
     queue: int = QUEUE
     kind: Kind = "endpoint"
     description: str = ""
+    context_tokens: int | None = None
     window: int | None = None
     """The longest request that it takes, in tokens; None: unknown."""
 
     def __attrs_post_init__(self) -> None:
         if self.slots < 1 or self.queue < 0:
             raise ConfigError(f"model {self.name!r}: slots must be at least 1 and queue at least 0")
+        if self.context_tokens is not None and self.context_tokens < 1:
+            raise ConfigError(f"model {self.name!r}: context_tokens must be at least 1, or left out")
 
 
 @attrs.frozen

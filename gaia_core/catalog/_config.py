@@ -14,14 +14,13 @@ from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Ca
 from gaia_core.catalog._default import (
     DEFAULT_AGENT,
     DEFAULT_MODEL,
-    OpenEndpoint,
     default_catalog,
     embedded_model,
     model_of,
 )
 from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make_toolset
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models import EndpointConfig
+from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_core.tools import Effect, Toolset, nearest
 
 CONFIG_NAME = "gaia.toml"
@@ -34,12 +33,19 @@ T = TypeVar("T")
 
 
 class _ModelTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A model. *url* may be a list: one model at several endpoints, see `Failover`; the other keys hold for each.
+
+    *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
+    together (prompt and longest answer, estimated), for a server whose slots share one KV cache.
+    """
+
     url: str | list[str] | None = None
     model: str | None = None
     embedded: bool | str = False
     slots: Positive | None = None
     queue: Annotated[int, Meta(ge=0)] = QUEUE
     context_tokens: Positive | None = None
+    window: Positive | None = None
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
     connect_timeout: Seconds = 5.0
@@ -186,30 +192,45 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
             embedded_model(weights, context_tokens=table.context_tokens, slots=table.slots or EMBEDDED_SLOTS),
             name=name, queue=table.queue,
         )  # fmt: skip
-    urls = [table.url] if isinstance(table.url, str) else (table.url or [])
-    if len(urls) != 1:
+    urls = (table.url,) if isinstance(table.url, str) else tuple(table.url or ())
+    if not urls:
         raise ConfigError(
-            f"{place}.url: give one URL, such as http://127.0.0.1:8000/api/v1, or embedded = true"
-            + ("; failover over several comes in a later version" if urls else "")
+            f"{place}.url: give the URL, such as http://127.0.0.1:8000/api/v1, a list of them for failover, "
+            "or embedded = true"
         )
-    if table.context_tokens is not None:
-        raise ConfigError(f"{place}.context_tokens: an endpoint has its own; limit agents by their context.tokens")
     try:
-        config = EndpointConfig(
-            url=urls[0],
-            model=table.model,
-            api_key_env=table.api_key_env,
-            tool_calls=table.tool_calls,
-            connect_timeout=table.connect_timeout,
-            first_token_timeout=table.first_token_timeout,
-            silence_timeout=table.silence_timeout,
-            retries=table.retries,
-            extra=msgspec.json.encode(table.extra, order="sorted").decode(),
-        )
+        configs = tuple(_endpoint(table, url) for url in urls)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
-    said = f"{table.model or 'the first model'} at {config.url} (configured)"
-    return ModelSpec(name, OpenEndpoint(config), table.slots or ENDPOINT_SLOTS, table.queue, "endpoint", said)
+    bases = [config.base for config in configs]
+    for base in bases:
+        if bases.count(base) > 1:
+            raise ConfigError(f"{place}.url: {base} is named twice; name each endpoint once")
+    said = f"{table.model or 'the first model'} at {', '.join(urls)} (configured)"
+    return ModelSpec(
+        name,
+        OpenEndpoints(configs),
+        table.slots or ENDPOINT_SLOTS,
+        table.queue,
+        "endpoint",
+        said,
+        table.context_tokens,
+        table.window,
+    )
+
+
+def _endpoint(table: _ModelTable, url: str) -> EndpointConfig:
+    return EndpointConfig(
+        url=url,
+        model=table.model,
+        api_key_env=table.api_key_env,
+        tool_calls=table.tool_calls,
+        connect_timeout=table.connect_timeout,
+        first_token_timeout=table.first_token_timeout,
+        silence_timeout=table.silence_timeout,
+        retries=table.retries,
+        extra=msgspec.json.encode(table.extra, order="sorted").decode(),
+    )
 
 
 @attrs.frozen(eq=False)

@@ -15,17 +15,7 @@ from gaia_core.agent import NO_TOOLS, Agent
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, ModelSpec, Problem
 from gaia_core.catalog._plugins import Plugin, make_toolset
 from gaia_core.errors import ConfigError
-from gaia_core.models import (
-    Delta,
-    Endpoint,
-    EndpointConfig,
-    Found,
-    Model,
-    ModelError,
-    ModelRequest,
-    PromptedTools,
-    discover,
-)
+from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
 
 if TYPE_CHECKING:
     from gaia_core.models.embedded import EmbeddedModel
@@ -74,18 +64,7 @@ def model_of(environ: Mapping[str, str]) -> ModelSpec:
     except ConfigError as error:
         raise ConfigError(f"GAIA_MODEL_URL: {error}") from None
     said = f"{config.model or 'the first model'} at {url} (GAIA_MODEL_URL)"
-    return ModelSpec(DEFAULT_MODEL, OpenEndpoint(config), description=said)
-
-
-@attrs.frozen
-class OpenEndpoint:
-    """Opens the model of *config*; nothing is connected yet. A value: equal configurations make equal catalogs."""
-
-    config: EndpointConfig
-
-    def __call__(self) -> Model:
-        endpoint = Endpoint(self.config)
-        return PromptedTools(endpoint) if self.config.tool_calls == "prompted" else endpoint
+    return ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
 
 
 async def with_model(
@@ -113,7 +92,7 @@ async def with_model(
 def _found_model(found: Found) -> ModelSpec:
     config = EndpointConfig(url=found.url, model=found.models[0])
     said = f"{found.models[0]} at {found.url} ({found.name}, found running here)"
-    return ModelSpec(DEFAULT_MODEL, OpenEndpoint(config), description=said)
+    return ModelSpec(DEFAULT_MODEL, OpenEndpoints((config,)), description=said)
 
 
 def _named_weights(environ: Mapping[str, str]) -> Path | None:

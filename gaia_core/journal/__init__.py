@@ -6,7 +6,8 @@ async with MemoryJournal() as journal:
     lease = (await journal.append(lease, (NewRecord("user", b"{}", "Hello", visible=True),))).lease
     await journal.append(lease, (NewRecord("ended", b"{}"),), done=True)
 
-`PostgresJournal` is in `gaia_core.journal.postgres`, since it needs the extra `postgres` (asyncpg).
+`SQLiteJournal` is in `gaia_core.journal.sqlite`, `PostgresJournal` in `gaia_core.journal.postgres` (it needs the
+extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.place` chooses.
 """
 
 from gaia_core.journal._contract import (
@@ -30,8 +31,6 @@ from gaia_core.journal._contract import (
     branch,
 )
 from gaia_core.journal._memory import MemoryJournal
-from gaia_core.journal._place import data_folder, journal_at
-from gaia_core.journal._sqlite import SQLiteJournal
 
 __all__ = [
     "PAYLOAD_BYTES",
@@ -47,13 +46,10 @@ __all__ = [
     "NewSession",
     "Record",
     "Replica",
-    "SQLiteJournal",
     "SessionInfo",
     "Signal",
     "Totals",
     "Wanted",
     "Whereabouts",
     "branch",
-    "data_folder",
-    "journal_at",
 ]

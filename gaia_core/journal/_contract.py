@@ -200,7 +200,7 @@ class Journal(Protocol):
         ...
 
     async def open(self) -> None:
-        """Open files and connections. Raises JournalError."""
+        """Open files and connections; without effect when they are. Raises JournalError."""
         ...
 
     async def aclose(self) -> None:
@@ -256,7 +256,7 @@ class Journal(Protocol):
         ...
 
     async def shares_past(self, owner: str, id: str) -> bool:
-        """Whether a fork shares the session's records, or it shares another's."""
+        """Whether the session was forked from another, or another from it: its records are not its own alone."""
         ...
 
     async def delete(self, owner: str, id: str) -> None:
@@ -330,8 +330,11 @@ class Journal(Protocol):
         ...
 
     async def orphans(self, replica: str, limit: int = 100) -> tuple[SessionInfo, ...]:
-        """Sessions whose turn's holder is dead, longest first; none before *replica* itself has a full TTL of unbroken
-        heartbeats (else an outage of the database would look like everybody else's death)."""
+        """Sessions whose turn's holder is dead, longest first.
+
+        One that was released or adopted is dead at once; one whose heartbeat has expired only for a *replica* that
+        itself has a full TTL of unbroken heartbeats (else an outage of the database would look like everybody's death).
+        """
         ...
 
     async def adopt(self, dead: tuple[str, ...]) -> tuple[SessionInfo, ...]:

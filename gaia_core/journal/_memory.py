@@ -55,10 +55,6 @@ class MemoryJournal:
         """See Journal."""
         return False
 
-    async def shares_past(self, owner: str, id: str) -> bool:
-        """See Journal."""
-        raise AssertionError((owner, id))
-
     async def open(self) -> None:
         """See Journal."""
 
@@ -178,6 +174,11 @@ class MemoryJournal:
             takeovers=0,
         )
         return self._add(forked, line)
+
+    async def shares_past(self, owner: str, id: str) -> bool:
+        """See Journal."""
+        line = self._of(owner, id).line
+        return line.base is not None or bool(line.forks)
 
     async def delete(self, owner: str, id: str) -> None:
         """See Journal."""
@@ -362,9 +363,12 @@ class MemoryJournal:
 
     async def orphans(self, replica: str, limit: int = 100) -> tuple[SessionInfo, ...]:
         """See Journal."""
-        if not self._alive(replica) or self._clock() - self._replicas[replica].since < self._ttl:
-            return ()
-        return self._held_by(lambda holder: not self._alive(holder))[:limit]
+        steady = self._alive(replica) and self._clock() - self._replicas[replica].since >= self._ttl
+
+        def dead(holder: str) -> bool:
+            return holder not in self._replicas or (steady and not self._alive(holder))
+
+        return self._held_by(dead)[:limit]
 
     async def adopt(self, dead: tuple[str, ...]) -> tuple[SessionInfo, ...]:
         """See Journal."""

@@ -102,12 +102,13 @@ async def replicas(db: Connection, ttl: float) -> tuple[Replica, ...]:
 
 
 async def orphans(db: Connection, replica: str, limit: int, ttl: float) -> tuple[SessionInfo, ...]:
-    """Sessions whose holder is dead, if *replica* has lived long enough to tell."""
+    """Sessions whose holder is dead: it has no heartbeat, or an expired one if *replica* lived long enough to tell."""
     rows = await db.fetch(
-        f"SELECT {COLUMNS} FROM gaia_session AS s WHERE s.replica IS NOT NULL AND NOT EXISTS "  # noqa: S608
-        "(SELECT 1 FROM gaia_replica AS r WHERE r.name = s.replica AND r.beat_at > gaia_now() - $3::float8) AND EXISTS "
-        "(SELECT 1 FROM gaia_replica AS own WHERE own.name = $1 AND own.beat_at > gaia_now() - $3::float8 "
-        "AND own.since <= gaia_now() - $3::float8) ORDER BY s.updated_at, s.number LIMIT $2",
+        "WITH expired AS (SELECT coalesce((SELECT gaia_now() - $3::float8 FROM gaia_replica AS own "  # noqa: S608
+        "WHERE own.name = $1 AND own.beat_at > gaia_now() - $3::float8 AND own.since <= gaia_now() - $3::float8), 0) "
+        f"AS at) SELECT {COLUMNS} FROM gaia_session AS s, expired WHERE s.replica IS NOT NULL AND NOT EXISTS "
+        "(SELECT 1 FROM gaia_replica AS r WHERE r.name = s.replica AND r.beat_at > expired.at) "
+        "ORDER BY s.updated_at, s.number LIMIT $2",
         replica,
         limit,
         ttl,

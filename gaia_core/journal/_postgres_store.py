@@ -36,7 +36,7 @@ SELECT r.message_count FROM past JOIN gaia_record AS r ON r.line = past.line AND
 WHERE $2 > past.after AND $2 <= past.upto
 """
 )
-_LINE_OF = _PAST.format(chosen="s.number = $1") + " SELECT line FROM past WHERE $2 > after AND $2 <= upto"
+_LINE_OF = _PAST.format(chosen="s.number = $1") + " SELECT line FROM past WHERE $2 > after AND $2 <= upto"  # noqa: S608
 _CLAIM = """
 WITH taken AS (
     UPDATE gaia_session AS s SET
@@ -127,6 +127,12 @@ async def recorded_count(db: Connection, session: SessionInfo, seq: int) -> int:
 async def count_at(db: Connection, number: int, seq: int) -> int:
     """The message count at *seq* in a session's past."""
     return int(await db.fetchval(_COUNT_AT, number, seq) or 0)
+
+
+async def shares_past(db: Connection, owner: str, id: str) -> bool:
+    """Whether the session's line has a base or forks. Raises NotFoundError."""
+    number = await number_of(db, owner, id)
+    return bool(await db.fetchval("SELECT EXISTS (SELECT 1 FROM gaia_line WHERE line = $1 OR base = $1)", number))
 
 
 async def fork(db: Connection, owner: str, id: str, new_id: str, at: int | None) -> SessionInfo:

@@ -84,17 +84,15 @@ def replicas(db: sqlite3.Connection, alive_after: float) -> tuple[Replica, ...]:
 
 
 def orphans(db: sqlite3.Connection, replica: str, limit: int, now: float, ttl: float) -> tuple[SessionInfo, ...]:
-    """Sessions whose holder is dead, if *replica* has lived long enough to tell."""
+    """Sessions whose holder is dead: it has no heartbeat, or an expired one if *replica* lived long enough to tell."""
     steady = db.execute(
         "SELECT 1 FROM replica WHERE name = ? AND beat_at > ? AND since <= ?", (replica, now - ttl, now - ttl)
     ).fetchone()
-    if steady is None:
-        return ()
     rows = db.execute(
         f"SELECT {COLUMNS} FROM session WHERE replica IS NOT NULL AND NOT EXISTS "  # noqa: S608
         "(SELECT 1 FROM replica AS r WHERE r.name = session.replica AND r.beat_at > ?) "
         "ORDER BY updated_at, number LIMIT ?",
-        (now - ttl, limit),
+        (now - ttl if steady is not None else 0.0, limit),
     ).fetchall()
     return tuple(info(row) for row in rows)
 

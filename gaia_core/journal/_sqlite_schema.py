@@ -1,8 +1,9 @@
 """The SQLite journal's file: its schema, the migrations that lead to it, and how a connection to it is opened.
 
-A session's records share one table; their key is the line's number and the seq in one integer, so that an append
-touches one B-tree and a replay is one range. A *line* is the run of records that one session wrote; a fork's line
-refers to its base's, so the line can outlive its session.
+All records share one table, in the order in which they came: bodies are written side by side, and only a small index
+has them by session (kept in the session's order, a group of 64 wrote three to four times as many pages). A record's
+key is its line's number and its seq in one integer. A *line* is the run of records that one session wrote; a fork's
+line refers to its base's, so the line can outlive its session.
 """
 
 import os
@@ -18,6 +19,7 @@ SEQ_MASK = (1 << SEQ_BITS) - 1
 _BUSY_SECONDS = 30.0
 _STATEMENTS_CACHED = 1024
 _CHECKED_AT_OPEN_BYTES = 16 << 20
+_CHECKPOINT_PAGES = 4096
 
 MIGRATIONS = (
     (
@@ -37,10 +39,13 @@ MIGRATIONS = (
         "CREATE TABLE line (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, at INTEGER NOT NULL)",
         "CREATE INDEX line_by_base ON line (base, at)",
         """CREATE TABLE record (
-            key INTEGER PRIMARY KEY,
+            n INTEGER PRIMARY KEY, key INTEGER NOT NULL,
             parent INTEGER NOT NULL, kind TEXT NOT NULL, turn TEXT NOT NULL, at REAL NOT NULL,
             body BLOB, payload BLOB, message_count INTEGER NOT NULL)""",
-        "CREATE TABLE payload (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL, body BLOB NOT NULL)",
+        "CREATE UNIQUE INDEX record_by_key ON record (key)",
+        "CREATE TABLE payload (hash BLOB PRIMARY KEY, body BLOB NOT NULL)",
+        # By itself, because an update of a row rewrites all of it.
+        "CREATE TABLE payload_use (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID",
         """CREATE VIRTUAL TABLE word USING fts5(
             words, detail = 'none', columnsize = 0, tokenize = "ascii tokenchars '_'")""",
         """CREATE TABLE signal (
@@ -80,6 +85,7 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
     db.execute(f"PRAGMA synchronous = {synchronous}")
     db.execute("PRAGMA secure_delete = ON")
     db.execute("PRAGMA cache_size = -16384")
+    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
     return db
 
 
@@ -88,6 +94,19 @@ def connect_reader(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA query_only = ON")
     return db
+
+
+def empty_log(db: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the file and cut it to nothing; True when somebody reads or writes meanwhile.
+
+    Waits for nobody: other commits must not wait for a reader.
+    """
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+    return bool(busy)
 
 
 def open_file(path: Path, synchronous: str) -> sqlite3.Connection:

@@ -105,6 +105,13 @@ def segments(db: sqlite3.Connection, line: int) -> tuple[tuple[int, int, int], .
     return (*found, (line, 0, upto))
 
 
+def shares_past(db: sqlite3.Connection, owner: str, id: str) -> bool:
+    """Whether the session's line has a base or forks. Raises NotFoundError."""
+    number = number_of(db, owner, id)
+    found = db.execute("SELECT 1 FROM line WHERE line = ? OR base = ? LIMIT 1", (number, number)).fetchone()
+    return found is not None
+
+
 def fork(db: sqlite3.Connection, owner: str, id: str, new_id: str, at: int | None, now: float) -> SessionInfo:
     """A session that shares the records up to *at*. Raises NotFoundError."""
     base = get(db, owner, id)
@@ -163,8 +170,10 @@ def _erase(db: sqlite3.Connection, line: int, after: int) -> None:
     uses = db.execute(
         "SELECT count(*), payload FROM record WHERE key BETWEEN ? AND ? AND payload IS NOT NULL GROUP BY payload", span
     ).fetchall()
-    db.executemany("UPDATE payload SET uses = uses - ? WHERE hash = ?", uses)
-    db.executemany("DELETE FROM payload WHERE hash = ? AND uses <= 0", [(each,) for _, each in uses])
+    for count, name in uses:
+        db.execute("UPDATE payload_use SET uses = uses - ? WHERE hash = ?", (count, name))
+        if db.execute("DELETE FROM payload_use WHERE hash = ? AND uses <= 0", (name,)).rowcount:
+            db.execute("DELETE FROM payload WHERE hash = ?", (name,))
     db.execute("DELETE FROM record WHERE key BETWEEN ? AND ?", span)
     db.execute("DELETE FROM word WHERE rowid BETWEEN ? AND ?", span)
 

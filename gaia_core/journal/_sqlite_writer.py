@@ -19,7 +19,7 @@ from gaia_core.errors import ClosedError, GaiaError, JournalError
 from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._meter import Meter
 from gaia_core.journal._plan import Placed, advanced, fenced, place
-from gaia_core.journal._sqlite_schema import SEQ_BITS, damaged, open_file
+from gaia_core.journal._sqlite_schema import SEQ_BITS, damaged, empty_log, open_file
 from gaia_core.journal._sqlite_store import count_at
 from gaia_core.journal._words import words
 
@@ -30,6 +30,15 @@ _GROUP = 256
 _MERGE_PAGES = 256
 _CHECKPOINT_TRIES = 100
 _CHECKPOINT_PAUSE_SECONDS = 0.05
+
+
+_TELLING = (
+    "updated_at = ?, turn = CASE WHEN w.column7 THEN NULL ELSE turn END, "
+    "replica = CASE WHEN w.column7 THEN NULL ELSE replica END, "
+    "takeovers = CASE WHEN w.column7 THEN 0 ELSE takeovers END, "
+)
+"""What else a visible record or a turn's end changes. By itself, because SQLite writes the index of every column that
+an update names."""
 
 
 class _Contested(Exception):  # noqa: N818
@@ -116,9 +125,10 @@ class Writer:
     def _next_group(self) -> tuple[list[_Work], bool]:
         """What waits, at most _GROUP of it; waits for the first unless there is something to erase."""
         group: list[_Work] = []
+        pause = None if not self._erasing else _CHECKPOINT_PAUSE_SECONDS if self._tries else 0.0
         while len(group) < _GROUP:
             try:
-                work = self._queue.get(block=not group and not self._erasing)
+                work = self._queue.get(timeout=0.0 if group else pause)
             except queue.Empty:
                 break
             if work is None:
@@ -129,6 +139,10 @@ class Writer:
     def _commit(self, db: sqlite3.Connection, group: list[_Work]) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            _deliver([(work, self._explained(work, error)) for work in group])
+            return
+        try:
             try:
                 outcomes = self._run(db, group)
                 db.execute("COMMIT")
@@ -169,26 +183,26 @@ class Writer:
 
     def _append(self, db: sqlite3.Connection, appends: list[tuple[_Work, Lease, tuple[Placed, ...]]]) -> list[_Outcome]:
         now = self._clock()
-        fence: list[Any] = [now]
+        plain: list[Any] = []
+        telling: list[Any] = [now]
         rows: list[Any] = []
         for work, lease, placed in appends:
             after = advanced(lease, placed)
-            shown = work.done or any(new.visible for new in work.records)
-            fence += (
-                lease.number,
-                lease.epoch,
-                lease.seq,
-                after.seq,
-                after.head,
-                after.message_count,
-                shown,
-                work.done,
-            )
+            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count)
+            if work.done or any(new.visible for new in work.records):
+                telling += (*fence, work.done)
+            else:
+                plain += fence
             line = lease.number << SEQ_BITS
             for new, spot in zip(work.records, placed, strict=True):
                 body, payload = _stored(db, new.body)
                 rows += (line | spot.seq, spot.parent, new.kind, lease.turn, now, body, payload, spot.message_count)
-        if db.execute(_fence(len(appends)), fence).rowcount != len(appends):
+        moved = 0
+        if plain:
+            moved += db.execute(_fence(len(plain) // 6, 6, ""), plain).rowcount
+        if len(telling) > 1:
+            moved += db.execute(_fence(len(telling) // 7, 7, _TELLING), telling).rowcount
+        if moved != len(appends):
             raise _Contested
         if rows:
             db.execute(_insert(len(rows) // 8), rows)
@@ -231,7 +245,7 @@ class Writer:
         try:
             if self._merge(db):
                 return
-            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            busy = empty_log(db)
         except sqlite3.Error as error:
             self._erased(
                 JournalError(f"the journal {str(self._path)!r} could not be cleared of what was deleted: {error}")
@@ -248,8 +262,6 @@ class Writer:
                     "file now has finished"
                 )
             )
-            return
-        time.sleep(_CHECKPOINT_PAUSE_SECONDS)
 
     def _merge(self, db: sqlite3.Connection) -> bool:
         """Merge some pages of the word index, which forgets deleted words; True while there is more to do.
@@ -295,14 +307,10 @@ def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Sig
     return found
 
 
-def _fence(appends: int) -> str:
-    rows = ", ".join(("(?, ?, ?, ?, ?, ?, ?, ?)",) * appends)
+def _fence(appends: int, columns: int, telling: str) -> str:
+    rows = ", ".join((f"({', '.join('?' * columns)})",) * appends)
     return (
-        "UPDATE session SET seq = w.column4, head = w.column5, message_count = w.column6, "  # noqa: S608
-        "updated_at = CASE WHEN w.column7 THEN ? ELSE updated_at END, "
-        "turn = CASE WHEN w.column8 THEN NULL ELSE turn END, "
-        "replica = CASE WHEN w.column8 THEN NULL ELSE replica END, "
-        "takeovers = CASE WHEN w.column8 THEN 0 ELSE takeovers END "
+        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6 "  # noqa: S608
         f"FROM (VALUES {rows}) AS w WHERE session.number = w.column1 AND session.epoch = w.column2 "
         "AND session.seq = w.column3 AND session.turn IS NOT NULL"
     )
@@ -318,10 +326,12 @@ def _stored(db: sqlite3.Connection, body: bytes) -> tuple[bytes | None, bytes | 
     if len(body) <= PAYLOAD_BYTES:
         return body, None
     name = hashlib.sha256(body).digest()
-    db.execute(
-        "INSERT INTO payload (hash, uses, body) VALUES (?, 1, ?) ON CONFLICT DO UPDATE SET uses = uses + 1",
-        (name, body),
-    )
+    (uses,) = db.execute(
+        "INSERT INTO payload_use (hash, uses) VALUES (?, 1) ON CONFLICT DO UPDATE SET uses = uses + 1 RETURNING uses",
+        (name,),
+    ).fetchone()
+    if uses == 1:
+        db.execute("INSERT INTO payload (hash, body) VALUES (?, ?)", (name, body))
     return None, name
 
 

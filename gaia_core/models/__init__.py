@@ -7,16 +7,19 @@
 | `_endpoint` | an OpenAI-compatible HTTP endpoint (`_wire`: what it answers; `_arrival`, `_sse`: how that arrives) |
 | `_prompted` | another model without reliable tool calls, prompted into making them |
 | `_repair` | nearly right tool calls, made right |
-| `_slots` | how many requests at once, and who is next |
+| `_failover` | several endpoints as one model (`_breaker`: when one that failed is tried again) |
+| `_slots` | how many requests at once (`_fair_queue`: who is next) |
 | `_discovery` | found running on this machine |
 | `embedded` | llama.cpp in a managed child process, and its weights |
 """
 
 from gaia_core.models._discovery import CANDIDATES, OWN, Candidate, Found, discover
 from gaia_core.models._endpoint import Endpoint, EndpointConfig
+from gaia_core.models._failover import Failover, OpenEndpoints
 from gaia_core.models._prompted import PromptedTools
 from gaia_core.models._protocol import (
     Delta,
+    EndpointLoad,
     Finished,
     Model,
     ModelError,
@@ -28,7 +31,7 @@ from gaia_core.models._protocol import (
 )
 from gaia_core.models._repair import repair
 from gaia_core.models._scripted import ReplayModel, ScriptedModel, call, scripted
-from gaia_core.models._slots import SlotPool
+from gaia_core.models._slots import Slot, SlotPool, SlotRequest
 
 __all__ = [
     "CANDIDATES",
@@ -37,17 +40,22 @@ __all__ = [
     "Delta",
     "Endpoint",
     "EndpointConfig",
+    "EndpointLoad",
+    "Failover",
     "Finished",
     "Found",
     "Model",
     "ModelError",
     "ModelRequest",
+    "OpenEndpoints",
     "PromptedTools",
     "ReplayModel",
     "ResponseFormat",
     "Sampling",
     "ScriptedModel",
+    "Slot",
     "SlotPool",
+    "SlotRequest",
     "ToolCallDelta",
     "ToolChoice",
     "call",

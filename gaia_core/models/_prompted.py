@@ -23,7 +23,7 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
-from gaia_core.models._protocol import Delta, Finished, Model, ModelRequest, ResponseFormat, ToolCallDelta
+from gaia_core.models._protocol import Delta, EndpointLoad, Finished, Model, ModelRequest, ResponseFormat, ToolCallDelta
 from gaia_core.tools import ToolDefinition
 
 REPLY = "reply"
@@ -70,6 +70,11 @@ class PromptedTools:
                 told = decoder.feed(batch) if decoder is not None else batch
                 if told:
                     yield told
+
+    @property
+    def endpoints(self) -> tuple[EndpointLoad, ...]:
+        """Those of the model beneath; see `Failover`."""
+        return getattr(self._model, "endpoints", ())
 
     async def aclose(self) -> None:
         """Close the model beneath."""

@@ -106,9 +106,30 @@ class ModelError(GaiaError):
         self.status = status
 
 
+BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+
+
+class EndpointLoad(msgspec.Struct, frozen=True, gc=False):
+    """An endpoint of a model, for a status page.
+
+    *state* is its circuit breaker's: `closed` is asked, `open` is left alone, of `half_open` one request finds out.
+    *failures* are those in a row, *running* the requests there now; it is tried again in *retry_after* seconds.
+    """
+
+    url: str
+    state: BreakerState = "closed"
+    failures: int = 0
+    running: int = 0
+    retry_after: float = 0.0
+
+
 @runtime_checkable
 class Model(Protocol):
-    """See the module's text. A model may have `async def aclose(self)`, which the runtime calls once at its end."""
+    """See the module's text.
+
+    A model may have `async def aclose(self)`, which the runtime calls once at its end, and a property `endpoints`, a
+    tuple of `EndpointLoad`, which the runtime's statistics show.
+    """
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """Answer *request* as batches of deltas, the last delta a `Finished`."""

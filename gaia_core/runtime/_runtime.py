@@ -26,7 +26,7 @@ from gaia_core.models import Model, SlotPool
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._history import fold
 from gaia_core.runtime._sessions import Sessions
-from gaia_core.runtime._state import Counts, Key, ModelLoad, RuntimeStats
+from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._turns import Turns, WhenBusy, Wish
 from gaia_core.session import Session, new_id
@@ -156,7 +156,7 @@ class Runtime:
         | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
         | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
 
-        Raises BusyError, QueueFullError (too many wait for the session), ClosedError, NotFoundError.
+        Raises BusyError (too many wait, also), ClosedError, NotFoundError.
         """  # fmt: skip
         wish = Wish(interactive=interactive, background=background, options=options)
         key = (session.owner, session.id)
@@ -238,7 +238,9 @@ class Runtime:
         opened = self._models.get(name)
         if opened is None:
             spec = self._catalog.model(name)
-            opened = self._models[name] = ModelAccess(spec.open(), SlotPool(name, spec.slots, spec.queue), spec.window)
+            opened = self._models[name] = ModelAccess(
+                spec.open(), SlotPool(name, spec.slots, spec.queue, spec.context_tokens), spec.window
+            )
         return opened
 
     def check_room(self, model: str) -> None:
@@ -273,10 +275,7 @@ class Runtime:
         return RuntimeStats(
             running_turns=len(self._turns.running),
             sessions=len(self._turns),
-            models=tuple(
-                ModelLoad(name, opened.slots.slots, opened.slots.busy, opened.slots.queued)
-                for name, opened in sorted(self._models.items())
-            ),
+            models=tuple(load_of(name, opened) for name, opened in sorted(self._models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
             usage=counts.usage,

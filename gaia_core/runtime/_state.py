@@ -10,7 +10,8 @@ import attrs
 from gaia_core.events import Outcome, TurnEnded
 from gaia_core.journal import JournalStats
 from gaia_core.messages import Usage
-from gaia_core.turn import OpenResources, Turn
+from gaia_core.models import EndpointLoad
+from gaia_core.turn import ModelAccess, OpenResources, Turn
 
 Key: TypeAlias = tuple[str, str]
 """A session's owner and id."""
@@ -18,12 +19,25 @@ Key: TypeAlias = tuple[str, str]
 
 @attrs.frozen
 class ModelLoad:
-    """A model's slots: how many there are, are *busy*, and how many requests are *queued*."""
+    """A model's slots: how many there are, are *busy*, and how many requests are *queued*; and its *endpoints*.
+
+    *tokens* are what the running requests need together, of *context_tokens* (None: not counted).
+    """
 
     model: str
     slots: int
     busy: int
     queued: int
+    tokens: int = 0
+    context_tokens: int | None = None
+    endpoints: tuple[EndpointLoad, ...] = ()
+
+
+def load_of(name: str, access: ModelAccess) -> ModelLoad:
+    """The picture of an open model."""
+    endpoints: tuple[EndpointLoad, ...] = getattr(access.model, "endpoints", ())
+    slots = access.slots
+    return ModelLoad(name, slots.slots, slots.busy, slots.queued, slots.tokens, slots.context_tokens, endpoints)
 
 
 @attrs.frozen

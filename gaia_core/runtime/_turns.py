@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import attrs
 
 from gaia_core.catalog import Catalog
-from gaia_core.errors import BusyError, ClosedError, NotFoundError, QueueFullError
+from gaia_core.errors import BusyError, ClosedError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
@@ -46,8 +46,6 @@ _log = logging.getLogger(__name__)
 
 WAITING_TURNS = 16
 """Turns that may wait for one session (`when_busy="queue"`)."""
-
-_WAIT_SECONDS = 5.0
 
 TAKEOVERS = 3
 """How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
@@ -104,8 +102,7 @@ class Turns:
     async def claim(
         self, key: Key, when_busy: WhenBusy = "reject", queued: Callable[[int], None] | None = None
     ) -> SessionState:
-        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, QueueFullError,
-        ClosedError."""
+        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, ClosedError."""
         self._check_accepting()
         state = self._states.get(key)
         if state is None:
@@ -121,7 +118,7 @@ class Turns:
         if when_busy == "reject":
             raise BusyError(f"session {key[1]!r} runs a turn already")
         if len(state.waiting) >= WAITING_TURNS:
-            raise QueueFullError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already", _WAIT_SECONDS)
+            raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
         place = Place(asyncio.get_running_loop().create_future(), queued)
         try:
             if when_busy == "interrupt":
@@ -248,6 +245,9 @@ class Turns:
         session = Session(session_id, agent, owner)
         setting = self._leased(journal, session, state, lease, history, wish, after=history.before)
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
+        for call in history.transcript.open.values():  # before anybody can find the turn and answer
+            if call.asked is not None and call.decided is None:
+                setting.turn.answers.ask(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentChanged(agent.name, agent.fingerprint))

@@ -59,8 +59,9 @@ class Answers:
         return request_id in self._open or request_id in self._closed
 
     def ask(self, request_id: str) -> None:
-        """Open a request."""
-        self._open[request_id] = _Open()
+        """Open a request; without effect on one that is open."""
+        if request_id not in self._open:
+            self._open[request_id] = _Open()
 
     async def wait(self, request_id: str, seconds: float) -> Answer | None:
         """The answer to *request_id*; None after *seconds*. The request stays until `settle`."""

@@ -85,9 +85,11 @@ class Ring:
         """The events from *position* on, which must not be forgotten yet."""
         return self._events[position - self.first :]
 
-    def section(self) -> tuple[int, int, int]:
-        """Where the earliest kept events belong: the position at which their record's events began, its seq, epoch."""
-        return self._marks[0]
+    def section(self, seq: int = 0) -> tuple[int, int, int]:
+        """The earliest kept events that were told after the record *seq* or a later one: the position at which their
+        section begins (which may be forgotten), its record's seq, and the epoch. The last section if all are earlier.
+        """
+        return next((mark for mark in self._marks if mark[1] >= seq), self._marks[-1])
 
     def lost(self) -> tuple[Event, ...]:
         """The text that was told since the section's record and is forgotten, in one piece of each kind."""

@@ -9,8 +9,12 @@ from gaia_core.events import FinishReason, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage, wire_bytes
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._repair import repair
+from gaia_core.models._slots import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._setting import Setting
+
+ANSWER_TOKENS = 1024
+"""What an answer without `max_tokens` is taken to need of a model's context budget."""
 
 Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
 
@@ -41,15 +45,13 @@ class Step:
 
     async def run(self, emit: Callable[..., None]) -> Answer:
         """Ask the model once. Holds a slot from admission until the response is closed (law 7)."""
-        access, turn = self._setting.access, self._setting.turn
-        taken = await access.slots.acquire(turn.session_id, lambda position: emit(Queued(position)))
-        try:
+        access = self._setting.access
+        asked = self._slot_request()
+        with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
             async with aclosing(access.model.stream(self._request)) as stream:
                 async for batch in stream:
                     if told := self.take(batch):
                         emit(*told)
-        finally:
-            access.slots.release(taken)
         answer = self.answer()
         self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
@@ -107,19 +109,31 @@ class Step:
             message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
 
+    def _slot_request(self) -> SlotRequest:
+        """Who asks, and, where that counts, for how many tokens: the prompt and the longest answer, estimated."""
+        setting, tokens = self._setting, 0
+        if (budget := setting.access.slots.context_tokens) is not None:
+            prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
+            # Nobody said how long: a guess, which must not refuse what the model could still answer.
+            tokens = prompt + (longest if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
+        return SlotRequest(setting.owner, setting.turn.session_id, setting.background, tokens)
+
+    def _chars(self) -> int:
+        request = self._request
+        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
+        return sum(map(len, encoded)) + sum([len(definition.encoded) for definition in request.tools])
+
+    def _prompt_tokens(self) -> int:
+        return int(self._chars() / self._setting.transcript.chars_per_token)
+
     def _measure(self, usage: Usage) -> None:
         """Let the endpoint's count of this request tell how many characters a token has."""
         if not usage.estimated and self._request.encoded:
-            request = self._request
-            sent = sum(map(len, request.encoded)) + sum(len(definition.encoded) for definition in request.tools)
-            self._setting.transcript.measure(sent, usage.input_tokens)
+            self._setting.transcript.measure(self._chars(), usage.input_tokens)
 
     def _estimate(self, message: AssistantMessage) -> Usage:
-        request = self._request
-        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
-        sent = sum(map(len, encoded)) + sum(len(definition.encoded) for definition in request.tools)
-        per_token = self._setting.transcript.chars_per_token
-        return Usage(int(sent / per_token), int(len(wire_bytes(message)) / per_token), estimated=True)
+        answer = int(len(wire_bytes(message)) / self._setting.transcript.chars_per_token)
+        return Usage(self._prompt_tokens(), answer, estimated=True)
 
 
 def may_become_call(text: str) -> bool:

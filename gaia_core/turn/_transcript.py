@@ -43,6 +43,17 @@ class OpenCall:
         self.decided: Decided | None = None
         self.replies: list[str | None] = []
 
+    def take(self, fact: Started | Asked | Decided | Replied) -> None:
+        """Note what *fact* says of the call."""
+        if isinstance(fact, Started):
+            self.started = fact
+        elif isinstance(fact, Asked):
+            self.asked = fact
+        elif isinstance(fact, Decided):
+            self.decided = fact
+        else:
+            self.replies.append(fact.value)
+
 
 class Transcript:
     """Entries, oldest first. `apply` is the fold; what it holds besides belongs to the last, unfinished turn."""
@@ -64,39 +75,40 @@ class Transcript:
     def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
         """Fold *fact* of the record *seq* in; the messages that this added."""
         before = len(self.entries)
-        match fact:
-            case Began(message=message):
-                self._close()
-                for call in self.client_calls:  # the client went on without their results
-                    self._add(ToolMessage(INTERRUPTED, call.id), seq)
-                self.client_calls = ()
-                if message is not None:
-                    self._add(message, seq)
-            case Answered():
-                self._close()
-                self._add(fact.message, seq)
-                own = [call for call in fact.message.tool_calls if call.id not in fact.client_calls]
-                self.open = {call.id: OpenCall(call) for call in own}
-                self.client_calls = tuple(call for call in fact.message.tool_calls if call.id in fact.client_calls)
-                self._calls = tuple(own)
-            case Started() if opened := self.open.get(fact.call_id):
-                opened.started = fact
-            case Asked() if opened := self.open.get(fact.call_id):
-                opened.asked = fact
-            case Decided() if opened := self.open.get(fact.call_id):
-                opened.decided = fact
-            case Replied() if opened := self.open.get(fact.call_id):
-                opened.replies.append(fact.value)
-            case Done() if fact.call_id in self.open:
-                self._done(fact, seq)
-            case Compacted():
-                self._compact(fact, seq)
-                return ()
-            case Ended():
-                self._close()
-            case _:
-                pass
-        return tuple(entry.message for entry in self.entries[before:])
+        kind = type(fact)  # compared by identity, the most frequent first: this is on every step's path
+        if kind is Answered:
+            self._answered(fact, seq)  # type: ignore[arg-type]
+        elif kind is Done:
+            if fact.call_id in self.open:  # type: ignore[union-attr]
+                self._done(fact, seq)  # type: ignore[arg-type]
+        elif kind is Began:
+            self._began(fact, seq)  # type: ignore[arg-type]
+        elif kind is Ended:
+            self._close()
+        elif kind is Compacted:
+            self._compact(fact, seq)  # type: ignore[arg-type]
+            return ()
+        elif isinstance(fact, Started | Asked | Decided | Replied) and (opened := self.open.get(fact.call_id)):
+            opened.take(fact)
+        return tuple([entry.message for entry in self.entries[before:]])
+
+    def _began(self, fact: Began, seq: int) -> None:
+        self._close()
+        for call in self.client_calls:  # the client went on without their results
+            self._add(ToolMessage(INTERRUPTED, call.id), seq)
+        self.client_calls = ()
+        if fact.message is not None:
+            self._add(fact.message, seq)
+
+    def _answered(self, fact: Answered, seq: int) -> None:
+        self._close()
+        message = fact.message
+        self._add(message, seq)
+        if message.tool_calls:
+            theirs = fact.client_calls
+            self._calls = tuple([call for call in message.tool_calls if call.id not in theirs])
+            self.open = {call.id: OpenCall(call) for call in self._calls}
+            self.client_calls = tuple([call for call in message.tool_calls if call.id in theirs])
 
     def _add(self, message: Message, seq: int) -> None:
         self.entries.append(entry_of(message, seq))
@@ -112,6 +124,8 @@ class Transcript:
 
     def _close(self) -> None:
         """Put the results behind their calls; a call that never had one is answered, or endpoints refuse it."""
+        if not self._calls:
+            return
         for call in self._calls:
             self._add(self._results.get(call.id) or ToolMessage(INTERRUPTED, call.id), self._seq)
         self._calls = ()

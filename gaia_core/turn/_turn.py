@@ -129,18 +129,18 @@ class Turn:
 
     async def _rejoin(self, last: EventId | None, *, reset: bool) -> tuple[list[Frame], int]:
         """What the record has after *last* (None: from the first fact), and the position where the ring goes on."""
-        after = self.after if last is None else max(self.after, last.seq - 1)
+        ring = self._ring
+        since = last.seq if last is not None else 0
+        after = self.after if last is None else max(self.after, since - 1)
         while True:
             facts = await self.replay(after)
-            start, seq, epoch = self._ring.section()
-            if seq <= after or (facts and facts[-1][0] >= seq):
+            start, seq, epoch = ring.section(since)
+            if not facts or facts[-1][0] >= seq:
                 break  # else the ring moved on meanwhile
-            if not facts:
-                break
         frames: list[Frame] = []
-        if reset and not self._only_recorded(last, facts):
-            since = last or EventId(after, epoch, 0)
-            frames.append((since, Reset(since.seq)))
+        if reset:
+            begin = last or EventId(after, epoch, 0)
+            frames.append((begin, Reset(begin.seq)))
         durable = 0
         for at, fact in facts:
             if at > seq:
@@ -150,19 +150,10 @@ class Turn:
             durable = len(told) if at == seq and (start, seq) != (0, self._seq) else 0
             seen = last.index + 1 if last is not None and last.seq == at else 0
             frames += [(EventId(at, epoch, index), event) for index, event in enumerate(told) if index >= seen]
-        position = max(self._ring.first, start + durable)
-        if self._ring.first > start + durable:
-            frames += [(self._ring.id_at(position - 1), event) for event in self._ring.lost()]
+        position = max(ring.first, start + durable)
+        if ring.first > start + durable:
+            frames += [(ring.id_at(position - 1), event) for event in ring.lost()]
         return frames, position
-
-    def _only_recorded(self, last: EventId | None, facts: Sequence[Recorded]) -> bool:
-        """Whether a reader that was told up to *last* has nothing that isn't in the record: nothing is void then."""
-        if last is None:
-            return False
-        if last.seq <= self.after:
-            return True
-        own = [events_of(fact, self.id, self.session_id) for at, fact in facts if at == last.seq]
-        return bool(own) and last.index < len(own[0])
 
     async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
         """What a reader that comes back by *upto* was told before that event, as far as it is kept, and the event

@@ -58,6 +58,13 @@ class _Collector:
             busy.add_metric((load.model,), load.busy)
             queued.add_metric((load.model,), load.queued)
         yield from (slots, busy, queued)
+        up = GaugeMetricFamily(
+            "gaia_model_endpoint_up", "1: it is asked; 0: it failed, and is left alone.", labels=("model", "endpoint")
+        )
+        for load in stats.models:
+            for endpoint in load.endpoints:
+                up.add_metric((load.model, endpoint.url), float(endpoint.state == "closed"))
+        yield up
         tokens = CounterMetricFamily("gaia_tokens", "Tokens by kind.", labels=("kind",))
         usage = stats.usage
         for kind, count in (

@@ -22,7 +22,8 @@ import click
 
 from gaia_core import Catalog, ConfigError, JournalError, Runtime
 from gaia_core.catalog import load_catalog, with_model
-from gaia_core.journal import Journal, data_folder, journal_at
+from gaia_core.journal import Journal
+from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
 from gaia_http._settings import Settings, is_loopback
 

@@ -5,8 +5,8 @@ import pytest
 from gaia_core import ConfigError, Limits
 from gaia_core.agent import ApprovalPolicy, ContextPolicy
 from gaia_core.catalog import load_catalog
-from gaia_core.catalog._default import OpenEmbedded, OpenEndpoint
-from gaia_core.models import Endpoint, EndpointConfig, PromptedTools
+from gaia_core.catalog._default import OpenEmbedded
+from gaia_core.models import EndpointConfig, Failover, OpenEndpoints, PromptedTools
 
 MODEL = """
 [models.local]
@@ -73,19 +73,18 @@ def test_every_table_is_read(load, folder):
 
     local, small = catalog.models
     assert (local.name, local.slots, local.queue, local.kind) == ("local", 4, 8, "endpoint")
-    assert local.open == OpenEndpoint(
-        EndpointConfig(
-            url="http://127.0.0.1:8000/api/v1",
-            model="Qwen3",
-            api_key_env="MY_KEY",
-            tool_calls="prompted",
-            connect_timeout=1,
-            first_token_timeout=2.5,
-            silence_timeout=3,
-            retries=0,
-            extra='{"chat_template_kwargs":{"enable_thinking":false},"top_k":40}',
-        )
+    config = EndpointConfig(
+        url="http://127.0.0.1:8000/api/v1",
+        model="Qwen3",
+        api_key_env="MY_KEY",
+        tool_calls="prompted",
+        connect_timeout=1,
+        first_token_timeout=2.5,
+        silence_timeout=3,
+        retries=0,
+        extra='{"chat_template_kwargs":{"enable_thinking":false},"top_k":40}',
     )
+    assert local.open == OpenEndpoints((config,))
     assert (small.slots, small.queue, small.kind) == (2, 3, "embedded")
     assert small.open == OpenEmbedded(folder / "weights/small.gguf", 8192, 2)
     assert catalog.problems == ()
@@ -96,13 +95,13 @@ def test_defaults(load):
     assert catalog.default_agent == "a"
     (model,) = catalog.models
     assert (model.slots, model.queue) == (64, 256)
-    assert model.open.config == EndpointConfig(url="http://127.0.0.1:8000/v1")
+    assert model.open.configs == (EndpointConfig(url="http://127.0.0.1:8000/v1"),)
     assert "http://127.0.0.1:8000/v1" in model.description
 
 
 def test_models_open_as_configured(load):
     catalog = load(MODEL + '[models.p]\nurl = "http://127.0.0.1:1/v1"\ntool_calls = "prompted"\n[agents.a]\n')
-    assert isinstance(catalog.model("local").open(), Endpoint)
+    assert isinstance(catalog.model("local").open(), Failover)
     assert isinstance(catalog.model("p").open(), PromptedTools)
 
 
@@ -166,13 +165,8 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(load, text, place, nea
         ('[models.local]\nurl = "http://127.0.0.1:1"\nretries = 11', "models.local.retries", "<= 10"),
         ('[models.local]\nurl = "http://127.0.0.1:1"\nsilence_timeout = 0', "models.local.silence_timeout", "> 0"),
         ('[models.local]\nurl = "http://127.0.0.1:1"\ntool_calls = "magic"', "models.local.tool_calls", "magic"),
-        (
-            '[models.local]\nurl = "http://127.0.0.1:1"\ncontext_tokens = 9',
-            "models.local.context_tokens",
-            "context.tokens",
-        ),
         ("[models.local]", "models.local.url", "http://127.0.0.1:8000/api/v1"),
-        ('[models.local]\nurl = ["http://127.0.0.1:1", "http://127.0.0.1:2"]', "models.local.url", "later version"),
+        ('[models.local]\nurl = ["http://127.0.0.1:1", "http://127.0.0.1:1/"]', "models.local.url", "named twice"),
         ('[models.local]\nurl = "ftp://x"', "models.local", "http://"),
         ('[models.local]\nurl = "http://u:hush@x/"', "models.local", "api_key_env"),
         ('[models.local]\nembedded = true\nurl = "http://x"', "models.local", "exclude"),
@@ -246,4 +240,4 @@ def test_agents_use_local_when_nothing_is_said(load):
 
 def test_the_file_wins_over_the_environment(load):
     catalog = load(MODEL + "[agents.a]", environ={"GAIA_MODEL_URL": "http://127.0.0.1:1/v1"})
-    assert catalog.model("local").open.config.url == "http://127.0.0.1:8000/v1"
+    assert catalog.model("local").open.configs[0].url == "http://127.0.0.1:8000/v1"

@@ -5,9 +5,8 @@ import pytest
 from gaia_core import Agent, Catalog, ConfigError, Runtime, Toolset, load_catalog, scripted
 from gaia_core.catalog import ModelSpec, Plugin, with_model
 from gaia_core.catalog import _default as default
-from gaia_core.catalog._default import OpenEndpoint
 from gaia_core.events import TurnEnded
-from gaia_core.models import EndpointConfig, Found
+from gaia_core.models import EndpointConfig, Found, OpenEndpoints
 
 FOUND = (
     Found("Lemonade", "http://127.0.0.1:13305/api/v1", ("Qwen3", "Llama")),
@@ -79,7 +78,7 @@ def test_a_configuration_that_does_not_use_files_does_not_mind_that_it_is_broken
 def test_the_environment_may_name_an_endpoint(tmp_path):
     environ = {"GAIA_MODEL_URL": "http://127.0.0.1:1/v1", "GAIA_MODEL": "m"}
     model = load_catalog(environ=environ, cwd=tmp_path, plugins={}).model("local")
-    assert model.open == OpenEndpoint(EndpointConfig(url="http://127.0.0.1:1/v1", model="m"))
+    assert model.open == OpenEndpoints((EndpointConfig(url="http://127.0.0.1:1/v1", model="m"),))
     assert "GAIA_MODEL_URL" in model.description
     with pytest.raises(ConfigError, match="GAIA_MODEL_URL: "):
         load_catalog(environ={"GAIA_MODEL_URL": "x"}, cwd=tmp_path, plugins={})
@@ -94,7 +93,7 @@ async def test_then_one_that_runs_here(tmp_path, installed):
     installed(True)
     catalog = await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=two)
     model = catalog.model("local")
-    assert model.open == OpenEndpoint(EndpointConfig(url="http://127.0.0.1:13305/api/v1", model="Qwen3"))
+    assert model.open == OpenEndpoints((EndpointConfig(url="http://127.0.0.1:13305/api/v1", model="Qwen3"),))
     assert model.kind == "endpoint"
     for word in ("Qwen3", "Lemonade", "found running here"):
         assert word in model.description

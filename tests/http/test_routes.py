@@ -5,7 +5,8 @@ import logging
 
 import pytest
 
-from gaia_core import Agent, Toolset, call, tool
+from gaia_core import Agent, Toolset, call, scripted, tool
+from gaia_core.models import EndpointLoad
 from gaia_http import Settings, create_app
 
 AGENTS = (Agent("org/coder:7b"), Agent("a"), Agent("spaced name"))
@@ -152,6 +153,18 @@ async def test_metrics_know_the_open_streams(serve, body, upstream):
 
     assert "gaia_http_streams_open 1.0" in lines
     assert 'gaia_model_slots_busy{model="local"} 1.0' in lines
+
+
+async def test_metrics_know_which_endpoints_are_left_alone(serve):
+    model = scripted()
+    model.endpoints = (EndpointLoad("http://127.0.0.1:1/v1"), EndpointLoad("http://127.0.0.1:2/v1", "open", 3))
+    server = await serve(model=model)
+    server.runtime.model("local")
+    async with server.http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+
+    assert 'gaia_model_endpoint_up{endpoint="http://127.0.0.1:1/v1",model="local"} 1.0' in lines
+    assert 'gaia_model_endpoint_up{endpoint="http://127.0.0.1:2/v1",model="local"} 0.0' in lines
 
 
 # The door.

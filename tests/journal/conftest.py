@@ -12,8 +12,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gaia_core.journal import MemoryJournal, SQLiteJournal
+from gaia_core.journal import MemoryJournal
 from gaia_core.journal.postgres import PostgresJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
 TTL = 15.0
@@ -131,7 +132,8 @@ class Server:
     def call(self, program, *arguments):
         done = subprocess.run(
             [self.bin / program, *arguments], user=self.user, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, check=False,
+            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
         )  # fmt: skip
         assert done.returncode == 0, f"{program}: {done.stderr.decode()}"
 

@@ -470,6 +470,33 @@ async def test_a_gap_in_ones_own_heartbeats_begins_the_ttl_anew(journal, home):
     assert await journal.orphans("stranger") == ()
 
 
+async def test_what_a_released_replica_holds_is_anybodys_at_once(journal):
+    await journal.create(new())
+    await journal.claim("", "s", "r1", "t")
+    await journal.beat("r2", "")
+    assert await journal.orphans("r2") == ()
+
+    await journal.release("r1")
+
+    (orphan,) = await journal.orphans("r2")
+    assert orphan.id == "s"
+    assert await journal.claim("", "s", "r2", None) is not None
+    assert await journal.orphans("r2") == ()
+
+
+async def test_who_shares_a_past_is_known(journal):
+    for name in ("s", "alone"):
+        await journal.create(new(name))
+        await record(journal, fact(), id=name)
+    await journal.fork("", "s", "f")
+
+    assert [await journal.shares_past("", name) for name in ("s", "f", "alone")] == [True, True, False]
+    await journal.delete("", "f")
+    assert not await journal.shares_past("", "s")
+    with pytest.raises(NotFoundError):
+        await journal.shares_past("other", "s")
+
+
 async def test_an_orphans_turn_is_taken_over_before_another_begins(journal, home):
     await journal.create(new())
     await journal.claim("", "s", "r1", "t1")

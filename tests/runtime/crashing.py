@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from gaia_core import Agent, Catalog, Context, Runtime, ScriptedModel, Toolset, call, tool
-from gaia_core.journal import SQLiteJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
 
 FOLDER = Path(sys.argv[1])
@@ -56,10 +56,10 @@ class Faulty(SQLiteJournal):
 
     async def append(self, lease, records, *, done=False):
         self.appends += 1
-        if CRASH == f"before:{self.appends}":
+        if f"before:{self.appends}" == CRASH:
             die()
         appended = await super().append(lease, records, done=done)
-        if CRASH == f"after:{self.appends}":
+        if f"after:{self.appends}" == CRASH:
             die()
         return appended
 
@@ -89,7 +89,7 @@ async def main() -> None:
         await turn.result()
         async for batch in turn.frames():
             for event_id, event in batch:
-                print(event_id, msgspec.json.encode(event).decode())
+                sys.stdout.write(f"{event_id} {msgspec.json.encode(event).decode()}\n")
         assert [record.seq for record, _ in await runtime.sessions.facts("", "s")] == list(
             range(1, (await runtime.sessions.get("", "s")).seq + 1)
         )

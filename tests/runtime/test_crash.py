@@ -19,9 +19,8 @@ POINTS = (*(f"{side}:{n}" for n in range(1, APPENDS + 1) for side in ("before", 
 def run(folder: Path, crash: str = "") -> subprocess.CompletedProcess[str]:
     paths = os.pathsep.join((str(ROOT), *sys.path))
     environ = {**os.environ, "CRASH": crash, "PYTHONPATH": paths}
-    return subprocess.run(
-        [sys.executable, SCRIPT, folder], env=environ, capture_output=True, text=True, timeout=60, cwd=folder
-    )
+    words = [sys.executable, SCRIPT, folder]
+    return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60, cwd=folder, check=False)
 
 
 def lines(path: Path) -> list[str]:

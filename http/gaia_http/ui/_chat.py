@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 from litestar.types import ASGIApp
 
-from gaia_core import BusyError, GaiaError, NotFoundError, Runtime, Session
+from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
 from gaia_core.events import ToolStarted
 from gaia_core.runtime import configured
 from gaia_core.turn import Turn
@@ -20,6 +20,9 @@ from gaia_http.ui._sessions import Sessions, metadata_of
 from gaia_http.ui._shapes import Active, Answer, Done
 from gaia_http.ui._stream import Stream
 from gaia_http.ui._tally import Tally
+
+_QUEUE_SECONDS = 5.0
+"""When to ask again for a place in a session's own queue."""
 
 _LOOK_SECONDS = 0.1
 """How often a stream looks whether a turn that another process left was taken over."""
@@ -59,8 +62,10 @@ class Chat:
         )
         self._keep(task)
         await asyncio.wait((task, starting.waits), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            task.result()
+        if task.done() and (error := task.exception()) is not None:
+            if isinstance(error, BusyError) and body.when_busy != "reject":
+                raise QueueFullError(str(error), _QUEUE_SECONDS) from None
+            raise error
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
         steps = session.agent.limits.steps

@@ -5,7 +5,8 @@ eight, plus the frame's number in it: a reader that comes back by any frame's id
 told before is folded in silence (`Turn.told`), so that a resumed stream goes on byte for byte.
 
 Text comes as `chunk` deltas, with an empty line between the texts of two steps. What of a step's text was not told
-live (a replay from the record) follows in one piece when the step ends; so the sum of the chunks is the answer.
+live (a replay from the record) follows in one piece when the step ends; so the sum of the chunks is the answer. On
+`reset` to a record a client drops the text whose ids begin with that record's seq or a later one.
 A sub-agent's text comes as `thinking`: it is no part of the answer.
 """
 
@@ -34,6 +35,9 @@ from gaia_http.ui._words import words_of
 
 _FRAMES = 8
 """More than an event makes frames."""
+
+_BETWEEN = 10**12
+"""The number of an event that was told before a record, and isn't kept: it is no event's."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -93,7 +97,7 @@ class Frames:
     def rest(self, seen: FrameId, event: Event) -> bytes:
         """The frames of *event* that follow the *seen* one."""
         made = self._data_of(event)
-        return b"".join(frame(data, seen.event, n) for n, data in enumerate(made) if n > seen.frame)
+        return b"".join(frame(data, _place(data, seen.event), n) for n, data in enumerate(made) if n > seen.frame)
 
     def take(self, batch: Sequence[Frame]) -> bytes:
         """The frames of *batch*; adjacent pieces of text are one."""
@@ -113,7 +117,7 @@ class Frames:
             if run:
                 out += self._run(run_kind, run, run_id)
                 run = []
-            out += [frame(data, event_id, n) for n, data in enumerate(self._data_of(event))]
+            out += [frame(data, _place(data, event_id), n) for n, data in enumerate(self._data_of(event))]
         if run:
             out += self._run(run_kind, run, run_id)
         return b"".join(out)
@@ -198,6 +202,14 @@ class Frames:
         message_id = self._message_id() or None
         data.append({"type": "done", "message_id": message_id, "content": content, "stats": stats})
         return data
+
+
+def _place(data: Json, event_id: EventId) -> EventId:
+    """Where a frame of a record stands. Text stands before it, as it does live: after a `reset` to the record before,
+    a client drops what has this id, and gets it again."""
+    if data["type"] in ("chunk", "thinking") and "parent_call_id" not in data:
+        return EventId(event_id.seq - 1, event_id.epoch, _BETWEEN)
+    return event_id
 
 
 def _of_nested(data: Json, parent: str) -> Json:

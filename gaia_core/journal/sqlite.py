@@ -175,6 +175,11 @@ class SQLiteJournal:
         new_name(owner, new_id)
         return await self._writer.do(lambda db: store.fork(db, owner, id, new_id, at, self._clock()))
 
+    async def shares_past(self, owner: str, id: str) -> bool:
+        """See Journal."""
+        known_name(owner, id)
+        return await self._read(lambda db: store.shares_past(db, owner, id))
+
     async def delete(self, owner: str, id: str) -> None:
         """See Journal."""
         known_name(owner, id)

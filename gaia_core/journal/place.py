@@ -7,7 +7,6 @@ from pathlib import Path
 from gaia_core.errors import ConfigError
 from gaia_core.journal._contract import Journal
 from gaia_core.journal._memory import MemoryJournal
-from gaia_core.journal._sqlite import SQLiteJournal
 
 ENVIRONMENT = "GAIA_JOURNAL"
 
@@ -52,4 +51,6 @@ def journal_at(place: str | None, environ: Mapping[str, str]) -> Journal:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"the journal's folder {path.parent} can't be made: {error.strerror}") from error
+    from gaia_core.journal.sqlite import SQLiteJournal  # noqa: PLC0415  # values alone load no database
+
     return SQLiteJournal(path)

@@ -1,0 +1,189 @@
+"""What PostgreSQL's journal does besides: lost connections, restarts, lost answers, addresses that stay secret."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from gaia_core.errors import FencedError, JournalError
+from gaia_core.journal import NewRecord, NewSession
+from gaia_core.journal.postgres import PostgresJournal
+
+
+async def begun(journal, id="s"):
+    await journal.create(NewSession(id, "", "coder", "t1:x"))
+    return await journal.claim("", id, "r", "t")
+
+
+def fact(kind="k"):
+    return NewRecord(kind, b"{}")
+
+
+async def test_appends_go_on_over_an_immediate_restart(own_postgres):
+    async with PostgresJournal(own_postgres.dsn) as journal:
+
+        async def one(number):
+            lease = await begun(journal, f"s{number}")
+            for step in range(30):
+                lease = (await journal.append(lease, (fact(str(step)),))).lease
+                appended.set()
+            return lease
+
+        appended = asyncio.Event()
+        tasks = [asyncio.create_task(one(number)) for number in range(8)]
+        await appended.wait()
+        await asyncio.to_thread(own_postgres.stop)
+        await asyncio.to_thread(own_postgres.start)
+        await asyncio.gather(*tasks)
+        for number in range(8):
+            records = await journal.read("", f"s{number}")
+            assert [each.kind for each in records] == [str(step) for step in range(30)]
+
+
+class Relay:
+    """A way to the server that can lose answers: once *lose* says yes to what is sent, the link is cut after it."""
+
+    def __init__(self, port):
+        self.port = port
+        self.lose = None
+        self.lost = 0
+        self.tasks = set()
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *exc):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.server.wait_closed()
+
+    @property
+    def own_port(self):
+        return self.server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.port)
+        losing = False
+
+        async def up():
+            nonlocal losing
+            while data := await reader.read(65536):
+                if self.lose is not None and self.lose(data):
+                    losing = True
+                    self.lose = None
+                up_writer.write(data)
+
+        async def down():
+            while data := await up_reader.read(65536):
+                if losing:
+                    self.lost += 1
+                    return
+                writer.write(data)
+
+        pair = [asyncio.create_task(up()), asyncio.create_task(down())]
+        try:
+            await asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in pair:
+                task.cancel()
+            await asyncio.gather(*pair, return_exceptions=True)
+            writer.transport.abort()
+            up_writer.close()
+
+
+@pytest.fixture
+async def schema(postgres, numbers):
+    name = f"own_{next(numbers)}"
+    db = await asyncpg.connect(postgres.dsn)
+    await db.execute(f"CREATE SCHEMA {name}")
+    yield name
+    await db.execute(f"DROP SCHEMA {name} CASCADE")
+    await db.close()
+
+
+def through(relay, schema):
+    return PostgresJournal(f"postgresql://gaia:pass-word@127.0.0.1:{relay.own_port}/postgres?search_path={schema}")
+
+
+def carries(marker):
+    return lambda data: marker in data
+
+
+async def test_an_append_whose_answer_was_lost_is_there_once(postgres, schema):
+    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+        lease = await begun(journal)
+        lease = (await journal.append(lease, (fact("first"),))).lease
+        await journal.signal("", "s", "steer", b'"left"')
+        relay.lose = carries(b"marker-of-the-lost")
+        appended = await journal.append(lease, (fact("marker-of-the-lost"), fact("third")), done=True)
+        assert relay.lost == 1
+        assert [each.data for each in appended.signals] == [b'"left"']
+        assert [each.kind for each in await journal.read("", "s")] == ["first", "marker-of-the-lost", "third"]
+        with pytest.raises(FencedError):
+            await journal.append(appended.lease, (fact(),))
+
+
+async def test_a_claim_signal_or_job_whose_answer_was_lost_counts_once(postgres, schema):
+    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+        for name in ("warm", "s"):
+            await journal.create(NewSession(name, "", "coder", "t1:x"))
+        await journal.claim("", "warm", "r", "t")
+        relay.lose = carries(b"turn-of-the-lost")
+        lease = await journal.claim("", "s", "r", "turn-of-the-lost")
+        assert (lease.epoch, lease.turn) == (1, "turn-of-the-lost")
+        await journal.signal("", "warm", "x")
+        relay.lose = carries(b"signal-of-the-lost")
+        assert await journal.signal("", "s", "signal-of-the-lost") is not None
+        assert len(await journal.take_signals(lease)) == 1
+        await journal.enqueue(b"", 1.0, "warm")
+        relay.lose = carries(b"job-of-the-lost")
+        assert await journal.enqueue(b"", 1.0, "job-of-the-lost")
+        assert relay.lost == 3
+
+
+async def test_a_newer_schema_is_refused(postgres, schema):
+    dsn = f"{postgres.dsn}?search_path={schema}"
+    async with PostgresJournal(dsn):
+        pass
+    db = await asyncpg.connect(dsn)
+    await db.execute("INSERT INTO gaia_schema VALUES (999)")
+    await db.close()
+    with pytest.raises(JournalError, match=r"schema version 999.*newer"):
+        await PostgresJournal(dsn).open()
+
+
+async def test_replicas_that_start_together_migrate_once(postgres, schema):
+    journals = [PostgresJournal(f"{postgres.dsn}?search_path={schema}") for _ in range(4)]
+    await asyncio.gather(*(each.open() for each in journals))
+    await begun(journals[0])
+    assert (await journals[3].get("", "s")).turn == "t"
+    for each in journals:
+        await each.aclose()
+
+
+@pytest.mark.parametrize("dsn", ["postgresql://u:pass-word@127.0.0.1:1/db", "http://u:pass-word@x/", "x://pass-word:y"])
+async def test_a_database_out_of_reach_is_named_without_its_password(dsn, caplog):
+    journal = PostgresJournal(dsn, patience=0)
+    with pytest.raises(JournalError) as raised:
+        await journal.open()
+    said = f"{raised.value} {raised.value.__cause__} {journal!r} {caplog.text}"
+    assert "pass-word" not in said
+    await journal.aclose()
+
+
+async def test_deleted_rows_are_deleted(postgres, schema):
+    dsn = f"{postgres.dsn}?search_path={schema}"
+    async with PostgresJournal(dsn) as journal:
+        lease = await begun(journal)
+        await journal.append(lease, (NewRecord("k", b"x" * 40_000, "word"), fact()), done=True)
+        await journal.fork("", "s", "f", 1)
+        await journal.delete("", "s")
+        await journal.delete("", "f")
+        db = await asyncpg.connect(dsn)
+        for table in ("session", "record", "payload", "line", "signal"):
+            assert await db.fetchval(f"SELECT count(*) FROM gaia_{table}") == 0, table
+        await db.close()

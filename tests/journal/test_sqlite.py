@@ -1,0 +1,246 @@
+"""What SQLite's journal does besides: files that are damaged, foreign or newer, erasure, crashes, several processes."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from gaia_core.errors import ClosedError, JournalError
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
+from gaia_core.journal.sqlite import SQLiteJournal
+
+WRITER = """
+import asyncio, sys
+from gaia_core.journal import NewRecord, NewSession
+from gaia_core.journal.sqlite import SQLiteJournal
+
+async def main(path):
+    async with SQLiteJournal(path) as journal:
+        async def one(id):
+            await journal.create(NewSession(id, "", "coder", "t1:x"))
+            lease = await journal.claim("", id, "r1", "t")
+            for n in range(1, 1_000_000):
+                records = (NewRecord("a", b"%d" % n, "word"), NewRecord("b", b"%d" % n))
+                lease = (await journal.append(lease, records)).lease
+                print(id, n, flush=True)
+        await asyncio.gather(*(one(f"s{n}") for n in range(4)))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "journal" / "gaia.db"
+
+
+async def filled(path, id="s", words="hello", **given):
+    """A journal's file with one session in it."""
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession(id, "", "coder", "t1:x", **given))
+        lease = await journal.claim("", id, "r", "t")
+        await journal.append(lease, (NewRecord("user", words.encode(), words, visible=True),), done=True)
+
+
+async def test_a_reopened_file_has_what_was_recorded(path):
+    await filled(path)
+    async with SQLiteJournal(path) as journal:
+        assert [each.body for each in await journal.read("", "s")] == [b"hello"]
+
+
+async def test_the_file_is_its_owners_alone(path):
+    await filled(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_a_file_that_is_no_database_is_named_and_kept(path):
+    path.parent.mkdir()
+    path.write_bytes(b"These are my notes, not a database.\n" * 100)
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match=r"gaia\.db.*damaged.*left as it is"):
+        await SQLiteJournal(path).open()
+    assert path.read_bytes() == before
+
+
+async def test_a_damaged_file_is_named_and_kept(path):
+    await filled(path)
+    content = bytearray(path.read_bytes())
+    for page in range(1, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 100] = b"\xa5" * 100
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"gaia\.db.*damaged"):
+        await SQLiteJournal(path).open()
+    assert path.read_bytes() == content
+
+
+async def test_another_programs_database_is_refused(path):
+    path.parent.mkdir()
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE theirs (x)")
+    other.commit()
+    other.close()
+    with pytest.raises(JournalError, match="another program"):
+        await SQLiteJournal(path).open()
+
+
+async def test_a_newer_schema_is_refused(path):
+    await filled(path)
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 999")
+    db.close()
+    with pytest.raises(JournalError, match=r"schema version 999.*newer"):
+        await SQLiteJournal(path).open()
+
+
+async def test_a_folder_that_can_not_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JournalError, match="can't be opened"):
+        await SQLiteJournal(tmp_path / "file" / "gaia.db").open()
+
+
+async def test_a_closed_journal_says_so(path):
+    journal = SQLiteJournal(path)
+    with pytest.raises(ClosedError):
+        await journal.get("", "s")
+    with pytest.raises(ClosedError):
+        await journal.create(NewSession("s", "", "coder", "t1:x"))
+    await journal.aclose()
+
+
+def on_disk(path, word):
+    """Which of the journal's files hold the bytes."""
+    return [each.name for each in path.parent.iterdir() if word.encode() in each.read_bytes()]
+
+
+async def test_what_is_deleted_is_gone_from_the_file_and_its_log(path):
+    large = b"thymolphthalein" * PAYLOAD_BYTES
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        for number in range(40):
+            await journal.create(NewSession(f"s{number}", "", "coder", "t1:x", f"other {number}"))
+            lease = await journal.claim("", f"s{number}", "r", "t")
+            text = f"plain words of number{number}"
+            await journal.append(lease, (NewRecord("user", text.encode(), text, visible=True),), done=True)
+        await journal.create(NewSession("s", "", "coder", "t1:x", "Quinquagesima", b'"sphygmomanometer"'))
+        lease = await journal.claim("", "s", "r", "t")
+        lease = (await journal.append(lease, (NewRecord("user", b"Xylographer", "Xylographer", visible=True),))).lease
+        await journal.append(lease, (NewRecord("tool", large),), done=True)
+        secrets = (
+            "Quinquagesima",
+            "quinquagesima",
+            "sphygmomanometer",
+            "Xylographer",
+            "xylographer",
+            "thymolphthalein",
+        )
+        assert all(on_disk(path, each) for each in secrets)
+        await journal.fork("", "s", "f", 1)
+        await journal.delete("", "f")
+        assert all(on_disk(path, each) for each in secrets)
+        await journal.delete("", "s")
+        assert [each for each in secrets if on_disk(path, each)] == []
+        assert (await journal.list("", query="plain number7"))[1] == 1
+
+
+async def test_erasing_waits_for_who_reads_the_log_and_nobody_waits_for_it(path):
+    await filled(path, words="sesquipedalian")
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession("t", "", "coder", "t1:x"))
+        lease = await journal.claim("", "t", "r", "t")
+        reader = sqlite3.connect(path, isolation_level=None)
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM record").fetchone()
+        deletion = asyncio.create_task(journal.delete("", "s"))
+        for _ in range(20):
+            lease = (await journal.append(lease, (NewRecord("k", b"{}"),))).lease
+        assert not deletion.done()
+        reader.close()
+        await deletion
+        assert on_disk(path, "sesquipedalian") == []
+
+
+async def test_what_a_fork_shares_stays_and_the_rest_is_gone(path):
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession("s", "", "coder", "t1:x"))
+        lease = await journal.claim("", "s", "r", "t")
+        for word in ("sharedword", "privateword"):
+            lease = (await journal.append(lease, (NewRecord("user", word.encode(), word, visible=True),))).lease
+        await journal.append(lease, (), done=True)
+        await journal.fork("", "s", "f", 1)
+        await journal.delete("", "s")
+        assert on_disk(path, "privateword") == []
+        assert [each.body for each in await journal.read("", "f")] == [b"sharedword"]
+        await journal.delete("", "f")
+        assert on_disk(path, "sharedword") == []
+
+
+async def test_a_large_body_is_on_disk_once(path):
+    large = os.urandom(PAYLOAD_BYTES * 8)
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession("s", "", "coder", "t1:x"))
+        lease = await journal.claim("", "s", "r", "t")
+        for _ in range(20):
+            lease = (await journal.append(lease, (NewRecord("tool", large),))).lease
+    assert path.stat().st_size < len(large) * 2
+
+
+def acknowledged(process, count):
+    """Read *count* lines of what the process says it has appended; the last number by session."""
+    last = {}
+    for _ in range(count):
+        name, n = process.stdout.readline().split()
+        last[name] = int(n)
+    return last
+
+
+@pytest.mark.parametrize("lines", [1, 7, 60, 400])
+async def test_after_kill_nine_what_was_acknowledged_is_there_without_gaps(path, lines):
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as process:
+        last = acknowledged(process, lines)
+        process.send_signal(signal.SIGKILL)
+    async with SQLiteJournal(path) as journal:
+        for name, n in last.items():
+            records = await journal.read("", name)
+            assert [each.seq for each in records] == list(range(1, len(records) + 1))
+            assert len(records) >= 2 * n
+            assert [each.body for each in records[::2]] == [each.body for each in records[1::2]]
+            assert (await journal.get("", name)).seq == len(records)
+        assert await journal.adopt(("r1",))
+        lease = await journal.claim("", "s0", "r2", None)
+        await journal.append(lease, (NewRecord("failed", b"{}"),), done=True)
+
+
+async def test_two_processes_share_a_file(path):
+    async with SQLiteJournal(path) as journal:
+        with subprocess.Popen([sys.executable, "-c", WRITER, path], stdout=subprocess.PIPE, text=True) as process:
+            try:
+                acknowledged(process, 20)
+                await journal.create(NewSession("mine", "", "coder", "t1:x"))
+                lease = await journal.claim("", "mine", "r2", "t")
+                for _ in range(20):
+                    lease = (await journal.append(lease, (NewRecord("k", b"{}"),))).lease
+                assert await journal.claim("", "s0", "r2", None) is None
+            finally:
+                process.send_signal(signal.SIGKILL)
+        assert len(await journal.read("", "mine")) == 20
+
+
+async def test_closing_finishes_what_was_asked_for(path):
+    journal = SQLiteJournal(path, "NORMAL")
+    await journal.open()
+    await journal.create(NewSession("s", "", "coder", "t1:x"))
+    lease = await journal.claim("", "s", "r", "t")
+    append = asyncio.create_task(journal.append(lease, (NewRecord("k", b"{}"),)))
+    await asyncio.sleep(0)
+    await journal.aclose()
+    assert (await append).lease.seq == 1
+    await journal.aclose()
+
+
+async def test_synchronous_is_checked():
+    with pytest.raises(ValueError, match="FULL or NORMAL"):
+        SQLiteJournal("x", "off")
