@@ -123,12 +123,14 @@ class Line:
             self._ours = True
             self._task.cancel()
 
-    def stopped(self, scope: Scope) -> bool:
+    async def stopped(self, scope: Scope, receive: Receive) -> bool:
         """Whether a cancellation was `stop`'s; a connection that stalled is closed then."""
         if not self._ours:
             return False
-        if self.stalled and (abort := scope["state"].get(ABORT)) is not None:
-            abort()
         if self._task is not None:
             self._task.uncancel()
+        if self.stalled and (abort := scope["state"].get(ABORT)) is not None:
+            abort()
+            while (await receive())["type"] != "http.disconnect":  # else the server says that no answer was completed
+                pass
         return True

@@ -67,7 +67,7 @@ class EventStream:
                 if data and refused is None:
                     await line.write(data, more=not translator.done)
         except asyncio.CancelledError:
-            if not line.stopped(scope):
+            if not await line.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1

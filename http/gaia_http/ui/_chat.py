@@ -175,6 +175,8 @@ class Chat:
                 rest = await _resumed(frames, turn, seen)
         if rest:
             yield rest
+        if frames.done:
+            return
         async for batch in turn.frames(seen.event if seen is not None else None):
             if data := frames.take(batch):
                 yield data

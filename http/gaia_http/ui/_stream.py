@@ -31,7 +31,7 @@ class Stream:
                     await line.write(data)
             await line.write(b"", more=False)
         except asyncio.CancelledError:
-            if not line.stopped(scope):
+            if not await line.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1
