@@ -60,6 +60,8 @@ class Turn:
         self.ended: TurnEnded | None = None
         self.begun = False
         self.cancelling = False
+        self.opens_session = False
+        """Whether it is the first of its session."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
         self.answers = Answers()
