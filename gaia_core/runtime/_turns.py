@@ -99,6 +99,8 @@ class Turns:
         turn = state.turn = Turn(f"turn_{new_id()}", session.id)
         transcript = Transcript(messages)
         setting = self._setting(session, turn, transcript, MemoryRecorder(turn, transcript), state, [], wish)
+        if close:  # a conversation that nobody names is known by its beginning
+            setting = attrs.evolve(setting, affinity=transcript.beginning())
         self._begin(setting, key, state, (_began(session, wish, None),), close=close)
         return turn
 

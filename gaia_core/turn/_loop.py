@@ -262,7 +262,7 @@ class _Loop:
             parallel_tool_calls=parallel,
             response_format=options.response_format,
             sampling=options.sampling,
-            session_key=setting.turn.session_id,
+            session_key=setting.affinity or setting.turn.session_id,
         )
 
     async def _compact(self) -> None:

@@ -61,6 +61,8 @@ class Setting:
     grants: list[Grant]
     """The session's; a turn adds to them."""
     owner: str = ""
+    affinity: str = ""
+    """What is the same for all requests of a conversation, for endpoints that keep its prefix. "": the session's id."""
     interactive: bool = False
     background: bool = False
     compacts: bool = False
