@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 TAKEOVERS = 3
 """How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
 
+PATIENCE_SECONDS = 300.0
+"""How long a turn that was taken over waits for its model, which may be starting as its server did."""
+
 
 @attrs.frozen(kw_only=True)
 class Wish:
@@ -178,6 +181,7 @@ class Turns:
             return
         session = Session(session_id, agent, owner)
         setting = self._leased(journal, session, state, lease, history, wish, after=history.before, seq=lease.seq)
+        setting = attrs.evolve(setting, patience=PATIENCE_SECONDS)
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
