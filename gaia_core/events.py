@@ -97,12 +97,18 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The model's whole message of one step, why it ended, and what it cost."""
+    """The model's whole message of one step, why it ended, and what it cost.
+
+    *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
+    slot included.
+    """
 
     step: int
     message: AssistantMessage
     finish_reason: FinishReason
     usage: Usage
+    seconds: float = 0.0
+    first_seconds: float | None = None
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -229,6 +235,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     | `failed` | *error* says why |
 
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
+    *seconds*: how long it ran, in the process that ended it.
     """
 
     status: TurnStatus
@@ -238,6 +245,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     steps: int
     client_calls: tuple[ToolCall, ...] = ()
     error: ErrorInfo | None = None
+    seconds: float = 0.0
 
 
 class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -66,13 +66,19 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):
-    """The model's whole message of one step. *client_calls* are the ids of calls that the client runs."""
+    """The model's whole message of one step. *client_calls* are the ids of calls that the client runs.
+
+    *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
+    slot included.
+    """
 
     step: int
     message: AssistantMessage
     finish_reason: FinishReason
     usage: Usage
     client_calls: tuple[str, ...] = ()
+    seconds: float = 0.0
+    first_seconds: float | None = None
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -165,6 +171,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     client_calls: tuple[ToolCall, ...] = ()
     error: ErrorInfo | None = None
     limit: LimitReached | None = None
+    seconds: float = 0.0
 
 
 Fact: TypeAlias = (
@@ -234,7 +241,14 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
             return (TurnStarted(turn_id, session_id, fact.agent, fact.fingerprint, fact.model),)
         case Ended():
             event = TurnEnded(
-                fact.status, fact.text, fact.finish_reason, fact.usage, fact.steps, fact.client_calls, fact.error
+                fact.status,
+                fact.text,
+                fact.finish_reason,
+                fact.usage,
+                fact.steps,
+                fact.client_calls,
+                fact.error,
+                fact.seconds,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():
@@ -259,7 +273,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
 
 
 def _answered(fact: Answered) -> tuple[Event, ...]:
-    ended = StepEnded(fact.step, fact.message, fact.finish_reason, fact.usage)
+    ended = StepEnded(fact.step, fact.message, fact.finish_reason, fact.usage, fact.seconds, fact.first_seconds)
     if not fact.message.tool_calls:
         return (ended,)
     calls = [call for call in fact.message.tool_calls if call.id not in fact.client_calls]

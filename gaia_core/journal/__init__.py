@@ -7,7 +7,7 @@ async with MemoryJournal() as journal:
     await journal.append(lease, (NewRecord("ended", b"{}"),), done=True)
 
 `SQLiteJournal` is in `gaia_core.journal.sqlite`, `PostgresJournal` in `gaia_core.journal.postgres` (it needs the
-extra `postgres`: asyncpg), so that values alone load no database.
+extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.place` chooses.
 """
 
 from gaia_core.journal._contract import (

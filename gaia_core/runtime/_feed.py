@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -24,10 +24,11 @@ class SessionChange(msgspec.Struct, frozen=True, gc=False):
 class Feed:
     """Belongs to one Runtime and its event loop."""
 
-    __slots__ = ("_watchers",)
+    __slots__ = ("_closed", "_watchers")
 
     def __init__(self) -> None:
         self._watchers: set[_Watcher] = set()
+        self._closed = False
 
     def tell(self, kind: ChangeKind, owner: str, id: str) -> None:
         """Tell those who watch *owner*'s sessions."""
@@ -35,31 +36,44 @@ class Feed:
             if watcher.owner == owner:
                 watcher.put(SessionChange(kind, owner, id))
 
-    async def watch(self, owner: str) -> AsyncIterator[SessionChange]:
-        """The changes of *owner*'s sessions from now on, without end."""
+    async def watch(self, owner: str) -> AsyncGenerator[SessionChange, None]:
+        """The changes of *owner*'s sessions from now on, until the feed closes."""
         watcher = _Watcher(owner)
         self._watchers.add(watcher)
         try:
-            while True:
-                yield await watcher.get()
+            while not self._closed and (change := await watcher.get()) is not None:
+                yield change
         finally:
             self._watchers.discard(watcher)
 
+    def close(self) -> None:
+        """End every watcher, after what waits for it: nothing more will happen here. Idempotent."""
+        self._closed = True
+        for watcher in self._watchers:
+            watcher.close()
+
 
 class _Watcher:
-    __slots__ = ("_changes", "_woken", "owner")
+    __slots__ = ("_changes", "_closed", "_woken", "owner")
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self._changes: deque[SessionChange] = deque(maxlen=_MOST)
         self._woken = asyncio.Event()
+        self._closed = False
 
     def put(self, change: SessionChange) -> None:
         self._changes.append(change)
         self._woken.set()
 
-    async def get(self) -> SessionChange:
+    def close(self) -> None:
+        self._closed = True
+        self._woken.set()
+
+    async def get(self) -> SessionChange | None:
         while not self._changes:
+            if self._closed:
+                return None
             self._woken.clear()
             await self._woken.wait()
         return self._changes.popleft()

@@ -13,12 +13,12 @@ Nothing here is global: two runtimes in one process share nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError
+from gaia_core.errors import FencedError, QueueFullError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, Message, UserMessage
@@ -142,6 +142,7 @@ class Runtime:
         interactive: bool = False,
         background: bool = False,
         when_busy: WhenBusy = "reject",
+        queued: Callable[[int], None] | None = None,
         options: TurnOptions = NO_OPTIONS,
     ) -> Turn:
         """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
@@ -153,12 +154,13 @@ class Runtime:
         | interactive | somebody answers approvals and questions |
         | background | nobody waits for it: those that somebody waits for come first |
         | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
+        | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
 
-        Raises BusyError, ClosedError, NotFoundError.
+        Raises BusyError (too many wait, also), ClosedError, NotFoundError.
         """  # fmt: skip
         wish = Wish(interactive=interactive, background=background, options=options)
         key = (session.owner, session.id)
-        state = await self._turns.claim(key, when_busy)
+        state = await self._turns.claim(key, when_busy, queued)
         try:
             if transcript is not None:
                 return self._turns.once(session, key, state, transcript, wish)
@@ -241,11 +243,26 @@ class Runtime:
             )
         return opened
 
+    def check_room(self, model: str) -> None:
+        """Raise QueueFullError when a request to *model* that came now would be refused."""
+        slots, spec = self._access(model).slots, self._catalog.model(model)
+        if slots.busy >= slots.slots and slots.queued >= spec.queue:
+            raise QueueFullError(
+                f"model {model!r} has {slots.busy} slots in use and {slots.queued} requests waiting; "
+                f"try again in {slots.retry_after:g} s",
+                slots.retry_after,
+            )
+
     def model(self, name: str) -> Model:
         """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""
         return self._access(name).model
 
     # Life.
+
+    @property
+    def durable(self) -> bool:
+        """Whether turns that run when this stops are left for the next process."""
+        return self._journal.durable
 
     @property
     def accepting(self) -> bool:
@@ -278,6 +295,7 @@ class Runtime:
             await asyncio.wait((self._sweeper,))
             self._sweeper = None
         await self._turns.close(self._journal if self._journal.durable else None)
+        self.feed.close()
         await self._turns.strays(_STRAY_GRACE_SECONDS)
         for opened in self._models.values():
             if (close := getattr(opened.model, "aclose", None)) is not None:

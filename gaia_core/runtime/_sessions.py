@@ -15,18 +15,33 @@ import attrs
 
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
-from gaia_core.facts import Asked, Began, Decided, Ended, Fact, Questioned, Replied, events_of
-from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo
-from gaia_core.messages import UserMessage
+from gaia_core.facts import (
+    Answered,
+    Asked,
+    Began,
+    Decided,
+    Ended,
+    Fact,
+    Questioned,
+    Replied,
+    decode_fact,
+    events_of,
+    is_message,
+    text_of_fact,
+)
+from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo, Totals
+from gaia_core.messages import AssistantMessage, Usage, UserMessage
+from gaia_core.runtime._configured import configured
 from gaia_core.runtime._history import facts_of
 from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
-from gaia_core.session import new_id
-from gaia_core.turn import Turn, record_of, replay_of
+from gaia_core.session import Session, new_id
+from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, record_of, replay_of
 
 if TYPE_CHECKING:
     from gaia_core.runtime._runtime import Runtime
 
 _TITLE_CHARS = 60
+_UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 _MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
 
 
@@ -61,6 +76,10 @@ class Sessions:
     async def get(self, owner: str, id: str) -> SessionInfo:
         """The session as it stands."""
         return await (await self.journal_of(owner, id)).get(owner, id)
+
+    async def open(self, owner: str, id: str) -> Session:
+        """A handle of the session, with its agent as it is configured there. NotFoundError: so is its agent gone."""
+        return Session(id, configured(self._runtime.catalog, await self.get(owner, id)), owner)
 
     async def list(
         self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
@@ -130,19 +149,22 @@ class Sessions:
         self._runtime.feed.tell("updated", owner, info.id)
         return info
 
-    async def write(self, new: NewSession, said: Sequence[Said]) -> SessionInfo:
-        """A session with a conversation that came from elsewhere. Raises BusyError when the id is taken."""
-        info = await self._durable.create(new)
-        if info.seq or not said:
-            if info.seq:
-                raise BusyError(f"there is a session {new.id!r} already")
-            return info
-        lease = await self._durable.claim(new.owner, new.id, self._runtime.replica, f"turn_{new_id()}")
-        if lease is None:
-            raise BusyError(f"session {new.id!r} is in use")
-        await self._durable.append(lease, tuple(map(record_of, _facts(new, said))), done=True)
+    async def write(self, new: NewSession, said: Sequence[Said], *, private: bool = False) -> SessionInfo:
+        """A session with a conversation that came from elsewhere, each question and its answer a turn of its own.
+
+        Raises BusyError when the id is taken.
+        """
+        journal: Journal = self._private if private else self._durable
+        info = await journal.create(new)
+        if info.seq:
+            raise BusyError(f"there is a session {new.id!r} already")
+        for facts in _turns_of(new, said):
+            lease = await journal.claim(new.owner, new.id, self._runtime.replica, f"turn_{new_id()}")
+            if lease is None:
+                raise BusyError(f"session {new.id!r} is in use")
+            await journal.append(lease, tuple(map(record_of, facts)), done=True)
         self._runtime.feed.tell("updated", new.owner, new.id)
-        return await self._durable.get(new.owner, new.id)
+        return await journal.get(new.owner, new.id)
 
     async def set_private(self, owner: str, id: str, *, private: bool) -> SessionInfo:
         """Move the session into memory, and erase it on disk; or back.
@@ -163,27 +185,45 @@ class Sessions:
         self._runtime.feed.tell("updated", owner, id)
         return await target.get(owner, id)
 
+    async def totals(self) -> Totals:
+        """How much there is, over all owners, private sessions among it."""
+        kept, hidden = await self._durable.totals(), await self._private.totals()
+        return Totals(kept.sessions + hidden.sessions, kept.messages + hidden.messages)
+
     # Turns.
 
-    async def attach(self, owner: str, id: str) -> Turn:
-        """The turn that the session runs here, or its last one, from the record. NotFoundError when there is none."""
-        if (turn := self._runtime.running(owner, id)) is not None:
+    async def attach(self, owner: str, id: str, after: EventId | None = None) -> Turn:
+        """The turn that the session runs here, or its last one, from the record. *after*: the turn of that event.
+
+        NotFoundError when there is none, or when another process runs it.
+        """
+        turn = await self.follow(owner, id, after)
+        if turn is None:
+            raise NotFoundError(f"session {id!r} runs its turn in another process")
+        return turn
+
+    async def follow(self, owner: str, id: str, after: EventId | None = None) -> Turn | None:
+        """As `attach`; None while the turn belongs to another process, or to a dead one and will be taken over."""
+        turn = self._runtime.running(owner, id)
+        if turn is not None and (after is None or not 0 < after.seq <= turn.after):
             return turn
         journal = await self.journal_of(owner, id)
         info = await journal.get(owner, id)
-        facts = facts_of(await journal.read(owner, id), info.head)
-        if not facts:
-            raise NotFoundError(f"session {id!r} has had no turn")
-        record, last = facts[-1]
-        if not isinstance(last, Ended):
-            raise NotFoundError(f"session {id!r} runs its turn in another process")
-        first = next(at for at, _ in facts if at.turn == record.turn)
-        turn = Turn(
-            record.turn, id, replay=replay_of(journal, owner, id, record.turn), after=first.seq - 1, seq=record.seq
-        )
-        event = events_of(last, record.turn, id)[-1]
+        records = await journal.read(owner, id)
+        record = _record(records, info.head if after is None or not after.seq else after.seq)
+        if record is None:
+            raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
+        own = [each for each in records if each.turn == record.turn]
+        first, last = own[0].seq, own[-1]
+        fact = decode_fact(last.body)
+        if not isinstance(fact, Ended):
+            if info.turn == last.turn:
+                return None
+            raise NotFoundError(f"session {id!r} runs no turn; its last one has no end in the record")
+        turn = Turn(last.turn, id, replay=replay_of(journal, owner, id, last.turn), after=first - 1, seq=last.seq)
+        event = events_of(fact, last.turn, id)[-1]
         assert isinstance(event, TurnEnded)
-        turn.message_id = record.seq
+        turn.message_id = last.seq
         turn.end(event)
         return turn
 
@@ -210,10 +250,12 @@ class Sessions:
         """
         turn = self._runtime.running(owner, id)
         if approval_id is None:
-            waiting = tuple(each for each in turn.answers.open if each.startswith("appr_")) if turn is not None else ()
+            waiting = tuple(each for each in turn.answers.open if each.startswith(APPROVAL)) if turn is not None else ()
             if len(waiting) != 1:
-                raise NotFoundError(f"session {id!r} waits for {len(waiting)} approvals; say which one")
+                hint = "; say which one" if waiting else ""
+                raise NotFoundError(f"session {id!r} waits for {len(waiting) or 'no'} approvals{hint}")
             (approval_id,) = waiting
+        check_kind(approval_id, APPROVAL)
         if turn is not None and turn.answers.knows(approval_id):
             await turn.decide(approval_id, approved, reason, scope=scope)
             return approval_id
@@ -222,6 +264,7 @@ class Sessions:
 
     async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
         """Answer a tool's question. Raises as `decide` does."""
+        check_kind(request_id, QUESTION)
         turn = self._runtime.running(owner, id)
         if turn is not None and turn.answers.knows(request_id):
             await turn.answer(request_id, value)
@@ -265,21 +308,29 @@ def title_of(text: str) -> str:
     return ""
 
 
-def _facts(new: NewSession, said: Sequence[Said]) -> list[Fact]:
-    """A conversation as facts: each question, and each answer as the end of a turn."""
-    from gaia_core.facts import Answered  # noqa: PLC0415
-    from gaia_core.messages import AssistantMessage, Usage  # noqa: PLC0415
+def _record(records: Sequence[Record], seq: int) -> Record | None:
+    """The record *seq* of a whole, gapless `read`."""
+    index = seq - records[0].seq if records else -1
+    return records[index] if 0 <= index < len(records) else None
 
-    facts: list[Fact] = []
+
+def _turns_of(new: NewSession, said: Sequence[Said]) -> list[list[Fact]]:
+    """A conversation as facts: turns, each a question (or none) and the answer with which it ended (or none)."""
+    turns: list[list[Fact]] = []
     for each in said:
+        answered = not turns or isinstance(turns[-1][-1], Ended)
         if each.role == "user":
-            facts.append(Began(new.agent, new.fingerprint, "", UserMessage(each.text)))
-        else:
-            facts.append(Answered(1, AssistantMessage(each.text), "stop", Usage()))
-            facts.append(Ended("completed", each.text, "stop", Usage(), 1))
-    if not isinstance(facts[-1], Ended):
-        facts.append(Ended("cancelled", "", "stop", Usage(), 0))
-    return facts
+            if not answered:
+                turns[-1].append(_UNANSWERED)
+            turns.append([Began(new.agent, new.fingerprint, "", UserMessage(each.text))])
+            continue
+        if answered:
+            turns.append([Began(new.agent, new.fingerprint, "")])
+        turns[-1].append(Answered(1, AssistantMessage(each.text), "stop", Usage()))
+        turns[-1].append(Ended("completed", each.text, "stop", Usage(), 1))
+    if turns and not isinstance(turns[-1][-1], Ended):
+        turns[-1].append(_UNANSWERED)
+    return turns
 
 
 async def _copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
@@ -302,7 +353,5 @@ async def _copy(source: Journal, target: Journal, info: SessionInfo, replica: st
 
 
 def _again(record: Record) -> NewRecord:
-    from gaia_core.facts import decode_fact, is_message, text_of_fact  # noqa: PLC0415
-
     fact = decode_fact(record.body)
     return NewRecord(record.kind, record.body, text_of_fact(fact), is_message(fact), record.parent)

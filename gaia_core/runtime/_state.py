@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import TypeAlias
 
 import attrs
@@ -73,6 +74,14 @@ class Counts:
 
 
 @attrs.define(eq=False)
+class Place:
+    """A turn that waits for its session: *free* is done when its time has come, *moved* is told its place (1: next)."""
+
+    free: asyncio.Future[None]
+    moved: Callable[[int], None] | None = None
+
+
+@attrs.define(eq=False)
 class SessionState:
     """All that changes of a session in this process. It exists while a turn runs or waits, or a resource is open."""
 
@@ -81,5 +90,11 @@ class SessionState:
     """Whether a turn has the session's place; *turn* is set once it runs."""
     turn: Turn | None = None
     used_at: float = 0.0
-    waiting: deque[asyncio.Future[None]] = attrs.field(factory=deque)
+    waiting: deque[Place] = attrs.field(factory=deque)
     """Turns that begin when this one has ended, in their order."""
+
+    def tell_places(self) -> None:
+        """Tell those who wait their place."""
+        for position, place in enumerate(self.waiting, 1):
+            if place.moved is not None:
+                place.moved(position)

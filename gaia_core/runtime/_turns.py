@@ -17,10 +17,11 @@ from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._history import Histories, History, decode_options, encode_options, fold
 from gaia_core.runtime._signals import apply_signal
-from gaia_core.runtime._state import Counts, Key, SessionState
+from gaia_core.runtime._state import Counts, Key, Place, SessionState
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     Budget,
@@ -99,36 +100,43 @@ class Turns:
 
     # Places.
 
-    async def claim(self, key: Key, when_busy: WhenBusy = "reject") -> SessionState:
-        """Take the session's place. Raises BusyError, ClosedError."""
+    async def claim(
+        self, key: Key, when_busy: WhenBusy = "reject", queued: Callable[[int], None] | None = None
+    ) -> SessionState:
+        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, ClosedError."""
         self._check_accepting()
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = SessionState(OpenResources(self._threads))
         if state.taken:
-            await self._wait_for_place(key, state, when_busy)
+            await self._wait_for_place(key, state, when_busy, queued)
         state.taken = True
         return state
 
-    async def _wait_for_place(self, key: Key, state: SessionState, when_busy: WhenBusy) -> None:
+    async def _wait_for_place(
+        self, key: Key, state: SessionState, when_busy: WhenBusy, queued: Callable[[int], None] | None
+    ) -> None:
         if when_busy == "reject":
             raise BusyError(f"session {key[1]!r} runs a turn already")
         if len(state.waiting) >= WAITING_TURNS:
             raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
-        place = asyncio.get_running_loop().create_future()
+        place = Place(asyncio.get_running_loop().create_future(), queued)
         try:
             if when_busy == "interrupt":
                 state.waiting.appendleft(place)
+                state.tell_places()
                 if state.turn is not None:
                     await state.turn.cancel()
             else:
                 state.waiting.append(place)
-            await place
+                state.tell_places()
+            await place.free
             self._check_accepting()
         except BaseException:
             if place in state.waiting:
                 state.waiting.remove(place)
-            elif place.done() and not place.cancelled():
+                state.tell_places()
+            elif place.free.done() and not place.free.cancelled():
                 self.free(key, state)
             raise
 
@@ -142,8 +150,9 @@ class Turns:
         state.used_at = asyncio.get_running_loop().time()
         while state.waiting:
             place = state.waiting.popleft()
-            if not place.done():
-                place.set_result(None)
+            if not place.free.done():
+                place.free.set_result(None)
+                state.tell_places()
                 return
         state.taken = False
         if not len(state.resources):
@@ -214,12 +223,12 @@ class Turns:
             if lease is None:
                 self.free(key, state)
                 return
-            await self._resume(journal, lease, key, state)
+            await self._resume(journal, info, lease, key, state)
         except BaseException:
             self.free(key, state)
             raise
 
-    async def _resume(self, journal: Journal, lease: Lease, key: Key, state: SessionState) -> None:
+    async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, key: Key, state: SessionState) -> None:
         owner, session_id = key
         history = fold(await journal.read(owner, session_id), lease.head)
         began = history.began
@@ -230,7 +239,7 @@ class Turns:
             return
         wish = Wish(interactive=began.interactive, options=decode_options(began.options))
         try:
-            agent, lost = self._catalog().agent(began.agent), None
+            agent, lost = configured(self._catalog(), info, began.agent), None
         except NotFoundError as error:
             lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
         if lease.takeovers > TAKEOVERS:

@@ -17,7 +17,7 @@
 | `_setting` | what a turn is given by its runtime |
 """
 
-from gaia_core.turn._answers import Decision
+from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._loop import finish, run_turn
@@ -31,7 +31,9 @@ from gaia_core.turn._transcript import Transcript
 from gaia_core.turn._turn import Frame, Turn
 
 __all__ = [
+    "APPROVAL",
     "NO_OPTIONS",
+    "QUESTION",
     "Budget",
     "Decision",
     "EventId",
@@ -47,6 +49,7 @@ __all__ = [
     "Transcript",
     "Turn",
     "TurnOptions",
+    "check_kind",
     "decode_grant",
     "finish",
     "may_become_call",

@@ -19,6 +19,16 @@ class Decision(msgspec.Struct, frozen=True, gc=False):
 
 Answer: TypeAlias = Decision | str
 
+APPROVAL, QUESTION = "appr_", "ask_"
+"""How the ids of the two kinds of requests begin."""
+
+
+def check_kind(request_id: str, kind: str) -> None:
+    """Raise NotFoundError for an id of the other kind: an approval is not answered by words, nor a question by yes."""
+    if not request_id.startswith(kind):
+        what = "approval" if kind == APPROVAL else "question"
+        raise NotFoundError(f"{request_id[:80]!r} is no {what}; their ids begin with {kind!r}")
+
 
 class _Open:
     __slots__ = ("answer", "settled")

@@ -6,6 +6,7 @@ process left goes on by the same code. A sub-agent is the same loop on a child b
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import attrs
@@ -13,7 +14,17 @@ import msgspec
 
 from gaia_core.agent import Agent
 from gaia_core.errors import ClosedError, FencedError, GaiaError, JournalError, QueueFullError, ToolError
-from gaia_core.events import ErrorInfo, FinishReason, LimitReached, StepStarted, TurnEnded, TurnStatus
+from gaia_core.events import (
+    ErrorInfo,
+    Event,
+    FinishReason,
+    LimitReached,
+    ReasoningDelta,
+    StepStarted,
+    TextDelta,
+    TurnEnded,
+    TurnStatus,
+)
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest, ToolChoice
@@ -82,7 +93,14 @@ async def finish(setting: Setting, facts: tuple[Fact, ...], over: Callable[[], N
 
 def _event(ended: Ended) -> TurnEnded:
     return TurnEnded(
-        ended.status, ended.text, ended.finish_reason, ended.usage, ended.steps, ended.client_calls, ended.error
+        ended.status,
+        ended.text,
+        ended.finish_reason,
+        ended.usage,
+        ended.steps,
+        ended.client_calls,
+        ended.error,
+        ended.seconds,
     )
 
 
@@ -122,6 +140,7 @@ class _Loop:
         self._limit: LimitReached | None = None
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end."""
+        self._began = time.monotonic()
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
@@ -180,11 +199,13 @@ class _Loop:
         self._steps += 1
         self._emit(StepStarted(self._steps))
         self._step = Step(setting, self._request(), self._call_ids)
-        message, finish, usage = await self._step.run(self._emit)
+        clock = _Clock(self._emit)
+        message, finish, usage = await self._step.run(clock)
+        seconds, first_seconds = clock.read()
         setting.budget.charge(usage)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
         theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
-        self._answer = Answered(self._steps, message, finish, usage, theirs)
+        self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds)
         self._step = None
         if not message.tool_calls:
             self.last = (self._answer,)
@@ -261,7 +282,8 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         usage = self._setting.budget.usage
-        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit)
+        seconds = time.monotonic() - self._began
+        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds)
 
     async def _delegate(self, call_id: str, agent: Agent, task: str) -> str:
         """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
@@ -293,6 +315,26 @@ class _Loop:
                 f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
             )
         return ended.text
+
+
+class _Clock:
+    """How long a model request takes, and how long until its first token."""
+
+    __slots__ = ("_asked", "_emit", "_first")
+
+    def __init__(self, emit: Callable[..., None]) -> None:
+        self._emit = emit
+        self._asked = time.monotonic()
+        self._first: float | None = None
+
+    def __call__(self, *events: Event) -> None:
+        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
+            self._first = time.monotonic() - self._asked
+        self._emit(*events)
+
+    def read(self) -> tuple[float, float | None]:
+        """Seconds until now, and until the first token."""
+        return time.monotonic() - self._asked, self._first
 
 
 def _choice(options: TurnOptions, *, own: bool, first: bool) -> ToolChoice:

@@ -100,6 +100,15 @@ class Ring:
         at, seq, epoch = next(mark for mark in reversed(self._marks) if mark[0] <= position)
         return EventId(seq, epoch, position - at)
 
+    def told(self, event_id: EventId) -> list[Event] | None:
+        """What was told since the record of *event_id*, up to that event; None when that isn't known (any more)."""
+        position = self.position_after(event_id)
+        if position is None:
+            return None
+        begin = position - event_id.index - 1
+        lost = self._lost if begin < self.first else []
+        return [*lost, *self._events[max(0, begin - self.first) : position - self.first]]
+
     def position_after(self, event_id: EventId) -> int | None:
         """The position that follows *event_id*, or None when it isn't known here (any more)."""
         following = self.end

@@ -12,7 +12,7 @@ from gaia_core.events import Event, GrantScope, Reset, TurnEnded
 from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
-from gaia_core.turn._answers import Answers, Decision
+from gaia_core.turn._answers import APPROVAL, QUESTION, Answers, Decision, check_kind
 from gaia_core.turn._ring import EventId, Ring
 
 Recorded: TypeAlias = tuple[int, Fact]
@@ -72,7 +72,8 @@ class Turn:
         """The lease under which it is recorded, as it is now."""
         self.suspended = False
         """Left for another process to go on with: its readers end without a `TurnEnded`."""
-        self._after = after
+        self.after = after
+        """The record before the turn's first one."""
         self._seq = seq
         self._whole = after == seq
         self._ring = Ring(seq, epoch)
@@ -132,7 +133,7 @@ class Turn:
         """What the record has after *last* (None: from the first fact), and the position where the ring goes on."""
         ring = self._ring
         since = last.seq if last is not None else 0
-        after = self._after if last is None else max(self._after, since - 1)
+        after = self.after if last is None else max(self.after, since - 1)
         while True:
             facts = await self.replay(after)
             start, seq, epoch = ring.section(since)
@@ -155,6 +156,27 @@ class Turn:
         if ring.first > start + durable:
             frames += [(ring.id_at(position - 1), event) for event in ring.lost()]
         return frames, position
+
+    async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
+        """What a reader that comes back by *upto* was told before that event, as far as it is kept, and the event
+        itself (None when it isn't kept: it was live only, and a `Reset` follows).
+
+        A surface whose translation has state folds these to know where that reader stands.
+        """
+        since = self._ring.told(upto)
+        told: list[Event] = []
+        for at, fact in await self.replay(self.after):
+            if at > upto.seq:
+                break
+            events = events_of(fact, self.id, self.session_id)
+            if at < upto.seq or (since is not None and at == self._seq):
+                told += events
+            elif since is None:
+                told += events[: upto.index + 1]
+                if upto.index < len(events):
+                    return told[:-1], told[-1]
+        told += since or []
+        return (told[:-1], told[-1]) if since else (told, None)
 
     async def result(self) -> TurnEnded:
         """How the turn ended. Cancelling the caller doesn't cancel the turn."""
@@ -180,10 +202,12 @@ class Turn:
         *scope* `session`: the same is not asked again in this session, within what the request's `scope` said.
         Raises NotFoundError for an id that was never asked, AnsweredError when it was answered or has expired.
         """
+        check_kind(approval_id, APPROVAL)
         await self.answers.give(approval_id, Decision(bool(approved), reason, scope if approved else "once"))
 
     async def answer(self, request_id: str, value: str) -> None:
         """Answer the `InputRequested` of that id; returns when that is recorded. Raises as `decide` does."""
+        check_kind(request_id, QUESTION)
         await self.answers.give(request_id, value)
 
     # For the loop and its runtime.

@@ -7,6 +7,8 @@
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
 | GET /metrics | Prometheus text |
+| /api/… | the UI API: see `gaia_http.ui` |
+| GET /… | the page, where `Settings.ui_dist` names one: see `_page` |
 """
 
 import logging
@@ -24,9 +26,11 @@ from gaia_core import Runtime
 from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http._page import Page
 from gaia_http._settings import Settings
 from gaia_http.openai._chat import ChatCompletions
 from gaia_http.openai._models import list_models, one_model
+from gaia_http.ui import ui_handlers
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +56,8 @@ def create_app(settings: Settings, runtime: Runtime) -> Litestar:
         request_max_body_size=None,  # _body has the bound
         debug=False,
     )
-    app.asgi_handler = Door(app.asgi_handler, settings, counts)
+    served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
+    app.asgi_handler = Door(served, settings, counts)
     return app
 
 
@@ -87,6 +92,7 @@ def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HT
         HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),
         HTTPRouteHandler("/ready", http_method=_READ, status_code=200)(ready),
         HTTPRouteHandler("/metrics", http_method=_READ, status_code=200)(metrics),
+        *ui_handlers(settings, runtime, counts),
     ]
 
 

@@ -122,7 +122,7 @@ def host_name(host: str) -> str:
 
 
 async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:
-    """Send *reply*: the envelope below /v1, plain JSON elsewhere."""
+    """Send *reply*: the envelope below /v1, `{"detail"}` below /api, plain JSON elsewhere."""
     body = body_of(reply, str(scope["path"]))
     headers = [
         (b"content-type", b"application/json"),
@@ -135,4 +135,11 @@ async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:
 
 def body_of(reply: ErrorReply, path: str) -> bytes:
     """*reply* as it is sent for *path*."""
-    return reply.body if path == "/v1" or path.startswith("/v1/") else reply.plain_body
+    if is_below(path, "/v1"):
+        return reply.body
+    return reply.ui_body if is_below(path, "/api") else reply.plain_body
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether *path* is *prefix* or below it."""
+    return path == prefix or path.startswith(f"{prefix}/")

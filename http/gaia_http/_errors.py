@@ -13,7 +13,15 @@ from collections.abc import Mapping
 import attrs
 import msgspec
 
-from gaia_core import BusyError, ClosedError, NotFoundError, QueueFullError
+from gaia_core import (
+    AnsweredError,
+    BusyError,
+    ClosedError,
+    EventIdError,
+    JournalError,
+    NotFoundError,
+    QueueFullError,
+)
 from gaia_core.events import ErrorInfo
 
 _NO_RETRY = (("x-should-retry", "false"),)
@@ -55,6 +63,11 @@ class ErrorReply:
     def plain_body(self) -> bytes:
         """The same outside the OpenAI API."""
         return encoded({"error": self.message, "code": self.code})
+
+    @property
+    def ui_body(self) -> bytes:
+        """The same in the UI API."""
+        return encoded({"detail": self.message})
 
 
 class ApiError(Exception):
@@ -105,6 +118,12 @@ def of_exception(error: Exception) -> ErrorReply | None:
         return ErrorReply(status=503, message=str(error), type=SERVER, code="draining", headers=_retry(_BUSY_SECONDS))
     if isinstance(error, NotFoundError):
         return ErrorReply(status=404, message=str(error), code="not_found")
+    if isinstance(error, AnsweredError):
+        return ErrorReply(status=409, message=str(error), code="answered", headers=_NO_RETRY)
+    if isinstance(error, EventIdError):
+        return ErrorReply(status=400, message=str(error), code="invalid_event_id")
+    if isinstance(error, JournalError):
+        return ErrorReply(status=503, message=str(error), type=SERVER, code="journal", headers=_retry(_BUSY_SECONDS))
     return None
 
 

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gaia_http._errors import ErrorReply
-from gaia_http._stream import ABORT
+from gaia_http._line import ABORT
 
 HEAD_SECONDS = 30.0
 

@@ -5,6 +5,7 @@ Settings(port=8080, show_activity="off")
 """
 
 import ipaddress
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -49,8 +50,10 @@ class Settings:
     | max_schema_bytes | bytes | of one client tool's parameters |
     | body_seconds | s | a body must have arrived within |
     | heartbeat_seconds | s | an idle stream gets a comment this often |
-    | write_seconds | s | a client that reads nothing for so long loses its turn |
+    | write_seconds | s | a client that reads nothing for so long loses its stream (of the OpenAI API: its turn) |
     | drain_seconds | s | running turns may end within, when the server is asked to stop |
+    | data | folder | where what belongs to the server itself is kept (the page's settings); None: in memory only |
+    | ui_dist | folder | a built single-page client, served at `/`; None: there is none |
     | show_activity | | the agent's own tools as lines of `reasoning_content`, or not |
     | tune_gc | | `serve` freezes what start-up made, and collects less often |
     """
@@ -71,6 +74,8 @@ class Settings:
     drain_seconds: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
     show_activity: Activity = attrs.field(default="reasoning", validator=attrs.validators.in_(("reasoning", "off")))
     tune_gc: bool = True
+    data: Path | None = None
+    ui_dist: Path | None = None
 
     @property
     def hosts(self) -> frozenset[str]:

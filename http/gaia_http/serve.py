@@ -1,7 +1,7 @@
 """`gaia serve`: the process around one application. Signals, logging, the garbage collector are set here, nowhere else.
 
-SIGTERM or Ctrl-C: not ready, no new turns, the running ones may end within `drain_seconds`, then they are cancelled.
-A second signal cancels them at once.
+SIGTERM or Ctrl-C: not ready, no new turns, the running ones may end within `drain_seconds`. What is left then stays in
+the journal, and the next start goes on with it; without a durable journal it is cancelled. A second signal: at once.
 """
 
 import asyncio
@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from gaia_core import Catalog, ConfigError, Runtime
+from gaia_core import Catalog, ConfigError, JournalError, Runtime
 from gaia_core.catalog import load_catalog, with_model
+from gaia_core.journal import Journal
+from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
 from gaia_http._settings import Settings, is_loopback
 
@@ -51,6 +53,17 @@ _DEFAULTS = Settings()
 @click.option(
     "--activity/--no-activity", default=True, help="Show the agents' own tools as reasoning. [default: activity]"
 )
+@click.option(
+    "--journal",
+    metavar="PLACE",
+    help="Where sessions are kept: a file, a postgresql:// URL, or memory. Default: GAIA_JOURNAL, or journal.sqlite in "
+    "the user's data folder.",
+)
+@click.option(
+    "--ui-dist",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of a built single-page client, to be served at /.",
+)
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(_LEVELS))
 def serve(
     config: Path | None,
@@ -60,9 +73,11 @@ def serve(
     allowed_origins: tuple[str, ...],
     drain_seconds: float,
     activity: bool,  # click passes it by name
+    journal: str | None,
+    ui_dist: Path | None,
     log_level: str,
 ) -> None:
-    """Serve the agents to any OpenAI client, on this machine."""
+    """Serve the agents to any OpenAI client and to GAIA's page, on this machine."""
     if not is_loopback(host):
         raise click.ClickException(
             f"--host {host}: this version has no keys yet, so it serves this machine only (127.0.0.1, ::1, localhost). "
@@ -74,23 +89,37 @@ def serve(
         allowed_origins=allowed_origins,
         drain_seconds=drain_seconds,
         show_activity="reasoning" if activity else "off",
+        data=data_folder(os.environ),
+        ui_dist=ui_dist,
     )
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
     _configure_logging(log_level)
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
+        kept = journal_at(journal, os.environ)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     listening = listen(settings)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run_server(catalog, settings, listening, say=click.echo))
+        try:
+            runner.run(run_server(catalog, settings, listening, journal=kept, say=click.echo))
+        except (ConfigError, JournalError) as error:
+            raise click.ClickException(str(error)) from error
 
 
 async def run_server(
-    catalog: Catalog, settings: Settings, listening: socket.socket, *, say: Callable[[str], object]
+    catalog: Catalog,
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    journal: Journal | None = None,
+    say: Callable[[str], object],
 ) -> None:
-    """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does."""
+    """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
+
+    *journal* keeps the sessions (None: in memory).
+    """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
     from gaia_http._app import create_app  # noqa: PLC0415
@@ -98,7 +127,7 @@ async def run_server(
 
     with listening:
         catalog = await with_model(catalog, environ=os.environ)
-        runtime = Runtime(catalog)
+        runtime = Runtime(catalog, journal)
         config = Config(
             create_app(settings, runtime),
             http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
@@ -153,9 +182,14 @@ def _server(
             drain = asyncio.create_task(runtime.drain(settings.drain_seconds))
             while not drain.done() and self.signals < 2:
                 await asyncio.wait((drain,), timeout=0.1)
-            if running := runtime.stats().running_turns:
-                say(f"{running} turns are cancelled")
+            if turns := runtime.running_turns:
+                left = sum(runtime.durable and turn.journal is not None for _, turn in turns)
+                if left:
+                    say(f"{left} turns are left for the next start")
+                if left < len(turns):
+                    say(f"{len(turns) - left} turns are cancelled")
                 await runtime.aclose()
+            runtime.feed.close()  # whoever watches sessions would hold up the end
             await super().shutdown(sockets)
             for showing in self.shown:
                 showing.cancel()
@@ -167,8 +201,9 @@ def _server(
 
 async def _show(model: Model) -> None:
     """Show on stderr how far the embedded model is."""
-    from gaia_core.cli._fetching import show  # noqa: PLC0415  # only where there is one
     from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415
+
+    from gaia_core.cli._fetching import show  # noqa: PLC0415  # only where there is one
 
     if isinstance(model, EmbeddedModel):
         await show(model.states())

@@ -51,6 +51,8 @@ class Server:
     runtime: Runtime
     model: object
     http: aiohttp.ClientSession
+    stop: Callable[[], Awaitable[None]]
+    """Stops it as a server stops; the fixture does that, too."""
 
     def sdk(self, **options: object) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0, **options)
@@ -134,16 +136,18 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             slots: int = 64,
             queue: int = 256,
             head_seconds: float = 30.0,
+            journal: object = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue)
-            runtime = Runtime(Catalog.of(*agents, models={"local": spec}))
-            port = await stack.enter_async_context(running(settings or Settings(), runtime, head_seconds))
+            runtime = Runtime(Catalog.of(*agents, models={"local": spec}), journal)
+            own = await stack.enter_async_context(AsyncExitStack())
+            port = await own.enter_async_context(running(settings or Settings(), runtime, head_seconds))
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
-            await stack.enter_async_context(session)
-            return Server(url, port, runtime, model, session)
+            await own.enter_async_context(session)
+            return Server(url, port, runtime, model, session, own.aclose)
 
         yield serve
 

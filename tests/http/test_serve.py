@@ -65,6 +65,7 @@ async def endpoint():
 async def process(folder, endpoint, *options: str):
     """A running `gaia serve`: the process, a client session to it, and what it said at its start."""
     environ = os.environ | {"GAIA_MODEL_URL": endpoint.url, "GAIA_MODEL": "m", "GAIA_DISCOVER": "0"}
+    environ |= {"XDG_DATA_HOME": str(folder / "data")}
     running = await asyncio.create_subprocess_exec(
         *COMMAND,
         *options,
@@ -147,7 +148,7 @@ async def test_it_cancels_turns_that_take_too_long(tmp_path, endpoint, by):
 
 
 def refused(*options: str) -> str:
-    result = CliRunner().invoke(serve, options)
+    result = CliRunner(env={"GAIA_JOURNAL": "memory"}).invoke(serve, options)
     assert result.exit_code == 1
     return result.output
 

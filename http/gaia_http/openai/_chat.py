@@ -11,9 +11,10 @@ from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions
 from gaia_http._body import ClientGone, check_headers, read_body
 from gaia_http._errors import ApiError, ErrorReply, invalid
+from gaia_http._line import Headers
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http._stream import EventStream, Headers, ended
+from gaia_http._stream import EventStream, ended
 from gaia_http.openai._answer import completion_of
 from gaia_http.openai._chunks import Chunks
 from gaia_http.openai._models import agent_of

@@ -1,0 +1,257 @@
+"""Routes of the conversation: send, attach, answer prompts, cancel. A turn is the runtime's, not its client's."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import msgspec
+from litestar.types import ASGIApp
+
+from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
+from gaia_core.events import ToolStarted
+from gaia_core.runtime import configured
+from gaia_core.turn import Turn
+from gaia_http._errors import ApiError, of_turn
+from gaia_http._metrics import HttpCounts
+from gaia_http._settings import Settings
+from gaia_http.ui._bodies import Cancel, Confirm, Send, UserInput
+from gaia_http.ui._call import Call
+from gaia_http.ui._frames import FrameId, Frames, frame
+from gaia_http.ui._sessions import Sessions, metadata_of
+from gaia_http.ui._shapes import Active, Answer, Done
+from gaia_http.ui._stream import Stream
+from gaia_http.ui._tally import Tally
+
+_QUEUE_SECONDS = 5.0
+"""When to ask again for a place in a session's own queue."""
+
+_LOOK_SECONDS = 0.1
+"""How often a stream looks whether a turn that another process left was taken over."""
+
+
+class Chat:
+    """The routes of one application."""
+
+    def __init__(self, runtime: Runtime, sessions: Sessions, settings: Settings, counts: HttpCounts) -> None:
+        self._runtime = runtime
+        self._sessions = sessions
+        self._settings = settings
+        self._counts = counts
+        self._starting: set[asyncio.Task[Turn]] = set()
+
+    # Sending.
+
+    async def send(self, call: Call) -> ASGIApp | Answer:
+        """Begin a turn, and tell of it as it goes or when it has ended."""
+        body = await call.body(Send)
+        session = await self._prepared(call.owner, body)
+        parent = body.parent_id
+        if parent is not None:
+            parent = await self._sessions.record_of(call.owner, session.id, parent)
+        self._runtime.check_room(session.agent.model)
+        starting = Starting()
+        task = asyncio.create_task(
+            self._runtime.start(
+                session,
+                body.message,
+                parent=parent,
+                interactive=True,
+                when_busy=body.when_busy,
+                queued=starting.moved,
+            ),
+            name="gaia send",
+        )
+        self._keep(task)
+        await asyncio.wait((task, starting.waits), return_when=asyncio.FIRST_COMPLETED)
+        if task.done() and (error := task.exception()) is not None:
+            if isinstance(error, BusyError) and body.when_busy != "reject":
+                raise QueueFullError(str(error), _QUEUE_SECONDS) from None
+            raise error
+        if not body.stream:
+            return await self._whole(await asyncio.shield(task))
+        steps = session.agent.limits.steps
+        return Stream(f"session {session.id}", self._started(task, starting, steps), self._settings, self._counts)
+
+    async def _prepared(self, owner: str, body: Send) -> Session:
+        """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent."""
+        sessions = self._runtime.sessions
+        info = await sessions.get(owner, body.session_id)
+        if self._runtime.running(owner, info.id) is not None and body.when_busy == "reject":
+            raise BusyError(f"session {info.id!r} runs a turn already; when_busy may be queue or interrupt")
+        agent = self._sessions.agent_name(body.agent_type) if body.agent_type is not None else info.agent
+        metadata = metadata_of(info)
+        ids = body.document_ids if body.document_ids is not None else metadata.document_ids
+        if agent != info.agent or ids != metadata.document_ids:
+            encoded = msgspec.json.encode(msgspec.structs.replace(metadata, document_ids=ids))
+            info = await sessions.update(owner, info.id, agent=agent, metadata=encoded)
+        return Session(info.id, configured(self._runtime.catalog, info), owner)
+
+    def _keep(self, task: "asyncio.Task[Turn]") -> None:
+        """Let *task* begin its turn even when nobody waits for that any more."""
+        self._starting.add(task)
+
+        def over(done: "asyncio.Task[Turn]") -> None:
+            self._starting.discard(done)
+            if not done.cancelled():
+                done.exception()  # whoever still waits gets it, too
+
+        task.add_done_callback(over)
+
+    async def _started(
+        self, task: "asyncio.Task[Turn]", starting: "Starting", steps: int
+    ) -> AsyncGenerator[bytes, None]:
+        """The frames of the turn that *task* begins; while it waits for its session, its place."""
+        while not task.done():
+            if (position := starting.take()) is not None:
+                yield frame({"type": "queued", "position": position})
+            await asyncio.wait((task, starting.waits), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            turn = task.result()
+        except GaiaError as error:
+            yield frame({"type": "error", "content": str(error)})
+            yield frame({"type": "done", "message_id": None, "content": ""})
+            return
+        frames = Frames(lambda: turn.message_id, steps=steps)
+        async for batch in turn.frames():
+            if data := frames.take(batch):
+                yield data
+
+    async def _whole(self, turn: Turn) -> Answer:
+        ended = await turn.result()
+        tally, tools_ran = Tally(), False
+        async for event in turn.events():
+            tally.take(event)
+            tools_ran = tools_ran or isinstance(event, ToolStarted)
+        if ended.status == "failed" and ended.error is not None:
+            raise ApiError(of_turn(ended.error, tools_ran=tools_ran))
+        usage = ended.usage
+        tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
+        tokens["total_tokens"] = usage.total_tokens
+        return Answer(turn.message_id or None, tally.content(ended), (), tokens)
+
+    # Coming back.
+
+    async def attach(self, call: Call) -> ASGIApp:
+        """The events after `Last-Event-ID` (header, or `last_event_id` in the query), then live."""
+        session_id = call.text("session_id")
+        given = call.header("last-event-id") or call.text("last_event_id")
+        seen = FrameId.parse(given) if given else None
+        turn = await self._follow(call.owner, session_id, seen)
+        steps = await self._steps(call.owner, session_id)
+        first = Frames(lambda: turn.message_id if turn is not None else 0, steps=steps)
+        rest = b""
+        if turn is not None and seen is not None:
+            rest = await _resumed(first, turn, seen)
+            if first.done and not rest:  # all of that turn was seen: what runs now comes next
+                turn, seen = self._runtime.running(call.owner, session_id), None
+                first = Frames(lambda: turn.message_id if turn is not None else 0, steps=steps)
+                if turn is None:
+                    raise _nothing_runs(session_id)
+        source = self._attached(call.owner, session_id, turn, seen, first, rest)
+        return Stream(f"session {session_id}", source, self._settings, self._counts)
+
+    async def _follow(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
+        """The turn that a client may follow; None: one that will be taken over. NotFoundError when there is none."""
+        turn = await self._runtime.sessions.follow(owner, session_id, seen.event if seen is not None else None)
+        if turn is not None and turn.ended is not None and seen is None and turn.task is None:
+            raise _nothing_runs(session_id)
+        return turn
+
+    async def _steps(self, owner: str, session_id: str) -> int | None:
+        try:
+            return (await self._runtime.sessions.open(owner, session_id)).agent.limits.steps
+        except NotFoundError:  # its agent is gone
+            return None
+
+    async def _attached(
+        self, owner: str, session_id: str, turn: Turn | None, seen: FrameId | None, frames: Frames, rest: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        if turn is None:
+            turn = await self._taken_over(owner, session_id, seen)
+            if turn is None:
+                return
+            taken = turn
+            frames = Frames(lambda: taken.message_id, steps=await self._steps(owner, session_id))
+            if seen is not None:
+                rest = await _resumed(frames, turn, seen)
+        if rest:
+            yield rest
+        if frames.done:
+            return
+        async for batch in turn.frames(seen.event if seen is not None else None):
+            if data := frames.take(batch):
+                yield data
+
+    async def _taken_over(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
+        """Wait until a turn that another process left is run here, or has ended; None when neither will be."""
+        while self._runtime.accepting:
+            try:
+                turn = await self._runtime.sessions.follow(owner, session_id, seen.event if seen is not None else None)
+            except NotFoundError:
+                return None
+            if turn is not None:
+                return turn
+            await asyncio.sleep(_LOOK_SECONDS)
+        return None
+
+    # Steering.
+
+    async def confirm(self, call: Call) -> Done:
+        """Answer a prompt for approval, once."""
+        body = await call.body(Confirm)
+        await self._runtime.sessions.decide(
+            call.owner,
+            body.session_id,
+            body.confirm_id,
+            body.approved,
+            body.reason or "",
+            scope=body.scope or "once",
+        )
+        return Done("ok", approved=body.approved)
+
+    async def user_input(self, call: Call) -> Done:
+        """Answer a tool's question, once."""
+        body = await call.body(UserInput)
+        await self._runtime.sessions.answer(call.owner, body.session_id, body.request_id, body.value)
+        return Done("ok")
+
+    async def cancel(self, call: Call) -> Done:
+        """End the session's turn; answered when nothing of it runs any more."""
+        body = await call.body(Cancel)
+        await self._runtime.sessions.get(call.owner, body.session_id)
+        return Done("ok", cancelled=await self._runtime.sessions.cancel(call.owner, body.session_id))
+
+    async def active(self, call: Call) -> Active:
+        """The sessions that run a turn of their own here."""
+        running = self._runtime.running_turns
+        return Active(tuple(key[1] for key, turn in running if key[0] == call.owner and turn.journal is not None))
+
+
+class Starting:
+    """Where a turn stands that waits for its session. *waits* is done when there is news."""
+
+    def __init__(self) -> None:
+        self.waits: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._position: int | None = None
+
+    def moved(self, position: int) -> None:
+        """Take note of the place; 1 is next."""
+        self._position = position
+        if not self.waits.done():
+            self.waits.set_result(None)
+
+    def take(self) -> int | None:
+        """The place, if it is news."""
+        position, self._position = self._position, None
+        self.waits = asyncio.get_running_loop().create_future()
+        return position
+
+
+async def _resumed(frames: Frames, turn: Turn, seen: FrameId) -> bytes:
+    """Bring *frames* to where the reader stands; what is left of the frames of the last event that it saw."""
+    before, event = await turn.told(seen.event)
+    frames.fold(before)
+    return frames.rest(seen, event) if event is not None else b""
+
+
+def _nothing_runs(session_id: str) -> NotFoundError:
+    return NotFoundError(f"session {session_id!r} runs no turn")

@@ -1,0 +1,257 @@
+"""Routes of sessions: listing and changing them, their messages and branches, carrying them in and out."""
+
+from uuid import uuid4
+
+import msgspec
+
+from gaia_core import NotFoundError, Runtime
+from gaia_core.journal import NewSession as NewRow
+from gaia_core.journal import SessionInfo
+from gaia_core.runtime import Said, configured
+from gaia_http._errors import ApiError, ErrorReply
+from gaia_http.ui._bodies import Fork, Head, Import, ImportedSession, NewSession, Private, SessionChange
+from gaia_http.ui._call import Call
+from gaia_http.ui._messages import before_turn, end_of_turn, last_end, messages_of, page
+from gaia_http.ui._shapes import Deleted, Export, Message, MessageList, Session, SessionList, iso
+from gaia_http.ui._store import Store
+
+UNTITLED = "New Chat"
+"""How a session is called that has no title yet; its first answer gives it one."""
+
+_MOST_SESSIONS = 200
+_MOST_MESSAGES = 10_000
+
+
+class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What this API keeps of a session beside the journal's own fields, in its metadata."""
+
+    model: str | None = None
+    system_prompt: str | None = None
+    document_ids: tuple[str, ...] = ()
+    device: str | None = None
+    mail_provider: str | None = None
+
+
+def metadata_of(info: SessionInfo) -> Metadata:
+    """The metadata of *info*; none where another surface has its own there."""
+    try:
+        return msgspec.json.decode(info.metadata, type=Metadata)
+    except msgspec.DecodeError:
+        return Metadata()
+
+
+class Sessions:
+    """The routes of one application."""
+
+    def __init__(self, runtime: Runtime, store: Store) -> None:
+        self._runtime = runtime
+        self._store = store
+        self._sessions = runtime.sessions
+
+    # One session and many.
+
+    async def list(self, call: Call) -> SessionList:
+        """A page of sessions."""
+        limit, offset = call.number("limit", 50, _MOST_SESSIONS), call.number("offset", 0, 2**53)
+        rows, total = await self._sessions.list(call.owner, query=call.text("q"), limit=limit, offset=offset)
+        return SessionList(tuple([await self._shape(row) for row in rows]), total)
+
+    async def create(self, call: Call) -> Session:
+        """A new session."""
+        body = await call.body(NewSession)
+        agent = self.agent_name(body.agent_type)
+        model = body.model or (await self._store.settings()).custom_model
+        metadata = Metadata(model, body.system_prompt, body.document_ids or (), body.device)
+        title = "" if body.title is None or body.title.strip() in ("", UNTITLED) else body.title
+        session_id = str(uuid4())
+        await self._runtime.open(
+            agent,
+            session_id,
+            owner=call.owner,
+            private=bool(body.private),
+            title=title,
+            metadata=msgspec.json.encode(metadata),
+        )
+        self._runtime.feed.tell("updated", call.owner, session_id)
+        return await self.one(call.owner, session_id)
+
+    async def get(self, call: Call) -> Session:
+        """A session."""
+        return await self.one(call.owner, call.path("id"))
+
+    async def change(self, call: Call) -> Session:
+        """Change what the body gives."""
+        body = await call.body(SessionChange)
+        owner, session_id = call.owner, call.path("id")
+        info = await self._sessions.get(owner, session_id)
+        agent = self.agent_name(body.agent_type) if body.agent_type is not None else None
+        metadata = metadata_of(info)
+        if body.system_prompt is not None:
+            metadata = msgspec.structs.replace(metadata, system_prompt=body.system_prompt)
+        if body.document_ids is not None:
+            metadata = msgspec.structs.replace(metadata, document_ids=body.document_ids)
+        custom = body.title_is_custom
+        if custom is None and body.title is not None:
+            custom = True
+        if body.private is not None:
+            await self._sessions.set_private(owner, session_id, private=body.private)
+        await self._sessions.update(
+            owner,
+            session_id,
+            title=body.title,
+            title_is_custom=custom,
+            agent=agent,
+            metadata=msgspec.json.encode(metadata) if metadata != metadata_of(info) else None,
+        )
+        return await self.one(owner, session_id)
+
+    async def delete(self, call: Call) -> Deleted:
+        """Erase a session, after its running turn was cancelled and has ended."""
+        await self._sessions.delete(call.owner, call.path("id"))
+        return Deleted(deleted=True)
+
+    async def private(self, call: Call) -> Session:
+        """Move a session into memory only, or back."""
+        body = await call.body(Private)
+        owner, session_id = call.owner, call.path("id")
+        wanted = body.private
+        if wanted is None:
+            wanted = not await self._sessions.is_private(owner, session_id)
+        await self._sessions.set_private(owner, session_id, private=wanted)
+        return await self.one(owner, session_id)
+
+    async def activate(self, call: Call) -> Session:
+        """Tell those who watch the sessions to show this one."""
+        session = await self.one(call.owner, call.path("id"))
+        self._runtime.feed.tell("activated", call.owner, session.id)
+        return session
+
+    # Messages and branches.
+
+    async def messages(self, call: Call) -> MessageList:
+        """A page of a session's messages."""
+        limit, offset = call.number("limit", 100, _MOST_MESSAGES), call.number("offset", 0, 2**53)
+        before = call.number("before", 0, 2**53) if call.text("before") else None
+        messages = await self._messages(call.owner, call.path("id"))
+        return MessageList(tuple(page(messages, limit, offset, before)), len(messages))
+
+    async def delete_message(self, call: Call) -> Deleted:
+        """Go back to before the message's turn; what came from there on stays in the journal as another branch."""
+        owner, session_id = call.owner, call.path("id")
+        facts = await self._sessions.facts(owner, session_id)
+        was = await self._sessions.get(owner, session_id)
+        info = await self._sessions.update(owner, session_id, head=before_turn(facts, call.message_id()))
+        return Deleted(deleted=True, count=was.message_count - info.message_count)
+
+    async def head(self, call: Call) -> Session:
+        """Go on after another message, of any branch."""
+        body = await call.body(Head)
+        owner, session_id = call.owner, call.path("id")
+        await self._sessions.update(owner, session_id, head=await self.record_of(owner, session_id, body.message_id))
+        return await self.one(owner, session_id)
+
+    async def fork(self, call: Call) -> Session:
+        """A new session that shares the past, up to a message's turn or to the last whole one."""
+        body = await call.body(Fork)
+        owner, session_id = call.owner, call.path("id")
+        at = await self.record_of(owner, session_id, body.message_id) if body.message_id is not None else None
+        if at is None and (await self._sessions.get(owner, session_id)).turn is not None:
+            at = last_end(await self._sessions.facts(owner, session_id))
+        return await self._shape(await self._sessions.fork(owner, session_id, str(uuid4()), at))
+
+    async def record_of(self, owner: str, session_id: str, message_id: int) -> int:
+        """The record after which a conversation goes on that continues *message_id*. Raises NotFoundError."""
+        journal = await self._sessions.journal_of(owner, session_id)
+        return end_of_turn(await journal.read(owner, session_id), message_id)
+
+    # Carrying.
+
+    async def export(self, call: Call) -> Export:
+        """A conversation as Markdown or JSON."""
+        kind = call.text("format", "markdown")
+        if kind not in ("markdown", "json"):
+            message = f"format must be markdown or json, not {kind[:80]!r}"
+            raise ApiError(ErrorReply(status=400, message=message, code="invalid_value"))
+        session = await self.one(call.owner, call.path("id"))
+        messages = await self._messages(call.owner, session.id)
+        if kind == "json":
+            return Export("json", session=session, messages=messages)
+        return Export("markdown", content=_markdown(session, messages))
+
+    async def take_in(self, call: Call) -> Session:
+        """A new session from a JSON export: its texts, not what was done for them.
+
+        An agent that this server doesn't have is replaced by its own; a message of the system joins the prompt.
+        """
+        body = await call.body(Import)
+        given = body.session
+        names = tuple(agent.name for agent in self._runtime.catalog.agents)
+        name = given.agent_type if given.agent_type in names else self._runtime.catalog.default_agent
+        agent = self._runtime.catalog.agent(self.agent_name(name))
+        row = NewRow(
+            str(uuid4()),
+            call.owner,
+            agent.name,
+            agent.fingerprint,
+            "" if given.title == UNTITLED else given.title,
+            msgspec.json.encode(_imported(given, [each.content for each in body.messages if each.role == "system"])),
+        )
+        said = [Said(each.role, each.content) for each in body.messages if each.role != "system"]
+        await self._sessions.write(row, said, private=given.private)
+        if given.title_is_custom:
+            await self._sessions.update(call.owner, row.id, title_is_custom=True)
+        return await self.one(call.owner, row.id)
+
+    # Shapes.
+
+    async def one(self, owner: str, session_id: str) -> Session:
+        """The session as its clients know it."""
+        return await self._shape(await self._sessions.get(owner, session_id))
+
+    async def _shape(self, info: SessionInfo) -> Session:
+        metadata = metadata_of(info)
+        try:
+            model = configured(self._runtime.catalog, info).model
+        except NotFoundError:  # its agent is gone; it can still be read
+            model = metadata.model or ""
+        return Session(
+            id=info.id,
+            title=info.title or UNTITLED,
+            title_is_custom=info.title_is_custom,
+            created_at=iso(info.created_at),
+            updated_at=iso(info.updated_at),
+            model=model,
+            system_prompt=metadata.system_prompt,
+            message_count=info.message_count,
+            document_ids=metadata.document_ids,
+            private=await self._sessions.is_private(info.owner, info.id),
+            agent_type=info.agent,
+            device=metadata.device,
+            mail_provider=metadata.mail_provider,
+        )
+
+    async def _messages(self, owner: str, session_id: str) -> tuple[Message, ...]:
+        return messages_of(session_id, await self._sessions.facts(owner, session_id))
+
+    def agent_name(self, wanted: str | None) -> str:
+        """The agent of that name, or the default one. Raises 400, with the nearest name."""
+        catalog = self._runtime.catalog
+        name = wanted or catalog.default_agent
+        try:
+            return catalog.agent(name).name
+        except NotFoundError as error:
+            message = f"agent_type: {error}"
+            raise ApiError(ErrorReply(status=400, message=message, code="unknown_agent")) from None
+
+
+def _imported(given: ImportedSession, system: "list[str]") -> Metadata:
+    prompt = "\n\n".join(text for text in (given.system_prompt or "", *system) if text) or None
+    return Metadata(given.model, prompt, given.document_ids, given.device, given.mail_provider)
+
+
+def _markdown(session: Session, messages: tuple[Message, ...]) -> str:
+    parts = [f"# {session.title}"]
+    for message in messages:
+        who = "User" if message.role == "user" else "Assistant"
+        parts.append(f"## {who} ({message.created_at})\n\n{message.content}")
+    return "\n\n".join(parts) + "\n"
