@@ -9,6 +9,7 @@ NotFoundError is raised for a session that the owner doesn't have.
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -291,12 +292,12 @@ class Sessions:
 
     async def title_from(self, owner: str, id: str, answer: str) -> None:
         """Give a session that has no title one: the beginning of its first answer."""
-        journal = await self.journal_of(owner, id)
-        info = await journal.get(owner, id)
-        if info.title or info.title_is_custom or not (title := title_of(answer)):
-            return
-        await journal.update(owner, id, title=title)
-        self._runtime.feed.tell("updated", owner, id)
+        with suppress(NotFoundError):  # it may be deleted, or moved, meanwhile
+            journal = await self.journal_of(owner, id)
+            info = await journal.get(owner, id)
+            if not info.title and not info.title_is_custom and (title := title_of(answer)):
+                await journal.update(owner, id, title=title)
+                self._runtime.feed.tell("updated", owner, id)
 
 
 def title_of(text: str) -> str:

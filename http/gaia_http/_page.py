@@ -119,12 +119,11 @@ class Page:
             opened = os.open(real, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         except (OSError, ValueError, RuntimeError):
             return None
-        file = os.fdopen(opened, "rb")
         facts = os.fstat(opened)
         if not stat.S_ISREG(facts.st_mode):
-            file.close()
+            os.close(opened)
             return None
-        return _Found(file, facts.st_size, b'"%x-%x"' % (facts.st_mtime_ns, facts.st_size), name)
+        return _Found(os.fdopen(opened, "rb"), facts.st_size, b'"%x-%x"' % (facts.st_mtime_ns, facts.st_size), name)
 
 
 async def _send(found: _Found, known: bytes | None, send: Send, *, head: bool) -> None:

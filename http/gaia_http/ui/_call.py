@@ -60,10 +60,13 @@ class Call:
 
     async def body(self, kind: type[T]) -> T:
         """The body as *kind*; none counts as `{}`. Raises 400 for what is no JSON, 422 naming the field, 413, 415."""
-        check_headers(self._request.scope["headers"])
         raw = await read_body(self._request.receive, self._settings)
+        if raw.strip():
+            check_headers(self._request.scope["headers"])
+        else:
+            raw = b"{}"
         try:
-            return msgspec.json.decode(raw if raw.strip() else b"{}", type=kind)
+            return msgspec.json.decode(raw, type=kind)
         except msgspec.ValidationError as error:
             raise unfit(decoding_error(error, raw).reply.message) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
