@@ -201,9 +201,8 @@ def _server(
 
 async def _show(model: Model) -> None:
     """Show on stderr how far the embedded model is."""
-    from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415
-
     from gaia_core.cli._fetching import show  # noqa: PLC0415  # only where there is one
+    from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415
 
     if isinstance(model, EmbeddedModel):
         await show(model.states())

@@ -14,6 +14,7 @@ import msgspec
 from gaia_core import Runtime
 from gaia_core.catalog import ModelSpec
 from gaia_core.models import Endpoint
+from gaia_core.runtime import iso
 from gaia_http._settings import Settings
 from gaia_http.ui._bodies import OnboardingDone, PageSettings
 from gaia_http.ui._call import Call
@@ -28,7 +29,6 @@ from gaia_http.ui._shapes import (
     Task,
     TaskList,
     Tunnel,
-    iso,
 )
 from gaia_http.ui._store import Kept, Store
 
