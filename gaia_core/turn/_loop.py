@@ -138,9 +138,9 @@ class _Loop:
         self._call_ids = setting.transcript.call_ids()
         self._answer = resumed
         self._limit: LimitReached | None = None
+        self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end."""
-        self._began = time.monotonic()
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""

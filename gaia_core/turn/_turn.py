@@ -158,8 +158,8 @@ class Turn:
         return frames, position
 
     async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
-        """What a reader that comes back by *upto* was told before that event, as far as it is kept, and the event
-        itself (None when it isn't kept: it was live only, and a `Reset` follows).
+        """What a reader that comes back by *upto* was told before that event, by the record and live since its last
+        record; and the event itself (None when it isn't kept: it was live only, and a `Reset` follows).
 
         A surface whose translation has state folds these to know where that reader stands.
         """
