@@ -2,7 +2,6 @@
 
 python := justfile_directory() / ".venv/bin/python"
 bin := justfile_directory() / ".venv/bin"
-export PYTHONDONTWRITEBYTECODE := "1"
 
 # List the recipes
 default:

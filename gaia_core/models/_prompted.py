@@ -54,7 +54,7 @@ User: What does the letter from Zoe say?
 
 User: Thank you, that helps.
 {"name": "reply", "text": "You are welcome."}"""
-_ANSWER = "Answer {} in plain words. Name everything that this result names. Do not call a tool now."
+_LOOKED = "Let me look."
 _CORRECT = "This call failed. Read the error, and make the right call for {}."
 _QUESTION_CHARS = 500
 
@@ -171,15 +171,37 @@ def _plain(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> 
             plain.append(message)
         previous = message
     if isinstance(previous, ToolMessage):
-        words = (_CORRECT if tools else _ANSWER).format(_question(messages))
+        if not tools:
+            return _answering(plain, messages)
+        asked = _question(messages)
+        words = _CORRECT.format(f'my question "{asked}"' if asked else "my question")
         plain[-1] = UserMessage(f"{text_of(plain[-1].content)}\n\n{words}")
     return _instructed(tuple(plain), tools) if tools else tuple(plain)
 
 
+def _answering(plain: list[Message], messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """*plain* for the step that answers from a result: a small model that sees its call there calls again, or names
+    the tool, so the result stands as what was found, with the question behind it."""
+    calls = len(plain) - 2
+    if calls >= 0 and isinstance(plain[calls], AssistantMessage):
+        said = next((one for one in reversed(messages) if isinstance(one, AssistantMessage)), None)
+        plain[calls] = AssistantMessage((text_of(said.content) if said is not None else "") or _LOOKED)
+    single = len(messages) < 2 or not isinstance(messages[-2], ToolMessage)
+    found = text_of((messages if single else plain)[-1].content)  # of one result, without its heading
+    asked = _question(messages)
+    words = (
+        f"Answer from it, in plain words, with all names and numbers: {asked}"
+        if asked
+        else "Answer my question from it, in plain words."
+    )
+    plain[-1] = UserMessage(f"This is there:\n{found}\n\n{words}")
+    return tuple(plain)
+
+
 def _question(messages: tuple[Message, ...]) -> str:
-    """What the user asked last, said again: after a long result a small model has forgotten it."""
+    """What the user asked last, said again: after a long result a small model has forgotten it. "" if it is long."""
     asked = next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "").strip()
-    return f'my question "{asked}"' if 0 < len(asked) <= _QUESTION_CHARS else "my question"
+    return asked if len(asked) <= _QUESTION_CHARS else ""
 
 
 def _instructed(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:

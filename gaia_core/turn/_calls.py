@@ -71,6 +71,12 @@ Plan: TypeAlias = Ready | Gated | Refused
 class Calls:
     """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
 
+    __slots__ = (
+        "_running",
+        "_setting",
+        "limit",
+    )
+
     def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
         self._running = Running(setting, emit, delegate)

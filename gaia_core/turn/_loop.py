@@ -28,6 +28,7 @@ from gaia_core.events import (
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest, ToolChoice
+from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
 from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
@@ -125,6 +126,23 @@ def error_info(error: Exception, turn_id: str) -> ErrorInfo:
 class _Loop:
     """The steps of one agent's part of a turn."""
 
+    __slots__ = (
+        "_agent",
+        "_answer",
+        "_began",
+        "_call_ids",
+        "_calls",
+        "_client_names",
+        "_emit",
+        "_limit",
+        "_setting",
+        "_step",
+        "_steps",
+        "_tools",
+        "_tools_chars",
+        "last",
+    )
+
     def __init__(
         self, setting: Setting, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
     ) -> None:
@@ -136,6 +154,8 @@ class _Loop:
         self._steps = steps
         self._step: Step | None = None
         self._call_ids = setting.transcript.call_ids()
+        self._tools: tuple[ToolDefinition, ...] = ()
+        self._tools_chars = 0
         self._answer = resumed
         self._limit: LimitReached | None = None
         self._began = time.monotonic()
@@ -198,7 +218,11 @@ class _Loop:
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
-        self._step = Step(setting, self._request(), self._call_ids)
+        request = self._request()
+        if request.tools is not self._tools:
+            self._tools = request.tools
+            self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
+        self._step = Step(setting, request, self._call_ids, self._tools_chars)
         clock = _Clock(self._emit)
         message, finish, usage = await self._step.run(clock)
         seconds, first_seconds = clock.read()

@@ -45,6 +45,12 @@ class Recorder(Protocol):
 class _Teller:
     """Folds recorded facts into the transcript, and tells them at once or, at a turn's end, when it is time."""
 
+    __slots__ = (
+        "_last",
+        "_transcript",
+        "_turn",
+    )
+
     def __init__(self, turn: Turn, transcript: Transcript) -> None:
         self._turn = turn
         self._transcript = transcript
@@ -73,6 +79,12 @@ class _Teller:
 
 class MemoryRecorder:
     """Facts in memory; their seq counts from 1."""
+
+    __slots__ = (
+        "_facts",
+        "_teller",
+        "epoch",
+    )
 
     def __init__(self, turn: Turn, transcript: Transcript) -> None:
         self._teller = _Teller(turn, transcript)

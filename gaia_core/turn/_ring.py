@@ -5,7 +5,6 @@ record. What a record tells comes first (i from 0), then what is live only. So a
 ring has forgotten the event, or when the process that told it is gone: whatever the journal has after `seq`.
 """
 
-from collections import deque
 from collections.abc import Sequence
 from typing import Self
 
@@ -47,7 +46,7 @@ class Ring:
     def __init__(self, seq: int, epoch: int, most: int = RING_EVENTS) -> None:
         self._most = most
         self._events: list[Event] = []
-        self._marks: deque[tuple[int, int, int]] = deque(((0, seq, epoch),))  # position, seq, epoch
+        self._marks: list[tuple[int, int, int]] = [(0, seq, epoch)]  # position, seq, epoch
         self._lost: list[Event] = []
         self.first = 0
         """The position of the earliest event that is kept."""
@@ -70,7 +69,7 @@ class Ring:
     def _forget(self, count: int) -> None:
         """Forget the *count* earliest events, but for the text since the last record: that stands nowhere else."""
         while len(self._marks) > 1 and self._marks[1][0] <= self.first + count:
-            self._marks.popleft()
+            del self._marks[0]
             self._lost.clear()
         gone = self._events[max(0, self._marks[0][0] - self.first) : count]
         for kind in (ReasoningDelta, TextDelta):

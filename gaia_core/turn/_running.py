@@ -24,6 +24,12 @@ _log = logging.getLogger(__name__)
 class Running:
     """Runs validated, approved calls of one turn. *emit* takes live events, *delegate* runs sub-agents."""
 
+    __slots__ = (
+        "_delegate",
+        "_emit",
+        "_setting",
+    )
+
     def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
         self._emit = emit

@@ -26,10 +26,24 @@ _PREFIX_CHARS = 40
 
 
 class Step:
-    """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had."""
+    """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had,
+    *tools_chars* the size of the request's tools."""
 
-    def __init__(self, setting: Setting, request: ModelRequest, taken_ids: set[str]) -> None:
+    __slots__ = (
+        "_calls",
+        "_finished",
+        "_held",
+        "_reasoning",
+        "_request",
+        "_setting",
+        "_taken_ids",
+        "_text",
+        "_tools_chars",
+    )
+
+    def __init__(self, setting: Setting, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
         self._setting = setting
+        self._tools_chars = tools_chars
         self._taken_ids = taken_ids
         self._request = request
         self._text: list[str] = []
@@ -121,7 +135,7 @@ class Step:
     def _chars(self) -> int:
         request = self._request
         encoded = request.encoded or tuple(map(wire_bytes, request.messages))
-        return sum(map(len, encoded)) + sum([len(definition.encoded) for definition in request.tools])
+        return sum(map(len, encoded)) + self._tools_chars
 
     def _prompt_tokens(self) -> int:
         return int(self._chars() / self._setting.transcript.chars_per_token)

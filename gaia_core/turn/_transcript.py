@@ -58,6 +58,18 @@ class OpenCall:
 class Transcript:
     """Entries, oldest first. `apply` is the fold; what it holds besides belongs to the last, unfinished turn."""
 
+    __slots__ = (
+        "_calls",
+        "_results",
+        "_seq",
+        "chars_per_token",
+        "client_calls",
+        "entries",
+        "full",
+        "measured",
+        "open",
+    )
+
     def __init__(self, messages: Iterable[Message] = ()) -> None:
         self.entries: list[Entry] = [entry_of(message) for message in _answered(tuple(messages))]
         self.open: dict[str, OpenCall] = {}

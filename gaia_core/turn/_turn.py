@@ -41,6 +41,29 @@ class Turn:
     Made by `Runtime.start`. It is also where the loop puts what happens.
     """
 
+    __slots__ = (
+        "_awaiting_end",
+        "_readers",
+        "_ring",
+        "_seq",
+        "_whole",
+        "after",
+        "answers",
+        "begun",
+        "cancelling",
+        "ended",
+        "id",
+        "journal",
+        "lease",
+        "message_id",
+        "messages",
+        "opens_session",
+        "replay",
+        "session_id",
+        "suspended",
+        "task",
+    )
+
     def __init__(
         self,
         turn_id: str,

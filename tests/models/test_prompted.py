@@ -161,7 +161,7 @@ async def test_the_question_is_said_again_after_a_result_and_after_an_error():
     answering = await asked(ASKED, CALLED, RESULT)
     correcting = await asked(ASKED, CALLED, ToolMessage("Error: no such file", "c1"))
 
-    assert 'Answer my question "What is in a.txt?"' in text_of(answering.messages[-1].content)
+    assert text_of(answering.messages[-1].content).endswith("What is in a.txt?")
     assert 'make the right call for my question "What is in a.txt?"' in text_of(correcting.messages[-1].content)
 
 
@@ -180,16 +180,34 @@ def forms(request: ModelRequest) -> list:
     return json.loads(request.response_format.schema)["anyOf"]
 
 
-async def test_calls_and_results_are_told_in_plain_messages():
+async def test_earlier_calls_and_results_are_told_in_plain_messages():
     both = AssistantMessage("So:", (*CALLED.tool_calls, ToolCall("c2", FunctionCall("list_files", ""))))
-    user, assistant, results = (await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"))).messages
+    said = AssistantMessage("It has contents.")
+    request = await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"), said, UserMessage("And b.txt?"))
+    _, user, assistant, results, *rest = request.messages
     assert user == ASKED
     assert assistant == AssistantMessage(
         'So:\n{"name": "read_file", "arguments": {"path":"a.txt"}}\n{"name": "list_files", "arguments": {}}'
     )
-    assert isinstance(results, UserMessage)
+    assert results == UserMessage("Result of read_file:\ncontents\n\nResult of list_files:\na.txt")
+    assert rest == [said, UserMessage("And b.txt?")]
+
+
+@pytest.mark.parametrize("said", [None, "So:"])
+async def test_the_answer_is_made_from_what_was_found_and_the_call_is_not_shown(said):
+    called = AssistantMessage(said, CALLED.tool_calls)
+    user, assistant, found = (await asked(ASKED, called, ToolMessage("Result of magic: 7", "c1"))).messages
+    assert user == ASKED
+    assert assistant == AssistantMessage(said or "Let me look.")
+    assert "read_file" not in text_of(found.content)
+    assert "Result of magic: 7" in text_of(found.content)
+
+
+async def test_of_several_results_each_is_named():
+    both = AssistantMessage(None, (*CALLED.tool_calls, ToolCall("c2", FunctionCall("list_files", ""))))
+    *_, found = (await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"))).messages
     for word in ("read_file", "contents", "list_files", "a.txt"):
-        assert word in results.content
+        assert word in text_of(found.content)
 
 
 @pytest.mark.parametrize(

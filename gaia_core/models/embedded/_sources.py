@@ -201,7 +201,7 @@ class Packages:
         await self._pip(
             ("--dest", str(folder), "--requirement", str(wanted)),
             folder,
-            lambda: told(min(package.size, sum(_size(file) for file in folder.rglob("*")))),
+            lambda: told(min(package.size, _tree_size(folder))),
         )
         if (found := await in_thread(lambda stop: _right_wheel(package, folder, stop))) is None:
             raise SourceError(f"pip brought no wheel of {package.distribution}")
@@ -296,6 +296,16 @@ def _size(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_size if path.is_file() else 0
     return 0
+
+
+def _tree_size(folder: Path) -> int:
+    """The bytes of the files below *folder*, which somebody else makes and removes meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):  # which, unlike Path.rglob, goes on when a folder vanishes
+        for name in names:
+            with suppress(OSError):
+                total += (Path(place) / name).lstat().st_size
+    return total
 
 
 def _short(text: str) -> str:

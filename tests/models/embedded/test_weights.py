@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from gaia_core.models.embedded import (
     State,
     Weights,
     WeightsError,
+    _sources,
     cache_folder,
     checked_file,
     fetch,
@@ -375,3 +377,20 @@ def test_the_default_weights_are_those_that_were_measured():
     assert (QWEN_CODER.size, QWEN_CODER.sha256[:8]) == (491_400_064, "1d961463")
     assert "Apache License, Version 2.0" in QWEN_CODER.notice
     assert hash(QWEN_CODER) == hash(QWEN_CODER)
+
+
+def test_what_pip_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "file").write_bytes(b"1234")
+    assert _sources._tree_size(tmp_path) == 8
+    walk = os.walk
+
+    def vanishing(folder):
+        for place, folders, names in walk(folder):
+            yield place, folders, names
+            if place == str(tmp_path):
+                shutil.rmtree(tmp_path / "a")
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    assert _sources._tree_size(tmp_path) == 4
