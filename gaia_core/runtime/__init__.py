@@ -10,6 +10,7 @@
 | `_messages`, `_tally` | a session's facts as the messages that people see; a turn's text and times |
 | `_carry` | conversations that come from elsewhere, or move to another journal |
 | `export` | conversations to take along: Markdown and JSON |
+| `_replay` | a recorded conversation against its agent as it is now |
 | `_takeover` | heartbeats, and turns that a dead process left |
 | `_feed` | what happens to sessions, for whoever watches them |
 """
@@ -18,6 +19,7 @@ from gaia_core.runtime._carry import Said, write
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import SessionChange
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
+from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._sessions import Sessions
 from gaia_core.runtime._state import ModelLoad, RuntimeStats
@@ -25,9 +27,11 @@ from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
 
 __all__ = [
     "PARAGRAPH",
+    "Divergence",
     "Facts",
     "Message",
     "ModelLoad",
+    "Replayed",
     "Runtime",
     "RuntimeStats",
     "Said",
@@ -42,5 +46,6 @@ __all__ = [
     "iso",
     "last_end",
     "messages_of",
+    "replay",
     "write",
 ]
