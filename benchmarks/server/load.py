@@ -25,8 +25,9 @@ def plan(first_ms: int = 0, tokens: int = 1, interval_ms: float = 0, per_write: 
 class Client(asyncio.Protocol):
     """One connection that asks one thing after the other."""
 
-    def __init__(self, *, plain: bool = False) -> None:
+    def __init__(self, *, plain: bool = False, path: str = "/v1/chat/completions") -> None:
         self.plain = plain
+        self.path = path.encode()
         self.waiting: asyncio.Future[None] | None = None
 
     def connection_made(self, transport) -> None:
@@ -38,8 +39,8 @@ class Client(asyncio.Protocol):
         self.waiting = asyncio.get_running_loop().create_future()
         self.began = time.perf_counter()
         self.transport.write(
-            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-            b"content-length: %d\r\n\r\n" % len(body) + body
+            b"POST %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % (self.path, len(body)) + body
         )
         return self.waiting
 
@@ -125,3 +126,45 @@ async def worst_health(port: int, stop: asyncio.Event) -> float:
         await asyncio.sleep(0.02)
     writer.close()
     return worst
+
+
+async def sessions(port: int, count: int) -> list[str]:
+    """The ids of *count* new sessions of the UI API."""
+    found = []
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for _ in range(count):
+        writer.write(
+            b"POST /api/sessions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            b"content-length: 2\r\n\r\n{}"
+        )
+        head = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(_LENGTH.search(head)[1]))
+        found.append(json.loads(body)["id"])
+    writer.close()
+    return found
+
+
+async def talk(port: int, plan: str, ids: list[str], rounds: int) -> Outcome:
+    """Recorded turns: one connection for each session, which sends *rounds* messages, one after the other."""
+    loop = asyncio.get_running_loop()
+    make = functools.partial(Client, path="/api/chat/send")
+    clients = [(await loop.create_connection(make, "127.0.0.1", port))[1] for _ in ids]
+    firsts: list[float] = []
+    tokens = 0
+
+    async def one(client: Client, session: str) -> None:
+        nonlocal tokens
+        body = json.dumps({"session_id": session, "message": plan}).encode()
+        for _ in range(rounds):
+            await client.ask(body)
+            tokens += client.tokens
+            firsts.append(client.first - client.began)
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for client, session in zip(clients, ids, strict=True):
+            group.create_task(one(client, session))
+    seconds = time.perf_counter() - began
+    for client in clients:
+        client.transport.close()
+    return Outcome(seconds, len(ids) * rounds, tokens, tuple(firsts), ())

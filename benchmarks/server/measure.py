@@ -7,6 +7,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,28 @@ async def walls(core: int, upstream: int) -> list[Row]:
     return rows
 
 
+async def recorded(core: int, upstream: int) -> list[Row]:
+    """Turns of the UI API with SQLite (FULL) beside the same with sessions in memory."""
+    figures: dict[str, tuple[float, float, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, journal in (("memory", "memory"), ("sqlite", f"{folder}/journal.sqlite")):
+            port = free_port()
+            with process(core, port, "benchmarks.server.ours", str(port), str(upstream), journal) as pid:
+                ids = await load.sessions(port, 64)
+                await load.talk(port, load.plan(), ids, 3)
+                before = cpu_seconds(pid)
+                outcome = await load.talk(port, load.plan(), ids, 20)
+                cost = (cpu_seconds(pid) - before) / outcome.requests * 1e6
+                alone = await load.talk(port, load.plan(), ids[:1], 200)
+                figures[name] = (outcome.requests / outcome.seconds, cost, statistics.median(alone.firsts) * 1e3)
+    (turns, cost, first), (floor_turns, floor_cost, floor_first) = figures["sqlite"], figures["memory"]
+    return [
+        Row("UI turns, 64 sessions, SQLite FULL (floor: memory)", turns, "/s", floor_turns, 1000, at_least=True),
+        Row("CPU a UI turn, SQLite FULL (floor: memory)", cost, "µs", floor_cost, 2000),
+        Row("first token of a UI turn (floor: memory)", first, "ms", floor_first, floor_first + 0.2),
+    ]
+
+
 async def measure() -> list[Row]:
     cores = sorted(os.sched_getaffinity(0))
     server_core, load_core = cores[0], cores[-1]
@@ -138,6 +161,7 @@ async def measure() -> list[Row]:
         asgi = await Figures("asgi", server_core, upstream).measure()
         ours = await Figures("ours", server_core, upstream).measure()
         wall = await walls(server_core, upstream)
+        kept = await recorded(server_core, upstream)
     return [
         Row(
             "CPU a request, short answer (floor: bare ASGI)",
@@ -158,6 +182,7 @@ async def measure() -> list[Row]:
         Row("memory at start", ours["rss"], "MB", raw["rss"], 80),
         Row("memory of an open stream", ours["stream_kb"], "KB", raw["stream_kb"] or None, 50),
         *wall,
+        *kept,
     ]
 
 

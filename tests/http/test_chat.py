@@ -291,3 +291,12 @@ async def test_tasks_of_open_webui_are_answered_by_the_model_alone(serve, body, 
     assert server.model.requests[0].tools == ()
     assert server.model.requests[0].messages == (UserMessage(say),)
     assert server.model.requests[0].session_key != "s"
+
+
+async def test_a_session_header_gives_resources_and_leaves_no_record(serve, body):
+    server = await serve("Hello", "Hello")
+
+    status, headers, _ = await server.post(body(), headers={"x-session-id": "mine"})
+
+    assert (status, headers["x-session-id"]) == (200, "mine")
+    assert await server.runtime.sessions.list("") == ((), 0)

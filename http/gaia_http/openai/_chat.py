@@ -6,7 +6,7 @@ import time
 from litestar.connection import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gaia_core import Agent, Runtime
+from gaia_core import Agent, Runtime, Session
 from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions
 from gaia_http._body import ClientGone, check_headers, read_body
@@ -82,7 +82,8 @@ class ChatCompletions:
     ) -> Turn:
         if session_id is None:
             return await self._runtime.once(agent, transcript, options=options)
-        session = await self._runtime.open(agent, session_id)
+        # The request is the conversation: the session gives its resources, and no record of it is made.
+        session = Session(session_id, agent)
         return await self._runtime.start(session, transcript=transcript, options=options)
 
     def keep(self, turn: Turn, agent: Agent) -> None:
