@@ -18,11 +18,13 @@
 from gaia_core.runtime._carry import Said, write
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import SessionChange
+from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
 from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._sessions import Sessions
 from gaia_core.runtime._state import ModelLoad, RuntimeStats
+from gaia_core.runtime._takeover import is_dead, replica_name
 from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
 
 __all__ = [
@@ -43,9 +45,12 @@ __all__ = [
     "before_turn",
     "configured",
     "end_of_turn",
+    "is_dead",
     "iso",
     "last_end",
     "messages_of",
+    "read_facts",
     "replay",
+    "replica_name",
     "write",
 ]

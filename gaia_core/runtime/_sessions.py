@@ -27,8 +27,9 @@ from gaia_core.facts import (
 from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
 from gaia_core.runtime._carry import Said, copy, write
 from gaia_core.runtime._configured import configured
-from gaia_core.runtime._history import facts_of
+from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
+from gaia_core.runtime._takeover import is_dead
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, replay_of
 
@@ -83,9 +84,7 @@ class Sessions:
 
     async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
         """The facts of the session's present branch, oldest first, with their records."""
-        journal = await self.journal_of(owner, id)
-        info = await journal.get(owner, id)
-        return tuple(facts_of(await journal.read(owner, id), info.head))
+        return await read_facts(await self.journal_of(owner, id), owner, id)
 
     async def update(
         self,
@@ -204,6 +203,26 @@ class Sessions:
         turn.message_id = last.seq
         turn.end(event)
         return turn
+
+    async def take_over(self, owner: str, id: str) -> Turn | None:
+        """Go on here, now, with the turn that a process left in the session which has stopped; None: there is none.
+
+        Raises BusyError while that process may be alive.
+        """
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if info.turn is None:
+            return None
+        if info.replica is not None and is_dead(info.replica):
+            await journal.adopt((info.replica,))
+        await self._runtime.resume(info)
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        if (await journal.get(owner, id)).turn is not None:
+            raise BusyError(f"session {id!r} runs a turn in another process ({info.replica}); end it there first")
+        return None
 
     async def cancel(self, owner: str, id: str) -> bool:
         """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs."""
