@@ -40,13 +40,18 @@ def line_of(event: Event, *, named: bool = False) -> str | None:
         line = line_of(event.event, named=named)
         return f"  {line}" if line is not None else None
     if isinstance(event, ToolCalled):
-        return f"→ {event.tool}({_arguments(event.arguments)})\n"
+        return f"→ {detail_of(event)}\n"
     if isinstance(event, ToolEnded):
         mark, name = "←" if event.outcome == "ok" else "✗", f"{event.tool}: " if named else ""
         return f"{mark} {name}{_short(event.content, _LINE_CHARS)}\n"
     if isinstance(event, LimitReached):
         return f"■ {event.message}\n"
     return None
+
+
+def detail_of(called: ToolCalled) -> str:
+    """The call alone: `read_file(path="a.txt")`."""
+    return f"{called.tool}({_arguments(called.arguments)})"
 
 
 def _arguments(text: str) -> str:

@@ -164,6 +164,11 @@ class Agent:
         return "\n\n".join(text for text in (self.instructions.strip(), self.tools.instructions) if text)
 
     @cached_property
+    def system_hash(self) -> str:
+        """`s1:` and the SHA-256 of `system_text`."""
+        return f"s1:{hashlib.sha256(self.system_text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+
+    @cached_property
     def fingerprint(self) -> str:
         """`a1:` and the SHA-256 of the whole configuration: equal in every process and on every machine.
 

@@ -55,7 +55,11 @@ class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 
 
 class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):
-    """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none."""
+    """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none.
+
+    *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
+    for a conversation that came from elsewhere.
+    """
 
     agent: str
     fingerprint: str
@@ -63,6 +67,8 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     message: UserMessage | None = None
     interactive: bool = False
     options: bytes = b""
+    system: str = ""
+    tools: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):

@@ -4,14 +4,19 @@
 |---|---|
 | `chat` | `gaia chat`: a conversation in the terminal, or one question |
 | `model` | `gaia model`: the model that answers |
+| `sessions` | `gaia sessions`: what is kept of conversations |
+| `replay` | `gaia replay`: a recorded session against its agent as it is now |
 | `tools` | `gaia tools`: what agents can do, and what a model is told of it |
 | `_config` | what commands have in common: `--config`, the catalog |
+| `_journal` | `--journal`, the open journal, a session by the start of its id |
 | `_conversation` | turn after turn: what is typed, shown, asked and answered |
 | `_background` | the event loop, on a thread of its own |
 | `_prompt` | lines that a person types |
 | `_screen` | where an answer is written: a terminal, or plain text |
 | `_markdown` | markdown that is still being written |
 | `_show` | events → screen |
+| `_recorded` | recorded conversations → screen |
+| `_table` | tables at a terminal, lines elsewhere |
 
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.
 """

@@ -12,18 +12,23 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import attrs
 import msgspec
 
 from gaia_core.catalog import Catalog
 from gaia_core.cli._background import Background
+from gaia_core.cli._journal import OWNER, SHORT_ID, find_session
 from gaia_core.cli._prompt import Prompt, echo
+from gaia_core.cli._recorded import show_recap
 from gaia_core.cli._screen import Screen
 from gaia_core.cli._show import Show
-from gaia_core.errors import AnsweredError, NotFoundError
+from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
-from gaia_core.runtime import Runtime
+from gaia_core.facts import Asked
+from gaia_core.journal import Journal
+from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
 from gaia_core.turn import Turn
 
@@ -37,28 +42,61 @@ _BEAT_SECONDS = 0.25
 
 @contextmanager
 def conversation(
-    loop: Background, catalog: Catalog, agent: str | None, screen: Screen, *, interactive: bool
+    loop: Background,
+    catalog: Catalog,
+    agent: str | None,
+    screen: Screen,
+    *,
+    interactive: bool,
+    journal: Journal | None = None,
+    session: str | None = None,
 ) -> Iterator["Conversation"]:
     """A conversation with *agent* (None: the default one) on a runtime that closes with the block.
 
-    *interactive*: somebody is here to answer approvals and questions. Raises NotFoundError for an unknown agent.
+    *interactive*: somebody is here to answer approvals and questions. *journal* keeps it; None: nothing does.
+    *session*: the one in *journal* to go on with, by its own agent unless one is named; a turn that a stopped process
+    left in it is taken over. Raises NotFoundError for an unknown agent or session, BusyError, JournalError.
     """
-    chosen = catalog.agent(agent or catalog.default_agent)
+    chosen = catalog.agent(agent or catalog.default_agent) if agent is not None or session is None else None
+    runtime = Runtime(catalog, journal, takes_over=False)
 
-    async def opened() -> tuple[Runtime, Session]:
-        runtime = await Runtime(catalog).__aenter__()
-        if catalog.model(chosen.model).kind == "embedded":
-            runtime.model(chosen.model)  # so that it is fetched and started while the person types
-        return runtime, await runtime.open(chosen)
+    async def opened() -> tuple[Session, Turn | None]:
+        await runtime.__aenter__()
+        if journal is not None and session is not None:
+            given, left = await _found(runtime, journal, session, agent, interactive=interactive)
+        else:
+            assert chosen is not None
+            given, left = Session(str(uuid4()), chosen, OWNER), None
+        if catalog.model(given.agent.model).kind == "embedded":
+            runtime.model(given.agent.model)  # so that it is fetched and started while the person types
+        return given, left
 
-    runtime, session = loop.run(opened())
+    try:
+        given, left = loop.run(opened())
+    except BaseException:
+        loop.run(runtime.aclose())
+        raise
     # A program that a script started in the background ignores Ctrl-C, as it was told; at a terminal it is heard.
     heard = signal.default_int_handler if interactive else signal.getsignal(signal.SIGINT)
     try:
         with _ctrl_c(heard):
-            yield Conversation(loop, runtime, session, screen, interactive)
+            yield Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
     finally:
         loop.run(runtime.aclose())
+
+
+async def _found(
+    runtime: Runtime, journal: Journal, id: str, agent: str | None, *, interactive: bool
+) -> tuple[Session, Turn | None]:
+    """The session *id* with *agent*, and the turn that a stopped process left in it, which goes on from here."""
+    info = await find_session(journal, id)
+    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
+    if info.turn is not None and not interactive:
+        raise BusyError(f"session {info.id} has a turn that has not ended; go on with it at a terminal")
+    left = await runtime.sessions.take_over(OWNER, info.id)
+    if agent is not None and agent != info.agent:
+        await runtime.sessions.update(OWNER, info.id, agent=agent)
+    return session, left
 
 
 @attrs.frozen
@@ -71,17 +109,31 @@ class Conversation:
     screen: Screen
     interactive: bool
     prompt: Prompt = attrs.field(factory=Prompt)
+    recorded: bool = False
+    """Whether it can be gone on with later."""
+    left: Turn | None = None
+    """A turn that was taken over, and comes first."""
 
     def go_on(self) -> int:
         """Turn after turn, until the person leaves. The exit code."""
         self._greet()
+        if self.left is not None:
+            self._turn(_begun(self.left))
+        said = False
         while (message := self.prompt.message()) is not None:
-            self._turn(message)
+            said = True
+            try:
+                self._turn(self._start(message))
+            except BusyError as error:  # another process was quicker
+                self.screen.line(f"✗ {error}", "red")
+                self.screen.rest()
+        if self.recorded and said:
+            self.screen.line(f"gaia chat --session {self.session.id[:SHORT_ID]} goes on with this", "dim")
         return 0
 
     def once(self, message: str) -> int:
         """One turn. The exit code: 0 for a whole answer."""
-        ended = self._turn(message)
+        ended = self._turn(self._start(message))
         if ended.status == "cancelled":
             return _CANCELLED_EXIT
         return 0 if ended.status == "completed" and ended.finish_reason == "stop" else 1
@@ -93,14 +145,28 @@ class Conversation:
         self.screen.line(f"{agent.name} · {model.description or model.kind} · {tools}", "dim")
         self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; a line that ends with \\ goes on", "dim")
         self.screen.rest()
+        if facts := self.loop.run(self._facts()):
+            show_recap(facts, self.session.id, self.screen)
 
-    def _turn(self, message: str) -> TurnEnded:
-        """Say *message*, and show what happens until it has ended."""
+    async def _facts(self) -> Facts:
+        """What was said before."""
+        try:
+            return await self.runtime.sessions.facts(OWNER, self.session.id)
+        except NotFoundError:  # nothing yet: a session begins with its first message
+            return ()
+
+    async def _start(self, message: str | None) -> Turn:
+        session = self.session
+        await self.runtime.open(session.agent, session.id, owner=session.owner)
+        return await self.runtime.start(session, message, interactive=self.interactive)
+
+    def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
+        """Show what happens until the turn has ended that *beginning* gives."""
         show = Show(self.screen)
         try:
-            ended = _Turn(self, show).run(message)
+            ended = _Turn(self, show).run(beginning)
             while self._becomes_ready(ended) and self._waited(ended):
-                ended = _Turn(self, show).run(None)  # the message is in the session already
+                ended = _Turn(self, show).run(self._start(None))  # the message is in the session already
             show.ended(ended)
         finally:
             self.screen.rest()
@@ -133,12 +199,12 @@ class _Turn:
         self._turn: Turn | None = None
         self._interrupts = 0
 
-    def run(self, message: str | None) -> TurnEnded:
+    def run(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Run it to its end."""
         of = self._of
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), echo(on=False):
-            turn = of.loop.run(of.runtime.start(of.session, message, interactive=of.interactive))
+            turn = of.loop.run(beginning)
             self._turn = turn
             if self._interrupts:  # before there was anything to cancel
                 of.loop.spawn(turn.cancel())
@@ -180,7 +246,9 @@ class _Turn:
             event = event.event
         if not isinstance(event, ApprovalRequested | InputRequested) or self._interrupts:
             return
-        seconds = at + event.timeout_seconds - time.monotonic()
+        seconds = self._of.loop.run(_left_for(turn, event, at + event.timeout_seconds - time.monotonic()))
+        if seconds is None:
+            return
         self._of.screen.rest()
         try:
             with _ctrl_c(signal.default_int_handler), echo(on=True):
@@ -234,6 +302,21 @@ class _Turn:
             self._of.loop.run(answering)
         except (AnsweredError, NotFoundError):
             self._of.screen.line("✗ too late: it doesn't wait for an answer any more", "red")
+
+
+async def _begun(turn: Turn) -> Turn:
+    return turn
+
+
+async def _left_for(turn: Turn, event: ApprovalRequested | InputRequested, seconds: float) -> float | None:
+    """The seconds in which *event* can be answered, *seconds* unless the record knows better; None: it was answered."""
+    request_id = event.approval_id if isinstance(event, ApprovalRequested) else event.request_id
+    if request_id not in turn.answers.open:
+        return None
+    for _, fact in await turn.replay(turn.after):
+        if isinstance(fact, Asked) and fact.approval_id == request_id:
+            return min(seconds, fact.expires_at - time.time())
+    return seconds
 
 
 @contextmanager

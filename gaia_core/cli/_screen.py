@@ -286,6 +286,12 @@ def _stripped(line: list[Segment]) -> list[Segment]:
     return line
 
 
+def page_here() -> Screen:
+    """As `screen_here`, where all of it is what was asked for: a pipe gets it whole."""
+    screen = screen_here()
+    return screen if isinstance(screen, TerminalScreen) else PlainScreen(sys.stdout, sys.stdout)
+
+
 def screen_here() -> Screen:
     """The screen of this process: a terminal's when stdout is one that can move its cursor."""
     for stream in (sys.stdout, sys.stderr):

@@ -28,20 +28,35 @@ class Show:
         self._running: frozenset[str] = frozenset()
         """The ids of the calls that run, sub-agents' too, each after those of its callers."""
         self._parallel = False
-        self._said = False
+        self._said = self._live = False
 
     def event(self, event: Event) -> None:
         """Show *event*; `ended` shows the last one."""
         if isinstance(event, TextDelta):
-            self._said = True
-            self._screen.text(event.text)
+            self._live = True
+            self.text(event.text)
         elif isinstance(event, ReasoningDelta):
             self._screen.reasoning(event.text)
         elif isinstance(event, StepStarted):
-            self._said = False
+            self._said = self._live = False
             self._screen.waiting()
+        elif isinstance(event, StepEnded):
+            self._ended_step(event)
         elif not self._nested(event) and not self._status(event):
             self._line(event, event)
+
+    def text(self, text: str) -> None:
+        """Show *text* of the answer."""
+        self._said = True
+        self._screen.text(text)
+
+    def _ended_step(self, event: StepEnded) -> None:
+        """Show what the step said, unless it was shown as it came: a record has no deltas."""
+        if not self._live:
+            self._said = False
+            if text := text_of(event.message.content):
+                self.text(text)
+        self._live = False
 
     def ended(self, event: TurnEnded) -> None:
         """Say how the turn ended, unless it was by an answer."""

@@ -12,31 +12,49 @@ import click
 from gaia_core.catalog import with_model
 from gaia_core.cli._background import background
 from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._journal import journal_option
+from gaia_core.journal.place import journal_at
 
 
 @click.command()
 @click.argument("message", required=False)
 @click.option("--agent", "-a", help="The agent to talk to. Default: the configuration's default agent.")
+@click.option("--session", "-s", help="Go on with this session: its id, or a beginning of it that no other has.")
+@click.option("--private", is_flag=True, help="Keep nothing of the conversation.")
 @config_option
+@journal_option
 @click.option("--verbose", "-v", is_flag=True, help="Log to stderr, traces of failed tools among it.")
-def chat(message: str | None, agent: str | None, config: Path | None, verbose: bool) -> None:
+def chat(
+    message: str | None,
+    agent: str | None,
+    session: str | None,
+    private: bool,  # click passes these by name
+    config: Path | None,
+    journal: str | None,
+    verbose: bool,
+) -> None:
     """Talk to an agent, or ask it one MESSAGE.
 
     Without MESSAGE and at a terminal, a conversation: Ctrl-C cancels the answer that comes, Ctrl-D leaves. What is
     piped in belongs to the message: `git diff | gaia chat "Review this"`. The exit code is 1 without a whole answer.
+    It is kept as a new session, which --session goes on with later and `gaia sessions` lists.
     """
     from gaia_core.cli._conversation import conversation  # with rich, which `gaia --help` needs not import
     from gaia_core.cli._screen import screen_here
 
+    if private and (session is not None or journal is not None):
+        raise click.UsageError("--private keeps nothing: it goes with neither --session nor --journal")
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     piped = "" if at_terminal or sys.stdin is None else sys.stdin.read()
     asked = "\n\n".join(part.strip() for part in (piped, message or "") if part.strip())
     if not asked and (message is not None or not at_terminal):
         raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
     catalog = read_catalog(config)
+    kept = None if private else journal_at(journal, os.environ)
+    here = screen_here()
     with _logging(verbose=verbose), background() as loop:
         catalog = loop.run(with_model(catalog, environ=os.environ))
-        with conversation(loop, catalog, agent, screen_here(), interactive=at_terminal) as talk:
+        with conversation(loop, catalog, agent, here, interactive=at_terminal, journal=kept, session=session) as talk:
             code = talk.once(asked) if asked else talk.go_on()
     sys.exit(code)
 

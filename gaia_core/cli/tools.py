@@ -1,7 +1,6 @@
 """`gaia tools`: what agents can do, what a model is told of it, and whether a change breaks recorded calls."""
 
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import msgspec
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog, Plugin, find_plugins, make_toolset
 from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, NotFoundError
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
 
@@ -87,27 +87,12 @@ def diff_(context: click.Context, old: str, new: str) -> None:
 
 
 def _list(catalog: Catalog) -> None:
-    """A table at a terminal; elsewhere the same in lines, divided by tabs."""
     agents = sorted(catalog.agents, key=lambda agent: agent.name != catalog.default_agent)
     rows = [_row(agent, member) for agent in agents for member in agent.tools.members]
-    if not sys.stdout.isatty():
-        for row in (_COLUMNS, *rows):
-            click.echo("\t".join(row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, no_wrap=column in ("tool", "agent"), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console = Console(highlight=False, width=max(80, shutil.get_terminal_size().columns))
-    console.print(table)
-    for agent in agents:
+    print_table(_COLUMNS, rows, whole=("tool", "agent"))
+    for agent in agents if sys.stdout.isatty() else ():
         if not agent.tools:
-            console.print(f"The agent {agent.name} has no tools.", markup=False)
+            click.echo(f"The agent {agent.name} has no tools.")
 
 
 def _row(agent: Agent, member: Bound) -> tuple[str, ...]:

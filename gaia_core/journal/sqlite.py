@@ -75,6 +75,11 @@ class SQLiteJournal:
         return f"SQLiteJournal({str(self._path)!r})"
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
     def durable(self) -> bool:
         """See Journal."""
         return True

@@ -30,7 +30,7 @@ from gaia_core.models._protocol import (
     ToolChoice,
 )
 from gaia_core.models._repair import repair
-from gaia_core.models._scripted import ReplayModel, ScriptedModel, call, scripted
+from gaia_core.models._scripted import ReplayModel, ScriptedModel, call, first_difference, scripted
 from gaia_core.models._slots import Slot, SlotPool, SlotRequest
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "ToolChoice",
     "call",
     "discover",
+    "first_difference",
     "repair",
     "scripted",
 ]

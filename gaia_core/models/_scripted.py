@@ -8,7 +8,7 @@ model = ReplayModel(events)                       # raises DivergenceError at th
 import asyncio
 import inspect
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -169,15 +169,23 @@ class ReplayModel:
 
     def _compare(self, number: int, added: tuple[Message, ...]) -> None:
         expected = self._by_step[number]
-        for index, (old, new) in enumerate(zip(expected, added, strict=False)):
-            if old != new:
-                raise DivergenceError(
-                    f"step {number + 1}, message {index + 1}: recorded {_show(old)}, but now there is {_show(new)}"
-                )
-        if len(expected) != len(added):
+        index = first_difference(expected, added)
+        if index is None:
+            return
+        if index < min(len(expected), len(added)):
+            old, new = expected[index], added[index]
             raise DivergenceError(
-                f"step {number + 1}: recorded {len(expected)} messages, but now there are {len(added)}"
+                f"step {number + 1}, message {index + 1}: recorded {_show(old)}, but now there is {_show(new)}"
             )
+        raise DivergenceError(f"step {number + 1}: recorded {len(expected)} messages, but now there are {len(added)}")
+
+
+def first_difference(recorded: Sequence[Message], now: Sequence[Message]) -> int | None:
+    """Where two conversations part, as an index; None when they are the same."""
+    for index, (old, new) in enumerate(zip(recorded, now, strict=False)):
+        if old != new:
+            return index
+    return min(len(recorded), len(now)) if len(recorded) != len(now) else None
 
 
 def _show(message: Message) -> str:

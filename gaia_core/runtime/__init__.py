@@ -7,15 +7,51 @@
 | `_places`, `_turns` | who has a session's place; the turns that run |
 | `_history` | a session's records, folded into what a turn goes on from |
 | `_configured` | a session's own configuration beyond its agent |
-| `_sessions` | `Sessions`: listing, searching, branching, moving and carrying sessions |
+| `_sessions` | `Sessions`: listing, searching, branching and moving sessions |
+| `_messages`, `_tally` | a session's facts as the messages that people see; a turn's text and times |
+| `_carry` | conversations that come from elsewhere, or move to another journal |
+| `export` | conversations to take along: Markdown and JSON |
+| `_replay` | a recorded conversation against its agent as it is now |
 | `_takeover` | heartbeats, and turns that a dead process left |
 | `_feed` | what happens to sessions, for whoever watches them |
 """
 
+from gaia_core.runtime._carry import Said, write
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import SessionChange
+from gaia_core.runtime._history import read_facts
+from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
+from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
-from gaia_core.runtime._sessions import Said, Sessions
+from gaia_core.runtime._sessions import Sessions
 from gaia_core.runtime._state import ModelLoad, RuntimeStats
+from gaia_core.runtime._takeover import is_dead, replica_name
+from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
 
-__all__ = ["ModelLoad", "Runtime", "RuntimeStats", "Said", "SessionChange", "Sessions", "configured"]
+__all__ = [
+    "PARAGRAPH",
+    "Divergence",
+    "Facts",
+    "Message",
+    "ModelLoad",
+    "Replayed",
+    "Runtime",
+    "RuntimeStats",
+    "Said",
+    "SessionChange",
+    "Sessions",
+    "Stats",
+    "Step",
+    "Tally",
+    "before_turn",
+    "configured",
+    "end_of_turn",
+    "is_dead",
+    "iso",
+    "last_end",
+    "messages_of",
+    "read_facts",
+    "replay",
+    "replica_name",
+    "write",
+]

@@ -7,7 +7,7 @@ import msgspec
 
 from gaia_core.agent import Agent
 from gaia_core.facts import AgentChanged, Answered, Began, Decided, Done, Ended, Fact, Started, decode_fact
-from gaia_core.journal import Lease, Record, branch
+from gaia_core.journal import Journal, Lease, Record, branch
 from gaia_core.messages import Usage
 from gaia_core.turn import NO_OPTIONS, Grant, Transcript, TurnOptions, decode_grant
 
@@ -38,6 +38,12 @@ class History:
 def facts_of(records: tuple[Record, ...], head: int) -> list[tuple[Record, Fact]]:
     """The facts of the branch that ends in *head*, with their records."""
     return [(record, decode_fact(record.body)) for record in (branch(records, head) if head else ())]
+
+
+async def read_facts(journal: Journal, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
+    """The facts of the session's present branch, oldest first, with their records. Raises NotFoundError."""
+    info = await journal.get(owner, id)
+    return tuple(facts_of(await journal.read(owner, id), info.head))
 
 
 def fold(records: tuple[Record, ...], head: int) -> History:

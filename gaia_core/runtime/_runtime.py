@@ -45,7 +45,8 @@ class Runtime:
     *journal* keeps sessions (default: in memory) and is opened and closed by the runtime. *tool_threads* bounds the
     threads for synchronous tools. *idle_seconds*: resources of a session that was idle for so long close, and reopen
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
-    counts as alive after its last heartbeat.
+    counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
+    those that `sessions.take_over` names.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Runtime:
         idle_seconds: float = IDLE_SECONDS,
         address: str = "",
         ttl: float = TTL_SECONDS,
+        takes_over: bool = True,
     ) -> None:
         self._catalog = catalog
         self._journal: Journal = journal if journal is not None else MemoryJournal()
@@ -81,7 +83,9 @@ class Runtime:
             self._threads,
             self._titled,
         )
-        self._takeover = Takeover(self._journal, self.replica, address, self._resume, self._poll, ttl=ttl)
+        self._takeover = Takeover(
+            self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
+        )
         self.sessions = Sessions(self, self._journal, self._private)
         """The sessions, for surfaces that list and change them."""
 
@@ -229,7 +233,8 @@ class Runtime:
         if turn.opens_session and turn.ended is not None and turn.ended.text:
             self._places.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
 
-    async def _resume(self, info: SessionInfo) -> None:
+    async def resume(self, info: SessionInfo) -> None:
+        """Go on with the turn that a dead process left in the session, if it did."""
         await self._turns.resume(self._journal, info)
 
     async def _poll(self) -> None:

@@ -12,14 +12,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import attrs
-
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
 from gaia_core.facts import (
-    Answered,
     Asked,
-    Began,
     Decided,
     Ended,
     Fact,
@@ -27,31 +23,21 @@ from gaia_core.facts import (
     Replied,
     decode_fact,
     events_of,
-    is_message,
-    text_of_fact,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession, Record, SessionInfo, Totals
-from gaia_core.messages import AssistantMessage, Usage, UserMessage
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
+from gaia_core.runtime._carry import Said, copy, write
 from gaia_core.runtime._configured import configured
-from gaia_core.runtime._history import facts_of
+from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
+from gaia_core.runtime._takeover import is_dead
 from gaia_core.session import Session, new_id
-from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, record_of, replay_of
+from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, replay_of
 
 if TYPE_CHECKING:
     from gaia_core.runtime._runtime import Runtime
 
 _TITLE_CHARS = 60
-_UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 _MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
-
-
-@attrs.frozen
-class Said:
-    """A message for `Sessions.write`: who said it, and what."""
-
-    role: str
-    text: str
 
 
 class Sessions:
@@ -98,9 +84,7 @@ class Sessions:
 
     async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
         """The facts of the session's present branch, oldest first, with their records."""
-        journal = await self.journal_of(owner, id)
-        info = await journal.get(owner, id)
-        return tuple(facts_of(await journal.read(owner, id), info.head))
+        return await read_facts(await self.journal_of(owner, id), owner, id)
 
     async def update(
         self,
@@ -155,17 +139,9 @@ class Sessions:
 
         Raises BusyError when the id is taken.
         """
-        journal: Journal = self._private if private else self._durable
-        info = await journal.create(new)
-        if info.seq:
-            raise BusyError(f"there is a session {new.id!r} already")
-        for facts in _turns_of(new, said):
-            lease = await journal.claim(new.owner, new.id, self._runtime.replica, f"turn_{new_id()}")
-            if lease is None:
-                raise BusyError(f"session {new.id!r} is in use")
-            await journal.append(lease, tuple(map(record_of, facts)), done=True)
+        info = await write(self._private if private else self._durable, new, said, self._runtime.replica)
         self._runtime.feed.tell("updated", new.owner, new.id)
-        return await journal.get(new.owner, new.id)
+        return info
 
     async def set_private(self, owner: str, id: str, *, private: bool) -> SessionInfo:
         """Move the session into memory, and erase it on disk; or back.
@@ -181,7 +157,7 @@ class Sessions:
         if await source.shares_past(owner, id):
             raise BusyError(f"session {id!r} shares its past with a fork, which would keep it on disk")
         await self._runtime.forget(owner, id)
-        await _copy(source, target, info, self._runtime.replica)
+        await copy(source, target, info, self._runtime.replica)
         await source.delete(owner, id)
         self._runtime.feed.tell("updated", owner, id)
         return await target.get(owner, id)
@@ -227,6 +203,26 @@ class Sessions:
         turn.message_id = last.seq
         turn.end(event)
         return turn
+
+    async def take_over(self, owner: str, id: str) -> Turn | None:
+        """Go on here, now, with the turn that a process left in the session which has stopped; None: there is none.
+
+        Raises BusyError while that process may be alive.
+        """
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if info.turn is None:
+            return None
+        if info.replica is not None and is_dead(info.replica):
+            await journal.adopt((info.replica,))
+        await self._runtime.resume(info)
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        if (await journal.get(owner, id)).turn is not None:
+            raise BusyError(f"session {id!r} runs a turn in another process ({info.replica}); end it there first")
+        return None
 
     async def cancel(self, owner: str, id: str) -> bool:
         """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs."""
@@ -313,46 +309,3 @@ def _record(records: Sequence[Record], seq: int) -> Record | None:
     """The record *seq* of a whole, gapless `read`."""
     index = seq - records[0].seq if records else -1
     return records[index] if 0 <= index < len(records) else None
-
-
-def _turns_of(new: NewSession, said: Sequence[Said]) -> list[list[Fact]]:
-    """A conversation as facts: turns, each a question (or none) and the answer with which it ended (or none)."""
-    turns: list[list[Fact]] = []
-    for each in said:
-        answered = not turns or isinstance(turns[-1][-1], Ended)
-        if each.role == "user":
-            if not answered:
-                turns[-1].append(_UNANSWERED)
-            turns.append([Began(new.agent, new.fingerprint, "", UserMessage(each.text))])
-            continue
-        if answered:
-            turns.append([Began(new.agent, new.fingerprint, "")])
-        turns[-1].append(Answered(1, AssistantMessage(each.text), "stop", Usage()))
-        turns[-1].append(Ended("completed", each.text, "stop", Usage(), 1))
-    if turns and not isinstance(turns[-1][-1], Ended):
-        turns[-1].append(_UNANSWERED)
-    return turns
-
-
-async def _copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
-    """The session's records, in the same order, in *target*: each turn's under its own name."""
-    owner, session_id = info.owner, info.id
-    await target.create(NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata))
-    records = await source.read(owner, session_id)
-    groups: list[list[Record]] = []
-    for record in records:
-        if groups and groups[-1][-1].turn == record.turn:
-            groups[-1].append(record)
-        else:
-            groups.append([record])
-    for group in groups:
-        lease = await target.claim(owner, session_id, replica, group[0].turn)
-        if lease is None:
-            raise BusyError(f"session {session_id!r} is in use")
-        await target.append(lease, tuple(map(_again, group)), done=True)
-    await target.update(owner, session_id, title_is_custom=info.title_is_custom, head=info.head)
-
-
-def _again(record: Record) -> NewRecord:
-    fact = decode_fact(record.body)
-    return NewRecord(record.kind, record.body, text_of_fact(fact), is_message(fact), record.parent)

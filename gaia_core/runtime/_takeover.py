@@ -57,7 +57,7 @@ def is_dead(name: str) -> bool:
 
 
 class Takeover:
-    """Belongs to one Runtime. *resume* goes on with a session's turn."""
+    """Belongs to one Runtime. *resume* goes on with a session's turn; *takes*: it does so by itself."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Takeover:
         resume: Callable[[SessionInfo], Awaitable[None]],
         poll: Callable[[], Awaitable[None]],
         *,
+        takes: bool = True,
         ttl: float = TTL_SECONDS,
     ) -> None:
         self._journal = journal
@@ -74,14 +75,17 @@ class Takeover:
         self._address = address
         self._resume = resume
         self._poll = poll
+        self._takes = takes
         self._ttl = ttl
         self._task: asyncio.Task[None] | None = None
 
     async def begin(self, agents: tuple[str, ...]) -> None:
         """Beat once, take over what this machine's dead processes left, and go on beating."""
         await self._journal.beat(self._replica, self._address, agents)
-        dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
-        orphans = await self._journal.adopt(dead) if dead else ()
+        orphans: tuple[SessionInfo, ...] = ()
+        if self._takes:
+            dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
+            orphans = await self._journal.adopt(dead) if dead else ()
         self._task = asyncio.create_task(self._beat(agents, orphans), name="gaia heartbeat")
 
     async def end(self) -> None:
@@ -101,7 +105,8 @@ class Takeover:
             try:
                 await self._journal.beat(self._replica, self._address, agents)
                 await self._poll()
-                await self._take(await self._journal.orphans(self._replica))
+                if self._takes:
+                    await self._take(await self._journal.orphans(self._replica))
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
 

@@ -325,4 +325,13 @@ class Turns:
 def _began(session: Session, wish: Wish, content: Content | None) -> Began:
     agent = session.agent
     message = UserMessage(content) if content is not None else None
-    return Began(agent.name, agent.fingerprint, agent.model, message, wish.interactive, encode_options(wish.options))
+    return Began(
+        agent.name,
+        agent.fingerprint,
+        agent.model,
+        message,
+        wish.interactive,
+        encode_options(wish.options),
+        agent.system_hash,
+        agent.tools.fingerprint,
+    )

@@ -20,9 +20,11 @@
 from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
+from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
 from gaia_core.turn._loop import finish, run_turn
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._resources import OpenResources
+from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
 from gaia_core.turn._ring import EventId
 from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions
 from gaia_core.turn._step import may_become_call
@@ -32,8 +34,10 @@ from gaia_core.turn._turn import Frame, Turn
 
 __all__ = [
     "APPROVAL",
+    "MOST_CHARS",
     "NO_OPTIONS",
     "QUESTION",
+    "READ_RESULT",
     "Budget",
     "Decision",
     "EventId",
@@ -44,6 +48,7 @@ __all__ = [
     "ModelAccess",
     "OpenResources",
     "Recorder",
+    "Refused",
     "Setting",
     "ToolThreads",
     "Transcript",
@@ -52,8 +57,13 @@ __all__ = [
     "check_kind",
     "decode_grant",
     "finish",
+    "invalid_arguments",
     "may_become_call",
     "record_of",
     "replay_of",
     "run_turn",
+    "shortened",
+    "tool_of",
+    "unattended",
+    "unknown_tool",
 ]

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from gaia_core.agent import Agent
 from gaia_core.errors import ArgumentsError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Asked, Decided, Done, Fact, Started
@@ -22,7 +23,7 @@ from gaia_core.turn._approval import decode_grant, encode_grant, grant_of
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._running import Running
 from gaia_core.turn._setting import Setting
-from gaia_core.turn._transcript import OpenCall
+from gaia_core.turn._transcript import OpenCall, Transcript
 
 UNKNOWN_OUTCOME = (
     "The server was restarted while this call ran. Whether it had an effect is unknown, and it is not run again by "
@@ -68,6 +69,33 @@ class Refused:
 Plan: TypeAlias = Ready | Gated | Refused
 
 
+def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
+    """The tool of *agent* that a model means by *name*; `read_result` is there when there is something to read."""
+    bound = agent.tools.get(name)
+    if bound is None and name == READ_RESULT and transcript.full:
+        return _READ_RESULT
+    return bound
+
+
+def unknown_tool(agent: Agent, call: ToolCall) -> Refused:
+    """A call of a tool that *agent* doesn't have."""
+    names = agent.tools.names
+    content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {', '.join(names) or 'none'}"
+    return Refused(call, "unknown_tool", content)
+
+
+def invalid_arguments(call: ToolCall, error: ArgumentsError) -> Refused:
+    """A call whose arguments don't fit."""
+    return Refused(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+
+
+def unattended(call: ToolCall, reason: str) -> Refused:
+    """A call that needs approval, for *reason*, where nobody is here to give it."""
+    words = f"{reason}, and nobody is here to give it"
+    content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
+    return Refused(call, "denied", content, Decided(call.id, approved=False, reason=words))
+
+
 class Calls:
     """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
 
@@ -95,10 +123,7 @@ class Calls:
 
     def get(self, name: str) -> Bound | None:
         """The tool that a model means by *name*."""
-        bound = self._setting.agent.tools.get(name)
-        if bound is None and name == READ_RESULT and self._setting.transcript.full:
-            return _READ_RESULT
-        return bound
+        return tool_of(self._setting.agent, self._setting.transcript, name)
 
     # Planning.
 
@@ -106,17 +131,14 @@ class Calls:
         """What becomes of *call*, counted against the limits."""
         bound = self.get(call.name)
         if bound is None:
-            names = self._setting.agent.tools.names
-            known = ", ".join(names) or "none"
-            content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
-            return Refused(call, "unknown_tool", content)
+            return unknown_tool(self._setting.agent, call)
         if reached := self._setting.budget.tool_call():
             self.limit = reached
             return Refused(call, "denied", f"Not run: {reached.message}.")
         try:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:
-            return Refused(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+            return invalid_arguments(call, error)
         return self._approved(call, bound, arguments)
 
     def _approved(self, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
@@ -130,9 +152,7 @@ class Calls:
             decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
             return Ready(call, bound, arguments, decided)
         if not setting.interactive:
-            words = f"{reason}, and nobody is here to give it"
-            content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
-            return Refused(call, "denied", content, Decided(call.id, approved=False, reason=words))
+            return unattended(call, reason)
         asked = Asked(
             f"appr_{new_id()}",
             call.id,

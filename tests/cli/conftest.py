@@ -98,7 +98,7 @@ class Terminal:
         self.process = subprocess.Popen(
             (*_IN_TERMINAL, *arguments),
             cwd=folder,
-            env=clean_environ() | {"TERM": "xterm"},
+            env=clean_environ(folder) | {"TERM": "xterm"},
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -205,11 +205,12 @@ class Endpoint:
         return {"tool_calls": [{"index": index, "id": f"c{index}", "type": "function", "function": function}]}
 
 
-def clean_environ() -> dict[str, str]:
-    """This process's environment without what would choose another model, or another look."""
-    ours = ("GAIA_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_", "INPUTRC")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return kept | {"GAIA_DISCOVER": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+def clean_environ(folder: Path) -> dict[str, str]:
+    """This process's environment without what would choose another model, or another look; its journal in *folder*."""
+    foreign = ("GAIA_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_", "INPUTRC")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+    ours = {"GAIA_DISCOVER": "0", "GAIA_JOURNAL": str(folder / "journal.sqlite"), "PYTHONDONTWRITEBYTECODE": "1"}
+    return kept | ours
 
 
 @pytest.fixture(scope="session")  # a class, which hypothesis' examples may share
@@ -256,7 +257,7 @@ def gaia(tmp_path):
             *COMMAND,
             *arguments,
             cwd=tmp_path,
-            env=clean_environ(),
+            env=clean_environ(tmp_path),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -55,34 +55,6 @@ class Fork(msgspec.Struct, frozen=True, gc=False):
     message_id: MessageId | None = None
 
 
-class ImportedSession(msgspec.Struct, frozen=True, gc=False):
-    """What of an exported session is taken over; it gets a new id."""
-
-    title: Title = ""
-    title_is_custom: bool = False
-    model: str | None = None
-    system_prompt: Prompt | None = None
-    document_ids: Ids = ()
-    private: bool = False
-    agent_type: str | None = None
-    device: str | None = None
-    mail_provider: str | None = None
-
-
-class ImportedMessage(msgspec.Struct, frozen=True, gc=False):
-    """What of an exported message is taken over."""
-
-    role: Literal["user", "assistant", "system"]
-    content: str
-
-
-class Import(msgspec.Struct, frozen=True, gc=False):
-    """POST /api/sessions/import: what the JSON export gives."""
-
-    session: ImportedSession
-    messages: Annotated[tuple[ImportedMessage, ...], msgspec.Meta(max_length=100_000)]
-
-
 class Send(msgspec.Struct, frozen=True, gc=False):
     """POST /api/chat/send. *parent_id*: the message that this one follows, where that isn't the last; 0: anew."""
 

@@ -8,7 +8,8 @@ from litestar.types import ASGIApp
 
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
 from gaia_core.events import ToolStarted
-from gaia_core.runtime import configured
+from gaia_core.runtime import Tally, configured
+from gaia_core.runtime.export import metadata_of
 from gaia_core.turn import Turn
 from gaia_http._errors import ApiError, of_turn
 from gaia_http._metrics import HttpCounts
@@ -16,10 +17,9 @@ from gaia_http._settings import Settings
 from gaia_http.ui._bodies import Cancel, Confirm, Send, UserInput
 from gaia_http.ui._call import Call
 from gaia_http.ui._frames import FrameId, Frames, frame
-from gaia_http.ui._sessions import Sessions, metadata_of
+from gaia_http.ui._sessions import Sessions
 from gaia_http.ui._shapes import Active, Answer, Done
 from gaia_http.ui._stream import Stream
-from gaia_http.ui._tally import Tally
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""

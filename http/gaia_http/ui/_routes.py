@@ -13,6 +13,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import BusyError, Runtime
+from gaia_core.runtime.export import Export, Import, ImportedMessage, ImportedSession, Session
 from gaia_http._body import ClientGone
 from gaia_http._errors import ApiError, ErrorReply, encoded
 from gaia_http._metrics import HttpCounts
@@ -98,7 +99,7 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             sessions.create,
             "A new session",
             bodies.NewSession,
-            shapes.Session,
+            Session,
             bodies.NewSession(title="Budget", system_prompt="Answer in French."),
         ),
         Route(
@@ -112,18 +113,18 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             "/api/sessions/import",
             sessions.take_in,
             "A session from a JSON export",
-            bodies.Import,
-            shapes.Session,
-            bodies.Import(bodies.ImportedSession(title="Budget"), (bodies.ImportedMessage("user", "Hello"),)),
+            Import,
+            Session,
+            Import(ImportedSession(title="Budget"), (ImportedMessage("user", "Hello"),)),
         ),
-        _get(one, sessions.get, "A session", shapes.Session),
+        _get(one, sessions.get, "A session", Session),
         Route(
             method="PUT",
             path=one,
             answer=sessions.change,
             summary="Change a session",
             body=bodies.SessionChange,
-            reply=shapes.Session,
+            reply=Session,
             example=bodies.SessionChange(title="Budget 2026"),
         ),
         Route(
@@ -139,7 +140,7 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             answer=sessions.private,
             summary="Keep a session in memory only, or on disk again",
             body=bodies.Private,
-            reply=shapes.Session,
+            reply=Session,
         ),
         attrs.evolve(
             _get(f"{one}/messages", sessions.messages, "A page of messages, oldest first", shapes.MessageList),
@@ -159,10 +160,10 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             )
             for suffix in ("", "/and-below")
         ),
-        _post(f"{one}/head", sessions.head, "Go on after another message", bodies.Head, shapes.Session, bodies.Head(3)),
-        _post(f"{one}/fork", sessions.fork, "A new session that shares the past", bodies.Fork, shapes.Session),
+        _post(f"{one}/head", sessions.head, "Go on after another message", bodies.Head, Session, bodies.Head(3)),
+        _post(f"{one}/fork", sessions.fork, "A new session that shares the past", bodies.Fork, Session),
         attrs.evolve(
-            _get(f"{one}/export", sessions.export, "A conversation to take along", shapes.Export),
+            _get(f"{one}/export", sessions.export, "A conversation to take along", Export),
             query=(Query("format", "markdown or json.", "string", "markdown"),),
         ),
         Route(
@@ -170,7 +171,7 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             path=f"{one}/activate",
             answer=sessions.activate,
             summary="Tell the pages to show this session",
-            reply=shapes.Session,
+            reply=Session,
         ),
     )
 

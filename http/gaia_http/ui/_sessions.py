@@ -1,43 +1,32 @@
 """Routes of sessions: listing and changing them, their messages and branches, carrying them in and out."""
 
+from collections.abc import Sequence
 from uuid import uuid4
 
 import msgspec
 
 from gaia_core import NotFoundError, Runtime
-from gaia_core.journal import NewSession as NewRow
 from gaia_core.journal import SessionInfo
-from gaia_core.runtime import Said, configured
+from gaia_core.runtime import Message, before_turn, end_of_turn, last_end, messages_of
+from gaia_core.runtime.export import (
+    UNTITLED,
+    Export,
+    Import,
+    Metadata,
+    Session,
+    export,
+    metadata_of,
+    shape_of,
+    take_in,
+)
 from gaia_http._errors import ApiError, ErrorReply
-from gaia_http.ui._bodies import Fork, Head, Import, ImportedSession, NewSession, Private, SessionChange
+from gaia_http.ui._bodies import Fork, Head, NewSession, Private, SessionChange
 from gaia_http.ui._call import Call
-from gaia_http.ui._messages import before_turn, end_of_turn, last_end, messages_of, page
-from gaia_http.ui._shapes import Deleted, Export, Message, MessageList, Session, SessionList, iso
+from gaia_http.ui._shapes import Deleted, MessageList, SessionList
 from gaia_http.ui._store import Store
-
-UNTITLED = "New Chat"
-"""How a session is called that has no title yet; its first answer gives it one."""
 
 _MOST_SESSIONS = 200
 _MOST_MESSAGES = 10_000
-
-
-class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What this API keeps of a session beside the journal's own fields, in its metadata."""
-
-    model: str | None = None
-    system_prompt: str | None = None
-    document_ids: tuple[str, ...] = ()
-    device: str | None = None
-    mail_provider: str | None = None
-
-
-def metadata_of(info: SessionInfo) -> Metadata:
-    """The metadata of *info*; none where another surface has its own there."""
-    try:
-        return msgspec.json.decode(info.metadata, type=Metadata)
-    except msgspec.DecodeError:
-        return Metadata()
 
 
 class Sessions:
@@ -133,7 +122,7 @@ class Sessions:
         limit, offset = call.number("limit", 100, _MOST_MESSAGES), call.number("offset", 0, 2**53)
         before = call.number("before", 0, 2**53) if call.text("before") else None
         messages = await self._messages(call.owner, call.path("id"))
-        return MessageList(tuple(page(messages, limit, offset, before)), len(messages))
+        return MessageList(tuple(_page(messages, limit, offset, before)), len(messages))
 
     async def delete_message(self, call: Call) -> Deleted:
         """Go back to before the message's turn; what came from there on stays in the journal as another branch."""
@@ -173,10 +162,7 @@ class Sessions:
             message = f"format must be markdown or json, not {kind[:80]!r}"
             raise ApiError(ErrorReply(status=400, message=message, code="invalid_value"))
         session = await self.one(call.owner, call.path("id"))
-        messages = await self._messages(call.owner, session.id)
-        if kind == "json":
-            return Export("json", session=session, messages=messages)
-        return Export("markdown", content=_markdown(session, messages))
+        return export(session, await self._sessions.facts(call.owner, session.id), as_json=kind == "json")
 
     async def take_in(self, call: Call) -> Session:
         """A new session from a JSON export: its texts, not what was done for them.
@@ -184,21 +170,9 @@ class Sessions:
         An agent that this server doesn't have is replaced by its own; a message of the system joins the prompt.
         """
         body = await call.body(Import)
-        given = body.session
-        names = tuple(agent.name for agent in self._runtime.catalog.agents)
-        name = given.agent_type if given.agent_type in names else self._runtime.catalog.default_agent
-        agent = self._runtime.catalog.agent(self.agent_name(name))
-        row = NewRow(
-            str(uuid4()),
-            call.owner,
-            agent.name,
-            agent.fingerprint,
-            "" if given.title == UNTITLED else given.title,
-            msgspec.json.encode(_imported(given, [each.content for each in body.messages if each.role == "system"])),
-        )
-        said = [Said(each.role, each.content) for each in body.messages if each.role != "system"]
-        await self._sessions.write(row, said, private=given.private)
-        if given.title_is_custom:
+        row, said = take_in(self._runtime.catalog, call.owner, body)
+        await self._sessions.write(row, said, private=body.session.private)
+        if body.session.title_is_custom:
             await self._sessions.update(call.owner, row.id, title_is_custom=True)
         return await self.one(call.owner, row.id)
 
@@ -209,26 +183,8 @@ class Sessions:
         return await self._shape(await self._sessions.get(owner, session_id))
 
     async def _shape(self, info: SessionInfo) -> Session:
-        metadata = metadata_of(info)
-        try:
-            model = configured(self._runtime.catalog, info).model
-        except NotFoundError:  # its agent is gone; it can still be read
-            model = metadata.model or ""
-        return Session(
-            id=info.id,
-            title=info.title or UNTITLED,
-            title_is_custom=info.title_is_custom,
-            created_at=iso(info.created_at),
-            updated_at=iso(info.updated_at),
-            model=model,
-            system_prompt=metadata.system_prompt,
-            message_count=info.message_count,
-            document_ids=metadata.document_ids,
-            private=await self._sessions.is_private(info.owner, info.id),
-            agent_type=info.agent,
-            device=metadata.device,
-            mail_provider=metadata.mail_provider,
-        )
+        private = await self._sessions.is_private(info.owner, info.id)
+        return shape_of(self._runtime.catalog, info, private=private)
 
     async def _messages(self, owner: str, session_id: str) -> tuple[Message, ...]:
         return messages_of(session_id, await self._sessions.facts(owner, session_id))
@@ -244,14 +200,10 @@ class Sessions:
             raise ApiError(ErrorReply(status=400, message=message, code="unknown_agent")) from None
 
 
-def _imported(given: ImportedSession, system: "list[str]") -> Metadata:
-    prompt = "\n\n".join(text for text in (given.system_prompt or "", *system) if text) or None
-    return Metadata(given.model, prompt, given.document_ids, given.device, given.mail_provider)
-
-
-def _markdown(session: Session, messages: tuple[Message, ...]) -> str:
-    parts = [f"# {session.title}"]
-    for message in messages:
-        who = "User" if message.role == "user" else "Assistant"
-        parts.append(f"## {who} ({message.created_at})\n\n{message.content}")
-    return "\n\n".join(parts) + "\n"
+def _page(messages: Sequence[Message], limit: int, offset: int, before: int | None) -> Sequence[Message]:
+    """A page, oldest first: from *offset* on, or the newest of those before a message's id."""
+    if before is None:
+        return messages[offset : offset + limit]
+    earlier = [message for message in messages if message.id < before]
+    end = max(0, len(earlier) - offset)
+    return earlier[max(0, end - limit) : end]

@@ -3,35 +3,14 @@
 Ids of sessions are UUIDs, those of messages the seq of the record; times are ISO 8601 in UTC with microseconds.
 """
 
-import datetime as dt
 from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from gaia_core.runtime import Message
+from gaia_core.runtime.export import Session
+
 Json: TypeAlias = dict[str, Any]
-
-
-def iso(at: float) -> str:
-    """A Unix time as the API writes it: `2025-01-31T12:00:00.000000+00:00`."""
-    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds")
-
-
-class Session(msgspec.Struct, frozen=True, gc=False):
-    """A conversation. *model* is the catalog's name of the model that answers in it."""
-
-    id: str
-    title: str
-    title_is_custom: bool
-    created_at: str
-    updated_at: str
-    model: str
-    system_prompt: str | None
-    message_count: int
-    document_ids: tuple[str, ...]
-    private: bool
-    agent_type: str
-    device: str | None
-    mail_provider: str | None
 
 
 class SessionList(msgspec.Struct, frozen=True, gc=False):
@@ -39,51 +18,6 @@ class SessionList(msgspec.Struct, frozen=True, gc=False):
 
     sessions: tuple[Session, ...]
     total: int
-
-
-class Stats(msgspec.Struct, frozen=True, gc=False):
-    """What a turn's model requests took. Seconds include waiting for a slot."""
-
-    tokens_per_second: float | None
-    time_to_first_token: float | None
-    input_tokens: int
-    output_tokens: int
-
-
-class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Something that an agent did for an answer. *type* is `thinking`, `tool`, `status` or `error`."""
-
-    id: int
-    type: str
-    label: str
-    active: bool
-    timestamp: str
-    detail: str | None = None
-    tool: str | None = None
-    result: str | None = None
-    success: bool | None = None
-    planSteps: tuple[Json, ...] | None = None  # noqa: N815
-    commandOutput: Json | None = None  # noqa: N815
-    fileList: Json | None = None  # noqa: N815
-    mcpServer: str | None = None  # noqa: N815
-    latencyMs: int | None = None  # noqa: N815
-    render: Json | None = None
-    data: Json | None = None
-    decision: str | None = None
-    reason: str | None = None
-
-
-class Message(msgspec.Struct, frozen=True, gc=False):
-    """A message of a conversation; an answer with what the agent did for it."""
-
-    id: int
-    session_id: str
-    role: Literal["user", "assistant", "system"]
-    content: str
-    created_at: str
-    rag_sources: tuple[Json, ...] | None = None
-    agent_steps: tuple[Step, ...] | None = None
-    stats: Stats | None = None
 
 
 class MessageList(msgspec.Struct, frozen=True, gc=False):
@@ -107,15 +41,6 @@ class Deleted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     deleted: bool
     count: int | None = None
-
-
-class Export(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A conversation to take along: *content* as Markdown, or *session* and *messages* as JSON."""
-
-    format: str
-    content: str | None = None
-    session: Session | None = None
-    messages: tuple[Message, ...] | None = None
 
 
 class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

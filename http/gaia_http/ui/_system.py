@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from gaia_core import Runtime
+from gaia_core.runtime import iso
 from gaia_http._settings import Settings
 from gaia_http.ui._bodies import OnboardingDone, PageSettings
 from gaia_http.ui._call import Call
@@ -27,7 +28,6 @@ from gaia_http.ui._shapes import (
     Task,
     TaskList,
     Tunnel,
-    iso,
 )
 from gaia_http.ui._store import Kept, Store
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gaia_core.activity import line_of
+from gaia_core.activity import detail_of
 from gaia_core.events import (
     AgentChanged,
     ApprovalDecided,
@@ -100,11 +100,6 @@ def _decided(event: ApprovalDecided, calls: Calls) -> Json:
 
 def _status(status: str, message: str) -> Json:
     return {"type": "status", "status": status, "message": message}
-
-
-def detail_of(called: ToolCalled) -> str:
-    """The call in a line: `read_file(path="a.txt")`."""
-    return (line_of(called) or "").removeprefix("→ ").strip()
 
 
 def arguments_of(text: str) -> object:

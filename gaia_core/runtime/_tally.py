@@ -3,11 +3,21 @@
 The text of an answer is that of all its steps, a paragraph each; the last one may have been cut short.
 """
 
+import msgspec
+
 from gaia_core.events import Event, StepEnded, ToolCalled, TurnEnded
 from gaia_core.messages import text_of
-from gaia_http.ui._shapes import Stats
 
 PARAGRAPH = "\n\n"
+
+
+class Stats(msgspec.Struct, frozen=True, gc=False):
+    """What a turn's model requests took. Seconds include waiting for a slot."""
+
+    tokens_per_second: float | None
+    time_to_first_token: float | None
+    input_tokens: int
+    output_tokens: int
 
 
 class Tally:

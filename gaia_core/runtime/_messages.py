@@ -3,10 +3,13 @@
 The ids of messages are the seqs of these records. A turn that still runs, or was left, has no answer yet.
 """
 
+import datetime as dt
 from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from gaia_core.activity import detail_of
 from gaia_core.errors import NotFoundError
 from gaia_core.events import (
     ApprovalDecided,
@@ -22,11 +25,51 @@ from gaia_core.events import (
 from gaia_core.facts import Began, Ended, Fact, decode_fact, events_of, is_message
 from gaia_core.journal import Record
 from gaia_core.messages import text_of
-from gaia_http.ui._shapes import Message, Step, iso
-from gaia_http.ui._tally import Tally
-from gaia_http.ui._words import detail_of
+from gaia_core.runtime._tally import Stats, Tally
 
-Facts = Sequence[tuple[Record, Fact]]
+Json: TypeAlias = dict[str, Any]
+Facts: TypeAlias = Sequence[tuple[Record, Fact]]
+
+
+def iso(at: float) -> str:
+    """A Unix time as the API writes it: `2025-01-31T12:00:00.000000+00:00`."""
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds")
+
+
+class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Something that an agent did for an answer. *type* is `thinking`, `tool`, `status` or `error`."""
+
+    id: int
+    type: str
+    label: str
+    active: bool
+    timestamp: str
+    detail: str | None = None
+    tool: str | None = None
+    result: str | None = None
+    success: bool | None = None
+    planSteps: tuple[Json, ...] | None = None  # noqa: N815
+    commandOutput: Json | None = None  # noqa: N815
+    fileList: Json | None = None  # noqa: N815
+    mcpServer: str | None = None  # noqa: N815
+    latencyMs: int | None = None  # noqa: N815
+    render: Json | None = None
+    data: Json | None = None
+    decision: str | None = None
+    reason: str | None = None
+
+
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """A message of a conversation; an answer with what the agent did for it."""
+
+    id: int
+    session_id: str
+    role: Literal["user", "assistant", "system"]
+    content: str
+    created_at: str
+    rag_sources: tuple[Json, ...] | None = None
+    agent_steps: tuple[Step, ...] | None = None
+    stats: Stats | None = None
 
 
 def messages_of(session_id: str, facts: Facts) -> tuple[Message, ...]:
@@ -120,15 +163,6 @@ class Steps:
         index = self._of_call.get(call_id)
         if index is not None:
             self._steps[index] = msgspec.structs.replace(self._steps[index], **fields)
-
-
-def page(messages: Sequence[Message], limit: int, offset: int, before: int | None) -> Sequence[Message]:
-    """A page, oldest first: from *offset* on, or the newest of those before a message's id."""
-    if before is None:
-        return messages[offset : offset + limit]
-    earlier = [message for message in messages if message.id < before]
-    end = max(0, len(earlier) - offset)
-    return earlier[max(0, end - limit) : end]
 
 
 # Where a conversation goes on.

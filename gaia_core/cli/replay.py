@@ -1,0 +1,79 @@
+"""`gaia replay`: a recorded session against its agent as it is now, without running anything."""
+
+from pathlib import Path
+
+import click
+
+from gaia_core.agent import Agent
+from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._journal import find_facts, journal_option, on_journal
+from gaia_core.errors import GaiaError
+from gaia_core.facts import Began
+from gaia_core.runtime import Divergence, Replayed, configured
+from gaia_core.runtime import replay as replayed
+
+_SIDE_CHARS = 240
+_BEFORE_CHARS = 40
+
+
+class _NotReplayedError(click.ClickException):
+    """There is no answer: 1 is one already."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.argument("session")
+@click.option("--turn", type=click.IntRange(1), help="Compare this turn alone; the first one is 1.")
+@config_option
+@journal_option
+@click.pass_context
+def replay(context: click.Context, session: str, turn: int | None, config: Path | None, journal: str | None) -> None:
+    """Say where the recorded SESSION would go another way with its agent as it is now.
+
+    Answers and results come from the record: no tool runs, no model is asked. Compared are what the model is told of
+    the agent, whether each call fits its tool and asks for approval, and the messages of each request. It stops at
+    the first difference of the conversation. Exit code 0: none; 1: there is one; 2: it can't be replayed.
+    """
+    try:
+        catalog = read_catalog(config)
+        info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
+
+        def agent_of(began: Began) -> Agent:
+            return configured(catalog, info, began.agent)
+
+        found = replayed(facts, agent_of, turn=turn)
+    except GaiaError as error:
+        raise _NotReplayedError(str(error)) from error
+    for divergence in found.divergences:
+        _show(divergence)
+    if not found.divergences:
+        click.echo(_same(found))
+    context.exit(1 if found.divergences else 0)
+
+
+def _same(found: Replayed) -> str:
+    turns, requests, calls = found.turns, found.requests, found.calls
+    if not turns:
+        return "no divergence: nothing was said yet"
+    counted = f"no divergence: {turns} turns, {requests} model requests, {calls} calls"
+    return f"{counted}; the agent is configured otherwise in what its model is not told" if found.changed else counted
+
+
+def _show(divergence: Divergence) -> None:
+    """Both sides, from shortly before they part."""
+    from gaia_core.cli._screen import clean
+
+    recorded, now = divergence.recorded, divergence.now
+    short = max(len(recorded), len(now)) <= _SIDE_CHARS
+    pairs = enumerate(zip(recorded, now, strict=False))
+    same = next((n for n, (old, new) in pairs if old != new), min(len(recorded), len(now)))
+    start = 0 if short else max(0, same - _BEFORE_CHARS)
+    click.echo(clean(f"turn {divergence.turn}, step {divergence.step}, {divergence.what}"))
+    for name, side in (("recorded", recorded), ("now", now)):
+        click.echo(clean(f"  {name + ':':<10}{_excerpt(side, start)}"))
+
+
+def _excerpt(text: str, start: int) -> str:
+    shown = text[start : start + _SIDE_CHARS].replace("\n", "\n            ")
+    return f"{'…' if start else ''}{shown}{'…' if len(text) > start + _SIDE_CHARS else ''}"

@@ -1,0 +1,201 @@
+"""`gaia sessions`: what the journal keeps of conversations, to look at, search, carry and delete. It needs no server.
+
+A session is named by its id, or by a beginning of it that no other has.
+"""
+
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import click
+import msgspec
+
+from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._journal import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
+from gaia_core.cli._table import print_table
+from gaia_core.errors import BusyError, GaiaError
+from gaia_core.journal import Journal, SessionInfo
+from gaia_core.runtime import end_of_turn, is_dead, iso, last_end, read_facts, replica_name, write
+from gaia_core.runtime.export import UNTITLED, export, read_import, shape_of, take_in
+
+_COLUMNS = ("id", "updated", "messages", "agent", "state", "title")
+_ENOUGH = 20
+
+_limit_option = click.option("--limit", default=_ENOUGH, show_default=True, type=click.IntRange(1), help="At most.")
+_agent_option = click.option("--agent", "-a", help="Only those of this agent.")
+
+
+@click.group()
+def sessions() -> None:
+    """The conversations that are kept."""
+
+
+@sessions.command("list")
+@_agent_option
+@_limit_option
+@journal_option
+def list_(agent: str | None, limit: int, journal: str | None) -> None:
+    """List sessions, the last used first."""
+    _list("", agent, limit, journal)
+
+
+@sessions.command()
+@click.argument("words", nargs=-1, required=True)
+@_agent_option
+@_limit_option
+@journal_option
+def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None) -> None:
+    """List the sessions whose title or messages have all of these WORDS."""
+    _list(" ".join(words), agent, limit, journal)
+
+
+@sessions.command()
+@click.argument("session")
+@click.option("--json", "as_json", is_flag=True, help="The recorded facts instead, each a line of JSON.")
+@journal_option
+def show(session: str, as_json: bool, journal: str | None) -> None:
+    """Show a conversation, the id of each message before it."""
+    info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
+    if as_json:
+        for record, _ in facts:
+            line = _Line(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
+            click.echo(msgspec.json.encode(line))
+        return
+    from gaia_core.cli._recorded import show_conversation
+    from gaia_core.cli._screen import page_here
+
+    show_conversation(facts, info.id, page_here)
+
+
+@sessions.command("export")
+@click.argument("session")
+@click.option("--format", "kind", default="markdown", show_default=True, type=click.Choice(("markdown", "json")))
+@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@config_option
+@journal_option
+def export_(session: str, kind: str, output: Path | None, config: Path | None, journal: str | None) -> None:
+    """Write a conversation as Markdown, or as JSON that `gaia sessions import` reads."""
+    catalog = read_catalog(config)
+    info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
+    exported = export(shape_of(catalog, info), facts, as_json=kind == "json")
+    text = exported.content or msgspec.json.format(msgspec.json.encode(exported)).decode()
+    if output is None:
+        click.echo(_safe(text.rstrip("\n")))
+        return
+    try:
+        output.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise click.ClickException(f"{output} can't be written: {error.strerror}") from None
+
+
+@sessions.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
+@config_option
+@journal_option
+def import_(file: Path, config: Path | None, journal: str | None) -> None:
+    """Make a new session from the JSON export in FILE (- for stdin), and say its id.
+
+    Its texts are taken in, not what was done for them. An agent that isn't configured is replaced by the default one.
+    """
+    catalog = read_catalog(config)
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        given = read_import(data)
+    except (OSError, GaiaError) as error:
+        raise click.ClickException(f"{file}: {error}") from None
+    new, said = take_in(catalog, OWNER, given)
+
+    async def keep(opened: Journal) -> None:
+        await write(opened, new, said, replica_name())
+        if given.session.title_is_custom:
+            await opened.update(OWNER, new.id, title_is_custom=True)
+
+    on_journal(journal, keep, new=True)
+    click.echo(new.id)
+
+
+@sessions.command()
+@click.argument("session")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@journal_option
+def delete(session: str, yes: bool, journal: str | None) -> None:
+    """Erase a session for good; what a fork shares with it stays there."""
+    info = on_journal(journal, lambda opened: find_session(opened, session))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is here to confirm it: say --yes")
+        click.confirm(f"Erase {info.id}, {_title(info)!r}, {info.message_count} messages?", abort=True)
+
+    async def erase(opened: Journal) -> None:
+        if info.replica is not None and is_dead(info.replica):  # it needs no time to be given up
+            await opened.adopt((info.replica,))
+        try:
+            await opened.delete(OWNER, info.id)
+        except BusyError:
+            raise BusyError(
+                f"session {info.id} runs a turn in another process ({info.replica}); "
+                "end it there, or stop that process, before you delete the session"
+            ) from None
+
+    on_journal(journal, erase)
+
+
+@sessions.command()
+@click.argument("session")
+@click.option("--at", type=click.IntRange(1), metavar="MESSAGE", help="The last message to share. Default: all.")
+@journal_option
+def fork(session: str, at: int | None, journal: str | None) -> None:
+    """Make a new session that shares the past of another, and say its id."""
+
+    async def branch(opened: Journal) -> SessionInfo:
+        info = await find_session(opened, session)
+        upto = None
+        if at is not None:
+            upto = end_of_turn(await opened.read(OWNER, info.id), at)
+        elif info.turn is not None:  # what is not said yet can't be shared
+            upto = last_end(await read_facts(opened, OWNER, info.id))
+        return await opened.fork(OWNER, info.id, str(uuid4()), upto)
+
+    click.echo(on_journal(journal, branch).id)
+
+
+class _Line(msgspec.Struct, frozen=True):
+    """A fact as `gaia sessions show --json` writes it."""
+
+    seq: int
+    parent: int
+    turn: str
+    at: str
+    fact: msgspec.Raw
+
+
+def _list(query: str, agent: str | None, limit: int, journal: str | None) -> None:
+    rows, total = on_journal(journal, lambda opened: opened.list(OWNER, query=query, limit=limit, agent=agent))
+    terminal = sys.stdout.isatty()
+    if terminal and not rows:
+        click.echo("There are no such sessions." if query or agent else "There are no sessions yet.")
+        return
+    print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1])
+    if terminal and total > len(rows):
+        click.echo(f"{len(rows)} of {total}; --limit shows more")
+
+
+def _row(info: SessionInfo, *, short: bool) -> tuple[str, ...]:
+    from gaia_core.cli._recorded import when
+
+    at = when(info.updated_at) if short else iso(info.updated_at)
+    state = "running" if info.turn is not None else "idle"
+    return info.id[:SHORT_ID] if short else info.id, at, str(info.message_count), info.agent, state, _title(info)
+
+
+def _title(info: SessionInfo) -> str:
+    return info.title or UNTITLED
+
+
+def _safe(text: str) -> str:
+    """*text*, for whatever stdout is: a terminal takes no orders from it."""
+    if not sys.stdout.isatty():
+        return text
+    from gaia_core.cli._screen import clean
+
+    return clean(text)
