@@ -1,10 +1,10 @@
-"""python -m benchmarks [core] [journal] [server]: prints the tables; without a name, all of them."""
+"""python -m benchmarks [core] [journal] [sessions] [server]: prints the tables; without a name, all of them."""
 
 import sys
 
-from benchmarks import core, journal, server
+from benchmarks import core, journal, server, sessions
 
-TABLES = {"core": core.main, "journal": journal.main, "server": server.main}
+TABLES = {"core": core.main, "journal": journal.main, "sessions": sessions.main, "server": server.main}
 
 
 def main(names: list[str]) -> None:

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 DEFAULT_AGENT = "assistant"
 DEFAULT_MODEL = "local"
 
+EMBEDDED_TOKENS = 8_192
+"""What each slot of the embedded model holds, of a request and its answer, unless configured."""
+
+EMBEDDED_ANSWER_TOKENS = 2_048
+
 _INSTRUCTIONS = (
     "You are a helpful assistant on the user's own computer. You can look at the files of one folder with your tools. "
     "When a question is about files, look before you answer. Answer briefly, from what you saw."
@@ -107,7 +112,9 @@ def embedded_model(
     name = weights.name if weights else "Qwen2.5-Coder 0.5B, a tiny model"
     said = f"{name} (embedded; start a real model to replace it)"
     make = OpenEmbedded(weights, context_tokens, slots)
-    return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said)
+    share = context_tokens // slots if context_tokens is not None else EMBEDDED_TOKENS
+    window = max(share - EMBEDDED_ANSWER_TOKENS, share // 2)
+    return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said, window=window)
 
 
 @attrs.frozen

@@ -101,6 +101,8 @@ class Lease(msgspec.Struct, frozen=True, gc=False):
     turn: str
     takeovers: int
     replica: str
+    found: int = 0
+    """The head that the claim found."""
 
 
 class Signal(msgspec.Struct, frozen=True, gc=False):
@@ -267,11 +269,15 @@ class Journal(Protocol):
 
     # The record.
 
-    async def claim(self, owner: str, id: str, replica: str, turn: str | None) -> Lease | None:
+    async def claim(
+        self, owner: str, id: str, replica: str, turn: str | None, records: tuple[NewRecord, ...] = ()
+    ) -> Lease | None:
         """Begin the turn of id *turn*, or with None take over the turn of a holder that is dead.
 
         None: a turn runs (a dead holder's is to be taken over before another begins), or there is none to take over.
-        *replica* is a name that no process had before; claiming counts as its first heartbeat.
+        *replica* is a name that no process had before; claiming counts as its first heartbeat. *records* are the
+        turn's first, appended with the claim (in SQLite: in its commit), as `append` would. Raises as that does; then
+        nothing is claimed.
         """
         ...
 
@@ -368,6 +374,15 @@ class Journal(Protocol):
     def stats(self) -> JournalStats:
         """What appending has cost since the start."""
         ...
+
+
+async def with_first(journal: Journal, lease: Lease, records: tuple[NewRecord, ...]) -> Lease:
+    """*lease* after a claim's first *records*; when they can't be appended, the claim is given back."""
+    try:
+        return (await journal.append(lease, records)).lease
+    except NotFoundError:
+        await journal.append(lease, (), done=True)
+        raise
 
 
 def branch(records: tuple[Record, ...], head: int) -> tuple[Record, ...]:

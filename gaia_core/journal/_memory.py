@@ -30,6 +30,7 @@ from gaia_core.journal._contract import (
     missing,
     new_name,
     storable,
+    with_first,
 )
 from gaia_core.journal._memory_state import Beat, Line, SessionState, Task, hand_out, trim
 from gaia_core.journal._meter import Meter
@@ -212,7 +213,9 @@ class MemoryJournal:
 
     # The record.
 
-    async def claim(self, owner: str, id: str, replica: str, turn: str | None) -> Lease | None:
+    async def claim(
+        self, owner: str, id: str, replica: str, turn: str | None, records: tuple[NewRecord, ...] = ()
+    ) -> Lease | None:
         """See Journal."""
         session = self._of(owner, id)
         info = session.info
@@ -235,7 +238,7 @@ class MemoryJournal:
         session.epoch += 1
         session.info = info
         assert info.turn is not None
-        return Lease(
+        lease = Lease(
             owner,
             id,
             session.number,
@@ -246,7 +249,9 @@ class MemoryJournal:
             info.turn,
             info.takeovers,
             replica,
+            info.head,
         )
+        return await with_first(self, lease, records) if records else lease
 
     async def append(self, lease: Lease, records: tuple[NewRecord, ...], *, done: bool = False) -> Appended:
         """See Journal."""

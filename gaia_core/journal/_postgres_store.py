@@ -250,7 +250,7 @@ async def claim(
         await number_of(db, owner, id)
         return None
     number, epoch, seq, head, count, running, takeovers = row
-    return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica)
+    return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica, head)
 
 
 async def where(db: Connection, owner: str, id: str, ttl: float) -> Whereabouts:

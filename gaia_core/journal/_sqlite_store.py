@@ -255,7 +255,12 @@ def claim(
         (replica, now, now, now - ttl),
     )
     number, epoch, seq, head, count, running, takeovers = row
-    return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica)
+    return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica, head)
+
+
+def unclaim(db: sqlite3.Connection, lease: Lease) -> None:
+    """Give a claim back that came to nothing."""
+    db.execute("UPDATE session SET turn = NULL, replica = NULL WHERE number = ?", (lease.number,))
 
 
 def where(db: sqlite3.Connection, owner: str, id: str, alive_after: float) -> Whereabouts:

@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gaia_core.errors import ClosedError, GaiaError, JournalError
+from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._meter import Meter
 from gaia_core.journal._plan import Placed, advanced, fenced, place
 from gaia_core.journal._sqlite_schema import SEQ_BITS, damaged, empty_log, open_file
-from gaia_core.journal._sqlite_store import count_at
+from gaia_core.journal._sqlite_store import count_at, unclaim
 from gaia_core.journal._words import words
 
 _log = logging.getLogger(__name__)
@@ -94,6 +94,15 @@ class Writer:
         """The result of *run* in a committed transaction; with *erases*, once nothing of what it deleted is left."""
         work = self._work(run)
         work.erases = erases
+        self._queue.put(work)
+        return work.future
+
+    def claim(
+        self, run: Callable[[sqlite3.Connection], Lease | None], records: tuple[NewRecord, ...]
+    ) -> "asyncio.Future[Lease | None]":
+        """The lease that *run* claims, after *records* were appended under it in the same transaction."""
+        work = self._work(run)
+        work.records, work.began = records, time.perf_counter()
         self._queue.put(work)
         return work.future
 
@@ -171,17 +180,31 @@ class Writer:
             try:
                 if work.lease is not None:
                     appends.append((work, work.lease, self._placed(db, work.lease, work.records)))
+                    continue
+                assert work.run is not None
+                outcome = work.run(db)
+                if isinstance(outcome, Lease) and work.records:
+                    try:
+                        appends.append((work, outcome, self._placed(db, outcome, work.records)))
+                    except NotFoundError:
+                        unclaim(db, outcome)
+                        raise
                 else:
-                    assert work.run is not None
-                    outcomes.append((work, work.run(db)))
+                    outcomes.append((work, outcome))
             except (GaiaError, ValueError) as error:
                 outcomes.append((work, error))
-        return outcomes + self._append(db, appends) if appends else outcomes
+        if not appends:
+            return outcomes
+        # Of a claim with its first records, the lease is asked for.
+        appended = self._append(db, appends)
+        return outcomes + [(work, done if work.lease is not None else done.lease) for work, done in appended]
 
     def _placed(self, db: sqlite3.Connection, lease: Lease, records: tuple[NewRecord, ...]) -> tuple[Placed, ...]:
         return place(lease, records, lambda seq: count_at(db, lease.number, seq))
 
-    def _append(self, db: sqlite3.Connection, appends: list[tuple[_Work, Lease, tuple[Placed, ...]]]) -> list[_Outcome]:
+    def _append(
+        self, db: sqlite3.Connection, appends: list[tuple[_Work, Lease, tuple[Placed, ...]]]
+    ) -> list[tuple[_Work, Appended]]:
         now = self._clock()
         plain: list[Any] = []
         telling: list[Any] = [now]

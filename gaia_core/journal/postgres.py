@@ -33,6 +33,7 @@ from gaia_core.journal._contract import (
     known_name,
     new_name,
     storable,
+    with_first,
 )
 from gaia_core.journal._meter import Meter
 from gaia_core.journal._plan import earlier_parents, place
@@ -209,11 +210,14 @@ class PostgresJournal:
 
     # The record.
 
-    async def claim(self, owner: str, id: str, replica: str, turn: str | None) -> Lease | None:
+    async def claim(
+        self, owner: str, id: str, replica: str, turn: str | None, records: tuple[NewRecord, ...] = ()
+    ) -> Lease | None:
         """See Journal."""
         known_name(owner, id)
         mark = token()
-        return await self._run(lambda db: store.claim(db, owner, id, replica, turn, self._ttl, mark))
+        lease = await self._run(lambda db: store.claim(db, owner, id, replica, turn, self._ttl, mark))
+        return await with_first(self, lease, records) if lease is not None and records else lease
 
     async def append(self, lease: Lease, records: tuple[NewRecord, ...], *, done: bool = False) -> Appended:
         """See Journal."""

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -187,10 +188,13 @@ class SQLiteJournal:
 
     # The record.
 
-    async def claim(self, owner: str, id: str, replica: str, turn: str | None) -> Lease | None:
+    async def claim(
+        self, owner: str, id: str, replica: str, turn: str | None, records: tuple[NewRecord, ...] = ()
+    ) -> Lease | None:
         """See Journal."""
         known_name(owner, id)
-        return await self._writer.do(lambda db: store.claim(db, owner, id, replica, turn, self._clock(), self._ttl))
+        claim = partial(store.claim, owner=owner, id=id, replica=replica, turn=turn, ttl=self._ttl)
+        return await self._writer.claim(lambda db: claim(db, now=self._clock()), records)
 
     async def append(self, lease: Lease, records: tuple[NewRecord, ...], *, done: bool = False) -> Appended:
         """See Journal."""

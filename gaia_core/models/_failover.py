@@ -29,7 +29,7 @@ from gaia_core.models._protocol import Delta, EndpointLoad, Model, ModelError, M
 
 _DEAD = frozenset({"connect", "timeout", "broken_stream"})
 _FAILING = frozenset({"overloaded", "server", "not_ready", "not_found"})
-_ELSEWHERE = _DEAD | _FAILING | {"rate_limited"}
+_ELSEWHERE = frozenset((*_DEAD, *_FAILING, "rate_limited"))
 _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
 

@@ -3,7 +3,7 @@
 The model must answer with one JSON object: `{"name": <a tool>, "arguments": {…}}`, or `{"name": "reply", "text": …}`.
 The text of a reply is streamed on as it comes. In the step after a tool's result the tools are left out and the model
 is asked to answer from the result, because small models repeat the call otherwise; when the result was an error they
-stay, so that the call can be corrected.
+stay, so that the call can be corrected, all but one whose same call was made twice.
 """
 
 import re
@@ -35,7 +35,7 @@ _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _FAILED = ("Error:", "The arguments of", "There is no tool")
 _EXAMPLES = """\
-Examples of the form, with a tool that you do not have:
+Examples of the form, with tools that you do not have:
 
 User: Hello!
 {"name": "reply", "text": "Hello! What can I do for you?"}
@@ -43,9 +43,20 @@ User: Hello!
 User: How warm is it in Oslo?
 {"name": "get_temperature", "arguments": {"city": "Oslo"}}
 
+User: Which lamps are on?
+{"name": "list_lamps", "arguments": {}}
+
+User: What does "serendipity" mean?
+{"name": "reply", "text": "A happy discovery made by chance."}
+
+User: What does the letter from Zoe say?
+{"name": "open_letter", "arguments": {"from": "Zoe"}}
+
 User: Thank you, that helps.
 {"name": "reply", "text": "You are welcome."}"""
-_ANSWER = "Answer my question from this result, in plain words. Do not call a tool now."
+_ANSWER = "Answer {} in plain words. Name everything that this result names. Do not call a tool now."
+_CORRECT = "This call failed. Read the error, and make the right call for {}."
+_QUESTION_CHARS = 500
 
 
 class PromptedTools:
@@ -92,7 +103,19 @@ def _offered(request: ModelRequest) -> tuple[ToolDefinition, ...]:
     last = request.messages[-1] if request.messages else None
     if isinstance(last, ToolMessage) and choice.mode == "auto" and not text_of(last.content).startswith(_FAILED):
         return ()
-    return request.tools
+    stuck = _stuck(request.messages)
+    return tuple(tool for tool in request.tools if tool.name not in stuck) or request.tools
+
+
+def _stuck(messages: tuple[Message, ...]) -> frozenset[str]:
+    """Tools of which the same call was made twice since the user spoke, and failed at last: once more won't help."""
+    seen: list[tuple[str, str]] = []
+    for message in reversed(messages):
+        if isinstance(message, UserMessage):
+            break
+        if isinstance(message, AssistantMessage):
+            seen += [(call.name, call.arguments) for call in message.tool_calls]
+    return frozenset(name for name, arguments in seen if seen.count((name, arguments)) > 1)
 
 
 def _may_reply(request: ModelRequest) -> bool:
@@ -147,35 +170,51 @@ def _plain(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> 
         else:
             plain.append(message)
         previous = message
-    if not tools and messages and isinstance(messages[-1], ToolMessage):
-        plain[-1] = UserMessage(f"{text_of(plain[-1].content)}\n\n{_ANSWER}")
+    if isinstance(previous, ToolMessage):
+        words = (_CORRECT if tools else _ANSWER).format(_question(messages))
+        plain[-1] = UserMessage(f"{text_of(plain[-1].content)}\n\n{words}")
     return _instructed(tuple(plain), tools) if tools else tuple(plain)
+
+
+def _question(messages: tuple[Message, ...]) -> str:
+    """What the user asked last, said again: after a long result a small model has forgotten it."""
+    asked = next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "").strip()
+    return f'my question "{asked}"' if 0 < len(asked) <= _QUESTION_CHARS else "my question"
 
 
 def _instructed(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
     listed = "\n".join(
         f"- {tool.name}: {' '.join(tool.description.split())} Arguments: {_arguments(tool)}" for tool in tools
     )
-    words = (
-        "Answer every message with one JSON object and nothing else.\n"
-        'To call a tool: {"name": "<the tool>", "arguments": {…}}\n'
-        'To talk to the user: {"name": "reply", "text": "<your words>"}\n'
-        "Call a tool only when the message needs it; a greeting or general question needs none.\n\n"
-        f"Your tools:\n{listed}\n\n{_EXAMPLES}"
+    # Small models follow best what they read last: the agent's words after the tools, the form and its examples last.
+    first = f"Your tools:\n{listed}\n\n"
+    last = (
+        "Answer every message with one JSON object and nothing else: a call of the tool that fits, or a reply.\n"
+        'To call a tool: {"name": "<the tool>", "arguments": {…}}; '
+        "leave out arguments that the message does not speak of.\n"
+        'To talk to the user: {"name": "reply", "text": "<your words>"}, for greetings and general knowledge.\n\n'
+        f"{_EXAMPLES}"
     )
     if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
-        return (SystemMessage(f"{text_of(messages[0].content)}\n\n{words}"), *messages[1:])
-    return (SystemMessage(words), *messages)
+        return (SystemMessage(f"{first}{text_of(messages[0].content)}\n\n{last}"), *messages[1:])
+    return (SystemMessage(first + last), *messages)
 
 
 def _arguments(tool: ToolDefinition) -> str:
     schema = msgspec.json.decode(tool.parameters)
     required = schema.get("required", ())
     members = [
-        f"{name}{'' if name in required else ' (optional)'}: {_described(member)}"
+        f"{name}{'' if name in required else _optional(member)}: {_described(member)}"
         for name, member in schema.get("properties", {}).items()
     ]
     return "; ".join(members) or "none"
+
+
+def _optional(member: Any) -> str:
+    """That it may be left out, and what is meant then: small models give every argument that they see otherwise."""
+    if isinstance(member, dict) and "default" in member:
+        return f" (optional, else {msgspec.json.encode(member['default']).decode()})"
+    return " (optional)"
 
 
 def _described(member: Any) -> Any:

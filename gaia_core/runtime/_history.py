@@ -1,10 +1,13 @@
 """History: a session's records, folded into what a turn goes on from."""
 
+from collections import OrderedDict
+
 import attrs
 import msgspec
 
+from gaia_core.agent import Agent
 from gaia_core.facts import AgentChanged, Answered, Began, Decided, Done, Ended, Fact, Started, decode_fact
-from gaia_core.journal import Record, branch
+from gaia_core.journal import Lease, Record, branch
 from gaia_core.messages import Usage
 from gaia_core.turn import NO_OPTIONS, Grant, Transcript, TurnOptions, decode_grant
 
@@ -65,6 +68,48 @@ def _take(history: History, seq: int, fact: Fact) -> None:
             history.grants.append(decode_grant(grant))
         case Ended():
             history.ended = fact
+
+
+_MOST_SESSIONS = 256
+_MOST_BYTES = 64_000_000
+
+
+class Histories:
+    """The histories of the sessions that talked last, so that their next turn reads nothing. Bounded.
+
+    One is good for a claim that finds its session as the last turn left it; else the record is read.
+    """
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, str], tuple[Lease, History, int]] = OrderedDict()
+        self._bytes = 0
+
+    def take(self, lease: Lease, head: int) -> History | None:
+        """The history of the session before the claim of *lease*, whose first record is its last."""
+        kept = self._pop((lease.owner, lease.id))
+        if kept is None:
+            return None
+        last, history, _ = kept
+        same = (last.number, last.seq, last.head) == (lease.number, lease.seq - 1, head)
+        return history if same else None
+
+    def put(self, lease: Lease, history: History, agent: Agent) -> None:
+        """Keep *history* as the turn of *lease* left it."""
+        history.agent, history.fingerprint = agent.name, agent.fingerprint
+        size = sum([len(entry.encoded) for entry in history.transcript.entries])
+        size += sum(map(len, history.transcript.full.values()))
+        key = (lease.owner, lease.id)
+        self._pop(key)
+        self._kept[key] = (lease, history, size)
+        self._bytes += size
+        while len(self._kept) > _MOST_SESSIONS or self._bytes > _MOST_BYTES:
+            self._pop(next(iter(self._kept)))
+
+    def _pop(self, key: tuple[str, str]) -> tuple[Lease, History, int] | None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            self._bytes -= kept[2]
+        return kept
 
 
 _options_decoder = msgspec.json.Decoder(TurnOptions)

@@ -217,7 +217,7 @@ class Runtime:
 
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
-        if turn.journal is not None and turn.ended is not None and turn.ended.text:
+        if turn.opens_session and turn.ended is not None and turn.ended.text:
             self._turns.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
 
     async def _resume(self, info: SessionInfo) -> None:

@@ -79,6 +79,7 @@ class Place:
 
     free: asyncio.Future[None]
     moved: Callable[[int], None] | None = None
+    position: int = 0
 
 
 @attrs.define(eq=False)
@@ -94,7 +95,8 @@ class SessionState:
     """Turns that begin when this one has ended, in their order."""
 
     def tell_places(self) -> None:
-        """Tell those who wait their place."""
+        """Tell those who wait their place, if it is another one."""
         for position, place in enumerate(self.waiting, 1):
-            if place.moved is not None:
+            if place.moved is not None and place.position != position:
+                place.position = position
                 place.moved(position)

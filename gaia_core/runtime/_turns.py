@@ -14,12 +14,12 @@ import attrs
 from gaia_core.catalog import Catalog
 from gaia_core.errors import BusyError, ClosedError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentChanged, Began, Ended, Fact, Resumed
+from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
-from gaia_core.runtime._history import History, decode_options, encode_options, fold
+from gaia_core.runtime._history import Histories, History, decode_options, encode_options, fold
 from gaia_core.runtime._signals import apply_signal
 from gaia_core.runtime._state import Counts, Key, Place, SessionState
 from gaia_core.session import Session, new_id
@@ -84,6 +84,7 @@ class Turns:
         self._ended = ended
         self._process = OpenResources(threads)
         self._states: dict[Key, SessionState] = {}
+        self._histories = Histories()
         self._late: set[asyncio.Task[None]] = set()
         self.running: dict[Turn, Key] = {}
         """The turns that run now, and whose they are."""
@@ -187,22 +188,28 @@ class Turns:
     ) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
         owner, session_id = session.owner, session.id
-        turn_id = f"turn_{new_id()}"
-        lease = await journal.claim(owner, session_id, self._replica, turn_id)
+        agent = session.agent
+        began = _began(session, wish, content)
+        first = (record_of(began, parent),)
+        lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
         if lease is None:
             raise BusyError(f"session {session_id!r} runs a turn already, in another process")
+        before = lease.seq - 1
         try:
-            head = lease.head if parent is None else parent
-            history = fold(await journal.read(owner, session_id) if head else (), head)
+            head = lease.found if parent is None else parent
+            history = self._histories.take(lease, head) if parent is None else None
+            if history is None:
+                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
         except BaseException:
             await journal.append(lease, (), done=True)
             raise
-        setting = self._leased(journal, session, state, lease, history, wish, after=lease.seq, parent=parent)
-        opening: list[Fact] = []
-        agent = session.agent
-        if history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint):
-            opening.append(AgentChanged(agent.name, agent.fingerprint))
-        self._begin(setting, (owner, session_id), state, (*opening, _began(session, wish, content)))
+        setting = self._leased(
+            journal, session, state, lease, history, wish, after=before, seq=before, claimed=(began,)
+        )
+        changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
+        opening = (AgentChanged(agent.name, agent.fingerprint),) if changed else ()
+        setting.turn.opens_session = not head
+        self._begin(setting, (owner, session_id), state, opening, history=history)
         return setting.turn
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
@@ -243,7 +250,7 @@ class Turns:
             self.free(key, state)
             return
         session = Session(session_id, agent, owner)
-        setting = self._leased(journal, session, state, lease, history, wish, after=history.before)
+        setting = self._leased(journal, session, state, lease, history, wish, after=history.before, seq=lease.seq)
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
@@ -251,7 +258,7 @@ class Turns:
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentChanged(agent.name, agent.fingerprint))
-        self._begin(setting, key, state, tuple(opening), history=history)
+        self._begin(setting, key, state, tuple(opening), history=history, resumed=history.answered)
 
     def _leased(
         self,
@@ -263,12 +270,18 @@ class Turns:
         wish: Wish,
         *,
         after: int,
-        parent: int | None = None,
+        seq: int,
+        claimed: tuple[Fact, ...] = (),
     ) -> Setting:
         replay = replay_of(journal, session.owner, session.id, lease.turn)
-        turn = state.turn = Turn(lease.turn, session.id, replay=replay, after=after, seq=lease.seq, epoch=lease.epoch)
+        turn = state.turn = Turn(lease.turn, session.id, replay=replay, after=after, seq=seq, epoch=lease.epoch)
         recorder = JournalRecorder(
-            journal, lease, turn, history.transcript, signalled=lambda found: self.signalled(turn, found), parent=parent
+            journal,
+            lease,
+            turn,
+            history.transcript,
+            signalled=lambda found: self.signalled(turn, found),
+            claimed=claimed,
         )
         return self._setting(session, turn, history.transcript, recorder, state, history.grants, wish)
 
@@ -311,11 +324,13 @@ class Turns:
         opening: tuple[Fact, ...],
         *,
         history: History | None = None,
+        resumed: Answered | None = None,
         close: bool = False,
     ) -> None:
         turn = setting.turn
         self.running[turn] = key
-        turn.task = asyncio.create_task(self._run(setting, key, state, opening, history, close=close), name=turn.id)
+        run = self._run(setting, key, state, opening, history, resumed, close=close)
+        turn.task = asyncio.create_task(run, name=turn.id)
         if not close:
             self._feed.tell("turn_started", *key)
 
@@ -326,20 +341,23 @@ class Turns:
         state: SessionState,
         opening: tuple[Fact, ...],
         history: History | None,
+        resumed: Answered | None,
         *,
         close: bool,
     ) -> None:
         turn = setting.turn
-        ended = await run_turn(setting, opening, history.answered if history else None, history.steps if history else 0)
+        facts = await run_turn(setting, opening, resumed, resumed.step if resumed is not None else 0)
 
         def over() -> None:
             self.running.pop(turn, None)
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
+                if history is not None and turn.lease is not None:
+                    self._histories.put(turn.lease(), history, setting.agent)
             if not close:
                 self.free(key, state)
 
-        await finish(setting, ended, over)
+        await finish(setting, facts, over)
         if close:
             self._states.pop(key, None)
             await self.close_resources(state)

@@ -45,8 +45,8 @@ _SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it 
 
 async def run_turn(
     setting: Setting, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
-) -> Ended:
-    """Record *opening*, then go step by step; how the turn ended, which `finish` records and tells. Never raises.
+) -> tuple[Fact, ...]:
+    """Record *opening*, then go step by step; the facts that end the turn, for `finish`. Never raises.
 
     A turn that another process left is *resumed* from its last answer, after so many *steps*.
     """
@@ -54,25 +54,28 @@ async def run_turn(
     loop = _Loop(setting, turn.emit, resumed, steps)
     turn.begun = True
     try:
-        if not turn.suspended:
+        if opening and not turn.suspended:
             await setting.recorder.add(*opening)
-        return loop.ended("cancelled") if turn.cancelling else await loop.run()
+        ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
     except asyncio.CancelledError:
-        return loop.ended("cancelled")
+        ended = loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
-        return loop.ended("failed", error=error_info(error, turn.id))
+        ended = loop.ended("failed", error=error_info(error, turn.id))
+    return (*loop.last, ended)
 
 
-async def finish(setting: Setting, ended: Ended, over: Callable[[], None]) -> None:
-    """Record that the turn is over; then call *over*, and then tell it: also when the record can't be reached."""
+async def finish(setting: Setting, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
+    """Record *facts*, which end the turn; then call *over*, and then tell: also when the record can't be reached."""
     turn, recorder = setting.turn, setting.recorder
+    ended = facts[-1]
+    assert isinstance(ended, Ended)
     event = _event(ended)
     failed = False
     if not turn.suspended:
         try:
-            await recorder.add(ended, done=True)
+            await recorder.add(*facts, done=True)
         except asyncio.CancelledError:
-            pass  # it is recorded all the same
+            pass  # they are recorded all the same
         except Exception as error:  # noqa: BLE001  # the readers must not wait for ever
             failed = True
             event = msgspec.structs.replace(event, status="failed", client_calls=(), error=error_info(error, turn.id))
@@ -84,7 +87,7 @@ async def finish(setting: Setting, ended: Ended, over: Callable[[], None]) -> No
         turn.emit(event)
     else:
         turn.message_id = recorder.seq
-        turn.tell(recorder.seq, recorder.epoch, ended)
+        recorder.tell()
     turn.end(event)
 
 
@@ -136,6 +139,8 @@ class _Loop:
         self._answer = resumed
         self._limit: LimitReached | None = None
         self._began = time.monotonic()
+        self.last: tuple[Fact, ...] = ()
+        """The answer that ends the turn: it is recorded in one commit with the end."""
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
@@ -201,10 +206,13 @@ class _Loop:
         own = [call for call in message.tool_calls if call.name not in self._client_names]
         theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
         self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds)
+        self._step = None
+        if not message.tool_calls:
+            self.last = (self._answer,)
+            return
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
         await setting.recorder.add(self._answer, *self._calls.opening(plans))
-        self._step = None
         await self._calls.run(plans)
         for batch in rest:
             plans = [self._calls.plan(call) for call in batch]
@@ -299,6 +307,8 @@ class _Loop:
             ended = await loop.run()
         except (ModelError, QueueFullError) as error:
             raise ToolError(f"the agent {agent.name} failed: {error}") from error
+        if loop.last:
+            await recorder.add(*loop.last)
         if ended.limit is not None:
             recorder.emit(ended.limit)
             raise ToolError(

@@ -31,19 +31,51 @@ class Recorder(Protocol):
         ...
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
-        """Record *facts* in one commit, then tell them; *done*: they end the turn, and `finish` tells them.
+        """Record *facts* in one commit, then tell them; *done*: they end the turn, and are told by `tell`.
 
         When it returns or is cancelled, they are recorded. Raises FencedError, JournalError.
         """
         ...
+
+    def tell(self) -> None:
+        """Tell the facts that ended the turn."""
+        ...
+
+
+class _Teller:
+    """Folds recorded facts into the transcript, and tells them at once or, at a turn's end, when it is time."""
+
+    def __init__(self, turn: Turn, transcript: Transcript) -> None:
+        self._turn = turn
+        self._transcript = transcript
+        self._last: list[Recorded] = []
+
+    def take(self, facts: Sequence[Fact], seq: int, epoch: int, *, done: bool) -> None:
+        """*facts* are recorded, the first one as *seq*."""
+        turn = self._turn
+        for fact in facts:
+            added = self._transcript.apply(seq, fact)
+            if added and type(fact) is not Began:
+                turn.messages += added
+            if done:
+                self._last.append((seq, fact))
+            else:
+                turn.tell(seq, epoch, fact)
+            seq += 1
+        if not done:
+            turn.wake()
+
+    def tell(self, epoch: int) -> None:
+        """Tell what ended the turn."""
+        for seq, fact in self._last:
+            self._turn.tell(seq, epoch, fact)
 
 
 class MemoryRecorder:
     """Facts in memory; their seq counts from 1."""
 
     def __init__(self, turn: Turn, transcript: Transcript) -> None:
-        self._turn = turn
-        self._transcript = transcript
+        self._teller = _Teller(turn, transcript)
         self._facts: list[Recorded] = []
         self.epoch = 0
         """See Recorder."""
@@ -56,16 +88,13 @@ class MemoryRecorder:
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
         """See Recorder."""
-        turn = self._turn
-        for fact in facts:
-            seq = len(self._facts) + 1
-            self._facts.append((seq, fact))
-            added = self._transcript.apply(seq, fact)
-            if added and type(fact) is not Began:
-                turn.messages += added
-            if not done:
-                turn.tell(seq, 0, fact)
-        turn.wake()
+        first = len(self._facts) + 1
+        self._facts += enumerate(facts, first)
+        self._teller.take(facts, first, 0, done=done)
+
+    def tell(self) -> None:
+        """See Recorder."""
+        self._teller.tell(0)
 
     async def _replay(self, after: int) -> Sequence[Recorded]:
         return self._facts[after:]
@@ -91,13 +120,16 @@ class NestedRecorder:
             told += events_of(fact, self._turn.id, self._turn.session_id)
         self.emit(*told)
 
+    def tell(self) -> None:
+        """See Recorder: a sub-agent's end is its call's."""
+
     def emit(self, *events: Event) -> None:
         """Tell *events* as the sub-agent's."""
         self._emit(*(Nested(self._parent, event) for event in events))
 
 
 class JournalRecorder:
-    """Facts under a lease. *parent*: the record that the turn's first one follows, where that isn't the head."""
+    """Facts under a lease. *claimed* are those that were recorded with its claim."""
 
     def __init__(
         self,
@@ -107,17 +139,17 @@ class JournalRecorder:
         transcript: Transcript,
         *,
         signalled: Signalled,
-        parent: int | None = None,
+        claimed: tuple[Fact, ...] = (),
     ) -> None:
         self._journal = journal
         self._lease = lease
         self._turn = turn
-        self._transcript = transcript
+        self._teller = _Teller(turn, transcript)
         self._signalled = signalled
-        self._parent = parent
         turn.journal = journal
         turn.lease = lambda: self._lease
         self._lock = asyncio.Lock()
+        self._teller.take(claimed, lease.seq - len(claimed) + 1, lease.epoch, done=False)
 
     @property
     def seq(self) -> int:
@@ -138,32 +170,24 @@ class JournalRecorder:
             await asyncio.wait((appending,))
             raise
 
+    def tell(self) -> None:
+        """See Recorder."""
+        self._teller.tell(self._lease.epoch)
+
     async def _append(self, facts: tuple[Fact, ...], *, done: bool) -> None:
         async with self._lock:
             records = tuple([record_of(fact) for fact in facts])
-            if self._parent is not None:
-                first = records[0]
-                branch = NewRecord(first.kind, first.body, first.text, first.visible, self._parent)
-                records, self._parent = (branch, *records[1:]), None
-            seq = self._lease.seq
+            first = self._lease.seq + 1
             appended = await self._journal.append(self._lease, records, done=done)
             self._lease = appended.lease
-            turn = self._turn
-            for fact in facts:
-                seq += 1
-                added = self._transcript.apply(seq, fact)
-                if added and type(fact) is not Began:
-                    turn.messages += added
-                if not done:
-                    turn.tell(seq, self._lease.epoch, fact)
-            turn.wake()
+            self._teller.take(facts, first, self._lease.epoch, done=done)
         if appended.signals:
             self._signalled(appended.signals)
 
 
-def record_of(fact: Fact) -> NewRecord:
+def record_of(fact: Fact, parent: int | None = None) -> NewRecord:
     """*fact* as a journal takes it."""
-    return NewRecord(kind_of(fact), encode_fact(fact), text_of_fact(fact), is_message(fact))
+    return NewRecord(kind_of(fact), encode_fact(fact), text_of_fact(fact), is_message(fact), parent)
 
 
 def replay_of(journal: Journal, owner: str, session_id: str, turn_id: str) -> Replay:

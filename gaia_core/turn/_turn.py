@@ -60,6 +60,8 @@ class Turn:
         self.ended: TurnEnded | None = None
         self.begun = False
         self.cancelling = False
+        self.opens_session = False
+        """Whether it is the first of its session."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
         self.answers = Answers()
@@ -156,8 +158,8 @@ class Turn:
         return frames, position
 
     async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
-        """What a reader that comes back by *upto* was told before that event, as far as it is kept, and the event
-        itself (None when it isn't kept: it was live only, and a `Reset` follows).
+        """What a reader that comes back by *upto* was told before that event, by the record and live since its last
+        record; and the event itself (None when it isn't kept: it was live only, and a `Reset` follows).
 
         A surface whose translation has state folds these to know where that reader stands.
         """

@@ -1,4 +1,4 @@
-"""gaia_http: one Litestar application over a Runtime of gaia_core: the OpenAI API of local agents.
+"""gaia_http: one Litestar application over a Runtime of gaia_core: the OpenAI API and the UI API of local agents.
 
     from gaia_core import Runtime
     from gaia_http import Settings, create_app
@@ -13,9 +13,12 @@
 | `_protocol` | bounds on a request's head, below ASGI |
 | `_body` | reading a request's body within its bounds |
 | `_errors` | the error envelope, and which failure gets which status |
-| `_stream` | the line to a client: writes, heartbeats, and noticing that it has gone |
+| `_line` | the line to a client: writes, heartbeats, and noticing that it has gone |
+| `_stream` | the stream of a turn that belongs to its client |
+| `_page` | a built page at / |
 | `_metrics` | counts of requests and the Prometheus text |
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
+| `ui` | the UI API: sessions, conversations and their streams |
 | `serve` | the command `gaia serve` |
 
 Importing it starts nothing, and two applications in one process share nothing. The web framework is imported when

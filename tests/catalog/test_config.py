@@ -73,18 +73,21 @@ def test_every_table_is_read(load, folder):
 
     local, small = catalog.models
     assert (local.name, local.slots, local.queue, local.kind) == ("local", 4, 8, "endpoint")
-    config = EndpointConfig(
-        url="http://127.0.0.1:8000/api/v1",
-        model="Qwen3",
-        api_key_env="MY_KEY",
-        tool_calls="prompted",
-        connect_timeout=1,
-        first_token_timeout=2.5,
-        silence_timeout=3,
-        retries=0,
-        extra='{"chat_template_kwargs":{"enable_thinking":false},"top_k":40}',
+    assert local.open == OpenEndpoints(
+        (
+            EndpointConfig(
+                url="http://127.0.0.1:8000/api/v1",
+                model="Qwen3",
+                api_key_env="MY_KEY",
+                tool_calls="prompted",
+                connect_timeout=1,
+                first_token_timeout=2.5,
+                silence_timeout=3,
+                retries=0,
+                extra='{"chat_template_kwargs":{"enable_thinking":false},"top_k":40}',
+            ),
+        )
     )
-    assert local.open == OpenEndpoints((config,))
     assert (small.slots, small.queue, small.kind) == (2, 3, "embedded")
     assert small.open == OpenEmbedded(folder / "weights/small.gguf", 8192, 2)
     assert catalog.problems == ()
@@ -95,7 +98,7 @@ def test_defaults(load):
     assert catalog.default_agent == "a"
     (model,) = catalog.models
     assert (model.slots, model.queue) == (64, 256)
-    assert model.open.configs == (EndpointConfig(url="http://127.0.0.1:8000/v1"),)
+    assert model.open == OpenEndpoints((EndpointConfig(url="http://127.0.0.1:8000/v1"),))
     assert "http://127.0.0.1:8000/v1" in model.description
 
 
@@ -165,8 +168,9 @@ def test_an_unknown_name_is_an_error_with_the_nearest_one(load, text, place, nea
         ('[models.local]\nurl = "http://127.0.0.1:1"\nretries = 11', "models.local.retries", "<= 10"),
         ('[models.local]\nurl = "http://127.0.0.1:1"\nsilence_timeout = 0', "models.local.silence_timeout", "> 0"),
         ('[models.local]\nurl = "http://127.0.0.1:1"\ntool_calls = "magic"', "models.local.tool_calls", "magic"),
+        ('[models.local]\nurl = "http://127.0.0.1:1"\ncontext_tokens = 0', "models.local.context_tokens", ">= 1"),
         ("[models.local]", "models.local.url", "http://127.0.0.1:8000/api/v1"),
-        ('[models.local]\nurl = ["http://127.0.0.1:1", "http://127.0.0.1:1/"]', "models.local.url", "named twice"),
+        ('[models.local]\nurl = ["http://127.0.0.1:1", "http://127.0.0.1:1/"]', "models.local.url", "twice"),
         ('[models.local]\nurl = "ftp://x"', "models.local", "http://"),
         ('[models.local]\nurl = "http://u:hush@x/"', "models.local", "api_key_env"),
         ('[models.local]\nembedded = true\nurl = "http://x"', "models.local", "exclude"),

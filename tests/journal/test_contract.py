@@ -484,6 +484,22 @@ async def test_what_a_released_replica_holds_is_anybodys_at_once(journal):
     assert await journal.orphans("r2") == ()
 
 
+async def test_a_claim_may_bring_its_first_records(journal):
+    await journal.create(new())
+    lease = await journal.claim("", "s", "r1", "t", (fact("one"), fact("two")))
+    assert (lease.seq, lease.head) == (2, 2)
+    assert [record.turn for record in await journal.read("", "s")] == ["t", "t"]
+    assert await journal.claim("", "s", "r1", "t2", (fact("never"),)) is None
+    assert (await journal.append(lease, (fact("three"),), done=True)).lease.seq == 3
+
+    with pytest.raises(NotFoundError):
+        await journal.claim("", "s", "r1", "t3", (NewRecord("x", b"{}", parent=99),))
+    assert (await journal.get("", "s")).turn is None
+    branched = await journal.claim("", "s", "r1", "t4", (NewRecord("x", b"{}", parent=1),))
+    assert (await journal.read("", "s", 3))[0].parent == 1
+    assert branched.seq == 4
+
+
 async def test_who_shares_a_past_is_known(journal):
     for name in ("s", "alone"):
         await journal.create(new(name))

@@ -115,8 +115,8 @@ async def test_the_tools_are_told_beside_the_agents_instructions():
     for first in (SystemMessage("Be brief."), DeveloperMessage("Be brief.")):
         system, user = (await asked(first, ASKED)).messages
         assert isinstance(system, SystemMessage)
-        assert system.content.startswith("Be brief.\n")
-        for word in ("read_file", "Read a file.", "path", "limit (optional)", "list_files"):
+        assert "\n\nBe brief.\n\n" in system.content
+        for word in ("read_file", "Read a file.", "path", "limit (optional", "list_files"):
             assert word in system.content
         assert user == ASKED
     system, user = (await asked()).messages
@@ -155,6 +155,29 @@ async def test_after_a_result_the_tools_are_left_out_and_then_come_back():
 )
 async def test_after_a_result_that_is_an_error_the_call_can_be_corrected(failed):
     assert (await asked(ASKED, CALLED, ToolMessage(failed, "c1"))).response_format is not None
+
+
+async def test_the_question_is_said_again_after_a_result_and_after_an_error():
+    answering = await asked(ASKED, CALLED, RESULT)
+    correcting = await asked(ASKED, CALLED, ToolMessage("Error: no such file", "c1"))
+
+    assert 'Answer my question "What is in a.txt?"' in text_of(answering.messages[-1].content)
+    assert 'make the right call for my question "What is in a.txt?"' in text_of(correcting.messages[-1].content)
+
+
+async def test_a_tool_whose_same_call_failed_twice_is_left_out_until_the_user_speaks():
+    failed = ToolMessage("Error: no such file", "c1")
+    twice = (ASKED, CALLED, failed, CALLED, failed)
+
+    (stuck,) = {form["properties"]["name"]["const"] for form in forms(await asked(*twice))} - {"reply"}
+    later = {form["properties"]["name"]["const"] for form in forms(await asked(*twice, ASKED))}
+
+    assert stuck == "list_files"
+    assert later == {"list_files", "read_file", "reply"}
+
+
+def forms(request: ModelRequest) -> list:
+    return json.loads(request.response_format.schema)["anyOf"]
 
 
 async def test_calls_and_results_are_told_in_plain_messages():

@@ -1,6 +1,6 @@
 """A process that runs one turn of two tools on a SQLite journal, and dies where CRASH says. Run: python … FOLDER
 
-    CRASH=before:N, after:N     before or after its N-th append
+    CRASH=before:N, after:N     before or after its N-th append; N may be `claim`, which begins it
     CRASH=in:once, in:again     in the middle of a tool, after its effect
 
 Without CRASH it takes over what is left, waits for it, and prints the events of the session's last turn, one a line.
@@ -53,6 +53,14 @@ class Faulty(SQLiteJournal):
     """Dies around an append."""
 
     appends = 0
+
+    async def claim(self, owner, id, replica, turn, records=()):
+        if turn is not None and CRASH == "before:claim":
+            die()
+        lease = await super().claim(owner, id, replica, turn, records)
+        if turn is not None and CRASH == "after:claim":
+            die()
+        return lease
 
     async def append(self, lease, records, *, done=False):
         self.appends += 1

@@ -11,9 +11,10 @@ import pytest
 SCRIPT = Path(__file__).with_name("crashing.py")
 ROOT = SCRIPT.parents[2]
 APPENDS = 6
-"""Of the turn: begun; answered; done twice; answered; … the last one is its end. One more never comes."""
+"""After its claim: answered; done twice; answered; done; answered and ended."""
 
-POINTS = (*(f"{side}:{n}" for n in range(1, APPENDS + 1) for side in ("before", "after")), "in:once", "in:again")
+AT = ("claim", *range(1, APPENDS + 1))
+POINTS = (*(f"{side}:{n}" for n in AT for side in ("before", "after")), "in:once", "in:again")
 
 
 def run(folder: Path, crash: str = "") -> subprocess.CompletedProcess[str]:
@@ -34,7 +35,7 @@ def test_a_turn_goes_on_after_its_process_was_killed(point: str, tmp_path: Path)
 
     after = run(tmp_path)
 
-    if point == "before:1":  # nothing was promised yet
+    if point == "before:claim":  # nothing was promised yet
         assert "has had no turn" in after.stderr
         return
     assert after.returncode == 0, after.stderr
@@ -43,7 +44,7 @@ def test_a_turn_goes_on_after_its_process_was_killed(point: str, tmp_path: Path)
     assert kinds.count("TurnEnded") == 1
     assert events[-1]["type"] == "TurnEnded"
     assert (events[-1]["status"], events[-1]["text"]) == ("completed", "All is done, in several words.")
-    assert ("TurnResumed" in kinds) == (point != f"after:{APPENDS + 1}")
+    assert ("TurnResumed" in kinds) == (point != f"after:{APPENDS}")
 
     assert len(lines(tmp_path / "once")) <= 1
     outcomes = [event["outcome"] for event in events if event["type"] == "ToolEnded" and event["tool"] == "once"]

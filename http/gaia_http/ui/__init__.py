@@ -12,7 +12,7 @@
 | `_frames`, `_words`, `_tally` | events → frames of a stream |
 | `_watch` | what happens to sessions, live |
 | `_stream` | the line of all these streams |
-| `_agents`, `_system`, `_store` | agents, the machine, the page's settings |
+| `_agents`, `_system`, `_model`, `_store` | agents, the machine, its model, the page's settings |
 | `_openapi` | the document of all this |
 """
 

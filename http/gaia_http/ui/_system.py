@@ -12,11 +12,10 @@ import attrs
 import msgspec
 
 from gaia_core import Runtime
-from gaia_core.catalog import ModelSpec
-from gaia_core.models import Endpoint
 from gaia_http._settings import Settings
 from gaia_http.ui._bodies import OnboardingDone, PageSettings
 from gaia_http.ui._call import Call
+from gaia_http.ui._model import ModelState, state_of
 from gaia_http.ui._shapes import (
     Health,
     HealthStats,
@@ -36,7 +35,6 @@ SERVICE = "gaia-server"
 
 _GB = 1e9
 _LEAST_CONTEXT = 8_192
-_ALIVE_SECONDS = 1.0
 
 
 @attrs.frozen
@@ -46,15 +44,6 @@ class Machine:
     disk_gb: float
     memory_gb: float | None
     processor: str | None
-
-
-@attrs.frozen
-class ModelState:
-    """What is known of a model: whether it *answers*, the *name* that its endpoint has for it, its *url*."""
-
-    answers: bool
-    name: str | None = None
-    url: str = ""
 
 
 class System:
@@ -75,12 +64,12 @@ class System:
         catalog = self._runtime.catalog
         spec = catalog.model(catalog.agent(catalog.default_agent).model)
         model, machine, kept = await asyncio.gather(
-            self._state(spec), asyncio.to_thread(_machine, self._settings.data), self._store.settings()
+            state_of(self._runtime, spec), asyncio.to_thread(_machine, self._settings.data), self._store.settings()
         )
-        tasks = tuple(InitTask(task.name, task.status) for task in self._tasks())
+        tasks = tuple(InitTask(task.name, task.status) for task in self._tasks(model))
         return SystemStatus(
             lemonade_running=model.answers,
-            model_loaded=(model.name or spec.name) if model.answers else None,
+            model_loaded=model.name if model.answers else None,
             embedding_model_loaded=False,
             disk_space_gb=machine.disk_gb,
             memory_available_gb=machine.memory_gb,
@@ -88,7 +77,7 @@ class System:
             version=package_version(),
             device_supported=True,
             context_size_sufficient=spec.window is None or spec.window >= _LEAST_CONTEXT,
-            default_model_name=model.name or spec.name,
+            default_model_name=model.name,
             lemonade_url=model.url,
             expected_model_loaded=model.answers,
             init_state="ready" if self._runtime.accepting else "stopping",
@@ -97,25 +86,21 @@ class System:
             active_profile="default",
             model_context_size=spec.window,
             processor_name=machine.processor,
+            model_downloaded=model.downloaded,
+            download_progress=model.progress,
         )
 
     async def tasks(self, _call: Call) -> TaskList:
-        """The start-up jobs: the server's own, and what of the catalog had to be left out."""
-        return TaskList(self._tasks())
+        """The start-up jobs: the server's own, the embedded model's, and what of the catalog had to be left out."""
+        catalog = self._runtime.catalog
+        spec = catalog.model(catalog.agent(catalog.default_agent).model)
+        return TaskList(self._tasks(await state_of(self._runtime, spec)))
 
-    def _tasks(self) -> tuple[Task, ...]:
+    def _tasks(self, model: ModelState) -> tuple[Task, ...]:
         problems = self._runtime.catalog.problems
         failed = (Task(f"catalog-{n}", each.source, "failed", each.message) for n, each in enumerate(problems, 1))
-        return (Task("start", "Start the server", "completed"), *failed)
-
-    async def _state(self, spec: ModelSpec) -> ModelState:
-        if spec.kind == "none":
-            return ModelState(answers=False)
-        model = self._runtime.model(spec.name)
-        if not isinstance(model, Endpoint):  # in this process
-            return ModelState(answers=True, name=spec.name)
-        alive = await model.alive(_ALIVE_SECONDS)
-        return ModelState(alive, model.config.model, model.config.base)
+        started = () if model.task is None else (model.task,)
+        return (Task("start", "Start the server", "completed"), *started, *failed)
 
     # The page's settings.
 
@@ -134,9 +119,9 @@ class System:
         catalog = self._runtime.catalog
         wanted = kept.custom_model or catalog.agent(catalog.default_agent).model
         spec = next((spec for spec in catalog.models if spec.name == wanted), None)
-        state = await self._state(spec) if spec is not None else ModelState(answers=False)
+        state = await state_of(self._runtime, spec) if spec is not None else ModelState(answers=False, name=wanted)
         found = spec is not None and spec.kind != "none"
-        status = ModelStatus(found, True if state.answers else None, state.answers)
+        status = ModelStatus(found, state.downloaded, state.answers)
         return SettingsReply(kept.custom_model, kept.context_size, kept.agent_mode, kept.dynamic_tools, status)
 
     async def onboarding(self, _call: Call) -> Onboarding:

@@ -1,12 +1,10 @@
 """Sending: busy sessions, clients that go, cancelling, agents and prompts of a session, many at once."""
 
 import asyncio
-import json
 
 import pytest
 
 from gaia_core import Agent, Context, ScriptedModel, Toolset, call, tool
-from gaia_core.events import TextDelta
 from gaia_core.messages import ToolMessage
 from gaia_http import Settings
 
@@ -178,33 +176,6 @@ async def test_a_turn_goes_on_when_its_client_leaves(ui, gate):
         assert types(await _rest(frames))[-1] == "done"
 
     assert await client.messages(session) == [("user", "Hi"), ("assistant", "Hello there")]
-
-
-async def test_a_reader_that_stalls_is_dropped_and_comes_back_by_its_id(ui, text_of):
-    words = "word " * 60
-    total = 40_000
-
-    async def talk(request):
-        for n in range(total):
-            yield TextDelta(words)
-            if n % 20 == 0:
-                await asyncio.sleep(0)
-
-    client = await ui(ScriptedModel(talk), settings=Settings(write_seconds=0.2))
-    session = await client.session()
-    body = json.dumps({"session_id": session, "message": "x"}).encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.server.port, limit=2**12)
-    writer.write(b"POST /api/chat/send HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    await reader.readuntil(b"\r\n\r\n")
-
-    async with asyncio.timeout(60):  # it reads nothing more, and the turn ends all the same
-        while not (messages := await client.messages(session))[1:]:
-            await asyncio.sleep(0.05)
-    writer.transport.abort()
-
-    frames = await client.attach(session, "1:1:16")
-    assert text_of(frames) == messages[1][1]
-    assert len(messages[1][1]) == total * len(words)
 
 
 # Cancelling.

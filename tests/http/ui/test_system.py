@@ -7,9 +7,10 @@ import re
 import pytest
 from aiohttp import web
 
-from gaia_core import Agent, ApprovalPolicy, Toolset, tool
-from gaia_core.models import Endpoint, EndpointConfig
+from gaia_core import Agent, ApprovalPolicy, Catalog, ModelSpec, Runtime, Toolset, tool
+from gaia_core.models import Endpoint, EndpointConfig, OpenEndpoints
 from gaia_http import Settings, create_app
+from gaia_http.ui._model import ModelState, state_of
 
 
 @tool(effects="write")
@@ -50,7 +51,10 @@ async def test_the_status_of_a_machine_without_an_endpoint(ui):
     assert status["gpu_name"] is None
 
 
-async def test_the_status_of_a_machine_whose_endpoint_answers(ui):
+@pytest.fixture
+async def endpoint():
+    """The configuration of a model server that answers."""
+
     async def models(request):
         return web.json_response({"object": "list", "data": [{"id": "m", "object": "model"}]})
 
@@ -59,15 +63,46 @@ async def test_the_status_of_a_machine_whose_endpoint_answers(ui):
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    client = await ui(model=Endpoint(EndpointConfig(url=url, model="m")))
+    yield EndpointConfig(url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1", model="m")
+    await runner.cleanup()
+
+
+async def test_the_status_of_a_machine_whose_endpoint_answers(ui, endpoint):
+    client = await ui(model=Endpoint(endpoint))
 
     status = await client.get("/api/system/status")
     settings = await client.get("/api/settings")
-    await runner.cleanup()
 
     assert (status["lemonade_running"], status["model_loaded"]) == (True, "m")
     assert settings["model_status"] == {"found": True, "downloaded": True, "loaded": True}
+
+
+async def test_a_model_with_several_endpoints_answers_when_one_does(endpoint):
+    dead = EndpointConfig(url="http://127.0.0.1:9/v1", model="d")
+
+    async def state(*configs: EndpointConfig) -> ModelState:
+        spec = ModelSpec("local", OpenEndpoints(configs))
+        return await state_of(Runtime(Catalog.of(Agent("a"), models={"local": spec})), spec)
+
+    assert await state(dead, endpoint) == ModelState(True, "m", endpoint.base, downloaded=True)
+    assert await state(dead) == ModelState(False, "d", dead.base)
+
+
+async def test_an_embedded_model_says_how_far_it_is(tmp_path):
+    from gaia_core.models.embedded import EmbeddedModel
+
+    model = EmbeddedModel(tmp_path / "missing.gguf", environ={"XDG_CACHE_HOME": str(tmp_path)})
+    spec = ModelSpec("local", open=lambda: model, kind="embedded")
+    async with Runtime(Catalog.of(Agent("a"), models={"local": spec})) as runtime:
+        runtime.model("local")
+        async with asyncio.timeout(10):
+            async for each in model.states():
+                if each.phase == "failed":
+                    break
+        state = await state_of(runtime, spec)
+
+    assert (state.answers, state.downloaded, state.task.status) == (False, False, "failed")
+    assert "missing.gguf" in state.task.error
 
 
 async def test_start_up_jobs(ui):

@@ -15,7 +15,7 @@ from gaia_files._read import Encoding
 from gaia_files._workspace import Workspace
 
 _INSTRUCTIONS = """
-Paths are relative to the workspace folder, with forward slashes, such as src/main.py; "." is the folder itself.
+Paths are relative to the workspace folder, with forward slashes; "." is the folder itself.
 Use {list_files} first when you don't know which files there are.
 Use {find_files} when you know a part of a file's name.
 Use {search_files} when you know a text that a file contains.

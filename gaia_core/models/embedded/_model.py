@@ -1,0 +1,214 @@
+"""EmbeddedModel: weights, a child process that serves them, and prompted tools over it.
+
+It fetches and starts behind, restarts after a crash, and says at any time how far it is. Until it is ready, requests
+are answered by ModelError("not_ready") with the progress: nobody waits without knowing for what.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, suppress
+from pathlib import Path
+
+from gaia_core.errors import ConfigError
+from gaia_core.models._endpoint import Endpoint, EndpointConfig
+from gaia_core.models._prompted import PromptedTools
+from gaia_core.models._protocol import Delta, Model, ModelError, ModelRequest
+from gaia_core.models.embedded._process import Child, ChildError
+from gaia_core.models.embedded._sources import Source
+from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weights import (
+    QWEN_CODER,
+    Weights,
+    WeightsError,
+    cache_folder,
+    checked_file,
+    fetch,
+    given_path,
+    sources_of,
+)
+
+_log = logging.getLogger(__name__)
+
+TOKENS_OF_A_SLOT = 8_192
+
+_LONGEST_RESTART_SECONDS = 60.0
+_STEADY_SECONDS = 60.0
+"""A child that ran for so long has not failed to start: the next restart is quick again."""
+_FIRST_FETCH_AGAIN_SECONDS, _LONGEST_FETCH_AGAIN_SECONDS = 60.0, 600.0
+_FIRST_TOKEN_SECONDS = 900.0
+_LONGEST_RETRY_AFTER_SECONDS = 60.0
+
+
+class EmbeddedModel:
+    """See the module's text. Satisfies `Model`; `aclose` ends its child. Nothing is started outside an event loop.
+
+    *weights*: a GGUF file; by default that of GAIA_WEIGHTS, else *default* from the cache or from *sources* (by
+    default, its own). *context_tokens* are divided among *slots*, the requests at once (default: 8,192 each).
+    *restart_seconds*: the first pause after a crash; it doubles.
+    """
+
+    def __init__(
+        self,
+        weights: Path | None = None,
+        *,
+        context_tokens: int | None = None,
+        slots: int = 4,
+        default: Weights = QWEN_CODER,
+        sources: tuple[Source, ...] | None = None,
+        environ: Mapping[str, str] | None = None,
+        restart_seconds: float = 1.0,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self._given = given_path(weights, environ)
+        self._default = default
+        self._folder = cache_folder(environ)
+        self._sources = sources_of(default, environ) if sources is None else sources
+        self._context_tokens = context_tokens or slots * TOKENS_OF_A_SLOT
+        self._slots = slots
+        self._restart_seconds = restart_seconds
+        self._state = State("idle")
+        self._changed = asyncio.Event()
+        self._began_fetching: tuple[float, int] | None = None
+        self._model: Model | None = None
+        self._child: Child | None = None
+        self._running: asyncio.Task[None] | None = None
+        with suppress(RuntimeError):
+            self._begin()
+
+    def __repr__(self) -> str:
+        return f"EmbeddedModel({self.name!r}, {str(self._state)!r})"
+
+    @property
+    def name(self) -> str:
+        """The weights' name, for people."""
+        return self._given.name if self._given is not None else self._default.name
+
+    @property
+    def state(self) -> State:
+        """How far it is."""
+        return self._state
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, while there is one."""
+        return self._child.pid if self._child is not None else None
+
+    async def states(self) -> AsyncIterator[State]:
+        """The state now, and each later one that is still true when it is asked for; ends when the model is closed."""
+        while True:
+            changed, state = self._changed, self._state
+            yield state
+            if state.phase == "closed":
+                return
+            await changed.wait()
+
+    async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
+        """See `Model`. Raises ModelError, "not_ready" until its child listens."""
+        self._begin()
+        if self._model is None:
+            raise self._not_ready()
+        try:
+            async with aclosing(self._model.stream(request)) as answering:
+                async for batch in answering:
+                    yield batch
+        except ModelError as error:
+            if error.kind not in ("connect", "broken_stream"):
+                raise
+            words = f"the embedded model broke off ({error}). If it crashed, it restarts by itself: try again"
+            raise ModelError(error.kind, words, retry_after=error.retry_after) from None
+
+    def _not_ready(self) -> ModelError:
+        state = self._state
+        words = f"the embedded model {self.name} is not ready: {state}"
+        return ModelError("not_ready", words, retryable=state.phase != "closed", retry_after=state.retry_after)
+
+    async def aclose(self) -> None:
+        """End the child, or stop fetching (what is there is kept)."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            await asyncio.wait((running,))
+        self._tell(State("closed"))
+
+    # The life of its child.
+
+    def _begin(self) -> None:
+        """Begin to fetch and to start, once. Raises RuntimeError outside an event loop."""
+        if self._running is None and self._state.phase != "closed":
+            asyncio.get_running_loop()
+            self._running = asyncio.create_task(self._run(), name="gaia embedded model")
+            self._running.add_done_callback(self._stopped)
+
+    def _stopped(self, running: asyncio.Task[None]) -> None:
+        if not running.cancelled() and (error := running.exception()) is not None:
+            _log.error("the embedded model's keeper failed", exc_info=error)
+            self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
+
+    async def _run(self) -> None:
+        weights = await self._weights()
+        crashes = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            reason = await self._serve(weights)
+            crashes = 0 if loop.time() - began > _STEADY_SECONDS else crashes + 1
+            pause = min(_LONGEST_RESTART_SECONDS, self._restart_seconds * 2 ** max(0, crashes - 1))
+            _log.error("the embedded model crashed: %s; it restarts in %g s", reason, pause)
+            self._tell(State("crashed", reason=f"{reason}; it restarts in {pause:g} s", retry_after=pause + 1))
+            await asyncio.sleep(pause)
+
+    async def _serve(self, weights: Path) -> str:
+        """One run of the child; why it ended."""
+        self._tell(State("starting"))
+        try:
+            child = self._child = await Child.start(weights, self._context_tokens, self._slots)
+        except ChildError as error:
+            return str(error)
+        config = EndpointConfig(
+            url=f"{child.url}/v1", model="embedded", first_token_timeout=_FIRST_TOKEN_SECONDS, retries=0
+        )
+        model = self._model = PromptedTools(Endpoint(config))
+        try:
+            _log.info("the embedded model %s is ready at %s, process %d", self.name, child.url, child.pid)
+            self._tell(State("ready"))
+            return await child.ended()
+        finally:
+            self._model = self._child = None
+            await model.aclose()
+            await child.stop()
+
+    async def _weights(self) -> Path:
+        """The path of the weights; tries again and again until they are there."""
+        pause = _FIRST_FETCH_AGAIN_SECONDS
+        while True:
+            try:
+                if self._given is not None:
+                    return checked_file(self._given)
+                return await fetch(self._default, self._folder, self._sources, self._tell)
+            except (WeightsError, ConfigError) as error:
+                _log.error("the embedded model has no weights: %s", error)
+                self._tell(State("failed", reason=str(error), retry_after=pause))
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_FETCH_AGAIN_SECONDS, 2 * pause)
+
+    def _tell(self, state: State) -> None:
+        if state.phase == "fetching":
+            state = self._estimated(state)
+        else:
+            self._began_fetching = None
+        self._state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _estimated(self, state: State) -> State:
+        """*state* with when it should be done, from how fast it went until now."""
+        now = asyncio.get_running_loop().time()
+        if self._began_fetching is None or state.done < self._began_fetching[1]:
+            self._began_fetching = (now, state.done)
+        began, done = self._began_fetching
+        rate = (state.done - done) / (now - began) if now > began else 0.0
+        left = (state.total - state.done) / rate if rate else _LONGEST_RETRY_AFTER_SECONDS
+        after = max(2.0, min(_LONGEST_RETRY_AFTER_SECONDS, round(left)))
+        return State(state.phase, state.done, state.total, state.source, retry_after=after)

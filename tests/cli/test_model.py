@@ -1,0 +1,125 @@
+"""`gaia model`: what it says, and what it fetches."""
+
+import hashlib
+import io
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from gaia_core.cli._fetching import fetching, show
+from gaia_core.cli.model import model, pull_weights
+from gaia_core.models.embedded import LocalFile, State, Weights
+
+
+@pytest.fixture
+def gaia(tmp_path, monkeypatch):
+    """Run `gaia model …` in an empty folder, with this environment."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str, code: int = 0, **environ: str) -> str:
+        base = {
+            "GAIA_CACHE": str(tmp_path / "cache"),
+            "GAIA_DISCOVER": "0",
+            "GAIA_MODEL_URL": None,
+            "GAIA_WEIGHTS": None,
+        }
+        result = CliRunner().invoke(model, arguments, env=base | environ)
+        assert result.exit_code == code, result.output
+        return result.output
+
+    return run
+
+
+def test_status_names_the_configured_model_and_why(gaia):
+    said = gaia("status", GAIA_MODEL_URL="http://127.0.0.1:1/v1", GAIA_MODEL="qwen")
+
+    assert "local: qwen at http://127.0.0.1:1/v1 (GAIA_MODEL_URL)" in said
+
+
+def test_status_names_the_embedded_model_and_what_is_missing(gaia):
+    said = gaia("status")
+
+    assert "local: Qwen2.5-Coder 0.5B, a tiny model (embedded" in said
+    assert "no weights yet; `gaia model pull` fetches Qwen2.5-Coder-0.5B-Instruct (Q4_K_M), 491 MB" in said
+
+
+def test_status_names_weights_of_the_environment(gaia, noise):
+    said = gaia("status", GAIA_WEIGHTS=str(noise))
+
+    assert "local: noise.gguf (embedded" in said
+    assert f"ready to start, {noise} (GAIA_WEIGHTS)" in said
+
+
+def test_status_names_weights_that_are_not_there(gaia, tmp_path):
+    said = gaia("status", GAIA_WEIGHTS=str(tmp_path / "none.gguf"))
+
+    assert "GAIA_WEIGHTS: the weights" in said
+    assert "can't be read: No such file" in said
+
+
+def test_pull_refuses_a_file_of_other_bytes(gaia, noise):
+    said = gaia("pull", "--path", str(noise), code=1)
+
+    assert f"{noise}: sent other bytes" in said
+    assert "Traceback" not in said
+
+
+def test_pull_fetches_checks_and_says_where(tmp_path, capsys, noise):
+    data = noise.read_bytes()
+    weights = Weights("Noise", hashlib.sha256(data).hexdigest(), len(data), "Nobody's notice.")
+    folder = tmp_path / "cache"
+
+    pull_weights(weights, (LocalFile(noise),), folder)
+    pulled = capsys.readouterr()
+    pull_weights(weights, (), folder)
+    again = capsys.readouterr()
+
+    assert pulled.out == f"Noise: {weights.path(folder)}\nNobody's notice.\n"
+    assert "embedded model: 100 % fetching from" in pulled.err
+    assert again.out == f"Noise is there: {weights.path(folder)}\n"
+    assert again.err == ""
+
+
+STATES = (
+    State("idle"),
+    State("fetching", 0, 1_000, "the hub"),
+    State("fetching", 1, 1_000, "the hub"),
+    State("fetching", 250, 1_000, "the hub"),
+    State("fetching", 1_000, 1_000, "the hub"),
+    State("checking"),
+    State("starting"),
+    State("ready"),
+    State("closed"),
+)
+
+
+async def test_without_a_terminal_progress_is_a_line_now_and_then():
+    async def states():
+        for state in STATES:
+            yield state
+
+    out = io.StringIO()
+
+    await show(states(), Console(file=out))
+
+    assert out.getvalue().splitlines() == [
+        "embedded model: 0 % fetching from the hub",
+        "embedded model: 20 % fetching from the hub",
+        "embedded model: 100 % fetching from the hub",
+        "embedded model: checking what was fetched",
+        "embedded model: starting",
+        "embedded model: ready",
+    ]
+
+
+def test_on_a_terminal_progress_is_a_bar_that_goes_away():
+    out = io.StringIO()
+
+    with fetching(Console(file=out, force_terminal=True, width=120)) as shown:
+        for state in STATES:
+            shown.told(state)
+
+    assert "fetching from the hub" in out.getvalue()
+    assert "0.0/1.0 kB" in out.getvalue()
+    assert "embedded model: ready" in out.getvalue()
