@@ -27,18 +27,13 @@ from pathlib import Path
 import attrs
 import msgspec
 
-import gaia_http._app
-import gaia_http._protocol
-from gaia_core import Agent, ApprovalPolicy, Catalog, Context, ModelSpec, ScriptedModel, Toolset, tool
+from gaia_core import Agent, ApprovalPolicy, Catalog, Context, ModelSpec, Runtime, ScriptedModel, Toolset, scripted, tool
 from gaia_core.events import TextDelta
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, UserMessage
 from gaia_core.models import Finished, ToolCallDelta
-from gaia_http import Settings
+from gaia_http import Settings, create_app
 from gaia_http.serve import listen, loop_factory, run_server
-
-IMPORTED_EARLY = (gaia_http._app, gaia_http._protocol)
-"""What a server imports late, so that it needn't."""
 
 LOOK_SECONDS = 0.005
 WORD_SECONDS = 0.001
@@ -87,11 +82,11 @@ class Faulty(SQLiteJournal):
         self.stage = stage
         self.claims = self.appends = 0
 
-    async def claim(self, owner, id, replica, turn):
+    async def claim(self, owner, id, replica, turn, records=()):
         self.claims += 1
         number = self.claims
         self.stage.point(f"before:claim:{number}")
-        lease = await super().claim(owner, id, replica, turn)
+        lease = await super().claim(owner, id, replica, turn, records)
         self.stage.point(f"after:claim:{number}")
         return lease
 
@@ -208,6 +203,9 @@ def serve(order: Order) -> None:
 
 
 def main() -> None:
+    import gaia_http._protocol  # noqa: F401  # what a server imports when it starts
+
+    create_app(Settings(), Runtime(Catalog.of(Agent("a"), models={"local": scripted()})))
     while line := sys.stdin.readline():
         order = msgspec.json.decode(line, type=Order)
         pid = os.fork()

@@ -4,16 +4,18 @@ import asyncio
 
 import pytest
 
-APPENDS = 6
-"""Of a turn that calls two tools: begun; answered; done; done; answered; ended."""
+APPENDS = 4
+"""Of a turn that calls two tools, after the claim that begins it: answered; done; done; answered and ended."""
 
-UNPROMISED = ("before:claim:1", "after:claim:1", "before:append:1")
+UNPROMISED = "before:claim:1"
 """The message is not in the record yet, and nobody was told that it is."""
 
+LAST = f"after:append:{APPENDS}"
+
 POINTS = (
-    *UNPROMISED,
-    "after:append:1",
-    *(f"{side}:append:{n}" for n in range(2, APPENDS + 1) for side in ("before", "after")),
+    UNPROMISED,
+    "after:claim:1",
+    *(f"{side}:append:{n}" for n in range(1, APPENDS + 1) for side in ("before", "after")),
     "say:1:6",
     "in:once",
     "in:again",
@@ -48,24 +50,22 @@ async def test_a_turn_ends_once_whenever_its_server_is_killed(house, reader, poi
     house.open_gate("go")
     statuses = [await task for task in reading]
 
-    if point in UNPROMISED:
-        assert await house.messages(client.session) == []
+    if point == UNPROMISED:
         assert client.frames == page.frames == []
         assert statuses == [404, 404]
-        client, before = reader(house, client.session), 0
-        await house.until(lambda: client.send("both"), 200)  # 409 until the dead process' claim is given up
+        assert await house.messages(client.session) == []
+        assert await client.send("both") == 200
     messages = await house.full_messages(client.session)
     said = [(message["role"], message["content"]) for message in messages]
     assert [role for role, _ in said] == ["user", "assistant"]
     client.check(said[1][1])
     assert client.frames[-1][1]["message_id"] == messages[1]["id"]
-    if point not in UNPROMISED:
-        assert statuses[0] == 200
-        if point == f"after:append:{APPENDS}":
-            assert statuses[1] == 404  # nothing runs, and a page reads the messages
-        else:
-            page.check(said[1][1])
-            assert client.types.count("resumed") == page.types.count("resumed") == 1
+    if point == LAST:
+        assert statuses == [200, 404]  # nothing runs any more, and a page reads the messages
+    elif point != UNPROMISED:
+        assert statuses == [200, 200]
+        page.check(said[1][1])
+        assert client.types.count("resumed") == page.types.count("resumed") == 1
     for upto in range(1, before + 1):
         late = client.copy(upto)
         assert await late.attach() == 200
@@ -100,3 +100,44 @@ async def test_the_points_are_all_that_there_are(house, reader):
     await house.stop()
     await house.check_record(client.session)
     check_effects(house, client)
+
+
+async def test_a_takeover_may_be_killed_as_well(house, reader):
+    client = await cut_off(house, reader, "say:1:6")
+    for point in ("after:append:1", "in:once"):
+        await house.start(point)
+        await client.attach()
+        await house.killed()
+    await house.start(hold=True)
+    attached = asyncio.Event()
+    reading = asyncio.create_task(client.attach(attached=attached))
+    await attached.wait()
+    house.open_gate("go")
+    await reading
+
+    client.check((await house.messages(client.session))[1][1])
+    assert "The 3. process looks" in client.text
+    assert "says the 4. process" in client.text
+    await house.stop()
+    await house.check_record(client.session)
+    check_effects(house, client)
+
+
+async def test_a_turn_that_kills_every_process_is_given_up(house, reader):
+    client = await cut_off(house, reader, "before:append:1")
+    for _ in range(3):
+        await house.start("before:append:1")
+        await house.killed()
+    await house.start(hold=True)
+    attached = asyncio.Event()
+    reading = asyncio.create_task(client.attach(attached=attached))
+    await attached.wait()
+    house.open_gate("go")
+    await reading
+
+    assert client.types[-2:] == ["error", "done"]
+    assert client.types.count("done") == 1
+    assert "given up" in client.first("error")["content"]
+    assert await reader(house, client.session).send("both") == 200  # the session itself goes on
+    await house.stop()
+    await house.check_record(client.session, turns=2)
