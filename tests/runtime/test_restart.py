@@ -38,11 +38,15 @@ from gaia_core.models import ModelError
 
 @pytest.fixture
 def opened(tmp_path: Path):
-    """A runtime on one and the same file, which is stopped as a server stops at the end of the block."""
+    """A runtime on one and the same file, which is stopped as a server stops at the end of the block.
+
+    Its next heartbeat is far: what was left in order is taken over at the start.
+    """
 
     @asynccontextmanager
     async def opened(agent: Agent, model) -> AsyncIterator[Runtime]:
-        async with Runtime(Catalog.of(agent, models={"local": model}), SQLiteJournal(tmp_path / "j.db")) as runtime:
+        catalog = Catalog.of(agent, models={"local": model})
+        async with Runtime(catalog, SQLiteJournal(tmp_path / "j.db"), ttl=3_600) as runtime:
             yield runtime
 
     return opened
