@@ -25,6 +25,7 @@ _BRACKET = re.compile(r"[\[\]{}]")
 _MAX_MENDED_CHARS = 50_000
 _MAX_MENDED_DEPTH = 64
 _NAMES = ("name", "function", "tool", "tool_name")
+_BEGINS = ("{", "[", "`", "<")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
 
@@ -34,7 +35,7 @@ def repair(
     """*message* and *finish* as the model meant them, given the *tools* that it was offered."""
     if message.tool_calls:
         return _repair_calls(message, finish, tools)
-    if tools and isinstance(message.content, str) and finish != "length":
+    if tools and isinstance(message.content, str) and finish != "length" and message.content.lstrip()[:1] in _BEGINS:
         calls = _calls_in(message.content.strip(), tools)
         if calls:
             return AssistantMessage(None, calls, reasoning_content=message.reasoning_content), "tool_calls"
@@ -45,6 +46,8 @@ def _repair_calls(
     message: AssistantMessage, finish: FinishReason, tools: tuple[ToolDefinition, ...]
 ) -> tuple[AssistantMessage, FinishReason]:
     calls = message.tool_calls
+    if finish == "tool_calls" and all(_is_right(call, tools) for call in calls):
+        return message, finish
     if finish == "length" and not _is_object(calls[-1].arguments):
         calls = calls[:-1]  # the call that was being written
     repaired = tuple(
@@ -57,6 +60,12 @@ def _repair_calls(
         return message, finish
     changed = AssistantMessage(message.content, repaired, reasoning_content=message.reasoning_content)
     return changed, "tool_calls"
+
+
+def _is_right(call: ToolCall, tools: tuple[ToolDefinition, ...]) -> bool:
+    """Whether *call* needs no repair: most don't."""
+    name = call.function.name
+    return any(tool.name == name for tool in tools) and _is_object(call.function.arguments)
 
 
 def _calls_in(text: str, tools: tuple[ToolDefinition, ...]) -> tuple[ToolCall, ...]:

@@ -101,9 +101,10 @@ class Turns:
         """A turn on *messages* that no journal records; *close*: its resources close when it ends."""
         turn = state.turn = Turn(f"turn_{new_id()}", session.id)
         transcript = Transcript(messages)
-        setting = self._setting(session, turn, transcript, MemoryRecorder(turn, transcript), state, [], wish)
-        if close:  # a conversation that nobody names is known by its beginning
-            setting = attrs.evolve(setting, affinity=transcript.beginning())
+        # A conversation that nobody names is known by its beginning.
+        affinity = transcript.beginning() if close else ""
+        recorder = MemoryRecorder(turn, transcript)
+        setting = self._setting(session, turn, transcript, recorder, state, [], wish, affinity=affinity)
         self._begin(setting, key, state, (_began(session, wish, None),), close=close)
         return turn
 
@@ -180,8 +181,17 @@ class Turns:
             self._places.free(key, state)
             return
         session = Session(session_id, agent, owner)
-        setting = self._leased(journal, session, state, lease, history, wish, after=history.before, seq=lease.seq)
-        setting = attrs.evolve(setting, patience=PATIENCE_SECONDS)
+        setting = self._leased(
+            journal,
+            session,
+            state,
+            lease,
+            history,
+            wish,
+            after=history.before,
+            seq=lease.seq,
+            patience=PATIENCE_SECONDS,
+        )
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
@@ -203,6 +213,7 @@ class Turns:
         after: int,
         seq: int,
         claimed: tuple[Fact, ...] = (),
+        patience: float = 0.0,
     ) -> Setting:
         replay = replay_of(journal, session.owner, session.id, lease.turn)
         turn = state.turn = Turn(lease.turn, session.id, replay=replay, after=after, seq=seq, epoch=lease.epoch)
@@ -214,7 +225,9 @@ class Turns:
             signalled=lambda found: self.signalled(turn, found),
             claimed=claimed,
         )
-        return self._setting(session, turn, history.transcript, recorder, state, history.grants, wish)
+        return self._setting(
+            session, turn, history.transcript, recorder, state, history.grants, wish, patience=patience
+        )
 
     def _setting(
         self,
@@ -225,6 +238,9 @@ class Turns:
         state: SessionState,
         grants: list[Grant],
         wish: Wish,
+        *,
+        affinity: str = "",
+        patience: float = 0.0,
     ) -> Setting:
         return Setting(
             agent=session.agent,
@@ -239,6 +255,8 @@ class Turns:
             counted=self._counts.tool_call,
             grants=grants,
             owner=session.owner,
+            affinity=affinity,
+            patience=patience,
             interactive=wish.interactive,
             background=wish.background,
             compacts=isinstance(recorder, JournalRecorder),

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable
 
-import attrs
 import msgspec
 
 from gaia_core.agent import Agent
@@ -332,7 +331,7 @@ class _Loop:
         setting = self._setting
         transcript = Transcript()
         recorder = NestedRecorder(transcript, self._emit, setting.turn, call_id)
-        child = attrs.evolve(
+        child = msgspec.structs.replace(
             setting,
             agent=agent,
             access=setting.resolve(agent.model),

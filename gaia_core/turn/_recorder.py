@@ -59,9 +59,9 @@ class _Teller:
     def take(self, facts: Sequence[Fact], seq: int, epoch: int, *, done: bool) -> None:
         """*facts* are recorded, the first one as *seq*."""
         turn = self._turn
+        apply = self._transcript.apply
         for fact in facts:
-            added = self._transcript.apply(seq, fact)
-            if added and type(fact) is not Began:
+            if (added := apply(seq, fact)) and type(fact) is not Began:
                 turn.messages += added
             if done:
                 self._last.append((seq, fact))

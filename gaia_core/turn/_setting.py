@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import attrs
+import msgspec
 
 from gaia_core.agent import Agent
 from gaia_core.events import Outcome
@@ -44,8 +45,7 @@ class ModelAccess:
     window: int | None = None
 
 
-@attrs.frozen(kw_only=True, eq=False)
-class Setting:
+class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The surroundings of one turn, or of a sub-agent's part of it."""
 
     agent: Agent
@@ -72,7 +72,7 @@ class Setting:
     options: TurnOptions = NO_OPTIONS
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
-    abandoned: set[str] = attrs.field(factory=set)
+    abandoned: set[str] = msgspec.field(default_factory=set)
     """The calls (path and id) whose thread could not be stopped."""
 
     @property

@@ -119,8 +119,10 @@ class Step:
         message = AssistantMessage(text if text or not calls else None, calls, reasoning_content=reasoning)
         message, reason = repair(message, self._finished.reason, self._request.tools)
         if message.tool_calls:
-            calls = tuple(ToolCall(_unique(call.id, self._taken_ids), call.function) for call in message.tool_calls)
-            message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
+            ids = [_unique(call.id, self._taken_ids) for call in message.tool_calls]
+            if any(new != call.id for new, call in zip(ids, message.tool_calls, strict=True)):
+                calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
+                message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
 
     def _slot_request(self) -> SlotRequest:

@@ -103,6 +103,8 @@ class Transcript:
             return ()
         elif isinstance(fact, Started | Asked | Decided | Replied) and (opened := self.open.get(fact.call_id)):
             opened.take(fact)
+        if len(self.entries) == before:
+            return ()
         return tuple([entry.message for entry in self.entries[before:]])
 
     def _began(self, fact: Began, seq: int) -> None:

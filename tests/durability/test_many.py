@@ -1,4 +1,4 @@
-"""A hundred sessions at once whose clients come and go: each has its own answer, whole and once; also over a SIGTERM."""
+"""A hundred sessions at once whose clients come and go: each has its own answer, whole and once; over a SIGTERM too."""
 
 import asyncio
 import random
