@@ -153,8 +153,7 @@ class Endpoint:
                         yield batch
                         watch.released()
                     if reader.done:
-                        if not config.is_loopback:  # there connections are not used again
-                            await _drained(response)
+                        await _drained(response)
                         break
         except _breaks() as error:
             if not reader.whole:
@@ -169,10 +168,9 @@ class Endpoint:
         import aiohttp  # noqa: PLC0415  # see _open
 
         config = self._config
-        session = self._open()
         try:
             async with asyncio.timeout(config.first_token_timeout):
-                response = await session.post(f"{config.base}/chat/completions", data=body, headers=_headers(secret))
+                response = await self._send(body, _headers(secret))
         except (aiohttp.ConnectionTimeoutError, TimeoutError) as error:
             if isinstance(error, aiohttp.ConnectionTimeoutError):
                 words = f"no connection to {config.base} within {config.connect_timeout:g} s"
@@ -193,6 +191,24 @@ class Endpoint:
         if response.status == 404:
             self._first_listed = None
         raise error_of(response.status, words_of_error, response.headers, secret)
+
+    async def _send(self, body: bytes, headers: dict[str, str]) -> "aiohttp.ClientResponse":
+        """The response to one request, on a kept connection or a new one.
+
+        Some servers (llama.cpp) promise to keep a connection and close it all the same, in the moment of its next use:
+        a kept one that breaks before it answers is no failure of the endpoint, and another is tried at once.
+        """
+        import aiohttp  # noqa: PLC0415  # see _open
+
+        while True:
+            sending = _Sending()
+            try:
+                return await self._open().post(
+                    f"{self._config.base}/chat/completions", data=body, headers=headers, trace_request_ctx=sending
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not sending.reused:
+                    raise
 
     async def _read_all(self, response: "aiohttp.ClientResponse", began: float) -> bytes:
         async with asyncio.timeout_at(began + self._config.first_token_timeout):
@@ -216,17 +232,12 @@ class Endpoint:
             import aiohttp  # noqa: PLC0415  # takes 100 ms to import, and only who opens an endpoint needs it
 
             self._session = aiohttp.ClientSession(
-                # llama.cpp promises to keep a connection and closes it after each stream, so the next request on it
-                # would break. On this machine a new one costs 0.1 ms.
-                connector=(
-                    aiohttp.TCPConnector(limit=0, force_close=True)
-                    if self._config.is_loopback
-                    else aiohttp.TCPConnector(limit=0, keepalive_timeout=30)
-                ),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
                 trust_env=not self._config.is_loopback,
                 read_bufsize=2**18,
+                trace_configs=[_tracing()],
             )
         return self._session
 
@@ -314,6 +325,27 @@ class _ListedModel(msgspec.Struct):
 
 class _ModelList(msgspec.Struct):
     data: list[_ListedModel]
+
+
+class _Sending:
+    """One request on its way: whether its connection was used before."""
+
+    __slots__ = ("reused",)
+
+    def __init__(self) -> None:
+        self.reused = False
+
+
+def _tracing() -> "aiohttp.TraceConfig":
+    import aiohttp  # noqa: PLC0415  # see Endpoint._open
+
+    async def note(_session: object, context: Any, _parameters: object) -> None:
+        if context.trace_request_ctx is not None:
+            context.trace_request_ctx.reused = True
+
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(note)
+    return tracing
 
 
 def _headers(secret: str | None) -> dict[str, str]:

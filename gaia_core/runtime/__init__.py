@@ -4,6 +4,7 @@
 |---|---|
 | `_runtime` | `Runtime`: sessions, turns, models, its life |
 | `_state` | what changes of a session in this process; counts and their picture |
+| `_places`, `_turns` | who has a session's place; the turns that run |
 | `_history` | a session's records, folded into what a turn goes on from |
 | `_configured` | a session's own configuration beyond its agent |
 | `_sessions` | `Sessions`: listing, searching, branching and moving sessions |

@@ -25,10 +25,11 @@ from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.models import Model, SlotPool
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._history import fold
+from gaia_core.runtime._places import Places, WhenBusy
 from gaia_core.runtime._sessions import Sessions
 from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._turns import Turns, WhenBusy, Wish
+from gaia_core.runtime._turns import Turns, Wish
 from gaia_core.session import Session, new_id
 from gaia_core.turn import NO_OPTIONS, ModelAccess, ToolThreads, Turn, TurnOptions
 
@@ -71,8 +72,16 @@ class Runtime:
         """This process's name in the journal."""
         self.feed = Feed()
         """What happens to sessions."""
+        self._places = Places(self._threads)
         self._turns = Turns(
-            lambda: self._catalog, self.replica, self._access, self._counts, self.feed, self._threads, self._titled
+            lambda: self._catalog,
+            self.replica,
+            self._access,
+            self._counts,
+            self.feed,
+            self._places,
+            self._threads,
+            self._titled,
         )
         self._takeover = Takeover(
             self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
@@ -89,7 +98,7 @@ class Runtime:
         await self._journal.open()
         await self._private.open()
         self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
-        self._turns.accepting = True
+        self._places.accepting = True
         await self._takeover.begin(tuple(agent.name for agent in self._catalog.agents))
         return self
 
@@ -132,7 +141,7 @@ class Runtime:
 
     async def forget(self, owner: str, id: str) -> None:
         """Close what the session has open in this process, unless a turn runs."""
-        await self._turns.forget((owner, id))
+        await self._places.forget((owner, id))
 
     # Turns.
 
@@ -164,14 +173,14 @@ class Runtime:
         """  # fmt: skip
         wish = Wish(interactive=interactive, background=background, options=options)
         key = (session.owner, session.id)
-        state = await self._turns.claim(key, when_busy, queued)
+        state = await self._places.claim(key, when_busy, queued)
         try:
             if transcript is not None:
                 return self._turns.once(session, key, state, transcript, wish)
             journal = await self.sessions.journal_of(*key)
             return await self._turns.recorded(journal, session, state, content, parent, wish)
         except BaseException:
-            self._turns.free(key, state)
+            self._places.free(key, state)
             raise
 
     async def turn(
@@ -202,12 +211,12 @@ class Runtime:
         found = self._catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"once_{new_id()}"
         place = ("", own)
-        state = await self._turns.claim(place)
+        state = await self._places.claim(place)
         try:
             wish = Wish(interactive=interactive, background=background, options=options)
             return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
         except BaseException:
-            self._turns.free(place, state)
+            self._places.free(place, state)
             raise
 
     def running(self, owner: str, id: str) -> Turn | None:
@@ -222,7 +231,7 @@ class Runtime:
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
         if turn.opens_session and turn.ended is not None and turn.ended.text:
-            self._turns.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
+            self._places.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
 
     async def resume(self, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session, if it did."""
@@ -272,14 +281,14 @@ class Runtime:
     @property
     def accepting(self) -> bool:
         """Whether new turns are taken."""
-        return self._turns.accepting
+        return self._places.accepting
 
     def stats(self) -> RuntimeStats:
         """What runs now, and what has happened since the start."""
         counts = self._counts
         return RuntimeStats(
             running_turns=len(self._turns.running),
-            sessions=len(self._turns),
+            sessions=len(self._places),
             models=tuple(load_of(name, opened) for name, opened in sorted(self._models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
@@ -289,7 +298,7 @@ class Runtime:
 
     async def drain(self, seconds: float) -> bool:
         """Take no new turns, and give the running ones *seconds* to end. True when all of them did."""
-        self._turns.accepting = False
+        self._places.accepting = False
         return await self._turns.wait(seconds)
 
     async def aclose(self) -> None:
@@ -299,9 +308,10 @@ class Runtime:
             self._sweeper.cancel()
             await asyncio.wait((self._sweeper,))
             self._sweeper = None
+        self._places.accepting = False
         await self._turns.close(self._journal if self._journal.durable else None)
         self.feed.close()
-        await self._turns.strays(_STRAY_GRACE_SECONDS)
+        await self._places.strays(_STRAY_GRACE_SECONDS)
         for opened in self._models.values():
             if (close := getattr(opened.model, "aclose", None)) is not None:
                 await close()
@@ -315,4 +325,4 @@ class Runtime:
         """Close the resources of sessions that were idle for long."""
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
-            await self._turns.sweep(self._idle_seconds)
+            await self._places.sweep(self._idle_seconds)

@@ -1,7 +1,8 @@
 """Takeover: this process's heartbeats, and the turns that a dead process left.
 
-At start the turns of this machine's earlier processes are taken over at once: a process that is gone needs no time to
-be given up. Others' are taken over when their heartbeat has expired (see the journal's contract).
+At start the turns of this machine's earlier processes, and those that any process left in order, are taken over at
+once: a process that is gone needs no time to be given up. Others' are taken over when their heartbeat has expired (see
+the journal's contract).
 """
 
 import asyncio
@@ -20,6 +21,9 @@ _log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Turns that are taken over at the same time."""
+
+ORPHANS = 1_000
+"""Turns that are taken over between two heartbeats."""
 
 
 def replica_name() -> str:
@@ -85,7 +89,9 @@ class Takeover:
         orphans: tuple[SessionInfo, ...] = ()
         if self._takes:
             dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
-            orphans = await self._journal.adopt(dead) if dead else ()
+            if dead:
+                await self._journal.adopt(dead)
+            orphans = await self._journal.orphans(self._replica, ORPHANS)
         self._task = asyncio.create_task(self._beat(agents, orphans), name="gaia heartbeat")
 
     async def end(self) -> None:
@@ -106,7 +112,7 @@ class Takeover:
                 await self._journal.beat(self._replica, self._address, agents)
                 await self._poll()
                 if self._takes:
-                    await self._take(await self._journal.orphans(self._replica))
+                    await self._take(await self._journal.orphans(self._replica, ORPHANS))
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
 

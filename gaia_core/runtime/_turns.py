@@ -1,18 +1,13 @@
-"""Turns: the sessions' places, who has them, and the turns that run in them.
-
-A place is what a session has one of: it is taken before anything is awaited, so two turns of one session never meet,
-and it is free before anybody is told that its turn ended.
-"""
+"""Turns: those that run, from their beginning or from where a dead process left them, to their end."""
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Literal, TypeAlias
 
 import attrs
 
 from gaia_core.catalog import Catalog
-from gaia_core.errors import BusyError, ClosedError, NotFoundError
+from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
@@ -20,8 +15,9 @@ from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._history import Histories, History, decode_options, encode_options, fold
+from gaia_core.runtime._places import Places
 from gaia_core.runtime._signals import apply_signal
-from gaia_core.runtime._state import Counts, Key, Place, SessionState
+from gaia_core.runtime._state import Counts, Key, SessionState
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     Budget,
@@ -29,7 +25,6 @@ from gaia_core.turn import (
     JournalRecorder,
     MemoryRecorder,
     ModelAccess,
-    OpenResources,
     Recorder,
     Setting,
     ToolThreads,
@@ -44,13 +39,11 @@ from gaia_core.turn import (
 
 _log = logging.getLogger(__name__)
 
-WAITING_TURNS = 16
-"""Turns that may wait for one session (`when_busy="queue"`)."""
-
 TAKEOVERS = 3
 """How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
 
-WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
+PATIENCE_SECONDS = 300.0
+"""How long a turn that was taken over waits for its model, which may be starting as its server did."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +65,7 @@ class Turns:
         resolve: Callable[[str], ModelAccess],
         counts: Counts,
         feed: Feed,
+        places: Places,
         threads: ToolThreads,
         ended: Callable[[Key, Turn], None],
     ) -> None:
@@ -80,83 +74,17 @@ class Turns:
         self._resolve = resolve
         self._counts = counts
         self._feed = feed
+        self._places = places
         self._threads = threads
         self._ended = ended
-        self._process = OpenResources(threads)
-        self._states: dict[Key, SessionState] = {}
         self._histories = Histories()
-        self._late: set[asyncio.Task[None]] = set()
         self.running: dict[Turn, Key] = {}
         """The turns that run now, and whose they are."""
-        self.accepting = False
-
-    def __len__(self) -> int:
-        return len(self._states)
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""
-        state = self._states.get(key)
+        state = self._places.get(key)
         return state.turn if state is not None and state.turn in self.running else None
-
-    # Places.
-
-    async def claim(
-        self, key: Key, when_busy: WhenBusy = "reject", queued: Callable[[int], None] | None = None
-    ) -> SessionState:
-        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, ClosedError."""
-        self._check_accepting()
-        state = self._states.get(key)
-        if state is None:
-            state = self._states[key] = SessionState(OpenResources(self._threads))
-        if state.taken:
-            await self._wait_for_place(key, state, when_busy, queued)
-        state.taken = True
-        return state
-
-    async def _wait_for_place(
-        self, key: Key, state: SessionState, when_busy: WhenBusy, queued: Callable[[int], None] | None
-    ) -> None:
-        if when_busy == "reject":
-            raise BusyError(f"session {key[1]!r} runs a turn already")
-        if len(state.waiting) >= WAITING_TURNS:
-            raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
-        place = Place(asyncio.get_running_loop().create_future(), queued)
-        try:
-            if when_busy == "interrupt":
-                state.waiting.appendleft(place)
-                state.tell_places()
-                if state.turn is not None:
-                    await state.turn.cancel()
-            else:
-                state.waiting.append(place)
-                state.tell_places()
-            await place.free
-            self._check_accepting()
-        except BaseException:
-            if place in state.waiting:
-                state.waiting.remove(place)
-                state.tell_places()
-            elif place.free.done() and not place.free.cancelled():
-                self.free(key, state)
-            raise
-
-    def _check_accepting(self) -> None:
-        if not self.accepting:
-            raise ClosedError("the runtime takes no new turns: it is not open, or about to close")
-
-    def free(self, key: Key, state: SessionState) -> None:
-        """Give the place to the next that waits, or leave it free."""
-        state.turn = None
-        state.used_at = asyncio.get_running_loop().time()
-        while state.waiting:
-            place = state.waiting.popleft()
-            if not place.free.done():
-                place.free.set_result(None)
-                state.tell_places()
-                return
-        state.taken = False
-        if not len(state.resources):
-            self._states.pop(key, None)
 
     # Beginning.
 
@@ -174,6 +102,8 @@ class Turns:
         turn = state.turn = Turn(f"turn_{new_id()}", session.id)
         transcript = Transcript(messages)
         setting = self._setting(session, turn, transcript, MemoryRecorder(turn, transcript), state, [], wish)
+        if close:  # a conversation that nobody names is known by its beginning
+            setting = attrs.evolve(setting, affinity=transcript.beginning())
         self._begin(setting, key, state, (_began(session, wish, None),), close=close)
         return turn
 
@@ -215,17 +145,17 @@ class Turns:
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
         key = (info.owner, info.id)
-        if not self.accepting or key in self._states:
+        if not self._places.accepting or self._places.get(key) is not None:
             return
-        state = await self.claim(key)
+        state = await self._places.claim(key)
         try:
             lease = await journal.claim(info.owner, info.id, self._replica, None)
             if lease is None:
-                self.free(key, state)
+                self._places.free(key, state)
                 return
             await self._resume(journal, info, lease, key, state)
         except BaseException:
-            self.free(key, state)
+            self._places.free(key, state)
             raise
 
     async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, key: Key, state: SessionState) -> None:
@@ -235,7 +165,7 @@ class Turns:
         if began is None or history.turn != lease.turn:
             # Its process died before the first record: there is nothing to go on with.
             await journal.append(lease, (), done=True)
-            self.free(key, state)
+            self._places.free(key, state)
             return
         wish = Wish(interactive=began.interactive, options=decode_options(began.options))
         try:
@@ -247,10 +177,11 @@ class Turns:
         if lost is not None:
             ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
             await journal.append(lease, (record_of(ended),), done=True)
-            self.free(key, state)
+            self._places.free(key, state)
             return
         session = Session(session_id, agent, owner)
         setting = self._leased(journal, session, state, lease, history, wish, after=history.before, seq=lease.seq)
+        setting = attrs.evolve(setting, patience=PATIENCE_SECONDS)
         setting.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
@@ -303,7 +234,7 @@ class Turns:
             access=self._resolve(session.agent.model),
             budget=Budget(session.agent.limits),
             threads=self._threads,
-            resources=lambda recipe: self._process if recipe.scope == "process" else state.resources,
+            resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
             resolve=self._resolve,
             counted=self._counts.tool_call,
             grants=grants,
@@ -355,12 +286,11 @@ class Turns:
                 if history is not None and turn.lease is not None:
                     self._histories.put(turn.lease(), history, setting.agent)
             if not close:
-                self.free(key, state)
+                self._places.free(key, state)
 
         await finish(setting, facts, over)
         if close:
-            self._states.pop(key, None)
-            await self.close_resources(state)
+            await self._places.drop(key, state)
         else:
             self._feed.tell("turn_ended", *key)
             self._ended(key, turn)
@@ -368,33 +298,9 @@ class Turns:
     def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
         """What another process has to say to a turn of ours."""
         for signal in signals:
-            self.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
+            self._places.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
 
-    def keep(self, task: "asyncio.Task[None]") -> None:
-        """Hold *task* until it ends."""
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
-
-    # Resources and the end.
-
-    async def close_resources(self, state: SessionState) -> None:
-        """Close what the session has open; what an abandoned thread still uses closes after it."""
-        for task in await state.resources.close():
-            self.keep(task)
-
-    async def forget(self, key: Key) -> None:
-        """Close the resources of a session that runs no turn."""
-        state = self._states.get(key)
-        if state is not None and not state.taken:
-            del self._states[key]
-            await self.close_resources(state)
-
-    async def sweep(self, idle_seconds: float) -> None:
-        """Close the resources of sessions that were idle for long."""
-        now = asyncio.get_running_loop().time()
-        idle = [key for key, each in self._states.items() if not each.taken and now - each.used_at >= idle_seconds]
-        for key in idle:
-            await self.forget(key)
+    # The end.
 
     async def wait(self, seconds: float | None) -> bool:
         """Give the running turns *seconds* to end; True when all of them did."""
@@ -405,7 +311,6 @@ class Turns:
 
     async def close(self, durable: Journal | None) -> None:
         """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
-        self.accepting = False
         running = tuple(self.running)
         for turn in running:
             if durable is not None and turn.journal is durable:
@@ -414,20 +319,7 @@ class Turns:
             if not turn.suspended:
                 await turn.cancel()
         await self.wait(None)
-        for key in tuple(self._states):
-            await self.close_resources(self._states.pop(key))
-        for task in await self._process.close():
-            self.keep(task)
-
-    async def strays(self, seconds: float) -> None:
-        """Give what is still closing *seconds*, then name what can't be stopped."""
-        if not self._late:
-            return
-        _, still_open = await asyncio.wait(tuple(self._late), timeout=seconds)
-        if still_open:
-            _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
-            for task in still_open:
-                task.cancel()
+        await self._places.close()
 
 
 def _began(session: Session, wish: Wish, content: Content | None) -> Began:

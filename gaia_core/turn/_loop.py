@@ -19,6 +19,7 @@ from gaia_core.events import (
     Event,
     FinishReason,
     LimitReached,
+    ModelRetried,
     ReasoningDelta,
     StepStarted,
     TextDelta,
@@ -35,12 +36,13 @@ from gaia_core.turn._context import compaction_point, messages_for, size, summar
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._setting import NO_OPTIONS, Setting, TurnOptions
-from gaia_core.turn._step import Step
+from gaia_core.turn._step import Answer, Step
 from gaia_core.turn._transcript import Transcript
 
 _log = logging.getLogger(__name__)
 
 _NO_ANSWER = AssistantMessage("")
+_PAUSE_SECONDS = 2.0
 _SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
 
 
@@ -222,9 +224,8 @@ class _Loop:
         if request.tools is not self._tools:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
-        self._step = Step(setting, request, self._call_ids, self._tools_chars)
         clock = _Clock(self._emit)
-        message, finish, usage = await self._step.run(clock)
+        message, finish, usage = await self._patiently(request, clock)
         seconds, first_seconds = clock.read()
         setting.budget.charge(usage)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
@@ -242,6 +243,23 @@ class _Loop:
             plans = [self._calls.plan(call) for call in batch]
             await setting.recorder.add(*self._calls.opening(plans))
             await self._calls.run(plans)
+
+    async def _patiently(self, request: ModelRequest, clock: "_Clock") -> Answer:
+        """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
+        left = self._setting.patience
+        attempt = 0
+        while True:
+            self._step = Step(self._setting, request, self._call_ids, self._tools_chars)
+            try:
+                return await self._step.run(clock)
+            except ModelError as error:
+                if error.kind != "not_ready" or left <= 0:
+                    raise
+                delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
+                attempt += 1
+                self._emit(ModelRetried(attempt, delay, str(error)))
+            await asyncio.sleep(delay)
+            left -= delay
 
     def _request(self) -> ModelRequest:
         setting = self._setting
@@ -262,7 +280,7 @@ class _Loop:
             parallel_tool_calls=parallel,
             response_format=options.response_format,
             sampling=options.sampling,
-            session_key=setting.turn.session_id,
+            session_key=setting.affinity or setting.turn.session_id,
         )
 
     async def _compact(self) -> None:

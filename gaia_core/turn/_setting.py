@@ -61,8 +61,12 @@ class Setting:
     grants: list[Grant]
     """The session's; a turn adds to them."""
     owner: str = ""
+    affinity: str = ""
+    """What is the same for all requests of a conversation, for endpoints that keep its prefix. "": the session's id."""
     interactive: bool = False
     background: bool = False
+    patience: float = 0.0
+    """Seconds to wait for a model that isn't ready; a turn that was taken over finds it starting, as its server did."""
     compacts: bool = False
     """Whether older messages may be put into a summary; else they are left out when there are too many."""
     options: TurnOptions = NO_OPTIONS

@@ -4,6 +4,7 @@ Messages keep their encoded bytes, so that what was sent once is sent again byte
 building a request joins bytes. Results follow their calls in the calls' order, however they came in.
 """
 
+import hashlib
 from collections.abc import Iterable
 
 import msgspec
@@ -147,6 +148,15 @@ class Transcript:
     def _compact(self, fact: Compacted, seq: int) -> None:
         kept = [entry for entry in self.entries if entry.seq >= fact.kept_from]
         self.entries[:] = [entry_of(UserMessage(_SUMMARY + fact.summary), seq), *kept]
+
+    def beginning(self) -> str:
+        """A name of the conversation by its messages up to the user's first, which stay while it grows."""
+        digest = hashlib.sha256()
+        for entry in self.entries:
+            digest.update(entry.encoded)
+            if isinstance(entry.message, UserMessage):
+                break
+        return digest.hexdigest()[:16]
 
     def call_ids(self) -> set[str]:
         """The ids of all calls so far: a new call must have another one."""

@@ -1,13 +1,15 @@
 """An endpoint's connections: closed with their stream, apart from each other, used again when they were read out."""
 
 import asyncio
+import contextlib
+import re
 from contextlib import aclosing
 
 import pytest
 
 from gaia_core.events import TextDelta
 from gaia_core.messages import UserMessage
-from gaia_core.models import EndpointConfig, ModelError, ModelRequest
+from gaia_core.models import Endpoint, EndpointConfig, ModelError, ModelRequest
 
 
 async def gone(asked) -> None:
@@ -85,26 +87,52 @@ async def test_one_that_leaves_disturbs_no_other(endpoint, ask, hi, wire):
 
 
 @pytest.mark.parametrize("late", [0.0, 0.01])
-async def test_a_connection_to_elsewhere_is_used_again_after_a_whole_answer(endpoint, ask, wire, monkeypatch, late):
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(EndpointConfig, "is_loopback", False)
+async def test_a_connection_is_used_again_after_a_whole_answer(endpoint, ask, wire, late):
     model, there = await endpoint(wire.says(wire.answer("Hi"), late))
     for _ in range(3):
         await ask(model)
     assert len({asked.peer for asked in there.asked}) == 1
 
 
-async def test_a_connection_on_this_machine_is_closed_after_its_answer(endpoint, ask, wire):
-    model, there = await endpoint(wire.says(wire.answer("Hi")))
-    for _ in range(2):
+async def test_a_kept_connection_that_breaks_at_its_next_use_is_no_failure():
+    """As llama.cpp does it: keep-alive is promised, and the connection is closed when the next request arrives."""
+    asked: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = len(asked)
+        asked.append(0)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(int(re.search(rb"(?i)content-length: *(\d+)", head)[1]))
+                asked[number] += 1
+                if asked[number] == 2:
+                    break
+                body = b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: keep-alive\r\n"
+                    b"transfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+                )
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    model = Endpoint(EndpointConfig(url=f"http://127.0.0.1:{port}/v1", model="m", retries=0))
+    async with server:
+        for _ in range(3):
+            deltas = [delta async for batch in model.stream(ModelRequest((UserMessage("Hi"),))) for delta in batch]
+            assert deltas[0] == TextDelta("Hi")
+        await model.aclose()
+    assert asked == [2, 2, 1]
+
+
+async def test_a_new_connection_that_breaks_is_a_failure(endpoint, ask, wire):
+    model, _ = await endpoint(wire.says(wire.RESET, raw=True), retries=0)
+    with pytest.raises(ModelError, match="can't be reached"):
         await ask(model)
-    assert [asked.headers["connection"] for asked in there.asked] == ["close", "close"]
 
 
-@pytest.mark.parametrize("loopback", [True, False])
-async def test_a_line_that_stays_open_after_done_is_not_waited_for(endpoint, ask, wire, monkeypatch, loopback):
-    monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.setattr(EndpointConfig, "is_loopback", loopback)
+async def test_a_line_that_stays_open_after_done_is_not_waited_for(endpoint, ask, wire):
     model, there = await endpoint(wire.says(wire.answer("Hi"), wire.HANG))
     async with asyncio.timeout(5):
         assert (await ask(model)).text == "Hi"

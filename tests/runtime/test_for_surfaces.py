@@ -22,6 +22,7 @@ from gaia_core import (
 )
 from gaia_core.events import ApprovalRequested, InputRequested, StepStarted, TextDelta, TurnEnded, TurnStarted
 from gaia_core.journal import NewSession
+from gaia_core.messages import AssistantMessage, UserMessage
 from gaia_core.runtime import Said
 
 AGENT = Agent("a", instructions="You are a.")
@@ -193,3 +194,15 @@ async def test_the_feed_ends_with_its_runtime():
 
     assert told == ["updated"]
     assert [change async for change in runtime.feed.watch("")] == []
+
+
+async def test_requests_of_one_conversation_that_nobody_names_keep_together():
+    model = scripted("1", "2", "3")
+    agent = Agent("a")
+    asked = (UserMessage("Hi"),)
+    async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
+        for messages in (asked, (*asked, AssistantMessage("1"), UserMessage("And?")), (UserMessage("Else"),)):
+            await (await runtime.once(agent, messages)).result()
+
+    first, again, other = (request.session_key for request in model.requests)
+    assert first == again != other

@@ -25,6 +25,7 @@ from gaia_core.events import (
     AgentChanged,
     ApprovalRequested,
     InputRequested,
+    ModelRetried,
     ToolEnded,
     ToolStarted,
     TurnEnded,
@@ -32,15 +33,20 @@ from gaia_core.events import (
 )
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
+from gaia_core.models import ModelError
 
 
 @pytest.fixture
 def opened(tmp_path: Path):
-    """A runtime on one and the same file, which is stopped as a server stops at the end of the block."""
+    """A runtime on one and the same file, which is stopped as a server stops at the end of the block.
+
+    Its next heartbeat is far: what was left in order is taken over at the start.
+    """
 
     @asynccontextmanager
     async def opened(agent: Agent, model) -> AsyncIterator[Runtime]:
-        async with Runtime(Catalog.of(agent, models={"local": model}), SQLiteJournal(tmp_path / "j.db")) as runtime:
+        catalog = Catalog.of(agent, models={"local": model})
+        async with Runtime(catalog, SQLiteJournal(tmp_path / "j.db"), ttl=3_600) as runtime:
             yield runtime
 
     return opened
@@ -275,3 +281,35 @@ async def test_a_conversation_goes_on_after_a_restart(opened):
 
 async def _all(turn) -> list:
     return [event async for event in turn.events()]
+
+
+async def test_a_turn_that_was_taken_over_waits_for_a_model_that_starts(opened, monkeypatch):
+    monkeypatch.setattr("gaia_core.turn._loop._PAUSE_SECONDS", 0.01)
+    log: list[str] = []
+    async with opened(asking(log), ScriptedModel(erases)) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        _, asked = await until(turn, ApprovalRequested)
+
+    starting = iter((True, True, False))
+
+    def starts(request):
+        if next(starting, False):
+            raise ModelError("not_ready", "it starts", retryable=True, retry_after=5)
+        return erases(request)
+
+    async with opened(asking(log), ScriptedModel(starts)) as runtime:
+        turn = await resumed(runtime)
+        await turn.decide(asked.approval_id, True)
+        assert (await turn.result()).text == "Done."
+        retried = [event async for event in turn.events() if isinstance(event, ModelRetried)]
+
+    assert [event.attempt for event in retried] == [1, 2]
+
+
+async def test_a_new_turn_does_not_wait_for_a_model_that_starts(opened):
+    def starts(_request):
+        raise ModelError("not_ready", "it starts", retryable=True, retry_after=5)
+
+    async with opened(Agent("a"), ScriptedModel(starts)) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), "go")
+        assert (await turn.result()).error.type == "not_ready"

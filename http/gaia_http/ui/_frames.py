@@ -117,7 +117,9 @@ class Frames:
             if run:
                 out += self._run(run_kind, run, run_id)
                 run = []
-            out += [frame(data, _place(data, event_id), n) for n, data in enumerate(self._data_of(event))]
+            # A reset has the id of the event before it, whose frames were all told: its own number is the last.
+            first = _FRAMES - 1 if kind is Reset else 0
+            out += [frame(data, _place(data, event_id), n) for n, data in enumerate(self._data_of(event), first)]
         if run:
             out += self._run(run_kind, run, run_id)
         return b"".join(out)

@@ -94,6 +94,19 @@ async def test_tools_are_told_once_over_all_reconnections(ui):
             assert calls == ["call_1", "call_2", "call_3"]
 
 
+async def test_who_leaves_at_a_reset_is_told_nothing_twice(ui):
+    client = await ui(*SCRIPT, agents=(ADDER,))
+    session = await client.session()
+    told = await client.send(session)
+
+    for n, (frame_id, _) in enumerate(told[:-2]):  # the last two are one event's
+        rest = await client.attach(session, frame_id)
+        at = [data["type"] for _, data in rest].index("reset") + 1
+        frames = [*told[: n + 1], *rest[:at], *(await client.attach(session, rest[at - 1][0]))]
+        calls = [(data["type"], data["call_id"]) for _, data in frames if data["type"].startswith("tool_")]
+        assert len(calls) == len(set(calls)) == 12
+
+
 async def test_nothing_runs(ui):
     client = await ui("Hello")
     session = await client.session()

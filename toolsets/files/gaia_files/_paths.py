@@ -284,7 +284,7 @@ def _not_entered(error: OSError, parent: int, parts: Parts) -> Refused:
     return Refused(
         "not-a-folder",
         f"{quoted('/'.join(parts))} is a {kind_of(status.st_mode)}, not a folder.",
-        "Give a folder's path, or leave out what follows it.",
+        "To see what is in a file, read it; here give a folder's path.",
     )
 
 
