@@ -13,13 +13,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from benchmarks.core import timed
 from benchmarks.table import Row, show
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, tool
 from gaia_core.events import TextDelta
 from gaia_core.journal import Journal, MemoryJournal, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
-from gaia_core.messages import ToolMessage, Usage, UserMessage
-from gaia_core.models import Finished, ModelRequest, ToolCallDelta
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, Usage, UserMessage
+from gaia_core.models import Endpoint, EndpointConfig, Finished, ModelRequest, ToolCallDelta
+from gaia_core.turn._context import messages_for
+from gaia_core.turn._transcript import Transcript, entry_of
 
 AT_ONCE = 64
 TURNS = 20
@@ -106,6 +109,28 @@ async def growth(folder: Path) -> tuple[float, float]:
     return few, many
 
 
+def request_ms() -> tuple[float, float]:
+    """ms to build the body of a request of 500 messages with tools; and the same by encoding each message anew."""
+    transcript = Transcript()
+    for n in range(125):
+        wanted = ToolCall(f"c{n}", FunctionCall("look", '{"number":1}'))
+        asked, called = UserMessage(f"Question {n}, of some length."), AssistantMessage(None, (wanted,))
+        for message in (asked, called, ToolMessage("seen " * 40, f"c{n}"), AssistantMessage("An answer. " * 10)):
+            transcript.entries.append(entry_of(message, n + 1))
+    endpoint = Endpoint(EndpointConfig(url="http://127.0.0.1:9/v1", model="m"))
+
+    def build() -> bytes:
+        messages, encoded = messages_for(AGENT, transcript)
+        return endpoint._body(ModelRequest(messages, AGENT.tools.definitions, encoded=encoded), "m")
+
+    def anew() -> bytes:
+        messages, _ = messages_for(AGENT, transcript)
+        return endpoint._body(ModelRequest(messages, AGENT.tools.definitions), "m")
+
+    assert build() == anew()
+    return timed(build, 200) / 1e3, timed(anew, 200) / 1e3
+
+
 def rss_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -145,9 +170,15 @@ async def measure(folder: Path) -> list[Row]:
         Row("recorded turns with a tool (floor: unrecorded)", kept_tools, "/s", tools),
         Row("  CPU", kept_tools_cpu, "µs", tools_cpu),
         Row("first token, median (floor: unrecorded)", kept_first, "ms", plain_first, plain_first + 0.2),
+        Row("request of 500 messages built (floor: encoded anew)", *_built(), 0.2),
         Row(f"CPU a turn at {STORED:,} stored sessions (floor: 10)", many, "µs", few, 1.2 * few),
         Row(f"memory of each of {IDLE:,} idle sessions", idle, "B", None, 1024),
     ]
+
+
+def _built() -> tuple[float, str, float]:
+    kept, anew = request_ms()
+    return kept, "ms", anew
 
 
 def main() -> None:
