@@ -26,7 +26,7 @@ from gaia_core.cli._screen import Screen
 from gaia_core.cli._show import Show
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
-from gaia_core.facts import Asked
+from gaia_core.facts import Asked, Began
 from gaia_core.journal import Journal
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
@@ -155,18 +155,28 @@ class Conversation:
         except NotFoundError:  # nothing yet: a session begins with its first message
             return ()
 
-    async def _start(self, message: str | None) -> Turn:
+    async def _start(self, message: str) -> Turn:
         session = self.session
         await self.runtime.open(session.agent, session.id, owner=session.owner)
         return await self.runtime.start(session, message, interactive=self.interactive)
+
+    async def _again(self, failed: str) -> Turn:
+        """The same as in the turn *failed*, and in its place: nobody needs to read that a model wasn't ready."""
+        facts = await self.runtime.sessions.facts(OWNER, self.session.id)
+        found = ((record, fact.message) for record, fact in facts if record.turn == failed and isinstance(fact, Began))
+        record, message = next(found)
+        content = message.content if message is not None else None
+        return await self.runtime.start(self.session, content, parent=record.parent, interactive=self.interactive)
 
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""
         show = Show(self.screen)
         try:
-            ended = _Turn(self, show).run(beginning)
+            turn = _Turn(self, show)
+            ended = turn.run(beginning)
             while self._becomes_ready(ended) and self._waited(ended):
-                ended = _Turn(self, show).run(self._start(None))  # the message is in the session already
+                failed, turn = turn, _Turn(self, show)
+                ended = turn.run(self._again(failed.id))
             show.ended(ended)
         finally:
             self.screen.rest()
@@ -179,14 +189,19 @@ class Conversation:
         return embedded and error is not None and error.type == "not_ready" and error.retryable
 
     def _waited(self, ended: TurnEnded) -> bool:
-        """Wait a moment; False when the person doesn't want to."""
+        """Wait until the model may answer, and show how far it is; False when the person doesn't want to."""
         assert ended.error is not None
         self.screen.status(ended.error.message)
+        model = self.runtime.model(self.session.agent.model)
         try:
-            threading.Event().wait(_NOT_READY_SECONDS)
+            while True:
+                threading.Event().wait(_NOT_READY_SECONDS)
+                state = getattr(model, "state", None)
+                if state is None or state.phase in ("ready", "closed"):
+                    return True
+                self.screen.status(f"the embedded model is not ready: {state}")
         except KeyboardInterrupt:
             return False
-        return True
 
 
 class _Turn:
@@ -198,6 +213,12 @@ class _Turn:
         self._arrived: SimpleQueue[Arrived] = SimpleQueue()
         self._turn: Turn | None = None
         self._interrupts = 0
+
+    @property
+    def id(self) -> str:
+        """The id of the turn that was run."""
+        assert self._turn is not None
+        return self._turn.id
 
     def run(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Run it to its end."""

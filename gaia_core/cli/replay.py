@@ -53,11 +53,10 @@ def replay(context: click.Context, session: str, turn: int | None, config: Path 
 
 
 def _same(found: Replayed) -> str:
-    turns, requests, calls = found.turns, found.requests, found.calls
-    if not turns:
-        return "no divergence: nothing was said yet"
-    counted = f"no divergence: {turns} turns, {requests} model requests, {calls} calls"
-    return f"{counted}; the agent is configured otherwise in what its model is not told" if found.changed else counted
+    counts = ((found.turns, "turn"), (found.requests, "model request"), (found.calls, "call"))
+    counted = ", ".join(f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts)
+    changed = "; the agent is configured otherwise, in what its model is not told" if found.changed else ""
+    return f"no divergence: {counted}{changed}"
 
 
 def _show(divergence: Divergence) -> None:

@@ -12,8 +12,15 @@ import termios
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 from aiohttp import web
+from click.testing import CliRunner
+
+from gaia_core import ModelSpec, Runtime, load_catalog, scripted
+from gaia_core.cli import main
+from gaia_core.events import ApprovalRequested
+from gaia_core.journal.sqlite import SQLiteJournal
 
 _MAIN = "from gaia_core.cli import main; main(prog_name='gaia')"
 COMMAND = (sys.executable, "-c", _MAIN)
@@ -272,6 +279,57 @@ def gaia(tmp_path):
         return process.returncode, out.decode(), err.decode()
 
     return run
+
+
+@pytest.fixture
+def commands(install, tmp_path, monkeypatch):
+    """The commands on sessions are there, here and in other processes, whatever the installed metadata says."""
+    install("ours", "gaia.commands", {name: f"gaia_core.cli.{name}:{name}" for name in ("replay", "sessions")})
+    path = os.pathsep.join((str(tmp_path / "ours-site"), *filter(None, (os.environ.get("PYTHONPATH"),))))
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("GAIA_JOURNAL", str(tmp_path / "journal.sqlite"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def invoke(commands):
+    """Run `gaia` in this process: its stdout. *err* is in stderr, *code* the exit code."""
+
+    def invoke(*arguments: str, code: int = 0, err: str = "", stdin: str | None = None) -> str:
+        result = CliRunner().invoke(main, arguments, input=stdin)
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        assert err in result.stderr
+        return result.stdout
+
+    return invoke
+
+
+@pytest.fixture
+def record(tmp_path):
+    """Record a session, in a process that then stops: what is asked, and what the model answers.
+
+    A turn that waits for an approval is left so.
+    """
+
+    def record(*answers: object, id: str, says: tuple[str, ...] = ("Hi",), config: str = "", agent: str | None = None):
+        asyncio.run(_record(tmp_path, answers, id, says, config, agent))
+
+    return record
+
+
+async def _record(folder: Path, answers: tuple, id: str, says: tuple[str, ...], config: str, agent: str | None) -> None:
+    (folder / "gaia.toml").write_text(f'[models.local]\nurl = "http://127.0.0.1:9/v1"\n{config}')
+    catalog = load_catalog(folder / "gaia.toml", environ={}, cwd=folder)
+    model = scripted(*answers)
+    catalog = attrs.evolve(catalog, models=(ModelSpec("local", open=lambda: model),))
+    async with Runtime(catalog, SQLiteJournal(folder / "journal.sqlite")) as runtime:
+        session = await runtime.open(agent or catalog.default_agent, id)
+        for words in says:
+            turn = await runtime.start(session, words, interactive=True)
+            async for event in turn.events():
+                if isinstance(event, ApprovalRequested):
+                    return
 
 
 @pytest.fixture

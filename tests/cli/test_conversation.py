@@ -11,14 +11,28 @@ import threading
 
 import pytest
 
-from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Limits, ModelSpec, NotFoundError, Toolset, tool
+from gaia_core import (
+    Agent,
+    ApprovalPolicy,
+    Catalog,
+    Context,
+    Limits,
+    ModelSpec,
+    NotFoundError,
+    ScriptedModel,
+    Toolset,
+    tool,
+)
 from gaia_core import call as call_of
 from gaia_core.cli import _conversation
 from gaia_core.cli._background import background
 from gaia_core.cli._conversation import conversation
 from gaia_core.cli._screen import PlainScreen
 from gaia_core.events import ModelRetried, TextDelta
+from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.messages import text_of
 from gaia_core.models import Finished, ModelError, scripted
+from gaia_core.models.embedded import State
 
 
 @tool(effects="read")
@@ -71,8 +85,8 @@ class Person:
 class Told:
     """What was written by a conversation, and its exit code."""
 
-    def __init__(self, code: int, out: str, err: str, person: Person) -> None:
-        self.code, self.out, self.err, self.person = code, out, err, person
+    def __init__(self, code: int, out: str, err: str, person: Person, messages: list[str]) -> None:
+        self.code, self.out, self.err, self.person, self.messages = code, out, err, person, messages
 
 
 @pytest.fixture
@@ -85,6 +99,7 @@ def talk():
         person: Person | None = None,
         agent: Agent | None = None,
         model=None,
+        journal=None,
         **spec,
     ) -> Told:
         agent = agent or Agent("a", tools=Toolset("t", tools))
@@ -95,14 +110,15 @@ def talk():
         with background() as loop:
             given = person or Person()
             screen = PlainScreen(out, err)
-            with conversation(loop, catalog, None, screen, interactive=person is not None) as opened:
+            with conversation(loop, catalog, None, screen, interactive=person is not None, journal=journal) as opened:
                 talking = _conversation.Conversation(
                     opened.loop, opened.runtime, opened.session, screen, opened.interactive, given
                 )
                 code = talking.go_on() if person and given.answers[:1] == ["Hi"] else talking.once("Hi")
+                history = loop.run(opened.runtime.history(opened.session))
             assert opened.runtime.stats().running_turns == 0
         assert signal.getsignal(signal.SIGINT) is handler
-        return Told(code, out.getvalue(), err.getvalue(), given)
+        return Told(code, out.getvalue(), err.getvalue(), given, [text_of(message.content) for message in history])
 
     return talk
 
@@ -304,6 +320,49 @@ def test_the_embedded_model_is_waited_for(talk, monkeypatch):
 
     assert (told.code, told.out, told.err) == (0, "Here.\n", "fetching 1 %\nfetching 2 %\n")
     assert messages[0] == messages[2], "the message is said once"
+
+
+def test_while_the_embedded_model_says_how_far_it_is_nothing_is_asked(talk, monkeypatch):
+    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
+    asked, states = [], [State("ready"), State("starting"), State("fetching", 1, 4)]
+
+    class Loading:
+        @property
+        def state(self) -> State:
+            return states.pop()
+
+        async def stream(self, request):
+            asked.append(request)
+            if len(asked) == 1:
+                raise ModelError("not_ready", "it is not ready", retryable=True)
+            yield (TextDelta("Here."), Finished("stop"))
+
+    told = talk(model=Loading(), kind="embedded")
+
+    assert told.err.splitlines() == [
+        "it is not ready",
+        "the embedded model is not ready: fetching 25 %",
+        "the embedded model is not ready: starting",
+    ]
+    assert told.out == "Here.\n"
+    assert len(asked) == 2
+
+
+def test_a_model_that_was_not_ready_leaves_no_turn_in_the_conversation(talk, monkeypatch, tmp_path):
+    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        if len(asked) in (2, 3):
+            raise ModelError("not_ready", "it is not ready", retryable=True)
+        return "Here."
+
+    person = Person("Hi", "And?")
+    told = talk(model=ScriptedModel(answer), kind="embedded", person=person, journal=SQLiteJournal(tmp_path / "j.db"))
+
+    assert told.out == "Here.\n\nHere.\n"
+    assert told.messages == ["Hi", "Here.", "And?", "Here."]
 
 
 def test_another_model_that_is_not_ready_is_an_error(talk):

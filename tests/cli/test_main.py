@@ -21,7 +21,7 @@ def run(*arguments: str, code: int = 0) -> str:
 def test_it_lists_the_installed_commands():
     said = run("--help")
 
-    for name in ("chat", "model", "serve", "tools"):
+    for name in ("chat", "model", "replay", "serve", "sessions", "tools"):
         assert f"\n  {name} " in said
     assert "Serve the agents to any OpenAI client" in said
 

@@ -36,7 +36,7 @@ class Answer:
 async def served(folder: Path, weights: Path) -> AsyncIterator[AsyncOpenAI]:
     """A client of `gaia serve` in *folder* on *weights*, once its model is ready."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("GAIA_")}
-    environ |= {"GAIA_DISCOVER": "0", "GAIA_WEIGHTS": str(weights)}
+    environ |= {"GAIA_DISCOVER": "0", "GAIA_JOURNAL": "memory", "GAIA_WEIGHTS": str(weights)}
     running = await asyncio.create_subprocess_exec(
         *COMMAND, cwd=folder, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

@@ -1,0 +1,107 @@
+"""Taking one turn over by name, in a runtime that takes none over by itself."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gaia_core import (
+    Agent,
+    ApprovalPolicy,
+    BusyError,
+    Catalog,
+    NotFoundError,
+    Runtime,
+    ScriptedModel,
+    Toolset,
+    call,
+    tool,
+)
+from gaia_core.events import ApprovalRequested, TurnResumed
+from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.messages import ToolMessage
+
+
+@pytest.fixture
+def log() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def opened(tmp_path, log):
+    """A runtime on one and the same file, which takes no turn over by itself."""
+
+    @tool(effects="write")
+    async def erase(path: str) -> str:
+        """Erase."""
+        log.append(path)
+        return "erased"
+
+    def answer(request):
+        return "Done." if isinstance(request.messages[-1], ToolMessage) else call("erase", path="x")
+
+    agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}))
+
+    @asynccontextmanager
+    async def opened():
+        catalog = Catalog.of(agent, models={"local": ScriptedModel(answer)})
+        async with Runtime(catalog, SQLiteJournal(tmp_path / "j.db"), takes_over=False, ttl=0.2) as runtime:
+            yield runtime
+
+    return opened
+
+
+async def waiting(runtime: Runtime, id: str) -> str:
+    """The approval that the session's new turn waits for."""
+    turn = await runtime.start(await runtime.open("a", id), "go", interactive=True)
+    async for event in turn.events():
+        if isinstance(event, ApprovalRequested):
+            return event.approval_id
+    raise AssertionError("it waits for nothing")
+
+
+async def beat(runtime: Runtime) -> None:
+    """Wait for the runtime's next heartbeat."""
+    seen = await runtime._journal.replicas()
+    async with asyncio.timeout(10):
+        while await runtime._journal.replicas() == seen:
+            await asyncio.sleep(0.005)
+
+
+async def test_only_the_named_turn_goes_on(opened, log):
+    async with opened() as runtime:
+        asked = await waiting(runtime, "s")
+        await waiting(runtime, "other")
+
+    async with opened() as runtime:
+        turn = await runtime.sessions.take_over("", "s")
+        assert await runtime.sessions.take_over("", "s") is turn
+        await turn.decide(asked, True)
+        events = [event async for event in turn.events()]
+        await beat(runtime)
+        await beat(runtime)
+        assert runtime.running("", "other") is None
+        assert (await runtime.sessions.get("", "other")).turn is not None
+        assert await runtime.sessions.take_over("", "s") is None
+
+    assert events[-1].text == "Done."
+    assert TurnResumed(1) in events
+    assert log == ["x"]
+
+
+async def test_a_turn_of_a_living_process_stays_there(opened, log):
+    async with opened() as runtime, opened() as second:
+        await waiting(runtime, "s")
+        with pytest.raises(BusyError, match="session 's' runs a turn in another process"):
+            await second.sessions.take_over("", "s")
+
+        assert runtime.running("", "s") is not None
+
+
+async def test_where_there_is_none(opened):
+    async with opened() as runtime:
+        await runtime.open("a", "s")
+
+        assert await runtime.sessions.take_over("", "s") is None
+        with pytest.raises(NotFoundError):
+            await runtime.sessions.take_over("", "gone")
