@@ -1,4 +1,7 @@
-"""This project's server as it is served, with one agent on one endpoint. Run: python -m … PORT UPSTREAM_PORT"""
+"""This project's server as it is served, with one agent on one endpoint.
+
+Run: python -m … PORT UPSTREAM_PORT [SLOTS QUEUE]
+"""
 
 import asyncio
 import sys
@@ -9,9 +12,9 @@ from gaia_http import Settings
 from gaia_http.serve import listen, loop_factory, run_server
 
 
-def main(port: int, upstream: int) -> None:
+def main(port: int, upstream: int, slots: int = 10_000, queue: int = 256) -> None:
     config = EndpointConfig(url=f"http://127.0.0.1:{upstream}/v1", model="bench")
-    spec = ModelSpec("local", open=lambda: Endpoint(config), slots=10_000)
+    spec = ModelSpec("local", open=lambda: Endpoint(config), slots=slots, queue=queue)
     catalog = Catalog.of(Agent("bench"), models={"local": spec})
     settings = Settings(port=port)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -19,4 +22,4 @@ def main(port: int, upstream: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(*map(int, sys.argv[1:]))

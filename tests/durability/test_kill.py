@@ -78,9 +78,7 @@ async def test_a_turn_ends_once_whenever_its_server_is_killed(house, reader, poi
 
 def check_effects(house, client) -> None:
     """`once` ran once at most, and the model was told the truth about it; `again` has one key."""
-    outcomes = {
-        data["title"]: data["success"] for _, data in client.frames if data["type"] == "tool_result"
-    }
+    outcomes = {data["title"]: data["success"] for _, data in client.frames if data["type"] == "tool_result"}
     assert len(house.lines("once")) <= 1
     assert len(house.lines("once")) == 1 or not outcomes["once"]
     assert outcomes["again"]
