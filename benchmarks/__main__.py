@@ -1,10 +1,16 @@
-"""python -m benchmarks [core] [journal] [sessions] [server]: prints the tables; without a name, all of them."""
+"""python -m benchmarks [core] [journal] [sessions] [server] [slots]: prints the tables; without a name, all of them."""
 
 import sys
 
-from benchmarks import core, journal, server, sessions
+from benchmarks import core, journal, server, sessions, slots
 
-TABLES = {"core": core.main, "journal": journal.main, "sessions": sessions.main, "server": server.main}
+TABLES = {
+    "core": core.main,
+    "journal": journal.main,
+    "sessions": sessions.main,
+    "server": server.main,
+    "slots": slots.main,
+}
 
 
 def main(names: list[str]) -> None:

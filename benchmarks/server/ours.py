@@ -1,6 +1,6 @@
-"""This project's server as it is served, with one agent on one endpoint. Run: python -m … PORT UPSTREAM_PORT [JOURNAL]
+"""This project's server as it is served, with one agent on one endpoint.
 
-JOURNAL is a SQLite file; without one, sessions are in memory.
+Run: python -m … PORT UPSTREAM_PORT [JOURNAL [SLOTS QUEUE]]. JOURNAL is a SQLite file, or `memory`, the default.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from gaia_http import Settings
 from gaia_http.serve import listen, loop_factory, run_server
 
 
-def main(port: int, upstream: int, journal: str = "memory") -> None:
+def main(port: int, upstream: int, journal: str = "memory", slots: int = 10_000, queue: int = 256) -> None:
     config = EndpointConfig(url=f"http://127.0.0.1:{upstream}/v1", model="bench")
-    spec = ModelSpec("local", open=lambda: Endpoint(config), slots=10_000)
+    spec = ModelSpec("local", open=lambda: Endpoint(config), slots=slots, queue=queue)
     catalog = Catalog.of(Agent("bench"), models={"local": spec})
     settings = Settings(port=port)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -25,4 +25,5 @@ def main(port: int, upstream: int, journal: str = "memory") -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])
+    ports, journal, bounds = map(int, sys.argv[1:3]), sys.argv[3:4], map(int, sys.argv[4:])
+    main(*ports, *journal, *bounds)

@@ -167,6 +167,11 @@ class SlotPool:
             self._leave(waiter)
             raise
 
+    def check_room(self) -> None:
+        """Raise QueueFullError when an interactive request that came now would find neither a slot nor a place."""
+        if len(self._held) >= self._slots and self._waiting.waiting(background=False) >= self._queue:
+            raise self._full()
+
     def _too_many(self, request: SlotRequest) -> bool:
         counted = len(self._waiting) if request.background else self._waiting.waiting(background=False)
         return counted > self._queue

@@ -18,7 +18,7 @@ from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError, QueueFullError
+from gaia_core.errors import FencedError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, Message, UserMessage
@@ -258,14 +258,8 @@ class Runtime:
         return opened
 
     def check_room(self, model: str) -> None:
-        """Raise QueueFullError when a request to *model* that came now would be refused."""
-        slots, spec = self._access(model).slots, self._catalog.model(model)
-        if slots.busy >= slots.slots and slots.queued >= spec.queue:
-            raise QueueFullError(
-                f"model {model!r} has {slots.busy} slots in use and {slots.queued} requests waiting; "
-                f"try again in {slots.retry_after:g} s",
-                slots.retry_after,
-            )
+        """Raise QueueFullError when an interactive request to *model* that came now would be refused."""
+        self._access(model).slots.check_room()
 
     def model(self, name: str) -> Model:
         """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import itertools
 import json
 import os
 import signal
@@ -215,10 +216,18 @@ class Reader:
         self.frames.append((frame_id, data))
         self.last = frame_id
 
-    async def send(self, message: str, most: int | None = None) -> int:
-        """Send the message, and read *most* frames (None: all); the status. A server that dies ends the reading."""
+    @property
+    def story(self) -> tuple[str, ...]:
+        """The types of what it was told, however its text was cut."""
+        return tuple(kind for kind, _ in itertools.groupby(self.types))
+
+    async def send(self, message: str, most: int | None = None, upto: str | None = None) -> int:
+        """Send the message, and read *most* frames (None: all), or *upto* one of that type; the status.
+
+        A server that dies ends the reading.
+        """
         body = {"session_id": self.session, "message": message}
-        return await self._read("POST", "/api/chat/send", most, json=body)
+        return await self._read("POST", "/api/chat/send", most, upto, json=body)
 
     async def attach(self, most: int | None = None, attached: asyncio.Event | None = None) -> int:
         """Come back by the last id that it has."""
@@ -227,7 +236,13 @@ class Reader:
         return await self._read("GET", path, most, attached=attached, headers=headers)
 
     async def _read(
-        self, method: str, path: str, most: int | None, attached: asyncio.Event | None = None, **options: object
+        self,
+        method: str,
+        path: str,
+        most: int | None,
+        upto: str | None = None,
+        attached: asyncio.Event | None = None,
+        **options: object,
     ) -> int:
         status, left = 0, most
         try:
@@ -240,7 +255,7 @@ class Reader:
                 async for frame_id, data in frames_of(response.content):
                     self.take(frame_id, data)
                     left = left - 1 if left is not None else None
-                    if left == 0:
+                    if left == 0 or data["type"] == upto:
                         break
         except DROPS:
             pass

@@ -47,7 +47,6 @@ from gaia_http import Settings, create_app
 from gaia_http.serve import listen, loop_factory, run_server
 
 LOOK_SECONDS = 0.005
-WORD_SECONDS = 0.001
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -58,6 +57,7 @@ class Order(msgspec.Struct, frozen=True):
     environ: dict[str, str] = {}
     drain_seconds: float = 10.0
     slots: int = 64
+    word_seconds: float = 0.001
 
 
 @attrs.frozen
@@ -150,8 +150,11 @@ def agents(stage: Stage) -> tuple[Agent, ...]:
     )
 
 
-def model(stage: Stage) -> ScriptedModel:
-    """Does what the user's last message says: `both`, `look TAG`, `hold TAG`, `save NAME`, `threads`."""
+def model(stage: Stage, word_seconds: float) -> ScriptedModel:
+    """Does what the user's last message says: `both`, `look TAG`, `hold TAG`, `save NAME`, `threads`.
+
+    It says a word every *word_seconds*.
+    """
 
     async def answer(request):
         said = next(each.content for each in reversed(request.messages) if isinstance(each, UserMessage))
@@ -181,7 +184,7 @@ def model(stage: Stage) -> ScriptedModel:
             if what == "hold" and step == 2 and number == 4:
                 await stage.gate("go")
             yield TextDelta(f" {each}" if number else each)
-            await asyncio.sleep(WORD_SECONDS)
+            await asyncio.sleep(word_seconds)
         for index, (name, arguments) in enumerate(calls):
             yield ToolCallDelta(index, f"call_{name}", name, msgspec.json.encode(arguments).decode())
         yield Finished("tool_calls" if calls else "stop")
@@ -198,7 +201,7 @@ def serve(order: Order) -> None:
     os.environ.update(order.environ)
     folder = Path(order.folder)
     stage = Stage(folder, os.environ.get("CRASH", ""), os.environ.get("HOLD") == "1", os.environ.get("RUN", "only"))
-    spec = ModelSpec("local", open=lambda: model(stage), slots=order.slots)
+    spec = ModelSpec("local", open=lambda: model(stage, order.word_seconds), slots=order.slots)
     catalog = Catalog.of(*agents(stage), models={"local": spec}, default_agent="worker")
     settings = Settings(port=order.port, drain_seconds=order.drain_seconds)
 

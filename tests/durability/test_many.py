@@ -1,4 +1,4 @@
-"""A hundred sessions at once whose clients come and go: each has its own answer, whole and once; over a SIGTERM too."""
+"""A hundred sessions at once whose clients come and go: each gets its own answer, whole and once. SIGTERM too."""
 
 import asyncio
 import random
@@ -54,7 +54,7 @@ def tag_verb(tag: str) -> str:
 
 
 async def test_clients_that_come_and_go_lose_nothing(house, reader):
-    await house.start(slots=SESSIONS)
+    await house.start(slots=SESSIONS, word_seconds=0.02)
     clients = [reader(house, await house.session()) for _ in range(SESSIONS)]
 
     wandered = await asyncio.gather(
@@ -63,8 +63,8 @@ async def test_clients_that_come_and_go_lose_nothing(house, reader):
 
     for n, (client, _) in enumerate(wandered):
         await check(house, client, f"tag{n}")
-    assert sum(client.done for client, _ in wandered) > SESSIONS / 2
-    assert sum(came for _, came in wandered) > 3 * SESSIONS
+    assert sum(client.done for client, _ in wandered) > SESSIONS / 4
+    assert sum(came for _, came in wandered) > 2 * SESSIONS
     assert sorted(house.lines("looks")) == sorted(f"{client.session} tag{n}" for n, client in enumerate(clients))
     await house.stop()
     await house.check_record(*(client.session for client in clients))
