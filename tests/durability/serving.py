@@ -98,6 +98,7 @@ class Faulty(SQLiteJournal):
         number = self.claims
         self.stage.point(f"before:claim:{number}")
         lease = await super().claim(owner, id, replica, turn, records)
+        self.stage.note("claims", id)
         self.stage.point(f"after:claim:{number}")
         return lease
 
