@@ -111,6 +111,10 @@ class Histories:
         while len(self._kept) > _MOST_SESSIONS or self._bytes > _MOST_BYTES:
             self._pop(next(iter(self._kept)))
 
+    def drop(self, key: tuple[str, str]) -> None:
+        """Keep nothing of the session *key*: it is deleted, or was moved."""
+        self._pop(key)
+
     def _pop(self, key: tuple[str, str]) -> tuple[Lease, History, int] | None:
         kept = self._kept.pop(key, None)
         if kept is not None:

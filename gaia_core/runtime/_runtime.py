@@ -140,7 +140,8 @@ class Runtime:
         await self.sessions.delete(session.owner, session.id)
 
     async def forget(self, owner: str, id: str) -> None:
-        """Close what the session has open in this process, unless a turn runs."""
+        """Close what the session has open in this process, unless a turn runs, and keep nothing of it in memory."""
+        self._turns.histories.drop((owner, id))
         await self._places.forget((owner, id))
 
     # Turns.
@@ -291,9 +292,12 @@ class Runtime:
         )
 
     async def drain(self, seconds: float) -> bool:
-        """Take no new turns, and give the running ones *seconds* to end. True when all of them did."""
+        """Take no new turns, and give the running ones *seconds* to end. True when all of them did.
+
+        A turn that waits for a person is not waited for where the journal keeps it: the next process goes on with it.
+        """
         self._places.accepting = False
-        return await self._turns.wait(seconds)
+        return await self._turns.drain(seconds, self._journal if self._journal.durable else None)
 
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then

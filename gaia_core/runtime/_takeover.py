@@ -39,9 +39,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; "" where that can't be had."""
+    """When the process began, in the kernel's ticks; "" where that can't be had, `zombie` for one that has ended."""
     with suppress(OSError, IndexError):
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return "zombie" if fields[0] == "Z" else fields[19]
     return ""
 
 

@@ -39,6 +39,8 @@ from gaia_core.turn import (
 
 _log = logging.getLogger(__name__)
 
+_LOOK_SECONDS = 0.2
+
 TAKEOVERS = 3
 """How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
 
@@ -77,7 +79,8 @@ class Turns:
         self._places = places
         self._threads = threads
         self._ended = ended
-        self._histories = Histories()
+        self.histories = Histories()
+        """What the sessions that talked last amount to."""
         self.running: dict[Turn, Key] = {}
         """The turns that run now, and whose they are."""
 
@@ -128,7 +131,7 @@ class Turns:
         before = lease.seq - 1
         try:
             head = lease.found if parent is None else parent
-            history = self._histories.take(lease, head) if parent is None else None
+            history = self.histories.take(lease, head) if parent is None else None
             if history is None:
                 history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
         except BaseException:
@@ -302,7 +305,7 @@ class Turns:
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:
-                    self._histories.put(turn.lease(), history, setting.agent)
+                    self.histories.put(turn.lease(), history, setting.agent)
             if not close:
                 self._places.free(key, state)
 
@@ -320,12 +323,23 @@ class Turns:
 
     # The end.
 
-    async def wait(self, seconds: float | None) -> bool:
-        """Give the running turns *seconds* to end; True when all of them did."""
-        running = tuple(turn.task for turn in self.running if turn.task is not None)
-        if running:
-            await asyncio.wait(running, timeout=seconds)
-        return not self.running
+    async def drain(self, seconds: float, durable: Journal | None) -> bool:
+        """Give the running turns *seconds* to end; True when all of them did.
+
+        One that waits for a person and is kept by *durable* isn't waited for: the next process goes on with it.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            busy = [
+                turn.task
+                for turn in self.running
+                if turn.task is not None and not (durable is not None and turn.journal is durable and turn.answers.open)
+            ]
+            left = until - loop.time()
+            if not busy or left <= 0:
+                return not self.running
+            await asyncio.wait(busy, timeout=min(left, _LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, durable: Journal | None) -> None:
         """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
@@ -336,7 +350,8 @@ class Turns:
         for turn in running:
             if not turn.suspended:
                 await turn.cancel()
-        await self.wait(None)
+        if tasks := tuple(turn.task for turn in running if turn.task is not None):
+            await asyncio.wait(tasks)
         await self._places.close()
 
 

@@ -1,6 +1,7 @@
 """What surfaces ask of a runtime: places, configured agents, the turn of an event, what was told, carried sessions."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -24,6 +25,8 @@ from gaia_core.events import ApprovalRequested, InputRequested, StepStarted, Tex
 from gaia_core.journal import NewSession
 from gaia_core.messages import AssistantMessage, UserMessage
 from gaia_core.runtime import Said
+from gaia_core.turn import Transcript
+from gaia_core.turn._transcript import Entry
 
 AGENT = Agent("a", instructions="You are a.")
 LIVE = (StepStarted, TextDelta)
@@ -206,3 +209,22 @@ async def test_requests_of_one_conversation_that_nobody_names_keep_together():
 
     first, again, other = (request.session_key for request in model.requests)
     assert first == again != other
+
+
+async def test_nothing_of_a_deleted_session_stays_in_memory():
+    agent = Agent("a")
+    async with Runtime(Catalog.of(agent, models={"local": scripted("the answer")})) as runtime:
+        session = await runtime.open(agent)
+        await (await runtime.start(session, "the secret")).result()
+        assert _holding(b"the secret")
+
+        await runtime.delete(session)
+
+        assert not _holding(b"the secret")
+
+
+def _holding(text: bytes) -> list[Entry]:
+    """The messages in this process that hold *text*."""
+    gc.collect()
+    transcripts = [each for each in gc.get_objects() if isinstance(each, Transcript)]
+    return [entry for each in transcripts for entry in each.entries if text in entry.encoded]

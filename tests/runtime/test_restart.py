@@ -1,6 +1,9 @@
 """What a runtime that stops leaves in a durable journal, and how the next one goes on with it."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -34,6 +37,7 @@ from gaia_core.events import (
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
 from gaia_core.models import ModelError
+from gaia_core.runtime._takeover import is_dead
 
 
 @pytest.fixture
@@ -313,3 +317,31 @@ async def test_a_new_turn_does_not_wait_for_a_model_that_starts(opened):
     async with opened(Agent("a"), ScriptedModel(starts)) as runtime:
         turn = await runtime.start(await runtime.open("a", id="s"), "go")
         assert (await turn.result()).error.type == "not_ready"
+
+
+async def test_draining_does_not_wait_for_a_turn_that_waits_for_a_person(opened):
+    async with opened(asking([]), ScriptedModel(erases)) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        await until(turn, ApprovalRequested)
+
+        async with asyncio.timeout(10):
+            assert await runtime.drain(3600) is False  # it is left, not ended
+
+    assert turn.suspended
+
+
+def test_a_process_that_ended_and_was_not_reaped_is_dead():
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from gaia_core.runtime._takeover import replica_name; print(replica_name()); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    name = child.stdout.readline().strip()
+    assert not is_dead(name)
+
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still in the table
+    assert is_dead(name)
+
+    child.wait()
+    child.stdout.close()
+    assert is_dead(name)
