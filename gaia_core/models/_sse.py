@@ -31,7 +31,11 @@ class SSEDecoder:
         *events, self._buffer = data.split(b"\n\n")
         if len(self._buffer) > MAX_EVENT_BYTES:
             raise EventTooLargeError(f"an event of more than {MAX_EVENT_BYTES} bytes")
-        return [found for event in events if (found := _data(event)) is not None]
+        return [
+            found
+            for event in events
+            if (found := event[6:] if event[:6] == b"data: " and b"\n" not in event else _data(event)) is not None
+        ]
 
     def end(self) -> list[bytes]:
         """The data of a last event without its blank line: some endpoints forget it."""
@@ -58,8 +62,6 @@ class SSEDecoder:
 
 
 def _data(event: bytes) -> bytes | None:
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return event[6:]
     lines = [line for line in event.split(b"\n") if line.startswith(b"data") and line[4:5] in (b":", b"")]
     if not lines:
         return None

@@ -30,18 +30,18 @@ MAX_LIST_BYTES = 4 * 1024 * 1024
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
-class _Function(msgspec.Struct):
+class _Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
 
 
-class _ToolCall(msgspec.Struct):
+class _ToolCall(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: _Function | None = None
 
 
-class _Message(msgspec.Struct):
+class _Message(msgspec.Struct, gc=False):
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -49,28 +49,28 @@ class _Message(msgspec.Struct):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     delta: _Message | None = None
     message: _Message | None = None
     finish_reason: str | None = None
 
 
-class _InputDetails(msgspec.Struct):
+class _InputDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class _OutputDetails(msgspec.Struct):
+class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
     completion_tokens_details: _OutputDetails | None = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     """One chunk of a stream, or a whole completion."""
 
     choices: list[_Choice] | None = None
@@ -120,8 +120,16 @@ def clean(value: Any) -> Any:
     return value
 
 
+def _only_content(message: _Message) -> bool:
+    return message.tool_calls is None and message.reasoning_content is None and message.reasoning is None
+
+
 def deltas_of(message: _Message, into: list[Delta]) -> None:
     """Append what *message* adds to *into*; reasoning comes before the text that it led to."""
+    content = message.content
+    if type(content) is str and content and _only_content(message):  # nearly every chunk: on the path of each token
+        into.append(TextDelta(content))
+        return
     reasoning = message.reasoning_content or message.reasoning
     if reasoning:
         into.append(ReasoningDelta(reasoning))
