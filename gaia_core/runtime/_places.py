@@ -63,7 +63,7 @@ class Places:
         place = Place(asyncio.get_running_loop().create_future(), queued)
         try:
             if when_busy == "interrupt":
-                state.waiting.appendleft(place)
+                state.waiting.insert(0, place)
                 state.tell_places()
                 if state.turn is not None:
                     await state.turn.cancel()
@@ -89,7 +89,7 @@ class Places:
         state.turn = None
         state.used_at = asyncio.get_running_loop().time()
         while state.waiting:
-            place = state.waiting.popleft()
+            place = state.waiting.pop(0)
             if not place.free.done():
                 place.free.set_result(None)
                 state.tell_places()

@@ -1,7 +1,6 @@
 """What changes: of a session in this process, and of the counts that an operator sees."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -91,7 +90,7 @@ class SessionState:
     """Whether a turn has the session's place; *turn* is set once it runs."""
     turn: Turn | None = None
     used_at: float = 0.0
-    waiting: deque[Place] = attrs.field(factory=deque)
+    waiting: list[Place] = attrs.field(factory=list)
     """Turns that begin when this one has ended, in their order."""
 
     def tell_places(self) -> None:

@@ -47,7 +47,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._open: dict[str, _Open] = {}
-        self._closed: set[str] = set()
+        self._closed: dict[str, None] = {}
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -72,12 +72,12 @@ class Answers:
         except TimeoutError:
             if request.answer.done():  # in the same moment
                 return request.answer.result()
-            self._closed.add(request_id)
+            self._closed[request_id] = None
             return None
 
     def settle(self, request_id: str, *, recorded: bool = True) -> None:
         """The answer, or that there was none in time, is recorded; or never will be."""
-        self._closed.add(request_id)
+        self._closed[request_id] = None
         if (request := self._open.pop(request_id, None)) is not None and not request.settled.done():
             request.settled.set_result(recorded)
 
