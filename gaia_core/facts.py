@@ -4,8 +4,8 @@ A turn is a fold over its facts: what it does next depends on them and on nothin
 goes on from the last one. A fact is recorded before its events are told (law 9); token deltas are no facts, their sum
 stands in `Answered`. In order:
 
-    AgentChanged?                the session goes on with another configuration; only between turns
-    Began                        the user's message
+    Began                        the user's message; recorded with the claim of the session
+      AgentChanged?              the session goes on with another configuration than its last turn had
       Compacted*                 what the older part of the conversation said, in short
       Answered                   the model's whole message; in the same commit the facts that begin its calls:
         Started                  a validated, approved call is about to run (its intent precedes its effect)
@@ -13,7 +13,7 @@ stands in `Answered`. In order:
         Questioned, Replied      a running tool asks the user
         Done                     a call is over, or its outcome is unknown
       Resumed*                   another process goes on with the turn
-    Ended                        exactly one
+    Ended                        exactly one; in one commit with the answer that it ends by
 """
 
 from typing import TypeAlias
