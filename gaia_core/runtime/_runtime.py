@@ -239,9 +239,9 @@ class Runtime:
         await self._turns.resume(self._journal, info)
 
     async def _poll(self) -> None:
-        """Hear what other processes have to say to our turns: one that waits for a person appends nothing itself."""
+        """Hear what other processes have to say to our turns, which may append nothing themselves for long."""
         for turn in tuple(self._turns.running):
-            if turn.journal is self._journal and turn.answers.open and turn.lease is not None:
+            if turn.journal is self._journal and turn.lease is not None:
                 try:
                     self._turns.signalled(turn, await self._journal.take_signals(turn.lease()))
                 except FencedError:
