@@ -18,7 +18,7 @@ from gaia_core.facts import Asked, Decided, Done, Fact, Started
 from gaia_core.messages import ToolCall
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
-from gaia_core.turn._answers import Decision
+from gaia_core.turn._answers import APPROVAL, Decision
 from gaia_core.turn._approval import decode_grant, encode_grant, grant_of
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._running import Running
@@ -154,7 +154,7 @@ class Calls:
         if not setting.interactive:
             return unattended(call, reason)
         asked = Asked(
-            f"appr_{new_id()}",
+            f"{APPROVAL}{new_id()}",
             call.id,
             call.name,
             call.arguments,

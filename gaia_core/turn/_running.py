@@ -15,6 +15,7 @@ from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
+from gaia_core.turn._answers import QUESTION
 from gaia_core.turn._results import READ_RESULT, read_result, shortened
 from gaia_core.turn._setting import Setting
 
@@ -156,7 +157,7 @@ class Running:
             return _answered(replies.pop(0), question, seconds)
         if not setting.interactive:
             raise ToolError(f"nobody is here to answer: {question}")
-        request_id = f"ask_{new_id()}"
+        request_id = f"{QUESTION}{new_id()}"
         loop = asyncio.get_running_loop()
         left = (clock.when() or 0.0) - loop.time()
         clock.reschedule(None)  # the call's time stops as well

@@ -8,7 +8,6 @@ turn has run; afterwards a failure is 424 `agent_run_failed`. What a retry can't
 """
 
 import math
-from collections.abc import Mapping
 
 import attrs
 import msgspec
@@ -23,6 +22,7 @@ from gaia_core import (
     QueueFullError,
 )
 from gaia_core.events import ErrorInfo
+from gaia_core.messages import mended
 
 _NO_RETRY = (("x-should-retry", "false"),)
 _BUSY_SECONDS = 5.0
@@ -88,22 +88,7 @@ def encoded(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return msgspec.json.encode(_mended(msgspec.to_builtins(value)))
-
-
-def mended(text: str) -> str:
-    """*text* with surrogate pairs joined and lone surrogates replaced by U+FFFD."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _mended(value: object) -> object:
-    if isinstance(value, str):
-        return mended(value)
-    if isinstance(value, Mapping):
-        return {_mended(key): _mended(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mended(item) for item in value]
-    return value
+        return msgspec.json.encode(mended(msgspec.to_builtins(value)))
 
 
 def of_exception(error: Exception) -> ErrorReply | None:

@@ -21,8 +21,8 @@ from gaia_core.events import (
     ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import FunctionCall, ToolCall
-from gaia_http._errors import ErrorReply, cancelled, encoded, mended, of_turn
+from gaia_core.messages import FunctionCall, ToolCall, mended
+from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
 from gaia_http._settings import Activity
 from gaia_http.openai._suspended import client_ids
 from gaia_http.openai._usage import chat_usage

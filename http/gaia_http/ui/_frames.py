@@ -26,10 +26,10 @@ from gaia_core.events import (
     ToolCalled,
     TurnEnded,
 )
-from gaia_core.messages import text_of
+from gaia_core.messages import mended, text_of
 from gaia_core.runtime import PARAGRAPH, Tally
 from gaia_core.turn import EventId, Frame
-from gaia_http._errors import encoded, mended
+from gaia_http._errors import encoded
 from gaia_http.ui._shapes import Json
 from gaia_http.ui._words import words_of
 
