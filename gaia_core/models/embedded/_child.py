@@ -41,7 +41,10 @@ def main(weights: str, context_tokens: int, slots: int) -> None:
     parameters.endpoint_slots = False  # it shows what others asked
     parameters.cors_origins = "null"
     parameters.verbosity = 1
-    server = xllamacpp.Server(parameters)
+    try:
+        server = xllamacpp.Server(parameters)
+    except RuntimeError as error:
+        sys.exit(str(error))  # in one line: llama.cpp's own log has said more, and may be written before or after this
     print(f"{LISTENING}{server.listening_address}", flush=True)  # noqa: T201  # this is its protocol
     threading.Event().wait()
 

@@ -20,7 +20,7 @@ _START_SECONDS = 120.0
 _ENDING_SECONDS = 5.0
 _LAST_LINES = 5
 _LINE_BYTES = 2**16
-_WORDS = 300
+_WORDS = 800
 
 
 class ChildError(GaiaError):
