@@ -6,16 +6,12 @@ import msgspec
 from litestar.connection import Request
 
 from gaia_http._body import check_headers, read_body
+from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import decoding_error
 
 T = TypeVar("T")
-
-
-def owner_of(request: "Request[Any, Any, Any]") -> str:  # noqa: ARG001  # keys come here
-    """Whose sessions a request reaches: all of this machine's, which is the owner ""."""
-    return ""
 
 
 def unfit(message: str) -> ApiError:
@@ -29,7 +25,7 @@ class Call:
     def __init__(self, request: "Request[Any, Any, Any]", settings: Settings) -> None:
         self._request = request
         self._settings = settings
-        self.owner = owner_of(request)
+        self.owner = caller_of(request.scope).owner
 
     def path(self, name: str) -> str:
         """A part of the path."""
