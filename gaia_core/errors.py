@@ -6,6 +6,7 @@ GaiaError
 │   └── ToolCollisionError  two different tools of one name
 ├── ArgumentsError          a call's arguments don't fit the tool's schema
 ├── ToolError               raised by a tool's author: these words reach the model
+├── SchemaError             a caller's JSON schema can't be used (also a ValueError)
 ├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
@@ -52,6 +53,10 @@ class ToolError(GaiaError):
 
 class ConfigError(GaiaError, ValueError):
     """A configuration is wrong: names the place, the value, and the nearest valid name."""
+
+
+class SchemaError(GaiaError, ValueError):
+    """A JSON schema that a caller gave can't be used: what is wrong with it, and where."""
 
 
 class BusyError(GaiaError):

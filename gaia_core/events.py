@@ -7,7 +7,8 @@ come in this order:
       StepStarted                               one step: a model request and the tool calls that it asks for
         Queued*                                 while the request waits for one of the model's slots
         ModelRetried*                           the endpoint failed before its first token, and is asked again
-        ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded
+        ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded. Where a form was asked for,
+                                                text is told when it has it, whole, and nothing else
       StepEnded                                 the model's whole message, and this step's usage
       ToolCalled*                               for each call of the agent's own tools, in the model's order
         ApprovalRequested ApprovalDecided       only for calls that need it, after their arguments were validated
@@ -100,7 +101,8 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The model's whole message of one step, why it ended, and what it cost.
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
-    slot included.
+    slot included. *objection* says why the text is no answer: it has not the form that `TurnOptions.response_format`
+    asked for, and the model is asked once more.
     """
 
     step: int
@@ -109,6 +111,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     usage: Usage
     seconds: float = 0.0
     first_seconds: float | None = None
+    objection: str = ""
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -75,7 +75,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     """The model's whole message of one step. *client_calls* are the ids of calls that the client runs.
 
     *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
-    slot included.
+    slot included. *objection*: the text is no answer, because it has not the form that was asked for; the model is
+    told this.
     """
 
     step: int
@@ -85,6 +86,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     client_calls: tuple[str, ...] = ()
     seconds: float = 0.0
     first_seconds: float | None = None
+    objection: str = ""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -279,7 +281,15 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
 
 
 def _answered(fact: Answered) -> tuple[Event, ...]:
-    ended = StepEnded(fact.step, fact.message, fact.finish_reason, fact.usage, fact.seconds, fact.first_seconds)
+    ended = StepEnded(
+        fact.step,
+        fact.message,
+        fact.finish_reason,
+        fact.usage,
+        fact.seconds,
+        fact.first_seconds,
+        fact.objection,
+    )
     if not fact.message.tool_calls:
         return (ended,)
     calls = [call for call in fact.message.tool_calls if call.id not in fact.client_calls]

@@ -5,10 +5,12 @@
 | `_turn` | `Turn`: the handle, its readers, cancel, answers of people |
 | `_ring` | the latest events in memory, and their ids |
 | `_loop` | the steps, the limits, sub-agents |
+| `_ending` | the last facts, and errors in words |
 | `_step` | one model request: slot, deltas, the whole message |
 | `_calls`, `_running` | tool calls: validate, approve; run |
 | `_approval`, `_answers` | what a yes covers; requests that wait for a person |
 | `_results` | long results, and reading on in them |
+| `_form` | the form of the final text, where a caller asks for one |
 | `_transcript`, `_context` | the conversation as a fold over facts; which of it a model is sent |
 | `_recorder` | where facts go before they are told |
 | `_budget` | what is used of the limits |
@@ -21,7 +23,9 @@ from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
-from gaia_core.turn._loop import finish, run_turn
+from gaia_core.turn._ending import finish
+from gaia_core.turn._form import check_format
+from gaia_core.turn._loop import run_turn
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._resources import OpenResources
 from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
@@ -54,6 +58,7 @@ __all__ = [
     "Transcript",
     "Turn",
     "TurnOptions",
+    "check_format",
     "check_kind",
     "decode_grant",
     "finish",

@@ -27,8 +27,10 @@ SUMMARIZE = (
 )
 
 
-def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None) -> Sent:
+def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None, form: str = "") -> Sent:
     """What the model is sent: the agent's words first, then the newest of the transcript that fit *budget* tokens.
+
+    *form*: what it is told of the form of its answer.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
     only, and only as the first. The last user's message and all after it are always sent.
@@ -37,7 +39,7 @@ def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None
     leading = 0
     while leading < len(entries) and isinstance(entries[leading].message, SystemMessage | DeveloperMessage):
         leading += 1
-    system = _system(agent, entries[:leading])
+    system = _system(agent, entries[:leading], form)
     rest = entries[leading:] if leading else entries
     if budget is not None:
         rest = _newest(transcript, rest, budget - (transcript.tokens(system) if system is not None else 0))
@@ -45,12 +47,14 @@ def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None
     return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
 
 
-def _system(agent: Agent, leading: list[Entry]) -> Entry | None:
+def _system(agent: Agent, leading: list[Entry], form: str) -> Entry | None:
     words = agent.system_text
     for entry in leading:
         message = entry.message
         assert isinstance(message, SystemMessage | DeveloperMessage)
         words = f"{words}\n\n{text_of(message.content)}" if words else text_of(message.content)
+    if form:
+        words = f"{words}\n\n{form}" if words else form
     return entry_of(SystemMessage(words)) if words else None
 
 

@@ -12,17 +12,14 @@ from collections.abc import Callable
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.errors import ClosedError, FencedError, GaiaError, JournalError, QueueFullError, ToolError
+from gaia_core.errors import QueueFullError, ToolError
 from gaia_core.events import (
     ErrorInfo,
-    Event,
     FinishReason,
     LimitReached,
     ModelRetried,
-    ReasoningDelta,
     StepStarted,
     TextDelta,
-    TurnEnded,
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
@@ -32,17 +29,18 @@ from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
 from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
+from gaia_core.turn._ending import error_info
+from gaia_core.turn._form import Form, correction, told, unfenced
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._setting import NO_OPTIONS, Setting, TurnOptions
-from gaia_core.turn._step import Answer, Step
+from gaia_core.turn._step import Answer, Clock, Step
 from gaia_core.turn._transcript import Transcript
 
 _log = logging.getLogger(__name__)
 
 _NO_ANSWER = AssistantMessage("")
 _PAUSE_SECONDS = 2.0
-_SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
 
 
 async def run_turn(
@@ -66,64 +64,6 @@ async def run_turn(
     return (*loop.last, ended)
 
 
-async def finish(setting: Setting, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
-    """Record *facts*, which end the turn; then call *over*, and then tell: also when the record can't be reached."""
-    turn, recorder = setting.turn, setting.recorder
-    ended = facts[-1]
-    assert isinstance(ended, Ended)
-    event = _event(ended)
-    failed = False
-    if not turn.suspended:
-        try:
-            await recorder.add(*facts, done=True)
-        except asyncio.CancelledError:
-            pass  # they are recorded all the same
-        except Exception as error:  # noqa: BLE001  # the readers must not wait for ever
-            failed = True
-            event = msgspec.structs.replace(event, status="failed", client_calls=(), error=error_info(error, turn.id))
-    turn.ended = event
-    over()
-    if turn.suspended:
-        event = msgspec.structs.replace(event, status="failed", error=_SUSPENDED)
-    elif failed:
-        turn.emit(event)
-    else:
-        turn.message_id = recorder.seq
-        recorder.tell()
-    turn.end(event)
-
-
-def _event(ended: Ended) -> TurnEnded:
-    return TurnEnded(
-        ended.status,
-        ended.text,
-        ended.finish_reason,
-        ended.usage,
-        ended.steps,
-        ended.client_calls,
-        ended.error,
-        ended.seconds,
-    )
-
-
-def error_info(error: Exception, turn_id: str) -> ErrorInfo:
-    """*error* for a client; what nobody foresaw goes to the log with its trace."""
-    if isinstance(error, ModelError):
-        return ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
-    if isinstance(error, QueueFullError):
-        return ErrorInfo("queue_full", str(error), retryable=True, retry_after=error.retry_after)
-    if isinstance(error, FencedError):
-        return ErrorInfo("fenced", "another process took this turn over; attach to it again")
-    if isinstance(error, ClosedError):
-        return ErrorInfo("closed", str(error), retryable=True)
-    _log.exception("turn %s failed", turn_id, exc_info=error)
-    if isinstance(error, JournalError):
-        return ErrorInfo("journal", str(error), retryable=True)
-    if isinstance(error, GaiaError):
-        return ErrorInfo(type(error).__name__, str(error))
-    return ErrorInfo("internal", f"the server failed ({type(error).__name__}); its log has more")
-
-
 class _Loop:
     """The steps of one agent's part of a turn."""
 
@@ -135,7 +75,9 @@ class _Loop:
         "_calls",
         "_client_names",
         "_emit",
+        "_form",
         "_limit",
+        "_mended",
         "_setting",
         "_step",
         "_steps",
@@ -159,6 +101,9 @@ class _Loop:
         self._tools_chars = 0
         self._answer = resumed
         self._limit: LimitReached | None = None
+        self._form: Form | None = None
+        self._mended = False
+        """Whether the model has been told that its answer has not the form."""
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end."""
@@ -192,12 +137,23 @@ class _Loop:
         assert self._answer is not None
         message = self._answer.message
         if not message.tool_calls:
-            return self.ended("completed")
+            return self._after_text()
         if theirs := self._setting.transcript.client_calls:
             return self.ended("tool_calls", client_calls=theirs)
         if self._calls.limit is not None:
             return self._limited(self._calls.limit)
         return None
+
+    def _after_text(self) -> Ended | None:
+        """The end by an answer in words; None when it has not the form that was asked for, and may be mended."""
+        assert self._answer is not None
+        if not (objection := self._answer.objection):
+            return self.ended("completed")
+        if not self._mended:
+            return None
+        problems = objection.rpartition("\n")[0]  # without what the model is asked to do
+        words = f"The model was corrected once, and its answer still has not the form of response_format. {problems}"
+        return self.ended("failed", error=ErrorInfo("response_format", words))
 
     async def _settle(self) -> None:
         """Carry out the calls that another process left open."""
@@ -219,20 +175,25 @@ class _Loop:
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
+        self._mended = self._mended or (self._answer is not None and bool(self._answer.objection))
         request = self._request()
         if request.tools is not self._tools:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
-        clock = _Clock(self._emit)
+        formed = setting.options.response_format is not None
+        clock = Clock(self._emit, quiet=formed)
         message, finish, usage = await self._patiently(request, clock)
         seconds, first_seconds = clock.read()
         setting.budget.charge(usage)
+        objection = ""
+        if formed and not message.tool_calls:
+            message, objection = self._checked(message, finish)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
         theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
-        self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds)
+        self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds, objection)
         self._step = None
         if not message.tool_calls:
-            self.last = (self._answer,)
+            await self._said(message)
             return
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
@@ -243,7 +204,31 @@ class _Loop:
             await setting.recorder.add(*self._calls.opening(plans))
             await self._calls.run(plans)
 
-    async def _patiently(self, request: ModelRequest, clock: "_Clock") -> Answer:
+    async def _said(self, message: AssistantMessage) -> None:
+        """The model has answered in words: they end the turn, unless they have not the form that was asked for."""
+        assert self._answer is not None
+        if self._answer.objection and not self._mended:
+            await self._setting.recorder.add(self._answer)
+            return
+        text = text_of(message.content)
+        if text and self._setting.options.response_format is not None and not self._answer.objection:
+            self._emit(TextDelta(text))
+        self.last = (self._answer,)
+
+    def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, str]:
+        """*message*, without a fence around its JSON, and what is wrong with its form. A text that was cut short or
+        filtered is given as it is, as its finish reason says. Raises SchemaError."""
+        wanted = self._setting.options.response_format
+        if wanted is None or finish != "stop":
+            return message, ""
+        self._form = self._form or Form(wanted)
+        text = unfenced(text_of(message.content))
+        problems = self._form.problems(text)
+        if problems:
+            return message, correction(problems)
+        return msgspec.structs.replace(message, content=text), ""
+
+    async def _patiently(self, request: ModelRequest, clock: Clock) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
         left = self._setting.patience
         attempt = 0
@@ -266,18 +251,23 @@ class _Loop:
         tools = self._agent.tools.definitions
         if transcript.full and READ_RESULT not in self._agent.tools:
             tools = tuple(sorted((*tools, read_result.definition), key=lambda tool: tool.name))
-        choice, parallel = ToolChoice(), None
-        if options.client_tools:
+        choice, parallel, form = ToolChoice(), None, options.response_format
+        if self._mended:
+            # Once more, and only the form: nothing is called, and an endpoint that can holds the model to it.
+            tools = ()
+        elif options.client_tools:
             choice, parallel = _choice(options, own=bool(tools), first=self._steps == 1), options.parallel_tool_calls
             tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
-        messages, encoded = messages_for(self._agent, transcript, setting.window)
+        words = told(form) if form is not None else ""
+        messages, encoded = messages_for(self._agent, transcript, setting.window, words)
         return ModelRequest(
             messages=messages,
             encoded=encoded,
             tools=tools,
             tool_choice=choice,
             parallel_tool_calls=parallel,
-            response_format=options.response_format,
+            # A form that holds from the first token on would keep a model from calling tools.
+            response_format=form if not tools else None,
             sampling=options.sampling,
             session_key=setting.affinity or setting.turn.session_id,
         )
@@ -307,7 +297,10 @@ class _Loop:
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached
-        return self.ended("limit")
+        ended = self.ended("limit")
+        if self._setting.options.response_format is not None and ended.text:
+            self._emit(TextDelta(ended.text))  # what there is; it was held back until now
+        return ended
 
     def ended(
         self, status: TurnStatus, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
@@ -356,26 +349,6 @@ class _Loop:
                 f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
             )
         return ended.text
-
-
-class _Clock:
-    """How long a model request takes, and how long until its first token."""
-
-    __slots__ = ("_asked", "_emit", "_first")
-
-    def __init__(self, emit: Callable[..., None]) -> None:
-        self._emit = emit
-        self._asked = time.monotonic()
-        self._first: float | None = None
-
-    def __call__(self, *events: Event) -> None:
-        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
-            self._first = time.monotonic() - self._asked
-        self._emit(*events)
-
-    def read(self) -> tuple[float, float | None]:
-        """Seconds until now, and until the first token."""
-        return time.monotonic() - self._asked, self._first
 
 
 def _choice(options: TurnOptions, *, own: bool, first: bool) -> ToolChoice:

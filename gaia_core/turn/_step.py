@@ -1,11 +1,12 @@
 """One step's model request: from admission to the whole message, telling deltas as they come."""
 
 import re
+import time
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
-from gaia_core.events import FinishReason, Queued, ReasoningDelta, TextDelta
+from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage, wire_bytes
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._repair import repair
@@ -23,6 +24,30 @@ _CALL_AS_TEXT = re.compile(
     r"""\s*(?:<tool_call>|(?:```(?:json|tool_call)?\s*)?[\[{]\s*(?:\{\s*)?"(?:name|function|tool|tool_name|type)"\s*:)""",
 )
 _PREFIX_CHARS = 40
+
+
+class Clock:
+    """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes."""
+
+    __slots__ = ("_asked", "_emit", "_first", "_quiet")
+
+    def __init__(self, emit: Callable[..., None], *, quiet: bool = False) -> None:
+        self._emit = emit
+        self._asked = time.monotonic()
+        self._first: float | None = None
+        self._quiet = quiet
+
+    def __call__(self, *events: Event) -> None:
+        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
+            self._first = time.monotonic() - self._asked
+        if self._quiet:
+            events = tuple([event for event in events if type(event) is not TextDelta])
+        if events:
+            self._emit(*events)
+
+    def read(self) -> tuple[float, float | None]:
+        """Seconds until now, and until the first token."""
+        return time.monotonic() - self._asked, self._first
 
 
 class Step:

@@ -124,6 +124,8 @@ class Transcript:
             self._calls = tuple([call for call in message.tool_calls if call.id not in theirs])
             self.open = {call.id: OpenCall(call) for call in self._calls}
             self.client_calls = tuple([call for call in message.tool_calls if call.id in theirs])
+        if fact.objection:
+            self._add(UserMessage(fact.objection), seq)
 
     def _add(self, message: Message, seq: int) -> None:
         self.entries.append(entry_of(message, seq))

@@ -144,6 +144,10 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             return ErrorReply(status=504, message=message, type=SERVER, code="model_timeout")
         case "context_length":
             return ErrorReply(status=400, message=message, param="messages", code="context_length_exceeded")
+        case "response_format":  # another try costs two more model requests, and tools that run again
+            return ErrorReply(
+                status=424, message=message, type=SERVER, code="response_format_failed", headers=_NO_RETRY
+            )
         case "bad_request":
             return ErrorReply(status=400, message=message, code="model_bad_request")
         case "connect" | "broken_stream" | "server":

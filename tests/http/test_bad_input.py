@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from gaia_core import Agent, Toolset, tool
 from gaia_http import Settings
 
 USER = {"role": "user", "content": "Hi"}
@@ -31,6 +30,14 @@ def calls(*ids: str) -> dict:
 
 def result(**fields: object) -> dict:
     return {"role": "tool", "content": "x", **fields}
+
+
+def schema(name: str, **fields: object) -> dict:
+    return {"type": "json_schema", "json_schema": {"name": name, "schema": fields}}
+
+
+def nested(levels: int) -> dict:
+    return {"items": nested(levels - 1)} if levels else {}
 
 
 # Bodies that are no request.
@@ -136,13 +143,9 @@ async def test_numbers_out_of_range(server, number, field):
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": [1]}}},
             "response_format.json_schema.schema",
-            None,
+            "invalid_json_schema",
         ),
-        (
-            {"response_format": {"type": "json_object"}, "tools": [function("f")]},
-            "response_format",
-            "unsupported_value",
-        ),
+        ({"response_format": schema("no good")}, "response_format.json_schema.name", "invalid_value"),
     ],
 )
 async def test_values_that_are_missing_or_not_supported(server, body, fields, param, code):
@@ -284,18 +287,36 @@ async def test_a_required_tool_where_there_is_none(server, body):
     assert (status, answer["error"]["param"]) == (400, "tool_choice")
 
 
-async def test_a_response_format_beside_tools_is_not_dropped_in_silence(serve, body):
-    @tool(effects="read")
-    async def now() -> str:
-        """Tell the time."""
-        return "noon"
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"type": "objekt"}, "objekt"),
+        ({"$ref": "#/$defs/nothing"}, "leads nowhere"),
+        ({"$ref": "http://169.254.169.254/latest"}, "nothing is fetched"),
+        ({"$ref": "file:///etc/passwd"}, "nothing is fetched"),
+        ({"$schema": "http://127.0.0.1:1/mine"}, "meta-schema"),
+        ({"pattern": "^(?=a)a$"}, "no lookaround"),
+        ({"pattern": "(a{1000}){1000}"}, "not too large"),
+        ({"properties": {f"p{n}": {"pattern": "a"} for n in range(101)}}, "101 patterns"),
+        ({"$defs": {"a": {"$anchor": "a"}}}, "$anchor"),
+        (nested(70), "nested deeper"),
+    ],
+    ids=repr,
+)
+async def test_a_schema_that_can_not_be_checked_is_refused_before_a_model_is_asked(server, body, asked, words):
+    status, _, answer = await server.post(body(response_format=schema("x", **asked)))
 
-    server = await serve(agents=(Agent("a", tools=Toolset("t", (now,))),))
+    error = answer["error"]
+    assert (status, error["param"]) == (400, "response_format.json_schema.schema"), answer
+    assert error["code"] == "invalid_json_schema"
+    assert words in error["message"]
+    assert server.model.requests == []
 
-    status, _, answer = await server.post(body(response_format={"type": "json_object"}))
 
-    assert (status, answer["error"]["code"]) == (400, "unsupported_value")
-    assert "not there yet" in answer["error"]["message"]
+async def test_a_schema_of_a_megabyte(server, body):
+    status, _, answer = await server.post(body(response_format=schema("x", description="d" * 1_000_000)))
+
+    assert (status, answer["error"]["param"]) == (400, "response_format.json_schema.schema")
 
 
 # Size.

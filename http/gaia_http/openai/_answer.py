@@ -58,32 +58,38 @@ class _Completion(msgspec.Struct, frozen=True, gc=False):
     x_gaia: _Gaia | msgspec.UnsetType = msgspec.UNSET
 
 
-def completion_of(turn_id: str, agent: Agent, created: int, events: Sequence[Event]) -> bytes | ErrorReply:
-    """The encoded completion of an ended turn's *events*, or the reply to its failure."""
+def completion_of(
+    turn_id: str, agent: Agent, created: int, events: Sequence[Event], *, formed: bool = False
+) -> bytes | ErrorReply:
+    """The encoded completion of an ended turn's *events*, or the reply to its failure. *formed*: its text is of a form
+    that was asked for, so nothing that was said on the way belongs to it."""
     ended = events[-1]
     assert isinstance(ended, TurnEnded)
     if ended.status in ("failed", "cancelled"):
         ran = any(type(event) is ToolStarted for event in events)
         return of_turn(ended.error, tools_ran=ran) if ended.error is not None else cancelled(tools_ran=ran)
     own = _own_calls(events)
+    message = _message(turn_id, events, ended, hidden=bool(own), formed=formed)
     completion = _Completion(
         id=completion_id(turn_id),
         object="chat.completion",
         created=created,
         model=agent.name,
         system_fingerprint=agent.fingerprint,
-        choices=(_Choice(0, _message(turn_id, events, ended, hidden=bool(own)), None, ended.finish_reason),),
+        choices=(_Choice(0, message, None, ended.finish_reason),),
         usage=chat_usage(ended.usage),
         x_gaia=_Gaia(turn_id, ended.steps, own) if own else msgspec.UNSET,
     )
     return encoded(completion)
 
 
-def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool) -> _Message:
+def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool, formed: bool) -> _Message:
     steps = [event.message for event in events if type(event) is StepEnded]
     texts = [text for message in steps if (text := text_of(message.content))]
     if len(steps) < ended.steps and ended.text:
         texts.append(ended.text)  # of a step that a limit cut short
+    if formed:
+        texts = [ended.text] if not ended.client_calls else []
     reasoning = "\n".join(message.reasoning_content for message in steps if message.reasoning_content)
     text = "\n\n".join(texts)
     calls = ended.client_calls

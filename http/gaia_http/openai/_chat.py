@@ -60,7 +60,8 @@ class ChatCompletions:
         headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
         created = int(time.time())
         if not wire.stream:
-            return _Answer(self, turn, agent, created, headers)
+            formed = options.response_format is not None
+            return _Answer(self, turn, agent, created, headers, formed=formed)
         chunks = Chunks(
             turn.id,
             agent,
@@ -94,19 +95,22 @@ class ChatCompletions:
 class _Answer:
     """The ASGI response of a turn that is answered in one piece."""
 
-    def __init__(self, route: ChatCompletions, turn: Turn, agent: Agent, created: int, headers: Headers) -> None:
+    def __init__(
+        self, route: ChatCompletions, turn: Turn, agent: Agent, created: int, headers: Headers, *, formed: bool
+    ) -> None:
         self._route = route
         self._turn = turn
         self._agent = agent
         self._created = created
         self._headers = headers
+        self._formed = formed
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         turn = self._turn
         if not await ended(turn, receive):
             return
         (events,) = [batch async for batch in turn.batches()]  # it has ended: all that there is, in one piece
-        body = completion_of(turn.id, self._agent, self._created, events)
+        body = completion_of(turn.id, self._agent, self._created, events, formed=self._formed)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
         self._route.keep(turn, self._agent)

@@ -4,10 +4,10 @@ import re
 
 import msgspec
 
-from gaia_core import Agent
+from gaia_core import Agent, SchemaError
 from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import TurnOptions, check_format
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import ChatRequest, WireFunction, decoding_error, given, shortened
@@ -56,7 +56,7 @@ def options_of(request: ChatRequest, agent: Agent, settings: Settings) -> TurnOp
         client_tools=tools,
         tool_choice=choice,
         parallel_tool_calls=request.parallel_tool_calls,
-        response_format=_response_format(request, agent, tools),
+        response_format=_response_format(request, settings),
     )
 
 
@@ -230,7 +230,7 @@ def _known(name: str, tools: tuple[ToolDefinition, ...], param: str) -> str:
 # Response format.
 
 
-def _response_format(request: ChatRequest, agent: Agent, tools: tuple[ToolDefinition, ...]) -> ResponseFormat | None:
+def _response_format(request: ChatRequest, settings: Settings) -> ResponseFormat | None:
     wanted = request.response_format
     if wanted is None or wanted.type == "text":
         return None
@@ -240,20 +240,35 @@ def _response_format(request: ChatRequest, agent: Agent, tools: tuple[ToolDefini
             param="response_format.type",
             code="invalid_value",
         )
-    if len(agent.tools) or tools:
-        raise _unsupported(
-            "response_format",
-            wanted.type,
-            "with tools it is not there yet; ask an agent without tools, or send no response_format",
-        )
     if wanted.type == "json_object":
         return ResponseFormat("json_object")
     schema = wanted.json_schema
     if schema is None:
         param = "response_format.json_schema"
         raise invalid(f"{param} is missing", param=param, code="missing_required_parameter")
-    encoded = bytes(schema.schema) if given(schema.schema) else b"{}"
-    if not encoded.startswith(b"{"):
-        param = "response_format.json_schema.schema"
-        raise invalid(f"{param}: a JSON schema is an object", param=param)
-    return ResponseFormat("json_schema", encoded, schema.name, schema.strict)
+    return schema_format(
+        bytes(schema.schema) if given(schema.schema) else b"{}",
+        schema.name,
+        schema.strict,
+        settings,
+        "response_format.json_schema",
+    )
+
+
+def schema_format(schema: bytes, name: str, strict: bool | None, settings: Settings, path: str) -> ResponseFormat:
+    """The form of one *schema* (JSON). Raises ApiError 400 for one that can't be checked, at *path*."""
+    if not _NAME.match(name):
+        raise invalid(
+            f"{path}.name: {shortened(name)!r} must be 1 to 64 letters, digits, '_' or '-'",
+            param=f"{path}.name",
+            code="invalid_value",
+        )
+    param = f"{path}.schema"
+    if len(schema) > settings.max_schema_bytes:
+        raise invalid(f"{param} has {len(schema)} bytes; at most {settings.max_schema_bytes} are taken", param=param)
+    wanted = ResponseFormat("json_schema", schema, name, strict)
+    try:
+        check_format(wanted)
+    except SchemaError as error:
+        raise invalid(f"{param}: {error}", param=param, code="invalid_json_schema") from None
+    return wanted
