@@ -9,7 +9,11 @@
 |---|---|
 | `_settings` | `Settings`: addresses, bounds, times |
 | `_app` | `create_app`: the routes, the lifespan |
-| `_door` | what every request passes: host, headers, request id, the last resort |
+| `_door` | what every request passes: the entrance, request id, the last resort |
+| `_entrance` | who may come in: headers, host, origin, key |
+| `_cors` | what browsers are told of pages of other hosts |
+| `_caller` | who asks, for all that comes after the door |
+| `keys` | keys: their file, what each may do, `gaia keys` |
 | `_protocol` | bounds on a request's head, below ASGI |
 | `_body` | reading a request's body within its bounds |
 | `_errors` | the error envelope, and which failure gets which status |

@@ -6,7 +6,7 @@
 | POST /v1/chat/completions | a turn of an agent |
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
-| GET /metrics | Prometheus text |
+| GET /metrics | Prometheus text; with keys, an administrator's only |
 | /api/… | the UI API: see `gaia_http.ui` |
 | GET /… | the page, where `Settings.ui_dist` names one: see `_page` |
 """
@@ -23,11 +23,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from gaia_core import Runtime
+from gaia_http._caller import caller_of
 from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
 from gaia_http._settings import Settings
+from gaia_http.keys import Keyring
 from gaia_http.openai._chat import ChatCompletions
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.ui import ui_handlers
@@ -38,8 +40,11 @@ _JSON = "application/json"
 _READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
 
 
-def create_app(settings: Settings, runtime: Runtime) -> Litestar:
-    """An application that serves *runtime*, which its lifespan opens and closes."""
+def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = None) -> Litestar:
+    """An application that serves *runtime*, which its lifespan opens and closes.
+
+    *keyring*: the keys that open it; None: it asks for none.
+    """
     counts = HttpCounts()
 
     @asynccontextmanager
@@ -57,7 +62,7 @@ def create_app(settings: Settings, runtime: Runtime) -> Litestar:
         debug=False,
     )
     served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = Door(served, settings, counts)
+    app.asgi_handler = Door(served, settings, counts, keyring)
     return app
 
 
@@ -67,12 +72,12 @@ def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HT
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         return await completions.handle(request)
 
-    async def models() -> Response[bytes]:
-        return Response(list_models(runtime), media_type=_JSON)
+    async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return Response(list_models(runtime, caller_of(request.scope)), media_type=_JSON)
 
     async def model(request: Request[Any, Any, Any]) -> Response[bytes]:
         path = request.scope.get("raw_path") or request.scope["path"].encode()
-        return Response(one_model(runtime, path.decode("latin-1")), media_type=_JSON)
+        return Response(one_model(runtime, path.decode("latin-1"), caller_of(request.scope)), media_type=_JSON)
 
     async def health() -> Response[bytes]:
         return Response(b'{"status":"ok"}', media_type=_JSON)
@@ -82,7 +87,8 @@ def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HT
             return Response(b'{"status":"ready"}', media_type=_JSON)
         return Response(b'{"status":"draining"}', media_type=_JSON, status_code=503, headers={"retry-after": "5"})
 
-    async def metrics() -> Response[bytes]:
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        caller_of(request.scope).check_admin()
         return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
 
     return [

@@ -3,14 +3,51 @@
 import attrs
 from litestar.types import Scope
 
+from gaia_http._errors import ApiError, ErrorReply
+
 _STATE = "gaia.caller"
 
 
 @attrs.frozen(kw_only=True)
 class Caller:
-    """Whose objects a request reaches. *owner*: the owner key of sessions in the journal; "" is this machine's user."""
+    """Whose objects a request reaches, and what it may do.
+
+    *owner*: the owner key of sessions in the journal; "" is this machine's user. *name*: the key's, for logs; "": there
+    is none. *agents*: those that it may use; None: all. *admin*: it may see and change what belongs to the server.
+    """
 
     owner: str = ""
+    name: str = ""
+    agents: frozenset[str] | None = None
+    admin: bool = True
+
+    def may_use(self, agent: str) -> bool:
+        """Whether the agent of that name is one of its own."""
+        return self.agents is None or agent in self.agents
+
+    def check_agent(self, agent: str) -> None:
+        """Raise ApiError 403 unless it may use the agent of that name."""
+        if not self.may_use(agent):
+            raise ApiError(
+                ErrorReply(
+                    status=403,
+                    message=f"the key {self.name!r} may not use the agent {agent!r}; gaia keys create --agent says "
+                    "which ones a key may use",
+                    param="model",
+                    code="agent_not_allowed",
+                )
+            )
+
+    def check_admin(self) -> None:
+        """Raise ApiError 403 unless it may see and change what belongs to the server."""
+        if not self.admin:
+            raise ApiError(
+                ErrorReply(
+                    status=403,
+                    message=f"the key {self.name!r} is not an administrator's (gaia keys create --admin)",
+                    code="admin_only",
+                )
+            )
 
 
 LOCAL = Caller()

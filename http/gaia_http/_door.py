@@ -1,60 +1,71 @@
-"""The door: what every request passes before Litestar sees it, and the last resort when something fails.
+"""The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
 
-Checks that cost microseconds and need nothing: the Host (a page of another site that makes its name point here must
-not reach a local agent: DNS rebinding), the Origin (nor may it post here from a browser), the size of the headers.
-Every response gets an `x-request-id`.
+Who may come in is the entrance's to say (`_entrance`). Every response gets an `x-request-id`. Who came in with a key
+that is revoked meanwhile loses the connection with the next thing that is said on it.
 """
 
 import logging
-import os
-import re
 import time
-from collections.abc import Iterable
+from typing import Any
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from gaia_http._caller import set_caller
+from gaia_http._cors import preflight_headers, response_headers
+from gaia_http._entrance import Entrance, Entry
 from gaia_http._errors import SERVER, ErrorReply
+from gaia_http._line import ABORT
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
+from gaia_http.keys import Keyring
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("gaia_http.access")
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
 _NO_ROUTE = "(none)"
 _FAILED = ErrorReply(status=500, message="the server failed; its log has more", type=SERVER, code="internal_error")
+_HTTP_RESPONSE = "websocket.http.response"
+_POLICY = 1008
+"""The WebSocket code of who is not let in, or no longer (RFC 6455, 7.4.1)."""
 
 
 class Door:
     """A pure ASGI middleware around a whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, counts: HttpCounts, keyring: Keyring | None = None) -> None:
         self._app = app
-        self._settings = settings
         self._counts = counts
-        self._hosts = settings.hosts
-        self._origins = frozenset(settings.allowed_origins)
+        self._entrance = Entrance(settings, keyring)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP:
-            await self._app(scope, receive, send)
-            return
+        if scope["type"] == ScopeType.HTTP:
+            await self._http(scope, receive, send)
+        else:  # a WebSocket; Litestar takes the lifespan itself
+            await self._websocket(scope, receive, send)
+
+    async def _http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        request_id, refusal = self._look_at(scope["headers"])
+        entry = self._entrance.look_at(scope)
+        request_id = entry.request_id
         status = 0
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], *_headers(entry)]
+            elif self._is_revoked(entry) and (abort := scope["state"].get(ABORT)) is not None:
+                abort()
             await send(message)
 
         try:
-            if refusal is not None:
-                await send_error(refusal, scope, send_named)
+            if entry.refusal is not None:
+                await send_error(entry.refusal, scope, send_named)
+            elif entry.preflight:
+                await _answer_preflight(scope, send_named)
             else:
+                set_caller(scope, entry.caller)
                 await self._app(scope, receive, send_named)
         except Exception:  # noqa: BLE001  # the last resort
             _log.exception("request %s failed", request_id.decode())
@@ -68,57 +79,56 @@ class Door:
                 path = ascii(scope["path"][:200])[1:-1]
                 _access.info("%s %s %s %.1f ms %s", scope["method"], path, status, milliseconds, request_id.decode())
 
-    def _look_at(self, headers: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, ErrorReply | None]:
-        """The request's id, and why it must not go on."""
-        count = size = 0
-        request_id = b""
-        refusal: ErrorReply | None = None
-        for name, value in headers:
-            count += 1
-            size += len(name) + len(value)
-            if name == b"host":
-                refusal = refusal or self._host_refused(value.decode("latin-1"))
-            elif name == b"origin":
-                refusal = refusal or self._origin_refused(value.decode("latin-1"))
-            elif name == b"x-request-id" and _REQUEST_ID.match(value):
-                request_id = value
-        settings = self._settings
-        if size > settings.max_header_bytes or count > settings.max_headers:
-            refusal = ErrorReply(
-                status=431,
-                message=f"the headers are {count} of {size} bytes; at most {settings.max_headers} of "
-                f"{settings.max_header_bytes} bytes are taken (max_headers, max_header_bytes)",
-                code="headers_too_large",
-                headers=(("connection", "close"),),
-            )
-        return request_id or b"req_" + os.urandom(16).hex().encode(), refusal
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        entry = self._entrance.look_at(scope)
+        if entry.refusal is not None:
+            await receive()  # websocket.connect
+            await _refuse_websocket(entry.refusal, scope, send)
+            return
 
-    def _host_refused(self, host: str) -> ErrorReply | None:
-        if host_name(host) in self._hosts or "*" in self._hosts:
-            return None
-        return ErrorReply(
-            status=403,
-            message=f"the host {host[:200]!r} is not served here; if it should be, add it to allowed_hosts",
-            code="host_not_allowed",
-        )
+        async def send_while_held(message: Message) -> None:
+            if message["type"] == "websocket.accept":
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", entry.request_id)]
+            elif message["type"] == "websocket.send" and self._is_revoked(entry):
+                message = {"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"}
+            await send(message)
 
-    def _origin_refused(self, origin: str) -> ErrorReply | None:
-        lowered = origin.lower()
-        name = host_name(lowered.partition("://")[2])
-        if (name and name in self._hosts) or lowered in self._origins:
-            return None
-        return ErrorReply(
-            status=403,
-            message=f"pages of {origin[:200]!r} may not call this server; if they should, add it to allowed_origins",
-            code="origin_not_allowed",
-        )
+        async def receive_while_held() -> Any:
+            message = await receive()
+            if message["type"] == "websocket.receive" and self._is_revoked(entry):
+                await send({"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"})
+                return {"type": "websocket.disconnect", "code": _POLICY, "reason": "the key was revoked"}
+            return message
+
+        set_caller(scope, entry.caller)
+        await self._app(scope, receive_while_held, send_while_held)
+
+    def _is_revoked(self, entry: Entry) -> bool:
+        return entry.key is not None and not self._entrance.holds(entry.key)
 
 
-def host_name(host: str) -> str:
-    """The name in `name:port`, lower case, without a trailing dot; an IPv6 address keeps its brackets."""
-    if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
-    return host.partition(":")[0].rstrip(".").lower()
+def _headers(entry: Entry) -> list[tuple[bytes, bytes]]:
+    headers = [(b"x-request-id", entry.request_id)]
+    if entry.origin is not None:
+        headers += response_headers(entry.origin)
+    return headers
+
+
+async def _answer_preflight(scope: Scope, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": [*preflight_headers(scope["headers"])]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:
+    """Answer the handshake with *reply*, where the server can; else it says 403."""
+    if _HTTP_RESPONSE not in (scope.get("extensions") or ()):
+        await send({"type": "websocket.close", "code": _POLICY, "reason": reply.code or ""})
+        return
+
+    async def send_http(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await send_error(reply, scope, send_http)
 
 
 async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:

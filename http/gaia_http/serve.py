@@ -26,6 +26,7 @@ from gaia_core.journal import Journal
 from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
 from gaia_http._settings import Settings, is_loopback
+from gaia_http.keys import Keyring, keyring_at
 
 if TYPE_CHECKING:
     import uvicorn
@@ -49,6 +50,12 @@ _DEFAULTS = Settings()
 @click.option(
     "--allowed-origin", "allowed_origins", multiple=True, help="A web page's origin that may call from a browser."
 )
+@click.option(
+    "--keys",
+    "key_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The key file, see gaia keys. Default: GAIA_KEYS, or keys.json in the user's data folder, if it is there.",
+)
 @click.option("--drain-seconds", default=_DEFAULTS.drain_seconds, show_default=True, type=click.FloatRange(0))
 @click.option(
     "--activity/--no-activity", default=True, help="Show the agents' own tools as reasoning. [default: activity]"
@@ -71,17 +78,22 @@ def serve(
     port: int,
     allowed_hosts: tuple[str, ...],
     allowed_origins: tuple[str, ...],
+    key_path: Path | None,
     drain_seconds: float,
     activity: bool,  # click passes it by name
     journal: str | None,
     ui_dist: Path | None,
     log_level: str,
 ) -> None:
-    """Serve the agents to any OpenAI client and to GAIA's page, on this machine."""
-    if not is_loopback(host):
+    """Serve the agents to any OpenAI client and to GAIA's page: on this machine, and with keys to others."""
+    try:
+        keyring = keyring_at(key_path, os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    if not is_loopback(host) and not keyring.required:
         raise click.ClickException(
-            f"--host {host}: this version has no keys yet, so it serves this machine only (127.0.0.1, ::1, localhost). "
-            "For other machines, put a proxy that asks for a password before it, and name it by --allowed-host"
+            f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
+            "gaia keys create NAME makes one; or set GAIA_API_KEY"
         )
     settings = Settings(
         host=host,
@@ -103,7 +115,7 @@ def serve(
     listening = listen(settings)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            runner.run(run_server(catalog, settings, listening, journal=kept, say=click.echo))
+            runner.run(run_server(catalog, settings, listening, journal=kept, keyring=keyring, say=click.echo))
         except (ConfigError, JournalError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -114,11 +126,12 @@ async def run_server(
     listening: socket.socket,
     *,
     journal: Journal | None = None,
+    keyring: Keyring | None = None,
     say: Callable[[str], object],
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
 
-    *journal* keeps the sessions (None: in memory).
+    *journal* keeps the sessions (None: in memory); *keyring* has the keys that open the server (None: it needs none).
     """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
@@ -129,7 +142,7 @@ async def run_server(
         catalog = await with_model(catalog, environ=os.environ)
         runtime = Runtime(catalog, journal)
         config = Config(
-            create_app(settings, runtime),
+            create_app(settings, runtime, keyring),
             http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
             ws="none",
             lifespan="on",
@@ -140,7 +153,7 @@ async def run_server(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
-        server = _server(config, runtime, settings, say, lambda: _greet(catalog, _url(listening), say))
+        server = _server(config, runtime, settings, say, lambda: _greet(catalog, _url(listening), keyring, say))
         await server.serve(sockets=[listening])
 
 
@@ -233,8 +246,8 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _greet(catalog: Catalog, url: str, say: Callable[[str], object]) -> None:
-    """Say which model answers, which agents there are, and what to try."""
+def _greet(catalog: Catalog, url: str, keyring: Keyring | None, say: Callable[[str], object]) -> None:
+    """Say which model answers, which agents there are, who may ask, and what to try."""
     say(f"gaia serves {url}/v1")
     for model in catalog.models:
         say(f"  model {model.name}: {model.description or model.kind}")
@@ -243,10 +256,22 @@ def _greet(catalog: Catalog, url: str, say: Callable[[str], object]) -> None:
         say(f"  agent {agent.name}: tools {tools}")
     for problem in catalog.problems:
         say(f"  problem: {problem.source}: {problem.message}")
+    bearer = ""
+    if keyring is not None and keyring.required:
+        _tell_keys(catalog, keyring, say)
+        bearer = " -H 'authorization: Bearer KEY'"
     asked = (
         f'{{"model": "{catalog.default_agent}", "messages": [{{"role": "user", "content": "Which files are here?"}}]}}'
     )
-    say(f"Try it:\n  curl {url}/v1/chat/completions -H 'content-type: application/json' -d '{asked}'")
+    say(f"Try it:\n  curl {url}/v1/chat/completions -H 'content-type: application/json'{bearer} -d '{asked}'")
+
+
+def _tell_keys(catalog: Catalog, keyring: Keyring, say: Callable[[str], object]) -> None:
+    say(f"  keys: {', '.join(key.name for key in keyring.keys) or 'none, so nobody may enter'}")
+    known = {agent.name for agent in catalog.agents}
+    for key in keyring.keys:
+        if lost := sorted(set(key.agents or ()) - known):
+            say(f"  problem: key {key.name}: there is no agent {', '.join(lost)}")
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

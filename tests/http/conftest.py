@@ -17,6 +17,7 @@ from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http._protocol import BoundedProtocol
+from gaia_http.keys import Keyring
 
 
 class Upstream:
@@ -90,10 +91,15 @@ def normal(text: str) -> str:
 
 
 async def run(
-    settings: Settings, runtime: Runtime, port: asyncio.Future, stop: asyncio.Event, head_seconds: float
+    settings: Settings,
+    runtime: Runtime,
+    keyring: Keyring | None,
+    port: asyncio.Future,
+    stop: asyncio.Event,
+    head_seconds: float,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
-    app = create_app(settings, runtime)
+    app = create_app(settings, runtime, keyring)
     config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False)
     config.load()
     state = ServerState()
@@ -111,10 +117,12 @@ async def run(
 
 
 @asynccontextmanager
-async def running(settings: Settings, runtime: Runtime, head_seconds: float) -> AsyncIterator[int]:
+async def running(
+    settings: Settings, runtime: Runtime, keyring: Keyring | None, head_seconds: float
+) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, port, stop, head_seconds))
+    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds))
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -137,13 +145,14 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             queue: int = 256,
             head_seconds: float = 30.0,
             journal: object = None,
+            keyring: Keyring | None = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue)
             runtime = Runtime(Catalog.of(*agents, models={"local": spec}), journal)
             own = await stack.enter_async_context(AsyncExitStack())
-            port = await own.enter_async_context(running(settings or Settings(), runtime, head_seconds))
+            port = await own.enter_async_context(running(settings or Settings(), runtime, keyring, head_seconds))
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
             await own.enter_async_context(session)

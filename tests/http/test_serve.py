@@ -65,7 +65,7 @@ async def endpoint():
 async def process(folder, endpoint, *options: str):
     """A running `gaia serve`: the process, a client session to it, and what it said at its start."""
     environ = os.environ | {"GAIA_MODEL_URL": endpoint.url, "GAIA_MODEL": "m", "GAIA_DISCOVER": "0"}
-    environ |= {"XDG_DATA_HOME": str(folder / "data")}
+    environ |= {"XDG_DATA_HOME": str(folder / "data"), "GAIA_KEYS": "", "GAIA_API_KEY": ""}
     running = await asyncio.create_subprocess_exec(
         *COMMAND,
         *options,
@@ -148,14 +148,18 @@ async def test_it_cancels_turns_that_take_too_long(tmp_path, endpoint, by):
 
 
 def refused(*options: str) -> str:
-    result = CliRunner(env={"GAIA_JOURNAL": "memory"}).invoke(serve, options)
+    nowhere = {"GAIA_JOURNAL": "memory", "GAIA_API_KEY": None, "GAIA_KEYS": None, "XDG_DATA_HOME": "/nowhere"}
+    result = CliRunner(env=nowhere).invoke(serve, options)
     assert result.exit_code == 1
     return result.output
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.2", "::", "example.org"])
 def test_without_keys_it_serves_this_machine_only(host):
-    assert "no keys yet" in refused("--host", host)
+    said = refused("--host", host)
+
+    assert "there are no keys, so only this machine is served" in said
+    assert "gaia keys create" in said
 
 
 def test_a_port_that_is_taken(monkeypatch):

@@ -10,6 +10,7 @@ from gaia_core import Agent, Runtime, Session
 from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions
 from gaia_http._body import ClientGone, check_headers, read_body
+from gaia_http._caller import Caller, caller_of
 from gaia_http._errors import ApiError, ErrorReply, invalid
 from gaia_http._line import Headers
 from gaia_http._metrics import HttpCounts
@@ -49,14 +50,15 @@ class ChatCompletions:
                 param="model",
                 code="missing_required_parameter",
             )
-        agent = agent_of(self._runtime, wire.model)
+        caller = caller_of(request.scope)
+        agent = agent_of(self._runtime, wire.model, caller)
         transcript = transcript_of(wire.messages, self._settings.max_messages)
         session_id = _session_id(request.scope)
         runs = agent
         if _is_task(request.scope, transcript):
             runs, session_id = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
-        turn = await self._start(runs, session_id, self._suspended.restored(transcript, agent), options)
+        turn = await self._start(runs, session_id, caller, self._suspended.restored(transcript, agent), options)
         headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
         created = int(time.time())
         if not wire.stream:
@@ -79,12 +81,17 @@ class ChatCompletions:
         )
 
     async def _start(
-        self, agent: Agent, session_id: str | None, transcript: tuple[Message, ...], options: TurnOptions
+        self,
+        agent: Agent,
+        session_id: str | None,
+        caller: Caller,
+        transcript: tuple[Message, ...],
+        options: TurnOptions,
     ) -> Turn:
         if session_id is None:
-            return await self._runtime.once(agent, transcript, options=options)
+            return await self._runtime.once(agent, transcript, options=options, key=caller.owner)
         # The request is the conversation: the session gives its resources, and no record of it is made.
-        session = Session(session_id, agent)
+        session = Session(session_id, agent, caller.owner)
         return await self._runtime.start(session, transcript=transcript, options=options)
 
     def keep(self, turn: Turn, agent: Agent) -> None:

@@ -5,6 +5,7 @@ from urllib.parse import unquote
 import msgspec
 
 from gaia_core import Agent, Catalog, NotFoundError, Runtime
+from gaia_http._caller import Caller
 from gaia_http._errors import encoded, invalid
 from gaia_http.openai._wire import shortened
 
@@ -21,10 +22,11 @@ class _Models(msgspec.Struct, frozen=True, gc=False):
     data: tuple[_Model, ...]
 
 
-def list_models(runtime: Runtime) -> bytes:
-    """The list of agents, encoded; the default agent first, which clients preselect."""
+def list_models(runtime: Runtime, caller: Caller) -> bytes:
+    """The list of the caller's agents, encoded; the default agent first, which clients preselect."""
     catalog = runtime.catalog
-    names = sorted((agent.name for agent in catalog.agents), key=lambda name: (name != catalog.default_agent, name))
+    allowed = (agent.name for agent in catalog.agents if caller.may_use(agent.name))
+    names = sorted(allowed, key=lambda name: (name != catalog.default_agent, name))
     return encoded(_Models("list", tuple(_model(name, catalog) for name in names)))
 
 
@@ -32,17 +34,19 @@ def _model(name: str, catalog: Catalog) -> _Model:
     return _Model(name, "model", catalog.created, "gaia")
 
 
-def one_model(runtime: Runtime, raw_path: str) -> bytes:
-    """The agent whose id ends *raw_path*, URL-encoded or not. Raises ApiError 404."""
+def one_model(runtime: Runtime, raw_path: str, caller: Caller) -> bytes:
+    """The agent whose id ends *raw_path*, URL-encoded or not. Raises ApiError 404, 403."""
     name = unquote(raw_path.partition("/models/")[2])
-    agent = agent_of(runtime, name)
+    agent = agent_of(runtime, name, caller)
     return encoded(_model(agent.name, runtime.catalog))
 
 
-def agent_of(runtime: Runtime, name: str) -> Agent:
-    """The agent called *name*. Raises ApiError 404 `model_not_found`."""
+def agent_of(runtime: Runtime, name: str, caller: Caller) -> Agent:
+    """The agent called *name*. Raises ApiError 404 `model_not_found`, 403 `agent_not_allowed`."""
     try:
-        return runtime.catalog.agent(name)
+        agent = runtime.catalog.agent(name)
     except NotFoundError:
         message = f"there is no agent {shortened(name)!r}; GET /v1/models lists them"
         raise invalid(message, param="model", code="model_not_found", status=404) from None
+    caller.check_agent(agent.name)
+    return agent

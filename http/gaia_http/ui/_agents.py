@@ -3,6 +3,7 @@
 from gaia_core import Agent, Runtime
 from gaia_core.catalog import Catalog
 from gaia_core.tools import Bound
+from gaia_http._caller import Caller
 from gaia_http.ui._call import Call
 from gaia_http.ui._shapes import AgentInfo, AgentList, AgentTool, McpServer, McpStatus
 
@@ -13,15 +14,18 @@ class Agents:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    async def list(self, _call: Call) -> AgentList:
-        """The catalog's agents."""
+    async def list(self, call: Call) -> AgentList:
+        """The caller's agents."""
         catalog = self._runtime.catalog
-        return AgentList(tuple(info_of(catalog, agent) for agent in catalog.agents), len(catalog.agents))
+        agents = tuple(info_of(catalog, agent) for agent in catalog.agents if call.caller.may_use(agent.name))
+        return AgentList(agents, len(agents))
 
     async def get(self, call: Call) -> AgentInfo:
         """An agent."""
         catalog = self._runtime.catalog
-        return info_of(catalog, catalog.agent(call.path("id").strip("/")))
+        agent = catalog.agent(call.path("id").strip("/"))
+        call.caller.check_agent(agent.name)
+        return info_of(catalog, agent)
 
     async def mcp_servers(self, _call: Call) -> tuple[McpServer, ...]:
         """The configured MCP servers: this version has none."""
@@ -30,6 +34,13 @@ class Agents:
     async def mcp_status(self, _call: Call) -> McpStatus:
         """Their states."""
         return McpStatus(())
+
+
+def default_agent(catalog: Catalog, caller: Caller) -> str:
+    """The agent that answers the caller where none is named: the catalog's default one, else the first of its own."""
+    if caller.may_use(catalog.default_agent):
+        return catalog.default_agent
+    return next((agent.name for agent in catalog.agents if caller.may_use(agent.name)), catalog.default_agent)
 
 
 def info_of(catalog: Catalog, agent: Agent) -> AgentInfo:

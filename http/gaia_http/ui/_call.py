@@ -25,7 +25,8 @@ class Call:
     def __init__(self, request: "Request[Any, Any, Any]", settings: Settings) -> None:
         self._request = request
         self._settings = settings
-        self.owner = caller_of(request.scope).owner
+        self.caller = caller_of(request.scope)
+        self.owner = self.caller.owner
 
     def path(self, name: str) -> str:
         """A part of the path."""

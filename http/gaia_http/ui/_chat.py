@@ -11,6 +11,7 @@ from gaia_core.events import ToolStarted
 from gaia_core.runtime import Tally, configured
 from gaia_core.runtime.export import metadata_of
 from gaia_core.turn import Turn
+from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, of_turn
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
@@ -43,7 +44,7 @@ class Chat:
     async def send(self, call: Call) -> ASGIApp | Answer:
         """Begin a turn, and tell of it as it goes or when it has ended."""
         body = await call.body(Send)
-        session = await self._prepared(call.owner, body)
+        session = await self._prepared(call.caller, body)
         parent = body.parent_id
         if parent is not None:
             parent = await self._sessions.record_of(call.owner, session.id, parent)
@@ -71,13 +72,14 @@ class Chat:
         steps = session.agent.limits.steps
         return Stream(f"session {session.id}", self._started(task, starting, steps), self._settings, self._counts)
 
-    async def _prepared(self, owner: str, body: Send) -> Session:
-        """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent."""
-        sessions = self._runtime.sessions
+    async def _prepared(self, caller: Caller, body: Send) -> Session:
+        """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
+        sessions, owner = self._runtime.sessions, caller.owner
         info = await sessions.get(owner, body.session_id)
         if self._runtime.running(owner, info.id) is not None and body.when_busy == "reject":
             raise BusyError(f"session {info.id!r} runs a turn already; when_busy may be queue or interrupt")
-        agent = self._sessions.agent_name(body.agent_type) if body.agent_type is not None else info.agent
+        agent = self._sessions.agent_name(body.agent_type, caller) if body.agent_type is not None else info.agent
+        caller.check_agent(agent)
         metadata = metadata_of(info)
         ids = body.document_ids if body.document_ids is not None else metadata.document_ids
         if agent != info.agent or ids != metadata.document_ids:

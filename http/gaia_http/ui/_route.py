@@ -32,7 +32,7 @@ class Streamed:
 
 @attrs.frozen(kw_only=True)
 class Route:
-    """*answer* gives a value that is encoded as *reply*, or an ASGI response."""
+    """*answer* gives a value that is encoded as *reply*, or an ASGI response. *admin*: not every key may."""
 
     method: Method
     path: str
@@ -43,3 +43,4 @@ class Route:
     query: tuple[Query, ...] = ()
     example: msgspec.Struct | None = None
     answer_example: msgspec.Struct | None = None
+    admin: bool = False

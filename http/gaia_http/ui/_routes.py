@@ -70,14 +70,18 @@ def _system_routes(system: System, agents: Agents) -> tuple[Route, ...]:
             body=bodies.PageSettings,
             reply=shapes.SettingsReply,
             example=bodies.PageSettings(custom_model="local"),
+            admin=True,
         ),
         _get("/api/onboarding/status", system.onboarding, "Whether the first steps were taken", shapes.Onboarding),
-        _post(
-            "/api/onboarding/complete",
-            system.complete_onboarding,
-            "The first steps were taken",
-            bodies.OnboardingDone,
-            shapes.Onboarding,
+        attrs.evolve(
+            _post(
+                "/api/onboarding/complete",
+                system.complete_onboarding,
+                "The first steps were taken",
+                bodies.OnboardingDone,
+                shapes.Onboarding,
+            ),
+            admin=True,
         ),
         _get("/api/tunnel/status", system.tunnel, "This server opens no tunnel", shapes.Tunnel),
         _get("/api/agents", agents.list, "The agents", shapes.AgentList),
@@ -252,8 +256,11 @@ def ui_handlers(settings: Settings, runtime: Runtime, counts: HttpCounts) -> lis
 
 def _handler(route: Route, settings: Settings) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
+        call = Call(request, settings)
+        if route.admin:
+            call.caller.check_admin()
         try:
-            reply = await route.answer(Call(request, settings))
+            reply = await route.answer(call)
         except BusyError as error:
             headers = (("retry-after", str(BUSY_SECONDS)),)
             raise ApiError(ErrorReply(status=409, message=str(error), code="session_busy", headers=headers)) from None

@@ -19,7 +19,9 @@ from gaia_core.runtime.export import (
     shape_of,
     take_in,
 )
+from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, ErrorReply
+from gaia_http.ui._agents import default_agent
 from gaia_http.ui._bodies import Fork, Head, NewSession, Private, SessionChange
 from gaia_http.ui._call import Call
 from gaia_http.ui._shapes import Deleted, MessageList, SessionList
@@ -48,7 +50,7 @@ class Sessions:
     async def create(self, call: Call) -> Session:
         """A new session."""
         body = await call.body(NewSession)
-        agent = self.agent_name(body.agent_type)
+        agent = self.agent_name(body.agent_type, call.caller)
         model = body.model or (await self._store.settings()).custom_model
         metadata = Metadata(model, body.system_prompt, body.document_ids or (), body.device)
         title = "" if body.title is None or body.title.strip() in ("", UNTITLED) else body.title
@@ -73,7 +75,7 @@ class Sessions:
         body = await call.body(SessionChange)
         owner, session_id = call.owner, call.path("id")
         info = await self._sessions.get(owner, session_id)
-        agent = self.agent_name(body.agent_type) if body.agent_type is not None else None
+        agent = self.agent_name(body.agent_type, call.caller) if body.agent_type is not None else None
         metadata = metadata_of(info)
         if body.system_prompt is not None:
             metadata = msgspec.structs.replace(metadata, system_prompt=body.system_prompt)
@@ -189,15 +191,17 @@ class Sessions:
     async def _messages(self, owner: str, session_id: str) -> tuple[Message, ...]:
         return messages_of(session_id, await self._sessions.facts(owner, session_id))
 
-    def agent_name(self, wanted: str | None) -> str:
-        """The agent of that name, or the default one. Raises 400, with the nearest name."""
+    def agent_name(self, wanted: str | None, caller: Caller) -> str:
+        """The agent of that name, or the caller's default one. Raises 400, with the nearest name, and 403."""
         catalog = self._runtime.catalog
-        name = wanted or catalog.default_agent
+        name = wanted or default_agent(catalog, caller)
         try:
-            return catalog.agent(name).name
+            found = catalog.agent(name).name
         except NotFoundError as error:
             message = f"agent_type: {error}"
             raise ApiError(ErrorReply(status=400, message=message, code="unknown_agent")) from None
+        caller.check_agent(found)
+        return found
 
 
 def _page(messages: Sequence[Message], limit: int, offset: int, before: int | None) -> Sequence[Message]:

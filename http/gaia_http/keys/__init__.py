@@ -1,0 +1,19 @@
+"""Keys: who may enter, and what for.
+
+| module | what lives there |
+|---|---|
+| `_key` | `Key`: a key as it is kept, and how its secret is made and digested |
+| `_file` | the key file |
+| `_place` | where a server's keys are |
+| `_keyring` | `Keyring`: the keys of one server, read anew when their file changes |
+| `cli` | `gaia keys` |
+
+A secret is 256 random bits, so a digest of it can't be undone by guessing, however fast it is: a slow password hash
+(scrypt, argon2) would buy nothing, and cost each request its 50 ms. What a thief of the key file has is useless.
+"""
+
+from gaia_http.keys._key import Key, Limits
+from gaia_http.keys._keyring import Keyring
+from gaia_http.keys._place import keyring_at
+
+__all__ = ["Key", "Keyring", "Limits", "keyring_at"]

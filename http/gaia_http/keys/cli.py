@@ -1,0 +1,155 @@
+"""`gaia keys`: make, list, renew and revoke the keys of a server. A running server follows at once."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import click
+import msgspec
+
+from gaia_core import ConfigError
+from gaia_core.cli._table import print_table
+from gaia_core.journal.place import data_folder
+from gaia_core.runtime import iso
+from gaia_http.keys._file import KeyFile, change, read
+from gaia_http.keys._key import Key, Limits, digest_of, new_id, new_secret
+from gaia_http.keys._place import FILE_ENVIRONMENT, key_file
+
+_COLUMNS = ("id", "name", "created", "agents", "admin", "limits")
+_NAME_CHARS = 64
+
+_file_option = click.option(
+    "--keys",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"The key file. Default: {FILE_ENVIRONMENT}, or keys.json in the user's data folder.",
+)
+_key_argument = click.argument("key", metavar="ID_OR_NAME")
+
+
+@click.group()
+def keys() -> None:
+    """The keys that open a server. As long as there is none, it serves this machine only, and asks for none."""
+
+
+@keys.command()
+@click.argument("name")
+@click.option("--agent", "-a", "agents", multiple=True, help="An agent that it may use; again for more. Default: all.")
+@click.option("--admin", is_flag=True, help="It may see and change what belongs to the server: metrics, settings.")
+@click.option("--requests-per-minute", type=click.IntRange(1), help="Requests that ask for work. Default: no limit.")
+@click.option("--tokens-per-minute", type=click.IntRange(1), help="Prompts and answers. Default: no limit.")
+@click.option("--running-turns", type=click.IntRange(1), help="Turns at once. Default: no limit.")
+@_file_option
+def create(
+    name: str,
+    agents: tuple[str, ...],
+    admin: bool,
+    requests_per_minute: int | None,
+    tokens_per_minute: int | None,
+    running_turns: int | None,
+    file: Path | None,
+) -> None:
+    """Make a key called NAME, and show it: this once, it is kept nowhere."""
+    name = name.strip()
+    if not 1 <= len(name) <= _NAME_CHARS or not name.isprintable():
+        raise click.UsageError(f"NAME has 1 to {_NAME_CHARS} printable characters, not {name[:80]!r}")
+    secret, key_id = new_secret(), new_id()
+
+    def with_key(before: KeyFile) -> KeyFile:
+        if any(key.name == name for key in before.keys):
+            raise ConfigError(f"there is a key {name!r} already; choose another name, or gaia keys renew it")
+        key = Key(
+            key_id,
+            name,
+            digest_of(before.salt, secret.encode()),
+            int(time.time()),
+            tuple(sorted(set(agents))) or None,
+            admin,
+            Limits(requests_per_minute, tokens_per_minute, running_turns),
+        )
+        return msgspec.structs.replace(before, keys=(*before.keys, key))
+
+    path = _path(file)
+    change(path, with_key)
+    _show(secret, f"key {name!r} ({key_id}) is in {path}; it is shown this once:")
+
+
+@keys.command("list")
+@_file_option
+def list_(file: Path | None) -> None:
+    """List the keys; the secrets themselves are not kept."""
+    path = _path(file)
+    try:
+        found = read(path).keys
+    except FileNotFoundError:
+        found = ()
+    if not found and sys.stdout.isatty():
+        click.echo(f"There are no keys in {path}; gaia keys create NAME makes one.")
+        return
+    print_table(_COLUMNS, [_row(key) for key in found], whole=_COLUMNS[:3])
+
+
+@keys.command()
+@_key_argument
+@_file_option
+def revoke(key: str, file: Path | None) -> None:
+    """Let a key open nothing any more. What was made with it stays in the journal, and nobody reaches it."""
+    path = _path(file)
+    found = _found(path, key)
+    change(path, lambda before: msgspec.structs.replace(before, keys=_without(before, found)))
+    click.echo(f"key {found.name!r} ({found.id}) is revoked")
+
+
+@keys.command()
+@_key_argument
+@_file_option
+def renew(key: str, file: Path | None) -> None:
+    """Give a key another secret, and show it. The old one opens nothing any more; id, rights and sessions stay."""
+    path = _path(file)
+    found, secret = _found(path, key), new_secret()
+
+    def renewed(before: KeyFile) -> KeyFile:
+        digest = digest_of(before.salt, secret.encode())
+        fresh = (msgspec.structs.replace(each, digest=digest) if each.id == found.id else each for each in before.keys)
+        return msgspec.structs.replace(before, keys=tuple(fresh))
+
+    change(path, renewed)
+    _show(secret, f"key {found.name!r} ({found.id}) has another secret; it is shown this once:")
+
+
+def _path(file: Path | None) -> Path:
+    return key_file(file, os.environ) or data_folder(os.environ) / "keys.json"
+
+
+def _show(secret: str, words: str) -> None:
+    """The words to the terminal, the secret alone to stdout, so that a program can take it."""
+    click.echo(words, err=True)
+    click.echo(secret)
+
+
+def _found(path: Path, wanted: str) -> Key:
+    try:
+        found = read(path).keys
+    except FileNotFoundError:
+        found = ()
+    for key in found:
+        if wanted in (key.id, key.name):
+            return key
+    raise ConfigError(f"there is no key {wanted!r} in {path}; gaia keys list shows them")
+
+
+def _without(file: KeyFile, gone: Key) -> tuple[Key, ...]:
+    return tuple(key for key in file.keys if key.id != gone.id)
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    limits = msgspec.to_builtins(key.limits)
+    return (
+        key.id,
+        key.name,
+        iso(key.created),
+        ", ".join(key.agents) if key.agents is not None else "all",
+        "yes" if key.admin else "no",
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits.items()) or "none",
+    )
