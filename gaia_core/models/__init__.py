@@ -5,6 +5,7 @@
 | `_protocol` | the contract: `Model`, `ModelRequest`, the deltas |
 | `_scripted` | a function, a list of answers or a recording, for tests |
 | `_endpoint` | an OpenAI-compatible HTTP endpoint (`_wire`: what it answers; `_arrival`, `_sse`: how that arrives) |
+| `_http` | no model: HTTP as an endpoint needs it (`_plain_http`: plain and direct; `_aiohttp`: all the rest) |
 | `_prompted` | another model without reliable tool calls, prompted into making them |
 | `_repair` | nearly right tool calls, made right |
 | `_failover` | several endpoints as one model (`_breaker`: when one that failed is tried again) |

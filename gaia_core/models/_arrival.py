@@ -4,15 +4,13 @@ An answer is whole when it said why it ended, or `[DONE]`; anything less is a br
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from collections.abc import Callable
+from typing import Self
 
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError
 from gaia_core.models._sse import EventTooLargeError, SSEDecoder
 from gaia_core.models._wire import Chunk, decode_chunk, deltas_of, finish_of, stream_error, usage_of
-
-if TYPE_CHECKING:
-    import aiohttp
 
 
 class Reader:
@@ -92,11 +90,11 @@ class Watch:
 
     Until the first delta the limit is *first*, in seconds since *began*, whatever else the endpoint sends (comments,
     a role); after it *silence*, in seconds since anything was heard. While whoever reads the deltas takes its time,
-    the endpoint's silence is not counted.
+    the endpoint's silence is not counted. *fail* ends the read, by a SilenceError.
     """
 
-    def __init__(self, content: "aiohttp.StreamReader", *, began: float, first: float, silence: float) -> None:
-        self._content = content
+    def __init__(self, fail: Callable[[Exception], None], *, began: float, first: float, silence: float) -> None:
+        self._fail = fail
         self._loop = asyncio.get_running_loop()
         self._began = began
         self._first = first
@@ -138,4 +136,4 @@ class Watch:
             self._timer = self._loop.call_at(due, self._look)
             return
         said = f"no token for {self._first:g} s" if self._heard is None else f"nothing for {self._silence:g} s"
-        self._content.set_exception(SilenceError(said))
+        self._fail(SilenceError(said))

@@ -6,7 +6,9 @@ import re
 import attrs
 import msgspec
 
-from gaia_core.models._wire import MAX_LIST_BYTES, body_of
+from gaia_core.models._http import ExchangeError, body_of
+from gaia_core.models._plain_http import PlainClient
+from gaia_core.models._wire import MAX_LIST_BYTES
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
@@ -53,26 +55,23 @@ class _List(msgspec.Struct):
 
 async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: float = 0.3) -> tuple[Found, ...]:
     """Ask all *candidates* at once for their models, *timeout* seconds long; those that have one, in their order."""
-    import aiohttp  # noqa: PLC0415  # 100 ms that only a start of a server pays
 
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async def ask(candidate: Candidate) -> Found | None:
+        client = PlainClient(candidate.url, connect_timeout=timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                response = await client.send("GET", "/models", ())
+                if response.status != 200:
+                    return None
+                listed = msgspec.json.decode(await body_of(response, MAX_LIST_BYTES), type=_List)
+        except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+        finally:
+            await client.aclose()
+        if any(entry.owned_by == OWN for entry in listed.data):
+            return None
+        models = tuple(entry.id for entry in listed.data if not _NOT_CHAT.search(entry.id))
+        return Found(candidate.name, candidate.url, models) if models else None
 
-        async def ask(candidate: Candidate) -> Found | None:
-            try:
-                async with (
-                    asyncio.timeout(timeout),
-                    session.get(f"{candidate.url}/models", allow_redirects=False) as response,
-                ):
-                    if response.status != 200:
-                        return None
-                    listed = msgspec.json.decode(await body_of(response.content, MAX_LIST_BYTES), type=_List)
-            except (aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
-                return None
-            if any(entry.owned_by == OWN for entry in listed.data):
-                return None
-            models = tuple(entry.id for entry in listed.data if not _NOT_CHAT.search(entry.id))
-            return Found(candidate.name, candidate.url, models) if models else None
-
-        answers = await asyncio.gather(*(ask(candidate) for candidate in candidates))
+    answers = await asyncio.gather(*(ask(candidate) for candidate in candidates))
     return tuple(answer for answer in answers if answer is not None)

@@ -1,4 +1,4 @@
-"""An OpenAI-compatible HTTP endpoint as a model, streamed over aiohttp.
+"""An OpenAI-compatible HTTP endpoint as a model, streamed.
 
 One network read is one batch of deltas. What fails before the first delta is tried again where that can help; after
 it, never. Closing the stream closes the connection, so that the endpoint stops working for nobody.
@@ -7,9 +7,9 @@ it, never. Closing the stream closes the connection, so that the endpoint stops 
 import asyncio
 import os
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -18,13 +18,22 @@ import msgspec
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
 from gaia_core.messages import wire_bytes
+from gaia_core.models._aiohttp import AiohttpClient
 from gaia_core.models._arrival import Reader, SilenceError, Watch
+from gaia_core.models._http import (
+    Client,
+    ConnectTimeoutError,
+    ExchangeError,
+    Headers,
+    Method,
+    Response,
+    UnspokenError,
+    body_of,
+)
+from gaia_core.models._plain_http import PlainClient
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
 from gaia_core.models._sse import MAX_EVENT_BYTES
-from gaia_core.models._wire import MAX_LIST_BYTES, body_of, error_of
-
-if TYPE_CHECKING:
-    import aiohttp
+from gaia_core.models._wire import MAX_LIST_BYTES, error_of
 
 _ENCODE = msgspec.json.Encoder().encode
 _MAX_ERROR_BYTES = 64 * 1024
@@ -90,9 +99,10 @@ def _names_a_host(url: str) -> bool:
 class Endpoint:
     """See the module's text. Satisfies `Model`; `aclose` closes its connections."""
 
-    def __init__(self, config: EndpointConfig) -> None:
+    def __init__(self, config: EndpointConfig, open_client: "Callable[[EndpointConfig], Client] | None" = None) -> None:
         self._config = config
-        self._session: aiohttp.ClientSession | None = None
+        self._open_client = open_client or client_for
+        self._clients: list[Client] = []  # the last one is asked
         self._first_listed: str | None = None
 
     def __repr__(self) -> str:
@@ -145,8 +155,8 @@ class Endpoint:
                 yield reader.all_at_once(await self._read_all(response, began))
                 return
             first, silence = config.first_token_timeout, config.silence_timeout
-            with Watch(response.content, began=began, first=first, silence=silence) as watch:
-                while data := await _arriving(response):
+            with Watch(response.fail, began=began, first=first, silence=silence) as watch:
+                while data := await response.arriving():
                     batch = reader.feed(data)
                     watch.heard(deltas=bool(batch))
                     if batch:
@@ -155,36 +165,32 @@ class Endpoint:
                     if reader.done:
                         await _drained(response)
                         break
-        except _breaks() as error:
+        except (ExchangeError, SilenceError, TimeoutError) as error:
             if not reader.whole:
                 raise _unfinished(error, config) from None
         finally:
-            # Closed, not released: an endpoint that still generates must notice. A response that was read to its
-            # end has given its connection back already.
-            response.close()
+            response.close()  # an endpoint that still generates must notice
         yield reader.end()
 
-    async def _post(self, body: bytes, secret: str | None) -> "aiohttp.ClientResponse":
-        import aiohttp  # noqa: PLC0415  # see _open
-
+    async def _post(self, body: bytes, secret: str | None) -> Response:
         config = self._config
         try:
             async with asyncio.timeout(config.first_token_timeout):
-                response = await self._send(body, _headers(secret))
-        except (aiohttp.ConnectionTimeoutError, TimeoutError) as error:
-            if isinstance(error, aiohttp.ConnectionTimeoutError):
-                words = f"no connection to {config.base} within {config.connect_timeout:g} s"
-                raise ModelError("connect", words, retryable=True) from None
+                response = await self._send("POST", "/chat/completions", secret, body)
+        except ConnectTimeoutError:
+            words = f"no connection to {config.base} within {config.connect_timeout:g} s"
+            raise ModelError("connect", words, retryable=True) from None
+        except TimeoutError:
             raise ModelError("timeout", f"{config.base} sent nothing for {config.first_token_timeout:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            words = f"the model's endpoint {config.base} can't be reached: {type(error).__name__}"
+        except ExchangeError as error:
+            words = f"the model's endpoint {config.base} can't be reached: {error}"
             raise ModelError("connect", words, retryable=True) from None
         if response.status == 200:
             return response
         try:
             async with asyncio.timeout(config.silence_timeout):
-                words_of_error = await body_of(response.content, _MAX_ERROR_BYTES)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+                words_of_error = await body_of(response, _MAX_ERROR_BYTES)
+        except (ExchangeError, TimeoutError):
             words_of_error = b""
         finally:
             response.close()
@@ -192,27 +198,18 @@ class Endpoint:
             self._first_listed = None
         raise error_of(response.status, words_of_error, response.headers, secret)
 
-    async def _send(self, body: bytes, headers: dict[str, str]) -> "aiohttp.ClientResponse":
-        """The response to one request, on a kept connection or a new one.
+    async def _send(self, method: Method, path: str, secret: str | None, body: bytes = b"") -> Response:
+        if not self._clients:
+            self._clients.append(self._open_client(self._config))
+        try:
+            return await self._clients[-1].send(method, path, _headers(secret), body)
+        except UnspokenError:  # from now on by the one that speaks it; what runs on the other goes on
+            self._clients.append(_any_client(self._config))
+            return await self._clients[-1].send(method, path, _headers(secret), body)
 
-        Some servers (llama.cpp) promise to keep a connection and close it all the same, in the moment of its next use:
-        a kept one that breaks before it answers is no failure of the endpoint, and another is tried at once.
-        """
-        import aiohttp  # noqa: PLC0415  # see _open
-
-        while True:
-            sending = _Sending()
-            try:
-                return await self._open().post(
-                    f"{self._config.base}/chat/completions", data=body, headers=headers, trace_request_ctx=sending
-                )
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                if not sending.reused:
-                    raise
-
-    async def _read_all(self, response: "aiohttp.ClientResponse", began: float) -> bytes:
+    async def _read_all(self, response: Response, began: float) -> bytes:
         async with asyncio.timeout_at(began + self._config.first_token_timeout):
-            body = await body_of(response.content, MAX_EVENT_BYTES + 1)
+            body = await body_of(response, MAX_EVENT_BYTES + 1)
         if len(body) > MAX_EVENT_BYTES:
             raise ModelError("broken_stream", f"the endpoint sent an answer of more than {MAX_EVENT_BYTES} bytes")
         return body
@@ -227,45 +224,31 @@ class Endpoint:
             raise ModelError("auth", f"the environment variable {name} holds something that is no key; set it anew")
         return secret
 
-    def _open(self) -> "aiohttp.ClientSession":
-        if self._session is None:
-            import aiohttp  # noqa: PLC0415  # takes 100 ms to import, and only who opens an endpoint needs it
-
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._config.connect_timeout),
-                trust_env=not self._config.is_loopback,
-                read_bufsize=2**18,
-                trace_configs=[_tracing()],
-            )
-        return self._session
-
     async def aclose(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        clients, self._clients = self._clients, []
+        for client in clients:
+            await client.aclose()
 
     # What the endpoint has.
 
     async def models(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[str, ...]:
         """The ids that GET /models lists. Raises ModelError."""
-        import aiohttp  # noqa: PLC0415  # see _open
-
         secret = self._secret()
         try:
-            async with (
-                asyncio.timeout(timeout),
-                self._open().get(f"{self._config.base}/models", headers=_headers(secret)) as response,
-            ):
-                body = await body_of(response.content, MAX_LIST_BYTES)
-                if response.status != 200:
-                    raise error_of(response.status, body, response.headers, secret)
-                listed = msgspec.json.decode(body, type=_ModelList)
-                return tuple(entry.id for entry in listed.data)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            words = f"the model's endpoint {self._config.base} can't be reached: {type(error).__name__}"
+            async with asyncio.timeout(timeout):
+                response = await self._send("GET", "/models", secret)
+                try:
+                    body = await body_of(response, MAX_LIST_BYTES)
+                finally:
+                    response.close()
+            if response.status != 200:
+                raise error_of(response.status, body, response.headers, secret)
+            listed = msgspec.json.decode(body, type=_ModelList)
+            return tuple(entry.id for entry in listed.data)
+        except (ExchangeError, TimeoutError) as error:
+            why = str(error) or type(error).__name__
+            words = f"the model's endpoint {self._config.base} can't be reached: {why}"
             raise ModelError("connect", words, retryable=True) from None
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             raise ModelError("bad_request", f"{self._config.base}/models answered something else than models") from None
@@ -327,58 +310,42 @@ class _ModelList(msgspec.Struct):
     data: list[_ListedModel]
 
 
-class _Sending:
-    """One request on its way: whether its connection was used before."""
-
-    __slots__ = ("reused",)
-
-    def __init__(self) -> None:
-        self.reused = False
-
-
-def _tracing() -> "aiohttp.TraceConfig":
-    import aiohttp  # noqa: PLC0415  # see Endpoint._open
-
-    async def note(_session: object, context: Any, _parameters: object) -> None:
-        if context.trace_request_ctx is not None:
-            context.trace_request_ctx.reused = True
-
-    tracing = aiohttp.TraceConfig()
-    tracing.on_connection_reuseconn.append(note)
-    return tracing
+def client_for(config: EndpointConfig) -> Client:
+    """The quickest client that can reach the endpoint."""
+    parts = urlsplit(config.url)
+    host = parts.hostname or ""
+    plain = parts.scheme == "http" and host.isascii() and "%" not in host
+    if plain and (config.is_loopback or not _by_proxy(host)):
+        return PlainClient(config.base, connect_timeout=config.connect_timeout)
+    return _any_client(config)
 
 
-def _headers(secret: str | None) -> dict[str, str]:
-    headers = {"content-type": "application/json", "accept": "text/event-stream"}
-    if secret is not None:
-        headers["authorization"] = f"Bearer {secret}"
-    return headers
+def _any_client(config: EndpointConfig) -> Client:
+    return AiohttpClient(config.base, connect_timeout=config.connect_timeout, proxies=not config.is_loopback)
 
 
-async def _arriving(response: "aiohttp.ClientResponse") -> bytes:
-    """What has arrived, at least a byte, or nothing at the end."""
-    try:
-        return await response.content.readany()
-    except RuntimeError as error:  # so aiohttp says that the session was closed meanwhile
-        raise ConnectionError(str(error)) from None
+def _by_proxy(host: str) -> bool:
+    from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # imports much, and loopback needs none
+
+    return "http" in getproxies() and not proxy_bypass(host)
 
 
-async def _drained(response: "aiohttp.ClientResponse") -> None:
+def _headers(secret: str | None) -> Headers:
+    headers = (("content-type", "application/json"), ("accept", "text/event-stream"))
+    return headers if secret is None else (*headers, ("authorization", f"Bearer {secret}"))
+
+
+async def _drained(response: Response) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            await response.content.read()
+            while await response.arriving():
+                pass
 
 
-def _is_json(response: "aiohttp.ClientResponse") -> bool:
+def _is_json(response: Response) -> bool:
     media = response.headers.get("content-type", "")
     return "json" in media and "event-stream" not in media
-
-
-def _breaks() -> tuple[type[Exception], ...]:
-    import aiohttp  # noqa: PLC0415  # see Endpoint._open
-
-    return (SilenceError, aiohttp.ClientError, OSError, TimeoutError)
 
 
 def _unfinished(error: Exception, config: EndpointConfig) -> ModelError:
@@ -386,4 +353,4 @@ def _unfinished(error: Exception, config: EndpointConfig) -> ModelError:
         return ModelError("timeout", f"{config.base} sent {error}")
     if isinstance(error, TimeoutError):
         return ModelError("timeout", f"{config.base} sent no whole answer for {config.first_token_timeout:g} s")
-    return ModelError("broken_stream", f"the answer of {config.base} broke off: {type(error).__name__}", retryable=True)
+    return ModelError("broken_stream", f"the answer of {config.base} broke off: {error}", retryable=True)

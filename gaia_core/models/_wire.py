@@ -7,16 +7,13 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from gaia_core.events import FinishReason, ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, ModelError, ToolCallDelta
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceeds the (?:available )?context|too many tokens"
@@ -79,16 +76,6 @@ class Chunk(msgspec.Struct, gc=False):
 
 
 _CHUNK = msgspec.json.Decoder(Chunk)
-
-
-async def body_of(content: "aiohttp.StreamReader", at_most: int) -> bytes:
-    """A body to its end, or its first *at_most* bytes: one `read` gives only what has arrived."""
-    parts: list[bytes] = []
-    left = at_most
-    while left > 0 and (part := await content.read(left)):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
 
 
 def decode_chunk(data: bytes, secret: str | None) -> Chunk:

@@ -14,6 +14,9 @@ from aiohttp import web
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import Endpoint, EndpointConfig, Finished, Model, ModelError, ModelRequest
+from gaia_core.models._aiohttp import AiohttpClient
+from gaia_core.models._endpoint import client_for
+from gaia_core.models._http import Client
 
 RESET = "reset"
 HANG = "hang"
@@ -162,15 +165,25 @@ async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
         yield upstream
 
 
+def any_client(config: EndpointConfig) -> AiohttpClient:
+    return AiohttpClient(config.base, connect_timeout=config.connect_timeout, proxies=False)
+
+
+@pytest.fixture(params=[client_for, any_client], ids=["plain", "aiohttp"])
+def open_client(request) -> Callable[[EndpointConfig], Client]:
+    """Each client that an endpoint may have."""
+    return request.param
+
+
 @pytest.fixture
-async def endpoint(upstream) -> AsyncIterator[Callable[..., Awaitable[tuple[Endpoint, Upstream]]]]:
+async def endpoint(upstream, open_client) -> AsyncIterator[Callable[..., Awaitable[tuple[Endpoint, Upstream]]]]:
     """An `Endpoint` that quickly tries again, to an endpoint that answers the script."""
     async with AsyncExitStack() as stack:
 
         async def endpoint(*script: object, **config: object) -> tuple[Endpoint, Upstream]:
             there = await upstream(*script)
             given = {"url": there.url, "model": "m", "backoff": 0.001, **config}
-            made = Endpoint(EndpointConfig(**given))
+            made = Endpoint(EndpointConfig(**given), open_client)
             stack.push_async_callback(made.aclose)
             return made, there
 

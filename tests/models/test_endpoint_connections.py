@@ -94,7 +94,7 @@ async def test_a_connection_is_used_again_after_a_whole_answer(endpoint, ask, wi
     assert len({asked.peer for asked in there.asked}) == 1
 
 
-async def test_a_kept_connection_that_breaks_at_its_next_use_is_no_failure():
+async def test_a_kept_connection_that_breaks_at_its_next_use_is_no_failure(open_client):
     """As llama.cpp does it: keep-alive is promised, and the connection is closed when the next request arrives."""
     asked: list[int] = []
 
@@ -117,7 +117,7 @@ async def test_a_kept_connection_that_breaks_at_its_next_use_is_no_failure():
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    model = Endpoint(EndpointConfig(url=f"http://127.0.0.1:{port}/v1", model="m", retries=0))
+    model = Endpoint(EndpointConfig(url=f"http://127.0.0.1:{port}/v1", model="m", retries=0), open_client)
     async with server:
         for _ in range(3):
             deltas = [delta async for batch in model.stream(ModelRequest((UserMessage("Hi"),))) for delta in batch]

@@ -156,11 +156,11 @@ async def test_an_error_in_the_stream_has_the_endpoints_words(endpoint, fails, w
     assert "out of memory" in str(error)
 
 
-async def test_nobody_there_is_said(fails):
+async def test_nobody_there_is_said(fails, open_client):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
-        model = Endpoint(EndpointConfig(url=base, model="m", backoff=0.001))
+        model = Endpoint(EndpointConfig(url=base, model="m", backoff=0.001), open_client)
         error, told = await fails(model)
         await model.aclose()
     assert error.kind == "connect"
@@ -168,7 +168,7 @@ async def test_nobody_there_is_said(fails):
     assert len(told) == 2
 
 
-async def test_a_connection_that_does_not_come_about_times_out(fails):
+async def test_a_connection_that_does_not_come_about_times_out(fails, open_client):
     # A full backlog: the system answers no further connection.
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -179,7 +179,7 @@ async def test_a_connection_that_does_not_come_about_times_out(fails):
             one.setblocking(False)
             one.connect_ex(("127.0.0.1", port))
         url = f"http://127.0.0.1:{port}/v1"
-        model = Endpoint(EndpointConfig(url=url, model="m", connect_timeout=0.1, retries=0))
+        model = Endpoint(EndpointConfig(url=url, model="m", connect_timeout=0.1, retries=0), open_client)
         error, _ = await fails(model)
         await model.aclose()
         for one in filling:
