@@ -1,8 +1,8 @@
-"""python -m benchmarks [core] [journal] [sessions] [server] [slots]: prints the tables; without a name, all of them."""
+"""python -m benchmarks [core] [journal] [sessions] [server] [slots] [seeing]: prints the tables; no name: them all."""
 
 import sys
 
-from benchmarks import core, journal, server, sessions, slots
+from benchmarks import core, journal, seeing, server, sessions, slots
 
 TABLES = {
     "core": core.main,
@@ -10,6 +10,7 @@ TABLES = {
     "sessions": sessions.main,
     "server": server.main,
     "slots": slots.main,
+    "seeing": seeing.main,
 }
 
 

@@ -148,7 +148,7 @@ class Endpoint:
         body = self._body(request, config.model or await self._listed_model())
         secret = self._secret()
         began = asyncio.get_running_loop().time()
-        response = await self._post(body, secret)
+        response = await self._post(body, (*_headers(secret), *request.headers), secret)
         reader = Reader(secret)
         try:
             if _is_json(response):
@@ -172,11 +172,11 @@ class Endpoint:
             response.close()  # an endpoint that still generates must notice
         yield reader.end()
 
-    async def _post(self, body: bytes, secret: str | None) -> Response:
+    async def _post(self, body: bytes, headers: Headers, secret: str | None) -> Response:
         config = self._config
         try:
             async with asyncio.timeout(config.first_token_timeout):
-                response = await self._send("POST", "/chat/completions", secret, body)
+                response = await self._send("POST", "/chat/completions", headers, body)
         except ConnectTimeoutError:
             words = f"no connection to {config.base} within {config.connect_timeout:g} s"
             raise ModelError("connect", words, retryable=True) from None
@@ -198,14 +198,14 @@ class Endpoint:
             self._first_listed = None
         raise error_of(response.status, words_of_error, response.headers, secret)
 
-    async def _send(self, method: Method, path: str, secret: str | None, body: bytes = b"") -> Response:
+    async def _send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> Response:
         if not self._clients:
             self._clients.append(self._open_client(self._config))
         try:
-            return await self._clients[-1].send(method, path, _headers(secret), body)
+            return await self._clients[-1].send(method, path, headers, body)
         except UnspokenError:  # from now on by the one that speaks it; what runs on the other goes on
             self._clients.append(_any_client(self._config))
-            return await self._clients[-1].send(method, path, _headers(secret), body)
+            return await self._clients[-1].send(method, path, headers, body)
 
     async def _read_all(self, response: Response, began: float) -> bytes:
         async with asyncio.timeout_at(began + self._config.first_token_timeout):
@@ -237,7 +237,7 @@ class Endpoint:
         secret = self._secret()
         try:
             async with asyncio.timeout(timeout):
-                response = await self._send("GET", "/models", secret)
+                response = await self._send("GET", "/models", _headers(secret))
                 try:
                     body = await body_of(response, MAX_LIST_BYTES)
                 finally:

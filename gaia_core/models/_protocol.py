@@ -81,6 +81,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     session_key: str = ""
     encoded: tuple[bytes, ...] = ()
     """Each message as it is sent (`wire_bytes`), where whoever asks has it already; empty: to be encoded."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Further headers for a model over HTTP, such as a trace's."""
 
 
 class ModelError(GaiaError):

@@ -4,6 +4,7 @@
 |---|---|
 | `_runtime` | `Runtime`: sessions, turns, models, its life |
 | `_state` | what changes of a session in this process; counts and their picture |
+| `_histogram` | how long things took |
 | `_places`, `_turns` | who has a session's place; the turns that run |
 | `_history` | a session's records, folded into what a turn goes on from |
 | `_configured` | a session's own configuration beyond its agent |
@@ -19,6 +20,7 @@
 from gaia_core.runtime._carry import Said, write
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import SessionChange
+from gaia_core.runtime._histogram import Spread
 from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
 from gaia_core.runtime._replay import Divergence, Replayed, replay
@@ -40,6 +42,7 @@ __all__ = [
     "Said",
     "SessionChange",
     "Sessions",
+    "Spread",
     "Stats",
     "Step",
     "Tally",

@@ -31,7 +31,7 @@ from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._turns import Turns, Wish
 from gaia_core.session import Session, new_id
-from gaia_core.turn import NO_OPTIONS, ModelAccess, ToolThreads, Turn, TurnOptions
+from gaia_core.turn import NO_OPTIONS, ModelAccess, Observer, ToolThreads, Turn, TurnOptions
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Runtime:
     threads for synchronous tools. *idle_seconds*: resources of a session that was idle for so long close, and reopen
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
-    those that `sessions.take_over` names.
+    those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Runtime:
         address: str = "",
         ttl: float = TTL_SECONDS,
         takes_over: bool = True,
+        observer: Observer | None = None,
     ) -> None:
         self._catalog = catalog
         self._journal: Journal = journal if journal is not None else MemoryJournal()
@@ -82,6 +83,7 @@ class Runtime:
             self._places,
             self._threads,
             self._titled,
+            observer,
         )
         self._takeover = Takeover(
             self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
@@ -289,6 +291,10 @@ class Runtime:
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
             usage=counts.usage,
             journal=self._journal.stats(),
+            turn_seconds=counts.turn_seconds.spreads,
+            answer_seconds=counts.answer_seconds.spreads,
+            first_token_seconds=counts.first_token_seconds.spreads,
+            tool_seconds=counts.tool_seconds.spreads,
         )
 
     async def drain(self, seconds: float) -> bool:

@@ -10,6 +10,7 @@ from gaia_core.events import Outcome, TurnEnded
 from gaia_core.journal import JournalStats
 from gaia_core.messages import Usage
 from gaia_core.models import EndpointLoad
+from gaia_core.runtime._histogram import Histograms, Spread
 from gaia_core.turn import ModelAccess, OpenResources, Turn
 
 Key: TypeAlias = tuple[str, str]
@@ -52,6 +53,14 @@ class RuntimeStats:
     """Tool calls by tool and outcome."""
     usage: Usage
     journal: JournalStats
+    turn_seconds: tuple[tuple[str, Spread], ...] = ()
+    """How long ended turns ran, by status."""
+    answer_seconds: tuple[tuple[str, Spread], ...] = ()
+    """How long model requests took, waiting for a slot included, by model."""
+    first_token_seconds: tuple[tuple[str, Spread], ...] = ()
+    """The same until the first token."""
+    tool_seconds: tuple[tuple[str, Spread], ...] = ()
+    """How long tools ran, by tool."""
 
 
 @attrs.define(eq=False)
@@ -61,15 +70,28 @@ class Counts:
     turns: dict[str, int] = attrs.field(factory=dict)
     tool_calls: dict[tuple[str, Outcome], int] = attrs.field(factory=dict)
     usage: Usage = Usage()
+    turn_seconds: Histograms[str] = attrs.field(factory=Histograms)
+    answer_seconds: Histograms[str] = attrs.field(factory=Histograms)
+    first_token_seconds: Histograms[str] = attrs.field(factory=Histograms)
+    tool_seconds: Histograms[str] = attrs.field(factory=Histograms)
 
-    def tool_call(self, tool: str, outcome: Outcome) -> None:
-        """Count a call."""
+    def tool_call(self, tool: str, outcome: Outcome, seconds: float | None) -> None:
+        """See Counting."""
         self.tool_calls[tool, outcome] = self.tool_calls.get((tool, outcome), 0) + 1
+        if seconds is not None:
+            self.tool_seconds.add(tool, seconds)
+
+    def answer(self, model: str, seconds: float, first_seconds: float | None) -> None:
+        """See Counting."""
+        self.answer_seconds.add(model, seconds)
+        if first_seconds is not None:
+            self.first_token_seconds.add(model, first_seconds)
 
     def turn(self, ended: TurnEnded) -> None:
         """Count a turn that ended."""
         self.turns[ended.status] = self.turns.get(ended.status, 0) + 1
         self.usage += ended.usage
+        self.turn_seconds.add(ended.status, ended.seconds)
 
 
 @attrs.define(eq=False)

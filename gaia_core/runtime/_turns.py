@@ -25,11 +25,13 @@ from gaia_core.turn import (
     JournalRecorder,
     MemoryRecorder,
     ModelAccess,
+    Observer,
     Recorder,
     Setting,
     ToolThreads,
     Transcript,
     Turn,
+    TurnObserver,
     TurnOptions,
     finish,
     record_of,
@@ -70,6 +72,7 @@ class Turns:
         places: Places,
         threads: ToolThreads,
         ended: Callable[[Key, Turn], None],
+        observer: Observer | None = None,
     ) -> None:
         self._catalog = catalog
         self._replica = replica
@@ -79,6 +82,7 @@ class Turns:
         self._places = places
         self._threads = threads
         self._ended = ended
+        self._observer = observer
         self.histories = Histories()
         """What the sessions that talked last amount to."""
         self.running: dict[Turn, Key] = {}
@@ -102,7 +106,8 @@ class Turns:
         close: bool = False,
     ) -> Turn:
         """A turn on *messages* that no journal records; *close*: its resources close when it ends."""
-        turn = state.turn = Turn(f"turn_{new_id()}", session.id)
+        turn_id = f"turn_{new_id()}"
+        turn = state.turn = Turn(turn_id, session.id, observer=self._observed(session, turn_id))
         transcript = Transcript(messages)
         # A conversation that nobody names is known by its beginning.
         affinity = transcript.beginning() if close else ""
@@ -219,7 +224,15 @@ class Turns:
         patience: float = 0.0,
     ) -> Setting:
         replay = replay_of(journal, session.owner, session.id, lease.turn)
-        turn = state.turn = Turn(lease.turn, session.id, replay=replay, after=after, seq=seq, epoch=lease.epoch)
+        turn = state.turn = Turn(
+            lease.turn,
+            session.id,
+            observer=self._observed(session, lease.turn),
+            replay=replay,
+            after=after,
+            seq=seq,
+            epoch=lease.epoch,
+        )
         recorder = JournalRecorder(
             journal,
             lease,
@@ -255,7 +268,7 @@ class Turns:
             threads=self._threads,
             resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
             resolve=self._resolve,
-            counted=self._counts.tool_call,
+            counts=self._counts,
             grants=grants,
             owner=session.owner,
             affinity=affinity,
@@ -265,6 +278,9 @@ class Turns:
             compacts=isinstance(recorder, JournalRecorder),
             options=wish.options,
         )
+
+    def _observed(self, session: Session, turn_id: str) -> TurnObserver | None:
+        return self._observer.turn(session, turn_id) if self._observer is not None else None
 
     # Running.
 

@@ -17,6 +17,7 @@
 | `_threads` | threads for synchronous tools |
 | `_resources` | open resources |
 | `_setting` | what a turn is given by its runtime |
+| `_observer` | who sees turns beside their readers |
 """
 
 from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
@@ -26,6 +27,7 @@ from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattende
 from gaia_core.turn._ending import finish
 from gaia_core.turn._form import check_format
 from gaia_core.turn._loop import run_turn
+from gaia_core.turn._observer import Observer, Observers, TurnObserver
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._resources import OpenResources
 from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
@@ -50,6 +52,8 @@ __all__ = [
     "JournalRecorder",
     "MemoryRecorder",
     "ModelAccess",
+    "Observer",
+    "Observers",
     "OpenResources",
     "Recorder",
     "Refused",
@@ -57,6 +61,7 @@ __all__ = [
     "ToolThreads",
     "Transcript",
     "Turn",
+    "TurnObserver",
     "TurnOptions",
     "check_format",
     "check_kind",

@@ -211,7 +211,7 @@ class Calls:
         return Started(call.id, call.name, self._running.key(call))
 
     def _done(self, call: ToolCall, outcome: Outcome, content: str) -> Done:
-        self._setting.counted(call.name if self.get(call.name) is not None else "(unknown)", outcome)
+        self._setting.counts.tool_call(call.name if self.get(call.name) is not None else "(unknown)", outcome, None)
         return Done(call.id, call.name, outcome, content)
 
     # Carrying out.

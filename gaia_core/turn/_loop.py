@@ -185,6 +185,7 @@ class _Loop:
         message, finish, usage = await self._patiently(request, clock)
         seconds, first_seconds = clock.read()
         setting.budget.charge(usage)
+        setting.counts.answer(self._agent.model, seconds, first_seconds)
         objection = ""
         if formed and not message.tool_calls:
             message, objection = self._checked(message, finish)

@@ -56,13 +56,14 @@ class Running:
         except asyncio.CancelledError:
             words = "The call was cancelled; its outcome is unknown."
             seconds = time.monotonic() - started
+            setting.counts.tool_call(call.name, "cancelled", seconds)
             self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
             raise
         content, full = shortened(content, setting.agent.limits.result_chars, call.id)
         if bound.tool is read_result:
             full = None
-        setting.counted(call.name, outcome)
         seconds = time.monotonic() - started
+        setting.counts.tool_call(call.name, outcome, seconds)
         await setting.recorder.add(Done(call.id, call.name, outcome, content, seconds, still_running, full))
 
     def _still_running(self, call: ToolCall) -> bool:

@@ -1,6 +1,7 @@
 """Setting: what a turn is given by its runtime. A turn reaches these things and no others."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import attrs
 import msgspec
@@ -45,6 +46,18 @@ class ModelAccess:
     window: int | None = None
 
 
+class Counting(Protocol):
+    """Counts what an operator sees."""
+
+    def tool_call(self, tool: str, outcome: Outcome, seconds: float | None) -> None:
+        """A call of *tool* is over; it ran for *seconds* (None: not at all)."""
+        ...
+
+    def answer(self, model: str, seconds: float, first_seconds: float | None) -> None:
+        """*model* has answered, after so long, its first token after *first_seconds*."""
+        ...
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The surroundings of one turn, or of a sub-agent's part of it."""
 
@@ -57,7 +70,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     threads: ToolThreads
     resources: Callable[[Recipe], OpenResources]
     resolve: Callable[[str], ModelAccess]
-    counted: Callable[[str, Outcome], None]
+    counts: Counting
     grants: list[Grant]
     """The session's; a turn adds to them."""
     owner: str = ""

@@ -86,8 +86,9 @@ class Step:
         """Ask the model once. Holds a slot from admission until the response is closed (law 7)."""
         access = self._setting.access
         asked = self._slot_request()
+        request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
         with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
-            async with aclosing(access.model.stream(self._request)) as stream:
+            async with aclosing(access.model.stream(request)) as stream:
                 async for batch in stream:
                     if told := self.take(batch):
                         emit(*told)

@@ -5,15 +5,23 @@ gets `Reset` and what the record has (`gaia_core.facts.events_of`), and goes on 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias
 
+import msgspec
+
+from gaia_core.agent import Agent
 from gaia_core.events import Event, GrantScope, Reset, TurnEnded
 from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
+from gaia_core.models import ModelRequest
 from gaia_core.turn._answers import APPROVAL, QUESTION, Answers, Decision, check_kind
+from gaia_core.turn._observer import TurnObserver
 from gaia_core.turn._ring import EventId, Ring
+
+_log = logging.getLogger(__name__)
 
 Recorded: TypeAlias = tuple[int, Fact]
 """A fact of the turn, and the seq of its record."""
@@ -43,6 +51,7 @@ class Turn:
 
     __slots__ = (
         "_awaiting_end",
+        "_observer",
         "_readers",
         "_ring",
         "_seq",
@@ -69,6 +78,7 @@ class Turn:
         turn_id: str,
         session_id: str,
         *,
+        observer: TurnObserver | None = None,
         replay: Replay = nothing_recorded,
         after: int = 0,
         seq: int = 0,
@@ -88,6 +98,7 @@ class Turn:
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
         self.answers = Answers()
+        self._observer = observer
         self.replay = replay
         self.journal: Journal | None = None
         """Where the turn is recorded; None for one that leaves nothing behind."""
@@ -245,13 +256,40 @@ class Turn:
     def tell(self, seq: int, epoch: int, fact: Fact) -> None:
         """Tell what the recorded *fact* says. `wake` shows it to the readers."""
         self._ring.mark(seq, epoch)
-        self._ring.add(events_of(fact, self.id, self.session_id))
+        events = events_of(fact, self.id, self.session_id)
+        self._ring.add(events)
+        if self._observer is not None:
+            self._observe(events)
 
     def emit(self, *events: Event) -> None:
         """Append *events* that are live only, and wake the readers."""
         self._ring.add(events)
+        if self._observer is not None:
+            self._observe(events)
         if self._readers:
             _wake(self._readers)
+
+    def _observe(self, events: Sequence[Event]) -> None:
+        assert self._observer is not None
+        try:
+            self._observer.take(events)
+        except Exception:  # noqa: BLE001  # logged there
+            self._lose_observer()
+
+    def asking(self, path: str, agent: Agent, request: ModelRequest) -> ModelRequest:
+        """*agent* is about to ask its model: *request*, with what an observer has it carry on. See TurnObserver."""
+        if self._observer is None:
+            return request
+        try:
+            headers = self._observer.asking(path, agent, request)
+        except Exception:  # noqa: BLE001  # logged there
+            self._lose_observer()
+            return request
+        return msgspec.structs.replace(request, headers=(*request.headers, *headers)) if headers else request
+
+    def _lose_observer(self) -> None:
+        self._observer = None
+        _log.exception("the observer of %s failed and sees no more of it", self.id)
 
     def wake(self) -> None:
         """Show the readers what was told."""
@@ -262,6 +300,11 @@ class Turn:
         """The turn is over, by *event*, which was told already."""
         self.ended = event
         self.answers.close()
+        if self._observer is not None:
+            try:
+                self._observer.close()
+            except Exception:  # noqa: BLE001  # logged there
+                self._lose_observer()
         _wake(self._readers)
         _wake(self._awaiting_end)
 

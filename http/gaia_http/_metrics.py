@@ -1,12 +1,13 @@
 """What a server counts, and its Prometheus text. Counts belong to one application; names begin with `gaia_`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gaia_core import Runtime
+from gaia_core.runtime import RuntimeStats
 
 if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
+    from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 
 MEDIA_TYPE = "text/plain; version=0.0.4"  # Litestar adds the charset
 
@@ -58,6 +59,15 @@ class _Collector:
             busy.add_metric((load.model,), load.busy)
             queued.add_metric((load.model,), load.queued)
         yield from (slots, busy, queued)
+        room = GaugeMetricFamily(
+            "gaia_model_context_tokens", "Tokens that requests may need together.", labels=("model",)
+        )
+        needed = GaugeMetricFamily("gaia_model_context_tokens_busy", "Tokens that they need.", labels=("model",))
+        for load in stats.models:
+            if load.context_tokens is not None:
+                room.add_metric((load.model,), load.context_tokens)
+                needed.add_metric((load.model,), load.tokens)
+        yield from (room, needed)
         up = GaugeMetricFamily(
             "gaia_model_endpoint_up", "1: it is asked; 0: it failed, and is left alone.", labels=("model", "endpoint")
         )
@@ -79,8 +89,42 @@ class _Collector:
         for tool, outcome, count in stats.tool_calls:
             calls.add_metric((tool, outcome), count)
         yield calls
+        yield from _histograms(stats)
         requests = CounterMetricFamily("gaia_http_requests", "Answered requests.", labels=("route", "status"))
         for (route, status), count in sorted(self._counts.requests.items()):
             requests.add_metric((route, status), count)
         yield requests
         yield GaugeMetricFamily("gaia_http_streams_open", "Streams that are open.", value=self._counts.open_streams)
+
+
+def _histograms(stats: RuntimeStats) -> "Iterator[Metric]":
+    from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily  # noqa: PLC0415
+
+    for name, text, label, spreads in (
+        ("gaia_turn_seconds", "How long ended turns ran.", "status", stats.turn_seconds),
+        ("gaia_model_request_seconds", "Model requests, waiting included.", "model", stats.answer_seconds),
+        ("gaia_first_token_seconds", "The same until the first token.", "model", stats.first_token_seconds),
+        ("gaia_tool_seconds", "How long tools ran.", "tool", stats.tool_seconds),
+    ):
+        family = HistogramMetricFamily(name, text, labels=(label,))
+        for key, spread in spreads:
+            _spread(family, (key,), spread.latency, spread.count, spread.seconds)
+        yield family
+    journal = stats.journal
+    appends = HistogramMetricFamily("gaia_journal_append_seconds", "From an append to its commit.", labels=())
+    _spread(appends, (), journal.latency, journal.appends, journal.seconds)
+    yield appends
+    yield CounterMetricFamily("gaia_journal_records", "Records that were appended.", value=journal.records)
+    yield CounterMetricFamily("gaia_journal_commits", "Commits, of one append or several.", value=journal.groups)
+    yield CounterMetricFamily("gaia_journal_fenced", "Appends that another process forbade.", value=journal.fenced)
+
+
+def _spread(
+    family: "HistogramMetricFamily",
+    labels: Sequence[str],
+    latency: Sequence[tuple[float, int]],
+    count: int,
+    seconds: float,
+) -> None:
+    buckets = [(f"{bound:g}", below) for bound, below in latency]
+    family.add_metric(labels, [*buckets, ("+Inf", count)], seconds)

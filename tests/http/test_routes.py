@@ -138,8 +138,30 @@ async def test_metrics(serve, body):
         'gaia_http_requests_total{route="/v1/chat/completions",status="4xx"} 1.0',
         'gaia_http_requests_total{route="/v1/models/{model_id}",status="2xx"} 1.0',
         "gaia_http_streams_open 0.0",
+        'gaia_turn_seconds_count{status="completed"} 1.0',
+        'gaia_turn_seconds_bucket{le="+Inf",status="completed"} 1.0',
+        'gaia_model_request_seconds_count{model="local"} 2.0',
+        'gaia_first_token_seconds_count{model="local"} 1.0',
+        'gaia_tool_seconds_count{tool="now"} 1.0',
+        "gaia_journal_append_seconds_count 0.0",
     ):
         assert line in lines
+
+
+async def test_metrics_know_what_the_journal_takes(serve, body):
+    server = await serve("Hi.")
+    async with server.http.post("/api/sessions", json={}) as response:
+        session = (await response.json())["id"]
+    async with server.http.post("/api/chat/send", json={"session_id": session, "message": "x"}) as response:
+        await response.read()
+
+    async with server.http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+
+    counts = {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+    assert counts["gaia_journal_records_total"] >= 2
+    assert counts["gaia_journal_append_seconds_count"] >= 1
+    assert counts['gaia_journal_append_seconds_bucket{le="0.1"}'] <= counts["gaia_journal_append_seconds_count"]
 
 
 async def test_metrics_know_the_open_streams(serve, body, upstream):
