@@ -8,6 +8,7 @@ GaiaError
 ├── ToolError               raised by a tool's author: these words reach the model
 ├── SchemaError             a caller's JSON schema can't be used (also a ValueError)
 ├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
+│   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
 ├── QueueFullError          no place in a model's queue; says when to come back
@@ -53,6 +54,10 @@ class ToolError(GaiaError):
 
 class ConfigError(GaiaError, ValueError):
     """A configuration is wrong: names the place, the value, and the nearest valid name."""
+
+
+class LockError(ConfigError):
+    """A tool's definition isn't the reviewed one: shows the difference and how to accept it. Or a bad gaia.lock."""
 
 
 class SchemaError(GaiaError, ValueError):

@@ -5,12 +5,24 @@
 | `_catalog` | `Catalog`, `ModelSpec`, `Problem` |
 | `_plugins` | toolset plugins, found by entry points, their arguments checked against their own signatures |
 | `_config` | `gaia.toml` → Catalog, a pure function |
+| `_lock` | `gaia.lock`: what was reviewed of tools, and what is refused |
 | `_default` | what there is without a configuration: the agent, and the model that answers |
 """
 
-from gaia_core.catalog._catalog import Catalog, ModelSpec, Problem
+from gaia_core.catalog._catalog import Catalog, ModelSpec, Problem, agents_below
 from gaia_core.catalog._config import CONFIG_NAME, load_catalog
 from gaia_core.catalog._default import DEFAULT_AGENT, DEFAULT_MODEL, with_model
+from gaia_core.catalog._lock import (
+    LOCK_NAME,
+    Lock,
+    LockedTool,
+    LockedTools,
+    decode_lock,
+    lock_changes,
+    read_lock,
+    refusal,
+    write_lock,
+)
 from gaia_core.catalog._plugins import ENTRY_POINTS, Plugin, find_plugins, make_toolset
 
 __all__ = [
@@ -18,12 +30,22 @@ __all__ = [
     "DEFAULT_AGENT",
     "DEFAULT_MODEL",
     "ENTRY_POINTS",
+    "LOCK_NAME",
     "Catalog",
+    "Lock",
+    "LockedTool",
+    "LockedTools",
     "ModelSpec",
     "Plugin",
     "Problem",
+    "agents_below",
+    "decode_lock",
     "find_plugins",
     "load_catalog",
+    "lock_changes",
     "make_toolset",
+    "read_lock",
+    "refusal",
     "with_model",
+    "write_lock",
 ]

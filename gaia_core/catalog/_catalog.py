@@ -1,15 +1,18 @@
 """Catalog: the frozen result of configuration and plugin discovery."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Model
-from gaia_core.tools import Toolset, nearest
+from gaia_core.tools import nearest
+
+if TYPE_CHECKING:
+    from gaia_core.catalog._lock import Lock
 
 T = TypeVar("T")
 
@@ -57,13 +60,18 @@ class Problem:
 
 @attrs.frozen
 class Catalog:
-    """Agents and models by name, sorted. *created* is in Unix seconds; *problems* are what had to be left out."""
+    """Agents and models by name, sorted. *created* is in Unix seconds; *problems* are what had to be left out.
+
+    *lock* is what was reviewed of the agents' tools, None where nothing is locked; whoever gives an agent other tools
+    asks it first (`Lock.check`).
+    """
 
     agents: tuple[Agent, ...]
     models: tuple[ModelSpec, ...]
     default_agent: str
     problems: tuple[Problem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
+    lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
     def of(
@@ -110,11 +118,15 @@ class Catalog:
 
 def models_of(agent: Agent) -> frozenset[str]:
     """The names of the models that *agent* and its sub-agents use."""
-    return frozenset({agent.model}).union(*(models_of(sub) for sub in _sub_agents(agent.tools)))
+    return frozenset(each.model for each in agents_below(agent))
 
 
-def _sub_agents(tools: Toolset) -> tuple[Agent, ...]:
-    return tuple(tool.handler.agent for tool in tools if isinstance(tool.handler, Delegate))
+def agents_below(agent: Agent) -> Iterator[Agent]:
+    """*agent*, its sub-agents, and theirs."""
+    yield agent
+    for tool in agent.tools:
+        if isinstance(tool.handler, Delegate):
+            yield from agents_below(tool.handler.agent)
 
 
 @attrs.frozen

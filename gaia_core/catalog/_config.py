@@ -18,6 +18,7 @@ from gaia_core.catalog._default import (
     embedded_model,
     model_of,
 )
+from gaia_core.catalog._lock import check_agents, read_lock
 from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make_toolset
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models import EndpointConfig, OpenEndpoints
@@ -109,13 +110,24 @@ def load_catalog(
     environ: Mapping[str, str],
     cwd: Path,
     plugins: Mapping[str, Plugin] | None = None,
+    locked: bool = True,
 ) -> Catalog:
     """The catalog of the configuration *path*, of `gaia.toml` in *cwd*, or else the default one.
 
     Reads that file and the installed plugins (unless *plugins* gives them; `GAIA_PLUGINS` selects) and changes
     nothing. Raises ConfigError for whatever the file says wrong; a plugin or agent that is broken otherwise becomes
-    one of the catalog's problems, and the others stay.
+    one of the catalog's problems, and the others stay. Where `gaia.lock` is beside the configuration, raises
+    LockError for tools that are not as it says, unless *locked* is False, for commands that only look.
     """
+    catalog = _loaded(path, environ, cwd, plugins)
+    lock = read_lock(path.resolve().parent if path is not None else cwd) if locked else None
+    if lock is None:
+        return catalog
+    check_agents(lock, catalog.agents)
+    return attrs.evolve(catalog, lock=lock)
+
+
+def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: Mapping[str, Plugin] | None) -> Catalog:
     found, problems = find_plugins(environ.get("GAIA_PLUGINS", "")) if plugins is None else (dict(plugins), ())
     if path is None:
         path = cwd / CONFIG_NAME

@@ -37,6 +37,11 @@ class Plugin:
     distribution: str = ""
     version: str = ""
 
+    @property
+    def package(self) -> str:
+        """The distribution with its version, for people; "" when it is unknown."""
+        return f"{self.distribution} {self.version}".strip()
+
 
 def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, ...]]:
     """The installed plugins by name, and what is wrong with others.
@@ -91,7 +96,7 @@ def make_toolset(plugin: Plugin, arguments: Mapping[str, Any], place: str, folde
         raise BrokenPluginError(words) from error
     if not isinstance(toolset, Toolset):
         raise BrokenPluginError(f"{place}: the plugin {plugin.name!r} made {type(toolset).__name__}, not a Toolset")
-    return toolset
+    return toolset.from_package(plugin.package)
 
 
 def _checked(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> dict[str, Any]:

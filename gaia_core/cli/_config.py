@@ -14,12 +14,12 @@ config_option = click.option(
 )
 
 
-def read_catalog(config: Path | None) -> Catalog:
+def read_catalog(config: Path | None, *, locked: bool = True) -> Catalog:
     """The catalog of *config* or of this folder; what had to be left out of it is said on stderr.
 
-    Raises ConfigError.
+    Raises ConfigError; also for tools that are not as `gaia.lock` says, unless *locked* is False.
     """
-    catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
+    catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd(), locked=locked)
     for problem in catalog.problems:
         click.echo(f"problem: {problem.source}: {problem.message}", err=True)
     return catalog

@@ -10,10 +10,20 @@ import click
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.catalog import Catalog, Plugin, find_plugins, make_toolset
+from gaia_core.catalog import (
+    LOCK_NAME,
+    Catalog,
+    Lock,
+    Plugin,
+    find_plugins,
+    lock_changes,
+    make_toolset,
+    read_lock,
+    write_lock,
+)
 from gaia_core.cli._config import config_option, read_catalog
 from gaia_core.cli._table import print_table
-from gaia_core.errors import ConfigError, GaiaError, NotFoundError
+from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
 
 _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
@@ -52,7 +62,7 @@ def tools(context: click.Context, config: Path | None) -> None:
     """List what the agents can do."""
     context.obj = config
     if context.invoked_subcommand is None:
-        _list(read_catalog(config))
+        _list(read_catalog(config, locked=False))
 
 
 @tools.command()
@@ -64,8 +74,37 @@ def schema(config: Path | None, name: str | None) -> None:
     A toolset has its default arguments; an agent, those of its configuration. Without a name: the default agent. Keep
     the output in a file to compare it later (`gaia tools diff`).
     """
-    catalog = read_catalog(config)
+    catalog = read_catalog(config, locked=False)
     click.echo(_pretty(_installed(name or f"agent:{catalog.default_agent}", catalog)))
+
+
+@tools.command()
+@config_option
+@click.option("--check", is_flag=True, help="Write nothing; the exit code is 1 when the lock is not up to date.")
+@click.pass_obj
+def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click passes it by name
+    """Write gaia.lock: what models are told of the agents' tools, as you have reviewed it.
+
+    It lies beside gaia.toml. Where it is, `gaia serve` and `gaia chat` refuse a tool whose definition, effects or need
+    of approval is another one. Says what differs from the lock that was there.
+    """
+    config = config or above
+    folder = config.resolve().parent if config is not None else Path.cwd()
+    try:
+        before, unusable = read_lock(folder), ""
+    except LockError as error:
+        before, unusable = None, str(error)
+    now = Lock.of(read_catalog(config, locked=False).agents)
+    said = unusable or (lock_changes(before, now) if before is not None else "")
+    if said:
+        click.echo(said)
+    if check:
+        if before is None or said:
+            raise click.ClickException(f"{folder / LOCK_NAME} is not up to date; write it: gaia tools lock")
+        return
+    path = write_lock(folder, now)
+    count = sum(len(entry.tools) for entry in now.agents)
+    click.echo(f"{path}: {count} tools of {len(now.agents)} agents are locked")
 
 
 @tools.command("diff")
@@ -152,7 +191,7 @@ def _read(name: str, config: Path | None) -> _Schema:
     if path.is_file():
         return _decoded(path.read_bytes(), name)
     try:
-        return _installed(name, read_catalog(config))
+        return _installed(name, read_catalog(config, locked=False))
     except NotFoundError as error:
         raise NotFoundError(f"there is no such file, and {error}") from None
 

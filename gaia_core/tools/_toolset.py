@@ -44,12 +44,16 @@ class Note:
 
 @attrs.frozen
 class Bound:
-    """A tool with what its toolset gave it: where it comes from, its instructions, the recipe of its resource."""
+    """A tool with what its toolset gave it: where it comes from, its instructions, the recipe of its resource.
+
+    *package* is the distribution that it came with, `gaia-toolset-files 0.1.0`; "" when none is known.
+    """
 
     tool: Tool
     origin: str
     notes: tuple[Note, ...] = ()
     resource: Recipe | None = None
+    package: str = attrs.field(default="", eq=False)
 
     @property
     def name(self) -> str:
@@ -191,6 +195,10 @@ class Toolset:
                 for member, note in zip(self.members, notes, strict=True)
             )
         )
+
+    def from_package(self, package: str) -> "Toolset":
+        """All tools, with the distribution that they came with (`Bound.package`); nothing else changes."""
+        return _of(tuple(attrs.evolve(member, package=member.package or package) for member in self.members))
 
     def _check(self, names: Iterable[str]) -> None:
         for name in names:

@@ -165,3 +165,28 @@ def test_a_configuration_that_is_wrong(run, tmp_path):
 
     said = run(code=1)
     assert said.startswith("Error: agents.a.modle: unknown key. Did you mean 'model'?")
+
+
+def test_the_lock_is_written_and_says_what_changed(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+
+    assert "gaia.lock is not up to date" in run("lock", "--check", code=1)
+    assert "10 tools of 2 agents are locked" in run("lock")
+    assert run("lock", "--check") == ""
+    (tmp_path / "gaia.toml").write_text(CONFIG.replace(', approve = ["delete_file"]', ""))
+    assert "+approval: no" in run("lock", "--check", code=1)
+    assert "agent writer: tool delete_file of files" in run("lock")
+    assert run("lock", "--check", "--config", str(tmp_path / "gaia.toml")) == ""
+
+
+def test_what_the_lock_refuses_can_still_be_looked_at(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+    run("lock")
+    (tmp_path / "gaia.toml").write_text(
+        CONFIG.replace("write = true", "write = true, prefix = 'x_'").replace("approve", "without")
+    )
+
+    assert "x_read_file" in run()
+    result = CliRunner().invoke(main, ["chat", "Hello"])
+    assert result.exit_code == 1
+    assert "tool x_read_file of files (gaia-toolset-files 0.1.0) is not in the lock" in result.output
