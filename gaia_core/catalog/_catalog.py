@@ -8,7 +8,7 @@ import attrs
 
 from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
-from gaia_core.models import Model
+from gaia_core.models import Input, Model
 from gaia_core.tools import nearest
 
 if TYPE_CHECKING:
@@ -41,6 +41,10 @@ class ModelSpec:
     context_tokens: int | None = None
     window: int | None = None
     """The longest request that it takes, in tokens; None: unknown."""
+    inputs: frozenset[Input] | None = None
+    """What it takes beside text; None: what it says itself."""
+    embeddings: bool = False
+    """Whether it makes vectors of texts, and answers no conversation."""
 
     def __attrs_post_init__(self) -> None:
         if self.slots < 1 or self.queue < 0:

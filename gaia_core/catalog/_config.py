@@ -21,7 +21,7 @@ from gaia_core.catalog._default import (
 from gaia_core.catalog._lock import check_agents, read_lock
 from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make_toolset
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models import EndpointConfig, OpenEndpoints
+from gaia_core.models import EndpointConfig, Input, OpenEndpoints
 from gaia_core.tools import Effect, Toolset, nearest
 
 CONFIG_NAME = "gaia.toml"
@@ -37,7 +37,8 @@ class _ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     """A model. *url* may be a list: one model at several endpoints, see `Failover`; the other keys hold for each.
 
     *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
-    together (prompt and longest answer, estimated), for a server whose slots share one KV cache.
+    together (prompt and longest answer, estimated), for a server whose slots share one KV cache. *inputs*: what it
+    takes beside text (left out: what the endpoint says). *embeddings*: it makes vectors, and is no agent's model.
     """
 
     url: str | list[str] | None = None
@@ -47,6 +48,8 @@ class _ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     queue: Annotated[int, Meta(ge=0)] = QUEUE
     context_tokens: Positive | None = None
     window: Positive | None = None
+    inputs: list[Input] | None = None
+    embeddings: bool = False
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
     connect_timeout: Seconds = 5.0
@@ -228,6 +231,8 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
         said,
         table.context_tokens,
         table.window,
+        frozenset(table.inputs) if table.inputs is not None else None,
+        table.embeddings,
     )
 
 
@@ -278,6 +283,8 @@ def _agents(document: _Document, installed: _Installed, folder: Path) -> tuple[t
         known = (*document.models, DEFAULT_MODEL)
         if table.model not in known:
             raise ConfigError(f"{place}.model: there is no model {table.model!r}.{nearest(table.model, known)}")
+        if (document.models.get(table.model) or {}).get("embeddings"):
+            raise ConfigError(f"{place}.model: {table.model!r} makes embeddings; an agent needs a model that answers")
         try:
             tools = _tools(table.tools, installed, f"{place}.tools", folder)
         except BrokenPluginError as error:

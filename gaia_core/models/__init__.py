@@ -6,6 +6,7 @@
 | `_scripted` | a function, a list of answers or a recording, for tests |
 | `_endpoint` | an OpenAI-compatible HTTP endpoint (`_wire`: what it answers; `_arrival`, `_sse`: how that arrives) |
 | `_http` | no model: HTTP as an endpoint needs it (`_plain_http`: plain and direct; `_aiohttp`: all the rest) |
+| `_request`, `_listed`, `_embedding` | what an endpoint is sent, lists, and makes of texts |
 | `_prompted` | another model without reliable tool calls, prompted into making them |
 | `_repair` | nearly right tool calls, made right |
 | `_failover` | several endpoints as one model (`_breaker`: when one that failed is tried again) |
@@ -20,8 +21,11 @@ from gaia_core.models._failover import Failover, OpenEndpoints
 from gaia_core.models._prompted import PromptedTools
 from gaia_core.models._protocol import (
     Delta,
+    EmbeddingRequest,
+    Embeddings,
     EndpointLoad,
     Finished,
+    Input,
     Model,
     ModelError,
     ModelRequest,
@@ -39,12 +43,15 @@ __all__ = [
     "OWN",
     "Candidate",
     "Delta",
+    "EmbeddingRequest",
+    "Embeddings",
     "Endpoint",
     "EndpointConfig",
     "EndpointLoad",
     "Failover",
     "Finished",
     "Found",
+    "Input",
     "Model",
     "ModelError",
     "ModelRequest",

@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,9 +17,9 @@ import msgspec
 
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
-from gaia_core.messages import wire_bytes
 from gaia_core.models._aiohttp import AiohttpClient
 from gaia_core.models._arrival import Reader, SilenceError, Watch
+from gaia_core.models._embedding import embedding_body, embeddings_of
 from gaia_core.models._http import (
     Client,
     ConnectTimeoutError,
@@ -30,12 +30,13 @@ from gaia_core.models._http import (
     UnspokenError,
     body_of,
 )
+from gaia_core.models._listed import Listed, listed_models
 from gaia_core.models._plain_http import PlainClient
-from gaia_core.models._protocol import Delta, ModelError, ModelRequest
+from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
+from gaia_core.models._request import request_body
 from gaia_core.models._sse import MAX_EVENT_BYTES
 from gaia_core.models._wire import MAX_LIST_BYTES, error_of
 
-_ENCODE = msgspec.json.Encoder().encode
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
@@ -104,6 +105,7 @@ class Endpoint:
         self._open_client = open_client or client_for
         self._clients: list[Client] = []  # the last one is asked
         self._first_listed: str | None = None
+        self._inputs: frozenset[Input] | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self._config.url!r}, model={self._config.model!r})"
@@ -145,10 +147,11 @@ class Endpoint:
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
-        body = self._body(request, config.model or await self._listed_model())
+        body = request_body(request, config.model or await self._listed_model(), config.extra)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
-        response = await self._post(body, (*_headers(secret), *request.headers), secret)
+        headers = (*_headers(secret), *request.headers)
+        response = await self._post("/chat/completions", headers, body, secret)
         reader = Reader(secret)
         try:
             if _is_json(response):
@@ -172,11 +175,11 @@ class Endpoint:
             response.close()  # an endpoint that still generates must notice
         yield reader.end()
 
-    async def _post(self, body: bytes, headers: Headers, secret: str | None) -> Response:
+    async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> Response:
         config = self._config
         try:
             async with asyncio.timeout(config.first_token_timeout):
-                response = await self._send("POST", "/chat/completions", headers, body)
+                response = await self._send("POST", path, headers, body)
         except ConnectTimeoutError:
             words = f"no connection to {config.base} within {config.connect_timeout:g} s"
             raise ModelError("connect", words, retryable=True) from None
@@ -195,7 +198,7 @@ class Endpoint:
         finally:
             response.close()
         if response.status == 404:
-            self._first_listed = None
+            self._first_listed = self._inputs = None
         raise error_of(response.status, words_of_error, response.headers, secret)
 
     async def _send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> Response:
@@ -234,6 +237,30 @@ class Endpoint:
 
     async def models(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[str, ...]:
         """The ids that GET /models lists. Raises ModelError."""
+        return tuple(listed.id for listed in await self._list(timeout))
+
+    async def inputs(self) -> frozenset[Input]:
+        """What the model takes beside text, as far as the endpoint says. Raises ModelError."""
+        if self._inputs is None:
+            model = self._config.model or await self._listed_model()
+            said = [listed.inputs for listed in await self._list() if listed.id == model]
+            self._inputs = frozenset().union(*said)
+        return self._inputs
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of *request*. Raises ModelError."""
+        model = self._config.model or await self._listed_model()
+        began = asyncio.get_running_loop().time()
+        secret = self._secret()
+        response = await self._post("/embeddings", _headers(secret), embedding_body(request, model), secret)
+        try:
+            return embeddings_of(await self._read_all(response, began), request.count)
+        except (ExchangeError, TimeoutError) as error:
+            raise _unfinished(error, self._config) from None
+        finally:
+            response.close()
+
+    async def _list(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[Listed, ...]:
         secret = self._secret()
         try:
             async with asyncio.timeout(timeout):
@@ -244,8 +271,7 @@ class Endpoint:
                     response.close()
             if response.status != 200:
                 raise error_of(response.status, body, response.headers, secret)
-            listed = msgspec.json.decode(body, type=_ModelList)
-            return tuple(entry.id for entry in listed.data)
+            return listed_models(body)
         except (ExchangeError, TimeoutError) as error:
             why = str(error) or type(error).__name__
             words = f"the model's endpoint {self._config.base} can't be reached: {why}"
@@ -267,47 +293,6 @@ class Endpoint:
                 raise ModelError("not_found", f"{self._config.base} lists no model; load one there")
             self._first_listed = listed[0]
         return self._first_listed
-
-    # What is sent.
-
-    def _body(self, request: ModelRequest, model: str) -> bytes:
-        members: dict[str, Any] = {
-            "model": model,
-            "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-        }
-        sampling = request.sampling
-        for name in sampling.__struct_fields__:
-            if (value := getattr(sampling, name)) is not None:
-                members[name] = dict(value) if name == "logit_bias" else value
-        if request.tools:
-            members["tools"] = msgspec.Raw(b"[%b]" % b",".join([tool.encoded for tool in request.tools]))
-            choice = request.tool_choice
-            if choice.name is not None:
-                members["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
-            elif choice.mode != "auto":
-                members["tool_choice"] = choice.mode
-            if request.parallel_tool_calls is not None:
-                members["parallel_tool_calls"] = request.parallel_tool_calls
-        if (form := request.response_format) is not None:
-            members["response_format"] = {"type": form.type}
-            if form.type == "json_schema":
-                schema: dict[str, Any] = {"name": form.name, "schema": msgspec.Raw(form.schema)}
-                members["response_format"]["json_schema"] = (
-                    schema if form.strict is None else {**schema, "strict": form.strict}
-                )
-        if self._config.extra != "{}":
-            members |= msgspec.json.decode(self._config.extra)
-        return _ENCODE(members)
-
-
-class _ListedModel(msgspec.Struct):
-    id: str
-
-
-class _ModelList(msgspec.Struct):
-    data: list[_ListedModel]
 
 
 def client_for(config: EndpointConfig) -> Client:

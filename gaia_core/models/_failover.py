@@ -15,8 +15,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from typing import TypeVar
 
 import attrs
 
@@ -25,7 +26,18 @@ from gaia_core.events import ModelRetried
 from gaia_core.models._breaker import Admission, Breaker
 from gaia_core.models._endpoint import Endpoint, EndpointConfig
 from gaia_core.models._prompted import PromptedTools
-from gaia_core.models._protocol import Delta, EndpointLoad, Model, ModelError, ModelRequest
+from gaia_core.models._protocol import (
+    Delta,
+    EmbeddingRequest,
+    Embeddings,
+    EndpointLoad,
+    Input,
+    Model,
+    ModelError,
+    ModelRequest,
+)
+
+T = TypeVar("T")
 
 _DEAD = frozenset({"connect", "timeout", "broken_stream"})
 _FAILING = frozenset({"overloaded", "server", "not_ready", "not_found"})
@@ -164,6 +176,38 @@ class Failover:
             retry_after=max(0.1, round(after, 1)) if after else None,
             status=error.status if error is not None else None,
         )
+
+    async def inputs(self) -> frozenset[Input]:
+        """What the model takes beside text, by the first endpoint that says it. Raises ModelError."""
+        return await self._first(lambda endpoint: endpoint.inputs())
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        """The vectors of *request*, by the first endpoint that gives them. Raises ModelError."""
+        return await self._first(lambda endpoint: endpoint.embed(request))
+
+    async def _first(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
+        """What the first endpoint says that answers; the least busy one is asked first."""
+        tried: list[_Tried] = []
+        seats = self._preferred("")
+        for seat in seats:
+            if (admission := seat.breaker.admit()) is None:
+                continue
+            seat.running += 1
+            try:
+                answer = await ask(seat.endpoint)
+                seat.breaker.answered(admission)
+                return answer  # noqa: TRY300
+            except ModelError as error:
+                if error.kind in _DEAD:
+                    seat.breaker.failed(admission)
+                if error.kind not in _ELSEWHERE:
+                    seat.breaker.answers(admission)
+                    raise
+                tried.append(_Tried(seat, admission, error))
+            finally:
+                seat.running -= 1
+                seat.breaker.untold(admission)
+        raise self._failure(seats, tried)
 
     async def aclose(self) -> None:
         """Close the connections to all endpoints."""

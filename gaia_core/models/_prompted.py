@@ -23,7 +23,16 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
-from gaia_core.models._protocol import Delta, EndpointLoad, Finished, Model, ModelRequest, ResponseFormat, ToolCallDelta
+from gaia_core.models._protocol import (
+    Delta,
+    EndpointLoad,
+    Finished,
+    Input,
+    Model,
+    ModelRequest,
+    ResponseFormat,
+    ToolCallDelta,
+)
 from gaia_core.tools import ToolDefinition
 
 REPLY = "reply"
@@ -86,6 +95,11 @@ class PromptedTools:
     def endpoints(self) -> tuple[EndpointLoad, ...]:
         """Those of the model beneath; see `Failover`."""
         return getattr(self._model, "endpoints", ())
+
+    async def inputs(self) -> frozenset[Input]:
+        """Those of the model beneath."""
+        ask = getattr(self._model, "inputs", None)
+        return await ask() if ask is not None else frozenset()
 
     async def aclose(self) -> None:
         """Close the model beneath."""

@@ -85,6 +85,26 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """Further headers for a model over HTTP, such as a trace's."""
 
 
+Input: TypeAlias = Literal["image", "audio", "file"]
+"""What a model may take beside text, by the parts of a message."""
+
+
+class EmbeddingRequest(msgspec.Struct, frozen=True):
+    """Texts to be made vectors of. *input* is the JSON array of *count* texts, or of their tokens; *dimensions* of the
+    vectors, None: the model's own."""
+
+    input: bytes
+    count: int
+    dimensions: int | None = None
+
+
+class Embeddings(msgspec.Struct, frozen=True):
+    """A vector for each text, in their order, and the tokens that they had (0: the endpoint didn't say)."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    tokens: int = 0
+
+
 class ModelError(GaiaError):
     """A model request failed.
 
@@ -130,7 +150,9 @@ class Model(Protocol):
     """See the module's text.
 
     A model may have `async def aclose(self)`, which the runtime calls once at its end, and a property `endpoints`, a
-    tuple of `EndpointLoad`, which the runtime's statistics show.
+    tuple of `EndpointLoad`, which the runtime's statistics show. `async def inputs(self) -> frozenset[Input]` says
+    what it takes beside text, `async def embed(self, request: EmbeddingRequest) -> Embeddings` makes vectors; both
+    raise ModelError.
     """
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:

@@ -18,11 +18,11 @@ from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError
+from gaia_core.errors import ClosedError, FencedError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, Message, UserMessage
-from gaia_core.models import Model, SlotPool
+from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotPool, SlotRequest
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._history import fold
 from gaia_core.runtime._places import Places, WhenBusy
@@ -267,6 +267,33 @@ class Runtime:
     def model(self, name: str) -> Model:
         """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""
         return self._access(name).model
+
+    async def inputs(self, name: str) -> frozenset[Input]:
+        """What the model of that name takes beside text, as configured or as it says; nothing when it doesn't."""
+        spec = self._catalog.model(name)
+        if spec.inputs is not None:
+            return spec.inputs
+        ask = getattr(self.model(name), "inputs", None)
+        try:
+            return await ask() if ask is not None else frozenset()
+        except ModelError as error:
+            _log.warning("model %s doesn't say what it takes: %s", name, error)
+            return frozenset()
+
+    async def embed(self, name: str, request: EmbeddingRequest, *, owner: str = "") -> Embeddings:
+        """The vectors that the model of that name makes, in one of its slots.
+
+        Raises NotFoundError, ModelError, QueueFullError, ClosedError.
+        """
+        if not self.accepting:
+            raise ClosedError("the server stops; no new requests are taken")
+        access = self._access(name)
+        make = getattr(access.model, "embed", None)
+        if make is None:
+            raise ModelError("bad_request", f"the model {name} makes no embeddings")
+        with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
+            made: Embeddings = await make(request)
+        return made
 
     # Life.
 

@@ -48,6 +48,8 @@ class Settings:
     | max_body_bytes, max_header_bytes | bytes | a larger request is refused |
     | max_headers, max_messages, max_tools | a request's | the same |
     | max_schema_bytes | bytes | of one client tool's parameters |
+    | fetch_hosts | names, `*.name`, `*` | whose URLs in a request are fetched; default: none. Public addresses only |
+    | max_fetch_bytes, fetch_seconds | bytes, s | of one such URL |
     | body_seconds | s | a body must have arrived within |
     | heartbeat_seconds | s | an idle stream gets a comment this often |
     | write_seconds | s | a client that reads nothing for so long loses its stream (of the OpenAI API: its turn) |
@@ -68,6 +70,9 @@ class Settings:
     max_messages: int = attrs.field(default=10_000, validator=_positive)
     max_tools: int = attrs.field(default=256, validator=_positive)
     max_schema_bytes: int = attrs.field(default=65_536, validator=_positive)
+    fetch_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
+    max_fetch_bytes: int = attrs.field(default=10_000_000, validator=_positive)
+    fetch_seconds: float = attrs.field(default=15.0, validator=_positive)
     body_seconds: float = attrs.field(default=60.0, validator=_positive)
     heartbeat_seconds: float = attrs.field(default=12.0, validator=_positive)
     write_seconds: float = attrs.field(default=60.0, validator=_positive)

@@ -56,6 +56,14 @@ _DEFAULTS = Settings()
     type=click.Path(dir_okay=False, path_type=Path),
     help="The key file, see gaia keys. Default: GAIA_KEYS, or keys.json in the user's data folder, if it is there.",
 )
+@click.option(
+    "--fetch-urls",
+    "fetch_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Fetch the URLs of images and files that requests name, from this host (*.NAME: also below it; *: from any "
+    "public one). Default: none are fetched.",
+)
 @click.option("--drain-seconds", default=_DEFAULTS.drain_seconds, show_default=True, type=click.FloatRange(0))
 @click.option(
     "--activity/--no-activity", default=True, help="Show the agents' own tools as reasoning. [default: activity]"
@@ -79,6 +87,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     allowed_origins: tuple[str, ...],
     key_path: Path | None,
+    fetch_hosts: tuple[str, ...],
     drain_seconds: float,
     activity: bool,  # click passes it by name
     journal: str | None,
@@ -99,6 +108,7 @@ def serve(
         host=host,
         port=port,
         allowed_origins=allowed_origins,
+        fetch_hosts=fetch_hosts,
         drain_seconds=drain_seconds,
         show_activity="reasoning" if activity else "off",
         data=data_folder(os.environ),

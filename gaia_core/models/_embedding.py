@@ -1,0 +1,49 @@
+"""Embeddings as endpoints speak of them (source: OpenAI API reference, embeddings/create).
+
+Vectors are asked for as numbers, which every endpoint gives; base64 is this server's to make.
+"""
+
+from typing import Any
+
+import msgspec
+
+from gaia_core.models._protocol import EmbeddingRequest, Embeddings, ModelError
+
+
+class _Vector(msgspec.Struct):
+    embedding: tuple[float, ...]
+    index: int = -1
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Vector]
+    usage: _Usage | None = None
+
+
+_decoder = msgspec.json.Decoder(_Answer)
+
+
+def embedding_body(request: EmbeddingRequest, model: str) -> bytes:
+    """What the endpoint is sent."""
+    members: dict[str, Any] = {"model": model, "input": msgspec.Raw(request.input), "encoding_format": "float"}
+    if request.dimensions is not None:
+        members["dimensions"] = request.dimensions
+    return msgspec.json.encode(members)
+
+
+def embeddings_of(body: bytes, count: int) -> Embeddings:
+    """What the endpoint answered: *count* vectors. Raises ModelError for anything else."""
+    try:
+        answer = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ModelError("broken_stream", f"the endpoint answered something else than embeddings ({error})") from None
+    if len(answer.data) != count:
+        raise ModelError("broken_stream", f"the endpoint answered {len(answer.data)} embeddings for {count} inputs")
+    if all(vector.index >= 0 for vector in answer.data):
+        answer.data.sort(key=lambda vector: vector.index)
+    vectors = tuple([vector.embedding for vector in answer.data])
+    return Embeddings(vectors, (answer.usage and answer.usage.prompt_tokens) or 0)
