@@ -189,6 +189,7 @@ class _Loop:
         objection = ""
         if formed and not message.tool_calls:
             message, objection = self._checked(message, finish)
+        message = self._one_at_a_time(message)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
         theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
         self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds, objection)
@@ -215,6 +216,15 @@ class _Loop:
         if text and self._setting.options.response_format is not None and not self._answer.objection:
             self._emit(TextDelta(text))
         self.last = (self._answer,)
+
+    def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
+        """*message* without the client's calls after the first, where the client takes one at a time and the model
+        didn't keep to it: it may make the others when it has the result."""
+        theirs = [call for call in message.tool_calls if call.name in self._client_names]
+        if self._setting.options.parallel_tool_calls is not False or len(theirs) < 2:
+            return message
+        kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
+        return msgspec.structs.replace(message, tool_calls=kept)
 
     def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, str]:
         """*message*, without a fence around its JSON, and what is wrong with its form. A text that was cut short or

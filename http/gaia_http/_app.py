@@ -31,7 +31,9 @@ from gaia_http._page import Page
 from gaia_http._settings import Settings
 from gaia_http.keys import Keyring
 from gaia_http.openai._chat import ChatCompletions
+from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
+from gaia_http.openai._parts import Parts
 from gaia_http.ui import ui_handlers
 
 _log = logging.getLogger(__name__)
@@ -67,7 +69,8 @@ def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = N
 
 
 def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HTTPRouteHandler]:
-    completions = ChatCompletions(runtime, settings, counts)
+    files = Files(settings.data)
+    completions = ChatCompletions(runtime, settings, counts, Parts(runtime, settings, files))
 
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         return await completions.handle(request)

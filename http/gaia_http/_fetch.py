@@ -7,6 +7,7 @@ this server goes along: no cookies, no proxy, no credentials, no referrer.
 
 import asyncio
 import ipaddress
+import re
 import socket
 from collections.abc import Callable
 from typing import TypeAlias
@@ -23,6 +24,8 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = (("http", 80), ("https", 443))
 _CHUNK = 65_536
 _URL_CHARS = 2_048
+
+_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\Z|[0-9a-f:.]{2,45}\Z")
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -46,7 +49,9 @@ class Fetched:
 def is_public(address: Address) -> bool:
     """Whether *address* belongs to the internet, whatever form it has: an IPv4 address may stand in an IPv6 one."""
     if isinstance(address, ipaddress.IPv6Address):
-        for inner in (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        for inner in (address.sixtofour, *(address.teredo or ())):
             if inner is not None and not is_public(inner):
                 return False
         if address in _NAT64 or address in _COMPATIBLE:
@@ -131,8 +136,13 @@ class Fetcher:
         if len(text) > _URL_CHARS:
             raise FetchError(f"it has more than {_URL_CHARS} characters")
         url = URL(text)
-        host = (url.host or "").rstrip(".").lower()
-        if url.scheme not in ("http", "https") or not host or url.user is not None or url.password is not None:
+        host = (url.raw_host or "").rstrip(".").lower()
+        if (
+            url.scheme not in ("http", "https")
+            or _HOST.match(host) is None
+            or url.user is not None
+            or url.password is not None
+        ):
             raise FetchError("only http:// and https:// URLs with a host and without a password are fetched")
         if not self._is_allowed(host, url):
             raise FetchError(f"{host[:80]} is not among the hosts that are fetched from (--fetch-urls)")

@@ -146,10 +146,11 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             head_seconds: float = 30.0,
             journal: object = None,
             keyring: Keyring | None = None,
+            inputs: tuple[str, ...] = (),
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
-            spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue)
+            spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue, inputs=frozenset(inputs))
             runtime = Runtime(Catalog.of(*agents, models={"local": spec}), journal)
             own = await stack.enter_async_context(AsyncExitStack())
             port = await own.enter_async_context(running(settings or Settings(), runtime, keyring, head_seconds))

@@ -113,6 +113,16 @@ async def test_tool_choice_concerns_the_clients_tools(serve, body, choice, offer
     assert request.tool_choice == said
 
 
+@pytest.mark.parametrize(("parallel", "made"), [(None, ["Ulm", "Bonn"]), (True, ["Ulm", "Bonn"]), (False, ["Ulm"])])
+async def test_a_client_that_takes_one_call_at_a_time_gets_one(serve, body, parallel, made):
+    server = await serve((call("secret"), call("weather", city="Ulm"), call("weather", city="Bonn")), agents=(OWN,))
+
+    _, _, answer = await server.post(body(tools=[function("weather")], parallel_tool_calls=parallel))
+
+    calls = answer["choices"][0]["message"]["tool_calls"]
+    assert [json.loads(one["function"]["arguments"])["city"] for one in calls] == made
+
+
 # The round trip.
 
 

@@ -20,6 +20,7 @@ from gaia_http.openai._answer import completion_of
 from gaia_http.openai._chunks import Chunks
 from gaia_http.openai._models import agent_of
 from gaia_http.openai._options import options_of
+from gaia_http.openai._parts import Parts
 from gaia_http.openai._suspended import SuspendedTurns
 from gaia_http.openai._transcript import transcript_of
 from gaia_http.openai._wire import decode_request
@@ -30,10 +31,11 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 class ChatCompletions:
     """The route's handler, for one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: Parts) -> None:
         self._runtime = runtime
         self._settings = settings
         self._counts = counts
+        self._parts = parts
         self._suspended = SuspendedTurns()
 
     async def handle(self, request: Request) -> ASGIApp:  # type: ignore[type-arg]
@@ -58,6 +60,7 @@ class ChatCompletions:
         if _is_task(request.scope, transcript):
             runs, session_id = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
+        transcript = await self._parts.taken(transcript, runs, caller.owner)
         turn = await self._start(runs, session_id, caller, self._suspended.restored(transcript, agent), options)
         headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
         created = int(time.time())

@@ -180,8 +180,6 @@ def _file(part: WirePart, path: str) -> FilePart:
     assert file is not None
     if file.file_data is None and file.file_id is None:
         raise invalid(f"{path}.file: neither file_data nor file_id is there", param=f"{path}.file")
-    if file.file_data is not None and file.file_data.startswith("data:"):
-        _data_url(file.file_data, f"{path}.file.file_data")
     return FilePart(FileData(file.file_data, file.file_id, file.filename))
 
 
