@@ -29,9 +29,8 @@ _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\Z|[0-9a-f:.]{2,45}\
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
-_COMPATIBLE = ipaddress.ip_network("::/96")
+_NAT64, _COMPATIBLE = 0x0064_FF9B << 64, 0  # the first 96 bits of 64:ff9b::/96 (RFC 6052) and ::/96 (RFC 4291)
+_NAT64_LOCAL = 0x0064_FF9B_0001  # the first 48 bits of 64:ff9b:1::/48 (RFC 8215)
 
 
 class FetchError(Exception):
@@ -54,9 +53,9 @@ def is_public(address: Address) -> bool:
         for inner in (address.sixtofour, *(address.teredo or ())):
             if inner is not None and not is_public(inner):
                 return False
-        if address in _NAT64 or address in _COMPATIBLE:
+        if int(address) >> 32 in (_NAT64, _COMPATIBLE):
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if address in _NAT64_LOCAL or address.is_site_local or address.scope_id:
+        if int(address) >> 80 == _NAT64_LOCAL or address.is_site_local or address.scope_id:
             return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
