@@ -96,6 +96,11 @@ class Runtime:
         """The agents and models of this runtime."""
         return self._catalog
 
+    @property
+    def journal(self) -> Journal:
+        """Where sessions are kept."""
+        return self._journal
+
     async def __aenter__(self) -> Self:
         await self._journal.open()
         await self._private.open()

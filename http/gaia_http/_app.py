@@ -26,6 +26,7 @@ from gaia_core import Runtime
 from gaia_http._caller import caller_of
 from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
+from gaia_http._idempotency import Idempotency
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
 from gaia_http._settings import Settings
@@ -48,14 +49,16 @@ def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = N
     *keyring*: the keys that open it; None: it asks for none.
     """
     counts = HttpCounts()
+    idempotency = Idempotency(runtime, settings)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
         async with runtime:
             yield
+            await idempotency.aclose()
 
     app = Litestar(
-        route_handlers=_routes(settings, runtime, counts),
+        route_handlers=_routes(settings, runtime, counts, idempotency),
         lifespan=[lifespan],
         exception_handlers={Exception: _answer_to_exception},
         openapi_config=None,
@@ -68,9 +71,11 @@ def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = N
     return app
 
 
-def _routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HTTPRouteHandler]:
+def _routes(
+    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
+) -> list[HTTPRouteHandler]:
     files = Files(settings.data)
-    completions = ChatCompletions(runtime, settings, counts, Parts(runtime, settings, files))
+    completions = ChatCompletions(runtime, settings, counts, Parts(runtime, settings, files), idempotency)
 
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         return await completions.handle(request)

@@ -19,7 +19,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _log = logging.getLogger(__name__)
 
-_HEARTBEAT = b": still here\n\n"
+HEARTBEAT = b": still here\n\n"
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -105,7 +105,7 @@ class Line:
         try:
             async with asyncio.timeout(self._settings.write_seconds):
                 await self.start()
-                await self._send({"type": "http.response.body", "body": _HEARTBEAT, "more_body": True})
+                await self._send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
         except TimeoutError:
             self._give_up()
         finally:

@@ -50,6 +50,8 @@ class EventStream:
         self._counts = counts
         self._headers = headers
         self._before_end = before_end
+        self.failed = False
+        """Whether it told of a failure after which the request may be sent again."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn, translator = self._turn, self._translator
@@ -62,6 +64,8 @@ class EventStream:
                 data = translator.take(batch)
                 if translator.done:
                     self._before_end(turn)
+                    failure = translator.failure
+                    self.failed = failure is not None and failure.status != 424
                     if not line.started and not line.gone:
                         refused = translator.failure
                 if data and refused is None:

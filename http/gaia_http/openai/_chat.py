@@ -12,6 +12,7 @@ from gaia_core.turn import Turn, TurnOptions
 from gaia_http._body import ClientGone, check_headers, read_body
 from gaia_http._caller import Caller, caller_of
 from gaia_http._errors import ApiError, ErrorReply, invalid
+from gaia_http._idempotency import Idempotency
 from gaia_http._line import Headers
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
@@ -23,7 +24,7 @@ from gaia_http.openai._options import options_of
 from gaia_http.openai._parts import Parts
 from gaia_http.openai._suspended import SuspendedTurns
 from gaia_http.openai._transcript import transcript_of
-from gaia_http.openai._wire import decode_request
+from gaia_http.openai._wire import ChatRequest, decode_request
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
@@ -31,11 +32,14 @@ _SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 class ChatCompletions:
     """The route's handler, for one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: Parts) -> None:
+    def __init__(
+        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: Parts, idempotency: Idempotency
+    ) -> None:
         self._runtime = runtime
         self._settings = settings
         self._counts = counts
         self._parts = parts
+        self._idempotency = idempotency
         self._suspended = SuspendedTurns()
 
     async def handle(self, request: Request) -> ASGIApp:  # type: ignore[type-arg]
@@ -54,10 +58,16 @@ class ChatCompletions:
             )
         caller = caller_of(request.scope)
         agent = agent_of(self._runtime, wire.model, caller)
+        safe = all(tool.idempotent or tool.effects <= {"read"} for tool in agent.tools)
+        return await self._idempotency.response(
+            request.scope, body, lambda: self._respond(request.scope, wire, agent, caller), safe=safe
+        )
+
+    async def _respond(self, scope: Scope, wire: ChatRequest, agent: Agent, caller: Caller) -> ASGIApp:
         transcript = transcript_of(wire.messages, self._settings.max_messages)
-        session_id = _session_id(request.scope)
+        session_id = _session_id(scope)
         runs = agent
-        if _is_task(request.scope, transcript):
+        if _is_task(scope, transcript):
             runs, session_id = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
         transcript = await self._parts.taken(transcript, runs, caller.owner)
