@@ -23,6 +23,7 @@ from gaia_core.runtime._feed import SessionChange
 from gaia_core.runtime._histogram import Spread
 from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
+from gaia_core.runtime._places import WhenBusy
 from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._sessions import Sessions
@@ -46,6 +47,7 @@ __all__ = [
     "Stats",
     "Step",
     "Tally",
+    "WhenBusy",
     "before_turn",
     "configured",
     "end_of_turn",

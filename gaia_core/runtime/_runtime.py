@@ -18,7 +18,7 @@ from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
-from gaia_core.errors import ClosedError, FencedError
+from gaia_core.errors import ClosedError, FencedError, NotFoundError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, Message, UserMessage
@@ -31,7 +31,7 @@ from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._turns import Turns, Wish
 from gaia_core.session import Session, new_id
-from gaia_core.turn import NO_OPTIONS, ModelAccess, Observer, ToolThreads, Turn, TurnOptions
+from gaia_core.turn import NO_OPTIONS, Grant, ModelAccess, Observer, ToolThreads, Turn, TurnOptions
 
 _log = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ class Runtime:
 
         | argument | meaning |
         |---|---|
-        | transcript | the whole conversation is the caller's: the session gives resources only, nothing is recorded |
+        | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded |
         | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: anew |
         | interactive | somebody answers approvals and questions |
         | background | nobody waits for it: those that somebody waits for come first |
@@ -184,12 +184,22 @@ class Runtime:
         state = await self._places.claim(key, when_busy, queued)
         try:
             if transcript is not None:
-                return self._turns.once(session, key, state, transcript, wish)
+                grants = await self._grants(key)
+                return self._turns.once(session, key, state, transcript, wish, grants=grants)
             journal = await self.sessions.journal_of(*key)
             return await self._turns.recorded(journal, session, state, content, parent, wish)
         except BaseException:
             self._places.free(key, state)
             raise
+
+    async def _grants(self, key: Key) -> list[Grant]:
+        """What people have granted the session for good; nothing for one that has no record."""
+        journal = await self.sessions.journal_of(*key)
+        try:
+            info = await journal.get(*key)
+        except NotFoundError:
+            return []
+        return fold(await journal.read(*key, upto=info.head), info.head).grants if info.head else []
 
     async def turn(
         self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS

@@ -103,16 +103,20 @@ class Turns:
         messages: tuple[Message, ...],
         wish: Wish,
         *,
+        grants: list[Grant] | None = None,
         close: bool = False,
     ) -> Turn:
-        """A turn on *messages* that no journal records; *close*: its resources close when it ends."""
+        """A turn on *messages* that no journal records; *close*: its resources close when it ends.
+
+        *grants* are the session's; what the turn adds to them goes with it.
+        """
         turn_id = f"turn_{new_id()}"
         turn = state.turn = Turn(turn_id, session.id, observer=self._observed(session, turn_id))
         transcript = Transcript(messages)
         # A conversation that nobody names is known by its beginning.
         affinity = transcript.beginning() if close else ""
         recorder = MemoryRecorder(turn, transcript)
-        setting = self._setting(session, turn, transcript, recorder, state, [], wish, affinity=affinity)
+        setting = self._setting(session, turn, transcript, recorder, state, grants or [], wish, affinity=affinity)
         self._begin(setting, key, state, (_began(session, wish, None),), close=close)
         return turn
 

@@ -1,6 +1,5 @@
 """POST /v1/chat/completions: a request's way from its bytes to a running turn, and to the answer's ASGI response."""
 
-import re
 import time
 
 from litestar.connection import Request
@@ -22,11 +21,10 @@ from gaia_http.openai._chunks import Chunks
 from gaia_http.openai._models import agent_of
 from gaia_http.openai._options import options_of
 from gaia_http.openai._parts import Parts
+from gaia_http.openai._session import Named, session_of
 from gaia_http.openai._suspended import SuspendedTurns
 from gaia_http.openai._transcript import transcript_of
 from gaia_http.openai._wire import ChatRequest, decode_request
-
-_SESSION_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 
 
 class ChatCompletions:
@@ -65,14 +63,14 @@ class ChatCompletions:
 
     async def _respond(self, scope: Scope, wire: ChatRequest, agent: Agent, caller: Caller) -> ASGIApp:
         transcript = transcript_of(wire.messages, self._settings.max_messages)
-        session_id = _session_id(scope)
+        named = session_of(scope, wire.prompt_cache_key)
         runs = agent
         if _is_task(scope, transcript):
-            runs, session_id = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
+            runs, named = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
         transcript = await self._parts.taken(transcript, runs, caller.owner)
-        turn = await self._start(runs, session_id, caller, self._suspended.restored(transcript, agent), options)
-        headers: Headers = () if session_id is None else ((b"x-session-id", session_id.encode()),)
+        turn = await self._start(runs, named, caller, self._suspended.restored(transcript, agent), options)
+        headers: Headers = () if named is None else ((b"x-session-id", named.id.encode()),)
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
@@ -96,16 +94,16 @@ class ChatCompletions:
     async def _start(
         self,
         agent: Agent,
-        session_id: str | None,
+        named: Named | None,
         caller: Caller,
         transcript: tuple[Message, ...],
         options: TurnOptions,
     ) -> Turn:
-        if session_id is None:
+        if named is None:
             return await self._runtime.once(agent, transcript, options=options, key=caller.owner)
         # The request is the conversation: the session gives its resources, and no record of it is made.
-        session = Session(session_id, agent, caller.owner)
-        return await self._runtime.start(session, transcript=transcript, options=options)
+        session = Session(named.id, agent, caller.owner)
+        return await self._runtime.start(session, transcript=transcript, when_busy=named.when_busy, options=options)
 
     def keep(self, turn: Turn, agent: Agent) -> None:
         """Keep the hidden steps of *turn*, if it waits for its client."""
@@ -141,20 +139,6 @@ class _Answer:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _session_id(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == b"x-session-id":
-            session_id = value.decode("latin-1")
-            if _SESSION_ID.match(session_id) is None:
-                raise invalid(
-                    "X-Session-Id must be 1 to 128 letters, digits, '.', '_', ':' or '-'",
-                    param="X-Session-Id",
-                    code="invalid_value",
-                )
-            return session_id
-    return None
 
 
 def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:

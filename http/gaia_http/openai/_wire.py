@@ -146,6 +146,7 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     top_logprobs: Integer | None = None
     modalities: tuple[str, ...] | None = None
     metadata: dict[str, str] | None = None
+    prompt_cache_key: str | None = None
 
 
 _request_decoder = msgspec.json.Decoder(ChatRequest)
