@@ -9,7 +9,7 @@ import attrs
 from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
-from gaia_core.tools import nearest
+from gaia_core.tools import Source, Toolset, nearest
 
 if TYPE_CHECKING:
     from gaia_core.catalog._lock import Lock
@@ -62,10 +62,16 @@ class Problem:
     plugin: str = ""
 
 
+Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[Problem, ...]]"]
+"""What sources list → the agents, and what is wrong with that. It raises nothing."""
+
+
 @attrs.frozen
 class Catalog:
     """Agents and models by name, sorted. *created* is in Unix seconds; *problems* are what had to be left out.
 
+    *sources* are toolsets that have to be asked for: until then the agents are without them, and `with_listed` gives
+    the catalog that has them.
     *lock* is what was reviewed of the agents' tools, None where nothing is locked; whoever gives an agent other tools
     asks it first (`Lock.check`).
     """
@@ -76,6 +82,8 @@ class Catalog:
     problems: tuple[Problem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
     lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
+    sources: tuple[Source, ...] = ()
+    compose: Composer | None = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
     def of(
@@ -110,6 +118,20 @@ class Catalog:
             default,
             tuple(problems),
         )
+
+    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[Problem, ...] = ()) -> "Catalog":
+        """This catalog, its agents composed with what its sources *listed*; *problems* are the sources' own.
+
+        Where there is a lock, tools that it doesn't know as they are now are left out, with a problem that says so.
+        """
+        if self.compose is None:
+            return attrs.evolve(self, problems=(*self.problems, *problems)) if problems else self
+        agents, broken = self.compose(listed)
+        if self.lock is not None:
+            agents, refused = self.lock.reviewed(agents)
+            broken += tuple(Problem(f"agents.{name}", words) for name, words in refused)
+        ordered = tuple(sorted(agents, key=lambda agent: agent.name))
+        return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken))
 
     def agent(self, name: str) -> Agent:
         """The agent called *name*. Raises NotFoundError, with the nearest name."""

@@ -19,10 +19,10 @@ from gaia_core.catalog._default import (
     model_of,
 )
 from gaia_core.catalog._lock import check_agents, read_lock
-from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make_toolset
+from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, find_plugins, make
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models import EndpointConfig, Input, OpenEndpoints
-from gaia_core.tools import Effect, Toolset, nearest
+from gaia_core.tools import Effect, Source, Toolset, nearest
 
 CONFIG_NAME = "gaia.toml"
 
@@ -147,14 +147,17 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         without = default_catalog(found, problems, environ, cwd)
         models = {spec.name: spec for spec in without.models} | models
         return Catalog.of(*without.agents, models=models, problems=without.problems)
-    agents, broken = _agents(document, _Installed(found, problems), folder)
+    drafts, broken = _drafts(document, _Installed(found, problems), folder)
+    agents = tuple(draft.agent() for draft in drafts)
     if not agents:
         raise ConfigError(f"{path.name}: no agent is left: " + "; ".join(problem.message for problem in broken))
     if DEFAULT_MODEL not in models and any(DEFAULT_MODEL in models_of(agent) for agent in agents):
         models[DEFAULT_MODEL] = model_of(environ)
     if default not in {agent.name for agent in agents}:
         default = agents[0].name
-    return Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
+    catalog = Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
+    sources = _sources(drafts)
+    return attrs.evolve(catalog, sources=sources, compose=_Composer(drafts) if sources else None)
 
 
 def _parsed(path: Path) -> _Document:
@@ -273,9 +276,74 @@ class _Installed:
         return ", ".join(sorted(self.plugins)) or "none"
 
 
-def _agents(document: _Document, installed: _Installed, folder: Path) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
+@attrs.frozen(eq=False)
+class _Piece:
+    """One entry of an agent's `tools`: what its plugin made, and what becomes of that."""
+
+    made: Toolset | Source
+    ours: _Composition
+    place: str
+
+    def toolset(self, listed: Mapping[Source, Toolset]) -> Toolset:
+        """The entry's tools; none for a source that has *listed* none yet. Raises ToolsetError."""
+        toolset = self.made if isinstance(self.made, Toolset) else listed.get(self.made)
+        return _shaped(toolset, self.ours) if toolset is not None else NO_TOOLS
+
+
+@attrs.frozen(eq=False)
+class _Draft:
+    """An agent of the file, from which it is composed, at first and whenever one of its sources lists other tools."""
+
+    name: str
+    table: _AgentTable
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(piece.made for piece in self.pieces if isinstance(piece.made, Source))
+
+    def agent(self, listed: Mapping[Source, Toolset] | None = None) -> Agent:
+        """The agent. Raises ConfigError."""
+        composed = NO_TOOLS
+        for piece in self.pieces:
+            try:
+                composed |= piece.toolset(listed or {})
+            except GaiaError as error:
+                raise ConfigError(f"{piece.place}: {error}") from None
+        # A name that isn't there yet may be one of a source's.
+        return _agent(self.name, self.table, composed, f"agents.{self.name}", complete=not self.sources)
+
+
+@attrs.frozen(eq=False)
+class _Composer:
+    """See `Composer`. An agent with which something is wrong is without its sources' tools."""
+
+    drafts: tuple[_Draft, ...]
+
+    def __call__(self, listed: Mapping[Source, Toolset]) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
+        agents: list[Agent] = []
+        problems: list[Problem] = []
+        for draft in self.drafts:
+            try:
+                agents.append(draft.agent(listed))
+            except ConfigError as error:
+                problems.append(Problem(f"agents.{draft.name}", f"is without the tools of its servers: {error}"))
+                agents.append(draft.agent())
+        return tuple(agents), tuple(problems)
+
+
+def _sources(drafts: tuple[_Draft, ...]) -> tuple[Source, ...]:
+    """All sources, each once, by name. Raises ConfigError for two of one name."""
+    found: dict[str, Source] = {}
+    for source in (source for draft in drafts for source in draft.sources):
+        if found.setdefault(source.name, source) != source:
+            raise ConfigError(f"two different servers are called {source.name!r}; give each a name of its own")
+    return tuple(found[name] for name in sorted(found))
+
+
+def _drafts(document: _Document, installed: _Installed, folder: Path) -> tuple[tuple[_Draft, ...], tuple[Problem, ...]]:
     """The agents that can be made, and what is wrong with others: what isn't the file's fault harms only them."""
-    agents: list[Agent] = []
+    drafts: list[_Draft] = []
     problems: list[Problem] = []
     for name, value in document.agents.items():
         place = f"agents.{name}"
@@ -286,19 +354,21 @@ def _agents(document: _Document, installed: _Installed, folder: Path) -> tuple[t
         if (document.models.get(table.model) or {}).get("embeddings"):
             raise ConfigError(f"{place}.model: {table.model!r} makes embeddings; an agent needs a model that answers")
         try:
-            tools = _tools(table.tools, installed, f"{place}.tools", folder)
+            pieces = _pieces(table.tools, installed, f"{place}.tools", folder)
         except BrokenPluginError as error:
             problems.append(Problem(place, str(error)))
             continue
-        agents.append(_agent(name, table, tools, place))
-    return tuple(agents), tuple(problems)
+        draft = _Draft(name, table, pieces)
+        draft.agent()
+        drafts.append(draft)
+    return tuple(drafts), tuple(problems)
 
 
-def _agent(name: str, table: _AgentTable, tools: Toolset, place: str) -> Agent:
+def _agent(name: str, table: _AgentTable, tools: Toolset, place: str, *, complete: bool) -> Agent:
     limits: dict[str, Any] = msgspec.to_builtins(table.limits)
     approvals = table.approvals
     for named in (*approvals.tools, *approvals.never):
-        if named not in tools:
+        if named not in tools and complete:
             raise ConfigError(f"{place}.approvals: the agent has no tool {named!r}.{nearest(named, tools.names)}")
     return Agent(
         name,
@@ -315,26 +385,21 @@ def _agent(name: str, table: _AgentTable, tools: Toolset, place: str) -> Agent:
     )
 
 
-def _tools(entries: list[dict[str, Any]], installed: _Installed, place: str, folder: Path) -> Toolset:
-    composed = NO_TOOLS
-    for index, entry in enumerate(entries):
-        here = f"{place}[{index}]"
-        try:
-            composed |= _composed(entry, installed, here, folder)
-        except ConfigError:
-            raise
-        except GaiaError as error:
-            raise ConfigError(f"{here}: {error}") from None
-    return composed
+def _pieces(entries: list[dict[str, Any]], installed: _Installed, place: str, folder: Path) -> tuple[_Piece, ...]:
+    return tuple(_piece(entry, installed, f"{place}[{index}]", folder) for index, entry in enumerate(entries))
 
 
-def _composed(entry: dict[str, Any], installed: _Installed, place: str, folder: Path) -> Toolset:
+def _piece(entry: dict[str, Any], installed: _Installed, place: str, folder: Path) -> _Piece:
     if "use" not in entry:
         raise ConfigError(f'{place}: needs use = "<toolset>"; installed: {installed.names}')
     ours = _table({name: value for name, value in entry.items() if name in OURS}, _Composition, place)
     plugin = installed.plugin(ours.use, f"{place}.use")
     arguments = {name: value for name, value in entry.items() if name not in OURS}
-    toolset = make_toolset(plugin, arguments, place, folder)
+    return _Piece(make(plugin, arguments, place, folder), ours, place)
+
+
+def _shaped(toolset: Toolset, ours: _Composition) -> Toolset:
+    """*toolset* as an entry's own keys want it. Raises ToolsetError."""
     steps: tuple[Callable[[Toolset], Toolset], ...] = (
         lambda made: made.only(*ours.only) if ours.only is not None else made,
         lambda made: made.without(*ours.without),

@@ -93,6 +93,23 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
             return ()
         return tuple(_refusals(reviewed, locked_tools(agent, toolset)))
 
+    def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple[tuple[str, str], ...]]:
+        """*agents* without the tools that nobody has reviewed; and the names of those that lost some, with why.
+
+        For tools that are known at run time only: what was reviewed goes on, what has changed reaches no model.
+        """
+        kept: list[Agent] = []
+        refused: list[tuple[str, str]] = []
+        for agent in agents:
+            problems = self.check(agent.name, agent.tools)
+            if problems:
+                known = [name for name in agent.tools.names if not self.check(agent.name, agent.tools.only(name))]
+                kept.append(attrs.evolve(agent, tools=agent.tools.only(*known)))
+                refused.append((agent.name, refusal("\n".join(problems))))
+            else:
+                kept.append(agent)
+        return tuple(kept), tuple(refused)
+
     def encode(self) -> bytes:
         """The file's content: JSON that reads as a diff."""
         return msgspec.json.format(msgspec.json.encode(self, enc_hook=_written), indent=2) + b"\n"

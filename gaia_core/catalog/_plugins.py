@@ -16,7 +16,7 @@ import msgspec
 
 from gaia_core.catalog._catalog import Problem
 from gaia_core.errors import ConfigError
-from gaia_core.tools import Toolset, nearest
+from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
 
 ENTRY_POINTS = "gaia.toolsets"
@@ -33,7 +33,7 @@ class Plugin:
     """A factory of toolsets, and the distribution that it comes from."""
 
     name: str
-    factory: Callable[..., Toolset]
+    factory: Callable[..., Toolset | Source]
     distribution: str = ""
     version: str = ""
 
@@ -86,17 +86,25 @@ def make_toolset(plugin: Plugin, arguments: Mapping[str, Any], place: str, folde
     Raises ConfigError, naming *place* and the argument, for a wrong name or type, and BrokenPluginError for a factory
     that fails or gives something else than a Toolset.
     """
+    made = make(plugin, arguments, place, folder)
+    if isinstance(made, Source):
+        raise BrokenPluginError(f"{place}: what {made.name!r} can do is known only once it was asked")
+    return made
+
+
+def make(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> Toolset | Source:
+    """What *plugin* makes of *arguments*: a toolset, or where one comes from. Raises as `make_toolset` does."""
     given = _checked(plugin, arguments, place, folder)
     try:
-        toolset = plugin.factory(**given)
+        made = plugin.factory(**given)
     except ConfigError as error:
         raise ConfigError(f"{place}: {error}") from None
     except (Exception, SystemExit) as error:
         words = f"{place}: the plugin {plugin.name!r} failed: {type(error).__name__}: {error}"
         raise BrokenPluginError(words) from error
-    if not isinstance(toolset, Toolset):
-        raise BrokenPluginError(f"{place}: the plugin {plugin.name!r} made {type(toolset).__name__}, not a Toolset")
-    return toolset.from_package(plugin.package)
+    if not isinstance(made, Toolset | Source):
+        raise BrokenPluginError(f"{place}: the plugin {plugin.name!r} made {type(made).__name__}, not a Toolset")
+    return made.from_package(plugin.package) if isinstance(made, Toolset) else made
 
 
 def _checked(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def conversation(
             given, left = await _found(runtime, journal, session, agent, interactive=interactive)
         else:
             assert chosen is not None
-            given, left = Session(str(uuid4()), chosen, OWNER), None
+            given, left = Session(str(uuid4()), runtime.catalog.agent(chosen.name), OWNER), None
         if catalog.model(given.agent.model).kind == "embedded":
             runtime.model(given.agent.model)  # so that it is fetched and started while the person types
         return given, left

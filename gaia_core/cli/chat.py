@@ -49,7 +49,7 @@ def chat(
     asked = "\n\n".join(part.strip() for part in (piped, message or "") if part.strip())
     if not asked and (message is not None or not at_terminal):
         raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
-    catalog = read_catalog(config)
+    catalog = read_catalog(config, ask=False)
     kept = None if private else journal_at(journal, os.environ)
     here = screen_here()
     with _logging(verbose=verbose), background() as loop:

@@ -36,7 +36,7 @@ def model() -> None:
 @config_option
 def status(config: Path | None) -> None:
     """Say which model answers, and why that one."""
-    catalog = asyncio.run(with_model(read_catalog(config), environ=os.environ))
+    catalog = asyncio.run(with_model(read_catalog(config, ask=False), environ=os.environ))
     for spec in catalog.models:
         click.echo(f"{spec.name}: {spec.description or spec.kind}")
     click.echo(f"embedded model: {_embedded_status(os.environ)}")

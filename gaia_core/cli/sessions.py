@@ -75,7 +75,7 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
 @journal_option
 def export_(session: str, kind: str, output: Path | None, config: Path | None, journal: str | None) -> None:
     """Write a conversation as Markdown, or as JSON that `gaia sessions import` reads."""
-    catalog = read_catalog(config)
+    catalog = read_catalog(config, ask=False)
     info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
     exported = export(shape_of(catalog, info), facts, as_json=kind == "json")
     text = exported.content or msgspec.json.format(msgspec.json.encode(exported)).decode()
@@ -97,7 +97,7 @@ def import_(file: Path, config: Path | None, journal: str | None) -> None:
 
     Its texts are taken in, not what was done for them. An agent that isn't configured is replaced by the default one.
     """
-    catalog = read_catalog(config)
+    catalog = read_catalog(config, ask=False)
     try:
         data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         given = read_import(data)

@@ -13,6 +13,8 @@
 | `_carry` | conversations that come from elsewhere, or move to another journal |
 | `export` | conversations to take along: Markdown and JSON |
 | `_replay` | a recorded conversation against its agent as it is now |
+| `_generations` | one catalog after the other, each with its models |
+| `_sources` | toolsets that have to be asked for |
 | `_takeover` | heartbeats, and turns that a dead process left |
 | `_feed` | what happens to sessions, for whoever watches them |
 """
@@ -27,6 +29,7 @@ from gaia_core.runtime._places import WhenBusy
 from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._sessions import Sessions
+from gaia_core.runtime._sources import SourceState, listed
 from gaia_core.runtime._state import ModelLoad, RuntimeStats
 from gaia_core.runtime._takeover import is_dead, replica_name
 from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
@@ -43,6 +46,7 @@ __all__ = [
     "Said",
     "SessionChange",
     "Sessions",
+    "SourceState",
     "Spread",
     "Stats",
     "Step",
@@ -54,6 +58,7 @@ __all__ = [
     "is_dead",
     "iso",
     "last_end",
+    "listed",
     "messages_of",
     "read_facts",
     "replay",

@@ -22,16 +22,18 @@ from gaia_core.errors import ClosedError, FencedError, NotFoundError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, Message, UserMessage
-from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotPool, SlotRequest
+from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
 from gaia_core.runtime._feed import Feed
+from gaia_core.runtime._generations import Generations
 from gaia_core.runtime._history import fold
 from gaia_core.runtime._places import Places, WhenBusy
 from gaia_core.runtime._sessions import Sessions
+from gaia_core.runtime._sources import Sources, SourceState
 from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._turns import Turns, Wish
 from gaia_core.session import Session, new_id
-from gaia_core.turn import NO_OPTIONS, Grant, ModelAccess, Observer, ToolThreads, Turn, TurnOptions
+from gaia_core.turn import NO_OPTIONS, Grant, Observer, ToolThreads, Turn, TurnOptions
 
 _log = logging.getLogger(__name__)
 
@@ -61,11 +63,11 @@ class Runtime:
         takes_over: bool = True,
         observer: Observer | None = None,
     ) -> None:
-        self._catalog = catalog
+        self._base = catalog
+        self._closed = False
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
-        self._models: dict[str, ModelAccess] = {}
         self._counts = Counts()
         self._sweeper: asyncio.Task[None] | None = None
         self._threads = ToolThreads(tool_threads)
@@ -74,10 +76,11 @@ class Runtime:
         self.feed = Feed()
         """What happens to sessions."""
         self._places = Places(self._threads)
+        self._generations = Generations(catalog, self._places.process, self._places.keep)
+        self._sources = Sources(self._places.process, self._recompose)
         self._turns = Turns(
-            lambda: self._catalog,
+            self._generations,
             self.replica,
-            self._access,
             self._counts,
             self.feed,
             self._places,
@@ -93,8 +96,13 @@ class Runtime:
 
     @property
     def catalog(self) -> Catalog:
-        """The agents and models of this runtime."""
-        return self._catalog
+        """The agents and models of this runtime, as they are for a turn that begins now."""
+        return self._generations.current.catalog
+
+    @property
+    def sources(self) -> tuple[SourceState, ...]:
+        """How the catalog's sources of tools are."""
+        return self._sources.states(self._base)
 
     @property
     def journal(self) -> Journal:
@@ -104,9 +112,12 @@ class Runtime:
     async def __aenter__(self) -> Self:
         await self._journal.open()
         await self._private.open()
+        self._closed = False
+        await self._sources.open(self._base.sources)
+        self._recompose()
         self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
         self._places.accepting = True
-        await self._takeover.begin(tuple(agent.name for agent in self._catalog.agents))
+        await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -129,7 +140,7 @@ class Runtime:
         *private*: it is kept in memory only and leaves nothing on disk. *title* and *metadata* (a surface's own
         fields, JSON) are a new session's.
         """
-        found = self._catalog.agent(agent) if isinstance(agent, str) else agent
+        found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         session = Session(id or new_id(), found, owner)
         journal = self._private if private else await self.sessions.journal_of(owner, session.id)
         await journal.create(NewSession(session.id, owner, found.name, found.fingerprint, title, metadata))
@@ -226,7 +237,7 @@ class Runtime:
 
         *key* names who asks, for a fair queue; by default each turn counts by itself.
         """
-        found = self._catalog.agent(agent) if isinstance(agent, str) else agent
+        found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"once_{new_id()}"
         place = ("", own)
         state = await self._places.claim(place)
@@ -266,26 +277,40 @@ class Runtime:
 
     # Models.
 
-    def _access(self, name: str) -> ModelAccess:
-        opened = self._models.get(name)
-        if opened is None:
-            spec = self._catalog.model(name)
-            opened = self._models[name] = ModelAccess(
-                spec.open(), SlotPool(name, spec.slots, spec.queue, spec.context_tokens), spec.window
-            )
-        return opened
-
     def check_room(self, model: str) -> None:
         """Raise QueueFullError when an interactive request to *model* that came now would be refused."""
-        self._access(model).slots.check_room()
+        self._generations.current.access(model).slots.check_room()
 
     def model(self, name: str) -> Model:
         """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""
-        return self._access(name).model
+        return self._generations.current.access(name).model
+
+    # Catalogs.
+
+    async def reload(self, catalog: Catalog) -> Catalog:
+        """Let the turns that begin from now on have *catalog*; those that run keep theirs.
+
+        Sources that are new are asked first; models, resources and sources that are equal stay open, and what only
+        the old catalog used closes after its last turn. Returns the catalog as it is in use, with its problems.
+        """
+        await self._sources.open(catalog.sources)
+        self._base = catalog
+        self._sources.forget(catalog.sources)
+        composed = self._sources.composed(catalog)
+        self._generations.replace(composed)
+        return composed
+
+    def _recompose(self) -> None:
+        """A source lists other tools, or is there or gone."""
+        if self._closed:
+            return
+        composed = self._sources.composed(self._base)
+        if composed != self.catalog:
+            self._generations.replace(composed)
 
     async def inputs(self, name: str) -> frozenset[Input]:
         """What the model of that name takes beside text, as configured or as it says; nothing when it doesn't."""
-        spec = self._catalog.model(name)
+        spec = self.catalog.model(name)
         if spec.inputs is not None:
             return spec.inputs
         ask = getattr(self.model(name), "inputs", None)
@@ -302,7 +327,7 @@ class Runtime:
         """
         if not self.accepting:
             raise ClosedError("the server stops; no new requests are taken")
-        access = self._access(name)
+        access = self._generations.current.access(name)
         make = getattr(access.model, "embed", None)
         if make is None:
             raise ModelError("bad_request", f"the model {name} makes no embeddings")
@@ -328,7 +353,7 @@ class Runtime:
         return RuntimeStats(
             running_turns=len(self._turns.running),
             sessions=len(self._places),
-            models=tuple(load_of(name, opened) for name, opened in sorted(self._models.items())),
+            models=tuple(load_of(name, opened) for name, opened in sorted(self._generations.current.models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
             usage=counts.usage,
@@ -355,13 +380,11 @@ class Runtime:
             await asyncio.wait((self._sweeper,))
             self._sweeper = None
         self._places.accepting = False
+        self._closed = True
         await self._turns.close(self._journal if self._journal.durable else None)
         self.feed.close()
         await self._places.strays(_STRAY_GRACE_SECONDS)
-        for opened in self._models.values():
-            if (close := getattr(opened.model, "aclose", None)) is not None:
-                await close()
-        self._models.clear()
+        await self._generations.close()
         self._threads.close()
         await self._takeover.end()
         await self._private.aclose()

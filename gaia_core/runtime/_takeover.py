@@ -84,9 +84,9 @@ class Takeover:
         self._ttl = ttl
         self._task: asyncio.Task[None] | None = None
 
-    async def begin(self, agents: tuple[str, ...]) -> None:
-        """Beat once, take over what this machine's dead processes left, and go on beating."""
-        await self._journal.beat(self._replica, self._address, agents)
+    async def begin(self, agents: Callable[[], tuple[str, ...]]) -> None:
+        """Beat once, take over what this machine's dead processes left, and go on beating. *agents*: their names."""
+        await self._journal.beat(self._replica, self._address, agents())
         orphans: tuple[SessionInfo, ...] = ()
         if self._takes:
             dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
@@ -105,12 +105,12 @@ class Takeover:
         with suppress(GaiaError):
             await self._journal.release(self._replica)
 
-    async def _beat(self, agents: tuple[str, ...], orphans: tuple[SessionInfo, ...]) -> None:
+    async def _beat(self, agents: Callable[[], tuple[str, ...]], orphans: tuple[SessionInfo, ...]) -> None:
         await self._take(orphans)
         while True:
             await asyncio.sleep(self._ttl / 4)
             try:
-                await self._journal.beat(self._replica, self._address, agents)
+                await self._journal.beat(self._replica, self._address, agents())
                 await self._poll()
                 if self._takes:
                     await self._take(await self._journal.orphans(self._replica, ORPHANS))

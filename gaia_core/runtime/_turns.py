@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import attrs
 
-from gaia_core.catalog import Catalog
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
@@ -14,6 +13,7 @@ from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
+from gaia_core.runtime._generations import Generations
 from gaia_core.runtime._history import Histories, History, decode_options, encode_options, fold
 from gaia_core.runtime._places import Places
 from gaia_core.runtime._signals import apply_signal
@@ -24,7 +24,6 @@ from gaia_core.turn import (
     Grant,
     JournalRecorder,
     MemoryRecorder,
-    ModelAccess,
     Observer,
     Recorder,
     Setting,
@@ -64,9 +63,8 @@ class Turns:
 
     def __init__(
         self,
-        catalog: Callable[[], Catalog],
+        generations: Generations,
         replica: str,
-        resolve: Callable[[str], ModelAccess],
         counts: Counts,
         feed: Feed,
         places: Places,
@@ -74,9 +72,8 @@ class Turns:
         ended: Callable[[Key, Turn], None],
         observer: Observer | None = None,
     ) -> None:
-        self._catalog = catalog
+        self._generations = generations
         self._replica = replica
-        self._resolve = resolve
         self._counts = counts
         self._feed = feed
         self._places = places
@@ -182,7 +179,7 @@ class Turns:
             return
         wish = Wish(interactive=began.interactive, options=decode_options(began.options))
         try:
-            agent, lost = configured(self._catalog(), info, began.agent), None
+            agent, lost = configured(self._generations.current.catalog, info, began.agent), None
         except NotFoundError as error:
             lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
         if lease.takeovers > TAKEOVERS:
@@ -262,16 +259,17 @@ class Turns:
         affinity: str = "",
         patience: float = 0.0,
     ) -> Setting:
+        generation = self._generations.current
         return Setting(
             agent=session.agent,
             turn=turn,
             transcript=transcript,
             recorder=recorder,
-            access=self._resolve(session.agent.model),
+            access=generation.access(session.agent.model),
             budget=Budget(session.agent.limits),
             threads=self._threads,
             resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
-            resolve=self._resolve,
+            resolve=generation.access,
             counts=self._counts,
             grants=grants,
             owner=session.owner,
@@ -301,8 +299,10 @@ class Turns:
     ) -> None:
         turn = setting.turn
         self.running[turn] = key
+        generation = self._generations.begin()  # nothing was awaited since `_setting`
         run = self._run(setting, key, state, opening, history, resumed, close=close)
         turn.task = asyncio.create_task(run, name=turn.id)
+        turn.task.add_done_callback(lambda _task: self._generations.end(generation))
         if not close:
             self._feed.tell("turn_started", *key)
 

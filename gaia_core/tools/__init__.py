@@ -10,6 +10,7 @@
 | `_resource` | recipes of what tools work on |
 | `_tool` | `Tool` and `@tool` |
 | `_toolset` | `Toolset` and its algebra |
+| `_source` | toolsets that have to be asked for |
 | `_diff` | what changed between two versions |
 """
 
@@ -18,6 +19,7 @@ from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
 from gaia_core.tools._problems import nearest
 from gaia_core.tools._resource import Recipe, Scope, resource
+from gaia_core.tools._source import Live, Source
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
 from gaia_core.tools._toolset import Bound, Toolset, effects_text
 
@@ -28,9 +30,11 @@ __all__ = [
     "Context",
     "Difference",
     "Effect",
+    "Live",
     "Parameters",
     "Recipe",
     "Scope",
+    "Source",
     "Tool",
     "ToolDefinition",
     "Toolset",

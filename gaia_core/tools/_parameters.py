@@ -69,8 +69,8 @@ def decode_custom(kind: type[Any], value: Any) -> Any:
 class Parameters:
     """What a tool takes: its JSON schema (encoded), and the decoder of a call's arguments.
 
-    Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) any JSON
-    object is taken as it is: whoever gave the schema validates.
+    Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) the arguments
+    are a JSON object, and *check* says everything that is wrong with it; without one, whoever gave the schema does.
     """
 
     schema: bytes
@@ -79,6 +79,7 @@ class Parameters:
     walked: bool = attrs.field(default=False, eq=False, repr=False)
     """True when msgspec may take what the schema forbids, so that what it took is looked at again."""
     context: str | None = attrs.field(default=None, eq=False, repr=False)
+    check: Callable[[dict[str, Any]], tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     def decode(self, tool: str, arguments: str | bytes) -> Any:
         """The arguments as a Struct (a dict without a decoder).
@@ -111,9 +112,12 @@ class Parameters:
 
     def _any_object(self, tool: str, arguments: str | bytes) -> dict[str, Any]:
         try:
-            return msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
+            given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeError, RecursionError) as malformed:
             raise ArgumentsError(tool, (f"not a valid JSON object: {malformed}",)) from None
+        if self.check is not None and (problems := self.check(given)):
+            raise ArgumentsError(tool, problems)
+        return given
 
 
 def _refuse_unless_fit(tool: str, arguments: str | bytes, problems: Callable[[Any], tuple[str, ...]]) -> None:

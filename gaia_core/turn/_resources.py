@@ -8,6 +8,7 @@ nothing.
 import asyncio
 import inspect
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from gaia_core.tools import Recipe
@@ -24,12 +25,16 @@ class _Keeper:
         self._recipe = recipe
         self._threads = threads
         self._stop = asyncio.Event()
+        self._is_async = inspect.isasyncgenfunction(recipe.factory)
         self.strays: list[asyncio.Future[None]] = []
         self.value: asyncio.Future[Any] = loop.create_future()
         self.task = loop.create_task(self._keep(), name=f"resource {recipe.name}")
 
     def stop(self) -> None:
+        """Close it; one that is still opening, and can be stopped, is not waited for."""
         self._stop.set()
+        if self._is_async and not self.value.done():
+            self.task.cancel()
 
     async def _keep(self) -> None:
         opened = self._recipe.open()
@@ -114,6 +119,17 @@ class OpenResources:
         """
         keepers = tuple(reversed(self._keepers.values()))
         self._keepers.clear()
+        return await self._closed(keepers)
+
+    async def discard(self, recipes: Iterable[Recipe]) -> tuple[asyncio.Task[None], ...]:
+        """Close those of *recipes* that are open, as `close` does."""
+        wanted = frozenset(recipes)
+        keepers = tuple(keeper for recipe, keeper in reversed(self._keepers.items()) if recipe in wanted)
+        for recipe in wanted:
+            self._keepers.pop(recipe, None)
+        return await self._closed(keepers)
+
+    async def _closed(self, keepers: tuple[_Keeper, ...]) -> tuple[asyncio.Task[None], ...]:
         if not keepers:
             return ()
         closing = asyncio.ensure_future(_close(keepers))

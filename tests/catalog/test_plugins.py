@@ -52,7 +52,7 @@ def test_an_installed_plugin_is_found(install, load):
 def test_a_broken_plugin_is_a_problem_and_harms_nobody(install, load, module, entry_point, word):
     install("bad-lamp", module, entry_point)
     plugins, (problem,) = find_plugins()
-    assert set(plugins) == {"files"}
+    assert set(plugins) == {"files", "mcp"}
     assert "'lamp'" in problem.source
     assert "bad-lamp" in problem.source
     assert word in problem.message
