@@ -51,4 +51,4 @@ lock: setup
 
 # Build the wheels of all distributions into dist/
 wheels: setup
-    for folder in . http toolsets/files; do {{bin}}/python -m build --wheel --no-isolation --outdir dist $folder; done
+    for folder in . http toolsets/*/; do {{bin}}/python -m build --wheel --no-isolation --outdir dist $folder; done

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from gaia_core.cli import main
 
-HEAVY = ("aiohttp", "litestar", "rich", "uvicorn", "gaia_files", "markdown_it")
+HEAVY = ("aiohttp", "litestar", "rich", "uvicorn", "gaia_files", "gaia_mcp", "mcp", "markdown_it")
 
 
 def run(*arguments: str, code: int = 0) -> str:

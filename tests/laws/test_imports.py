@@ -46,7 +46,7 @@ def test_the_server_imports_no_toolset(packages):
     assert loaded & set(packages) == {"gaia_core", "gaia_http"}
 
 
-@pytest.mark.parametrize("statement", ["import litestar", "import gaia_files"])
+@pytest.mark.parametrize("statement", ["import litestar", "import gaia_files", "import mcp"])
 def test_what_is_loaded_is_seen(statement):
     assert statement.split()[1] in loaded_by(statement)
 

@@ -68,7 +68,7 @@ def test_every_project_is_a_wheel_of_its_own_package_only(wheels: tuple[Path, ..
             names = opened.namelist()
             tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
         assert len(tops) == 1, wheel.name
-        assert tops <= {"gaia_core", "gaia_http", "gaia_files"}
+        assert tops <= {"gaia_core", "gaia_http", "gaia_files", "gaia_mcp"}
         assert f"{next(iter(tops))}/py.typed" in names
 
 

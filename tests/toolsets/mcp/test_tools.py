@@ -1,0 +1,142 @@
+"""What a server lists → a toolset: only names that no endpoint takes are changed, and nothing bad gets in."""
+
+import mcp_types
+import msgspec
+import pytest
+
+from gaia_core import Agent, ArgumentsError
+from gaia_mcp._server import Server
+from gaia_mcp._tools import toolset_of
+
+SERVER = Server(name="srv", command=("srv",))
+SCHEMA = {
+    "type": "object",
+    "properties": {"b": {"type": "string", "enum": ["x", "y"]}, "a": {"$ref": "#/$defs/A"}},
+    "required": ["b"],
+    "$defs": {"A": {"type": "integer", "minimum": 1}},
+    "x-vendor": {"kept": True},
+}
+
+
+def listed(name="t", schema=SCHEMA, description="It does.", **hints):
+    annotations = mcp_types.ToolAnnotations(**hints) if hints else None
+    return mcp_types.Tool(name=name, description=description, input_schema=schema, annotations=annotations)
+
+
+def test_a_schema_passes_through_unchanged_in_its_own_order():
+    (tool,) = toolset_of(SERVER, [listed()]).toolset
+
+    assert tool.parameters.schema == msgspec.json.encode(SCHEMA)
+    assert tool.description == "It does."
+
+
+def test_equal_listings_are_equal_toolsets():
+    one, two = (toolset_of(SERVER, [listed("b"), listed("a")], instructions="Do.") for _ in range(2))
+
+    assert one == two
+    assert one.toolset.fingerprint == two.toolset.fingerprint
+    assert Agent("a", tools=one.toolset).fingerprint == Agent("a", tools=two.toolset).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("hints", "effects"),
+    [
+        ({}, {"read", "write", "network", "execute"}),
+        ({"title": "T"}, {"read", "write", "network", "execute"}),
+        ({"read_only_hint": True}, {"read", "network"}),
+        ({"read_only_hint": True, "open_world_hint": False}, {"read"}),
+        ({"destructive_hint": False}, {"read", "write", "network"}),
+        ({"open_world_hint": False}, {"read", "write", "execute"}),
+    ],
+)
+def test_hints_are_effects_and_none_means_the_worst(hints, effects):
+    (tool,) = toolset_of(SERVER, [listed(**hints)]).toolset
+
+    assert tool.effects == effects
+
+
+def test_the_operators_effects_go_before_the_servers_hints():
+    server = Server(name="srv", command=("srv",), effects=frozenset({"network"}))
+    (tool,) = toolset_of(server, [listed(read_only_hint=True)]).toolset
+
+    assert tool.effects == {"network"}
+
+
+def test_only_what_says_so_is_idempotent():
+    toolset = toolset_of(SERVER, [listed("a"), listed("b", idempotent_hint=True), listed("c", read_only_hint=True)])
+
+    assert [tool.idempotent for tool in toolset.toolset] == [False, True, True]
+
+
+def test_instructions_may_hold_braces():
+    assert toolset_of(SERVER, [listed()], instructions="Use {t} or {}.").toolset.instructions == "Use {t} or {}."
+
+
+def test_resources_and_prompts_are_tools_that_read():
+    toolset = toolset_of(SERVER, [], resources=True, prompts=True).toolset
+
+    assert toolset.names == ("srv_prompt", "srv_resource")
+    assert toolset.effects == {"read", "network"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "string"}, "must be of the type 'object', not 'string'"),
+        ({}, "must be of the type 'object', not 'None'"),
+        ({"type": "object", "properties": {"a": {"type": "banana"}}}, "is no JSON schema: 'banana' is not valid"),
+        ({"type": "object", "properties": []}, "is no JSON schema"),
+        ({"type": "object", "description": "x" * 70_000}, "has 70034 bytes; at most 65536 are taken"),
+    ],
+)
+def test_a_bad_schema_leaves_out_its_own_tool_only(schema, words):
+    found = toolset_of(SERVER, [listed("bad", schema), listed("good")])
+
+    assert found.toolset.names == ("good",)
+    assert found.problems[0].startswith("the tool 'bad' is left out: ")
+    assert words in found.problems[0]
+
+
+def test_a_schema_that_nests_without_end_is_left_out():
+    deep = {"type": "object"}
+    for _ in range(500):
+        deep = {"type": "object", "properties": {"a": deep}}
+    found = toolset_of(SERVER, [listed("deep", deep)])
+
+    assert found.problems == ("the tool 'deep' is left out: its schema is nested more than 64 levels deep",)
+
+
+def test_names_are_made_fit_and_two_that_become_one_are_told_apart():
+    found = toolset_of(SERVER, [listed("a.b"), listed("a/b"), listed("x" * 80)])
+
+    assert found.toolset.names == ("a_b", "x" * 64)
+    assert found.problems == ("the tool 'a/b' is left out: another one is called 'a_b' here",)
+    assert found.toolset["a_b"].handler.name == "a.b"
+
+
+def test_arguments_are_validated_before_anything_runs():
+    (tool,) = toolset_of(SERVER, [listed()]).toolset
+
+    assert tool.parameters.decode("t", '{"b": "x", "a": 2}') == {"b": "x", "a": 2}
+    with pytest.raises(ArgumentsError) as refused:
+        tool.parameters.decode("t", '{"b": "z", "a": 0}')
+    assert sorted(refused.value.problems) == [
+        "a: 0 is less than the minimum of 1",
+        "b: 'z' is not one of ['x', 'y']",
+    ]
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"a": {"type": "string", "pattern": "^(a+)+$"}},
+        {"a": {"$ref": "#/$defs/none"}},
+        {"a": {"$ref": "http://127.0.0.1:9/schema"}},
+        {"a": {"$ref": "#/properties/a"}},
+    ],
+)
+def test_a_strangers_schema_costs_no_time_and_reaches_nothing(properties):
+    (tool,) = toolset_of(SERVER, [listed(schema={"type": "object", "properties": properties})]).toolset
+    arguments = msgspec.json.encode({"a": "a" * 40 + "!"})
+
+    assert tool.parameters.decode("t", arguments) == {"a": "a" * 40 + "!"}

@@ -1,0 +1,379 @@
+"""Connection: one server, kept up. It is connected, asked for its tools, watched, and after its end connected again.
+
+A task of its own holds the SDK's client, so that whoever calls may come and go. What goes wrong harms one call where it
+can, else this connection, and never another; it is said to the model (ToolError), to the operator (the log, `problem`)
+and in the words of who is at fault.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any, Self, TypeAlias
+
+import mcp_types
+from mcp.client import Client, ClientRequestContext, IncomingMessage
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import TypeAdapter, ValidationError
+
+from gaia_core import ConfigError, Context, ToolError, Toolset
+from gaia_mcp._calls import Call, Calls, answered
+from gaia_mcp._http import Answers, http
+from gaia_mcp._questions import elicited, sampled
+from gaia_mcp._secrets import Hidden, resolved
+from gaia_mcp._server import Server
+from gaia_mcp._stdio import Allowance, Ended, stdio
+from gaia_mcp._tools import Listed, result_text, toolset_of
+from gaia_mcp._words import misfit, said, words_of
+
+_log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+"""Seconds before a server that went away is connected again: doubled with each failure, from the first on."""
+
+_LIVED_SECONDS = 30.0
+_WAIT_SECONDS = 15.0
+_PROBE_SECONDS = 10.0
+_SETTLE_SECONDS = 0.2
+_PAGES = 100
+_CLOSING_SECONDS = 1.0
+_TERMINATED = "Session terminated"
+
+
+Send: TypeAlias = Callable[[Client, Call, Any, str | None], Awaitable[Any]]
+"""Sends a request: the client, the call that it is a part of, and what a server that asked first was answered."""
+
+
+class _GoneError(Exception):
+    """The connection ended in the middle of a call. *untouched*: the server never began with it."""
+
+    def __init__(self, reason: str, *, untouched: bool = False) -> None:
+        super().__init__(reason)
+        self.untouched = untouched
+
+
+class Connection:
+    """See the module's text. It is a `Live`, and what the tools of its server work on."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._calls = Calls()
+        self._closing = False
+        self._client: Client | None = None
+        self._ended: Ended = Ended()
+        self._answers = Answers()
+        self._hidden = Hidden()
+        self._listed: Listed | None = None
+        self._fault = "is being connected"
+        self._changed: Callable[[], None] = lambda: None
+        self._tried = asyncio.Event()
+        self._up = asyncio.Event()
+        self._stale = asyncio.Event()
+        self._heard = 0
+        self._task: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
+        self._result: TypeAdapter[Any] = TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._keep(), name=f"mcp {self.server.name}")
+        await self._tried.wait()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._closing = True
+        left = {task for task in (self._task, self._probing) if task is not None}
+        while left:
+            for task in left:
+                task.cancel()
+            # A transport that ends in the same moment may take the cancellation for its own.
+            _, left = await asyncio.wait(left, timeout=_CLOSING_SECONDS)
+
+    # What a `Live` says.
+
+    @property
+    def toolset(self) -> Toolset | None:
+        """The tools as they were listed last."""
+        return self._listed.toolset if self._listed is not None else None
+
+    @property
+    def connected(self) -> bool:
+        """Whether calls can be made now."""
+        return self._client is not None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it, for the operator."""
+        left_out = self._listed.problems if self._listed is not None else ()
+        return "; ".join(part for part in (self._fault, *left_out) if part)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """See `Live`."""
+        self._changed = changed
+
+    # Keeping it up.
+
+    async def _keep(self) -> None:
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while not self._closing:
+            began = loop.time()
+            reason = self._hidden(await self._once())
+            lived = self._client is not None
+            self._client = None
+            self._up.clear()
+            self._fault = reason
+            if lived and loop.time() - began >= _LIVED_SECONDS:
+                failures = 0
+            pause = min(FIRST_PAUSE * 2**failures, LONGEST_PAUSE)
+            failures = min(failures + 1, 16)
+            _log.warning("the MCP server %s: %s; it is tried again in %g s", self.server.name, reason, pause)
+            self._tried.set()
+            self._changed()
+            await asyncio.sleep(pause)
+
+    async def _once(self) -> str:
+        """Connect, and stay; why it ended."""
+        server, ended = self.server, Ended()
+        self._ended, self._answers = ended, Answers()
+        client: Client | None = None
+        try:
+            async with asyncio.timeout(server.connect_seconds) as clock, self._opened(ended) as client:
+                self._listed = await self._ask_for_tools(client)
+                clock.reschedule(None)
+                self._client, self._fault = client, ""
+                self._up.set()
+                self._tried.set()
+                self._changed()
+                await self._stay(client, ended)
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            return f"it did not list its tools within {server.connect_seconds:g} s (connect_seconds)"
+        except Exception as error:  # noqa: BLE001  # whatever a transport raises is why it ended
+            return ended.reason or words_of(error, server, self._answers)
+        return ended.reason or "the connection was closed"
+
+    @asynccontextmanager
+    async def _opened(self, ended: Ended) -> AsyncIterator[Client]:
+        server = self.server
+        given, self._hidden = resolved(server.env or server.headers, os.environ)
+        transport = stdio(server, given, self._hidden, ended) if server.command else http(server, given, self._answers)
+        allowance = Allowance(server.max_messages)
+
+        async def hear(message: IncomingMessage) -> None:
+            self._heard += 1
+            if isinstance(message, mcp_types.ToolListChangedNotification):
+                self._stale.set()
+            if not allowance.spend():
+                ended.set(f"it sent more than {server.max_messages} messages a second by itself")
+
+        async with Client(
+            transport,
+            client_info=mcp_types.Implementation(name="gaia", version=version("gaia-toolset-mcp")),
+            message_handler=hear,
+            elicitation_callback=self._elicit,
+            sampling_callback=self._sample if server.sampling else None,
+            cache=None,
+        ) as client:
+            yield client
+
+    async def _stay(self, client: Client, ended: Ended) -> None:
+        """List the tools again when they have changed, until the connection ends."""
+        listening = asyncio.create_task(self._listen(client), name=f"mcp {self.server.name} changes")
+        listing = asyncio.create_task(self._follow(client), name=f"mcp {self.server.name} tools")
+        try:
+            await ended.event.wait()
+        finally:
+            listening.cancel()
+            listing.cancel()
+            await asyncio.wait((listening, listing))
+
+    async def _listen(self, client: Client) -> None:
+        """Changes as the protocol tells them since 2026-07-28: on a stream that has to be asked for."""
+        tools = client.server_capabilities.tools
+        if client.protocol_version not in MODERN_PROTOCOL_VERSIONS or tools is None or not tools.list_changed:
+            return
+        pause = FIRST_PAUSE
+        while True:
+            with suppress(Exception):  # lost: it is asked for again, and what changed meanwhile is listed
+                async with client.listen(tools_list_changed=True) as changes:
+                    self._stale.set()
+                    async for _ in changes:
+                        self._stale.set()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _follow(self, client: Client) -> None:
+        """List the tools whenever they are said to have changed; several changes at once are one."""
+        while True:
+            await self._stale.wait()
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self._stale.clear()
+            try:
+                async with asyncio.timeout(self.server.connect_seconds):
+                    listed = await self._ask_for_tools(client)
+            except Exception as error:  # noqa: BLE001  # the old list stays
+                self._fault = f"its changed tools could not be listed: {words_of(error, self.server, self._answers)}"
+                _log.warning("the MCP server %s: %s", self.server.name, self._fault)
+                self._changed()
+                continue
+            self._fault = ""
+            if listed != self._listed:
+                _log.info("the MCP server %s lists other tools: %s", self.server.name, listed.toolset)
+            self._listed = listed
+            self._changed()
+
+    async def _ask_for_tools(self, client: Client) -> Listed:
+        """What it lists, and what it says of itself."""
+        tools: list[mcp_types.Tool] = []
+        cursor: str | None = None
+        for _ in range(_PAGES):
+            page = await client.list_tools(cursor=cursor)
+            tools += page.tools
+            cursor = page.next_cursor
+            if not cursor or len(tools) > self.server.max_tools:
+                break
+        if cursor or len(tools) > self.server.max_tools:
+            raise ConfigError(f"it lists more than {self.server.max_tools} tools (max_tools)")
+        can = client.server_capabilities
+        return await asyncio.to_thread(
+            toolset_of,
+            self.server,
+            tools,
+            instructions=client.instructions or "",
+            resources=can.resources is not None,
+            prompts=can.prompts is not None,
+        )
+
+    # Calls.
+
+    async def call_tool(self, ctx: Context[Any], name: str, arguments: dict[str, Any]) -> str:
+        """The result of the server's tool *name*. Raises ToolError."""
+
+        async def send(client: Client, call: Call, responses: Any, state: str | None) -> Any:
+            params = mcp_types.CallToolRequestParams(
+                name=name, arguments=arguments, input_responses=responses, request_state=state
+            )
+            request = mcp_types.CallToolRequest(params=params)
+            return await client.session.send_request(request, self._result, progress_callback=call.progress)
+
+        return result_text(await self.call(ctx, send))
+
+    async def call(self, ctx: Context[Any], send: Send) -> Any:
+        """What *send* gives, as a call of *ctx*. Raises ToolError."""
+        name = self.server.name
+        for _ in range(2):
+            client, ended = await self._ready(), self._ended
+            try:
+                return await self._calls.run(ctx, lambda call: self._sent(client, ended, call, send))  # noqa: B023
+            except _GoneError as error:
+                if error.untouched:
+                    continue
+                raise ToolError(
+                    f"the server {name} went away in the middle of the call: {error}. Whether it had an effect is "
+                    "unknown. The server is being connected again"
+                ) from None
+        raise ToolError(f"the server {name} ended the connection before it took the call, twice; try again later")
+
+    async def _sent(self, client: Client, ended: Ended, call: Call, send: Send) -> Any:
+        heard = self._heard
+        try:
+            result = await answered(
+                lambda responses, state: send(client, call, responses, state),
+                lambda request: self._answer(call, request),
+            )
+        except asyncio.CancelledError:
+            if len(self._calls) == 1 and self._heard == heard:
+                self._probe(client, ended)
+            raise
+        except MCPError as error:
+            if error.code == mcp_types.INVALID_REQUEST and error.message == _TERMINATED:
+                ended.set("it has forgotten this session")
+                raise _GoneError(ended.reason, untouched=True) from None
+            if error.code == mcp_types.CONNECTION_CLOSED and error.message == "Connection closed":
+                ended.set("the connection was closed")
+                raise _GoneError(self._hidden(ended.reason)) from None
+            raise ToolError(said(error, self._answers)) from None
+        except ValidationError as error:
+            raise ToolError(f"the server's answer doesn't fit the protocol ({misfit(error)})") from None
+        self._heard += 1
+        return result
+
+    async def _ready(self) -> Client:
+        if self._ended.event.is_set():
+            self._up.clear()  # whoever holds it will notice, too
+        if not self._up.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WAIT_SECONDS):
+                    await self._up.wait()
+        if self._client is None or self._ended.event.is_set():
+            raise ToolError(f"the server {self.server.name} is not connected: {self._fault or self._ended.reason}")
+        return self._client
+
+    def _probe(self, client: Client, ended: Ended) -> None:
+        """A call was given up and nothing was heard since it began: find out whether anything is still alive there."""
+
+        async def probe() -> None:
+            try:
+                async with asyncio.timeout(_PROBE_SECONDS):
+                    await client.session.list_tools()
+            except TimeoutError:
+                if not len(self._calls):
+                    ended.set(f"it hangs: it did not answer within {_PROBE_SECONDS:g} s")
+            except Exception as error:  # noqa: BLE001  # an answer, of a kind
+                _log.debug("the MCP server %s: %s", self.server.name, error)
+
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.create_task(probe(), name=f"mcp {self.server.name} probe")
+
+    # What the server asks.
+
+    async def _answer(self, call: Call, request: Any) -> Any:
+        """The answer to what a call has to know first."""
+        if isinstance(request, mcp_types.ElicitRequest):
+            return await call.ask(lambda ctx: elicited(ctx, self.server.name, request.params))
+        if isinstance(request, mcp_types.CreateMessageRequest) and self.server.sampling:
+            given = await call.ask(lambda ctx: sampled(ctx, self.server.name, self.server.sampling, request.params))
+            if not isinstance(given, mcp_types.ErrorData):
+                return given
+            raise ToolError(given.message)
+        raise ToolError(f"the server {self.server.name} asks for what it is not given here ({request.method})")
+
+    async def _elicit(
+        self,
+        context: ClientRequestContext,  # noqa: ARG002  # the SDK passes it by name
+        params: mcp_types.ElicitRequestParams,
+    ) -> mcp_types.ElicitResult | mcp_types.ErrorData:
+        call = self._asker("the user")
+        if call is None:
+            return mcp_types.ElicitResult(action="cancel")
+        found: mcp_types.ElicitResult = await call.ask(lambda ctx: elicited(ctx, self.server.name, params))
+        return found
+
+    async def _sample(
+        self,
+        context: ClientRequestContext,  # noqa: ARG002
+        params: mcp_types.CreateMessageRequestParams,
+    ) -> mcp_types.CreateMessageResult | mcp_types.ErrorData:
+        call = self._asker("a model")
+        if call is None:
+            words = "it can't be told for which call this is asked"
+            return mcp_types.ErrorData(code=mcp_types.INVALID_REQUEST, message=words)
+        found: mcp_types.CreateMessageResult | mcp_types.ErrorData = await call.ask(
+            lambda ctx: sampled(ctx, self.server.name, self.server.sampling, params)
+        )
+        return found
+
+    def _asker(self, whom: str) -> Call | None:
+        call = self._calls.asker()
+        if call is None:
+            _log.warning(
+                "the MCP server %s asks %s, and it can't be told for which session: none was asked. "
+                "Set per_session = true for it",
+                self.server.name,
+                whom,
+            )
+        return call
