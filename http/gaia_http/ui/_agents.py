@@ -5,7 +5,12 @@ from gaia_core.catalog import Catalog
 from gaia_core.tools import Bound
 from gaia_http._caller import Caller
 from gaia_http.ui._call import Call
-from gaia_http.ui._shapes import AgentInfo, AgentList, AgentTool, McpServer, McpStatus
+from gaia_http.ui._shapes import AgentInfo, AgentList, AgentTool, McpServer, McpState, McpStatus
+
+_MASK = "•••"
+
+MCP = "mcp:"
+"""How the origin of an MCP server's tools begins."""
 
 
 class Agents:
@@ -28,12 +33,26 @@ class Agents:
         return info_of(catalog, agent)
 
     async def mcp_servers(self, _call: Call) -> tuple[McpServer, ...]:
-        """The configured MCP servers: this version has none."""
-        return ()
+        """The configured MCP servers. Of what they are given only the names are shown."""
+        return tuple(
+            McpServer(
+                source.name,
+                source.command[0] if source.command else source.url,
+                source.command[1:],
+                {name: _MASK for name, _ in source.settings},
+                enabled=True,
+            )
+            for source in self._runtime.catalog.sources
+        )
 
     async def mcp_status(self, _call: Call) -> McpStatus:
         """Their states."""
-        return McpStatus(())
+        return McpStatus(
+            tuple(
+                McpState(state.source.name, state.connected, state.tools, state.problem or None)
+                for state in self._runtime.sources
+            )
+        )
 
 
 def default_agent(catalog: Catalog, caller: Caller) -> str:
@@ -58,7 +77,7 @@ def info_of(catalog: Catalog, agent: Agent) -> AgentInfo:
         models=(agent.model,),
         min_memory_gb=None,
         required_connections=(),
-        consumes_mcp_servers=False,
+        consumes_mcp_servers=any(member.origin.startswith(MCP) for member in agent.tools.members),
         namespaced_agent_id=f"builtin:{agent.name}",
         category="general",
         tags=("default",) if agent.name == catalog.default_agent else (),
