@@ -45,6 +45,8 @@ class ModelSpec:
     """What it takes beside text; None: what it says itself."""
     embeddings: bool = False
     """Whether it makes vectors of texts, and answers no conversation."""
+    served: str | None = None
+    """The endpoint's name for it, where that is configured."""
 
     def __attrs_post_init__(self) -> None:
         if self.slots < 1 or self.queue < 0:

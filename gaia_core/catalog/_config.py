@@ -236,6 +236,7 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
         table.window,
         frozenset(table.inputs) if table.inputs is not None else None,
         table.embeddings,
+        table.model,
     )
 
 

@@ -4,6 +4,8 @@
 |---|---|
 | GET /v1/models, /v1/models/{id} | the agents |
 | POST /v1/chat/completions | a turn of an agent |
+| POST /v1/embeddings | vectors, by a model that makes them |
+| /v1/files | uploads |
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
@@ -32,6 +34,8 @@ from gaia_http._page import Page
 from gaia_http._settings import Settings
 from gaia_http.keys import Keyring
 from gaia_http.openai._chat import ChatCompletions
+from gaia_http.openai._embeddings import EmbeddingsRoute
+from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._parts import Parts
@@ -80,6 +84,26 @@ def _routes(
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         return await completions.handle(request)
 
+    vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
+
+    async def embeddings(request: Request[Any, Any, Any]) -> ASGIApp:
+        return await vectors.handle(request)
+
+    async def upload_file(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await uploads.upload(request)
+
+    async def list_files(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await uploads.list(request)
+
+    async def get_file(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await uploads.get(request)
+
+    async def delete_file(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await uploads.delete(request)
+
+    async def file_content(request: Request[Any, Any, Any]) -> Response[bytes]:
+        return await uploads.content(request)
+
     async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(list_models(runtime, caller_of(request.scope)), media_type=_JSON)
 
@@ -101,6 +125,12 @@ def _routes(
 
     return [
         HTTPRouteHandler("/v1/chat/completions", http_method="POST", status_code=200)(chat_completions),
+        HTTPRouteHandler("/v1/embeddings", http_method="POST", status_code=200)(embeddings),
+        HTTPRouteHandler("/v1/files", http_method="POST", status_code=200)(upload_file),
+        HTTPRouteHandler("/v1/files", http_method=_READ, status_code=200)(list_files),
+        HTTPRouteHandler("/v1/files/{file_id:str}", http_method=_READ, status_code=200)(get_file),
+        HTTPRouteHandler("/v1/files/{file_id:str}", http_method="DELETE", status_code=200)(delete_file),
+        HTTPRouteHandler("/v1/files/{file_id:str}/content", http_method=_READ, status_code=200)(file_content),
         HTTPRouteHandler("/v1/models", http_method=_READ, status_code=200)(models),
         HTTPRouteHandler("/v1/models/{model_id:path}", http_method=_READ, status_code=200)(model),
         HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),

@@ -39,11 +39,14 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
             )
 
 
-async def read_body(receive: Receive, settings: Settings) -> bytes:
-    """The whole body. Raises ApiError 413 and 408, and ClientGone."""
+async def read_body(receive: Receive, settings: Settings, most: int | None = None) -> bytes:
+    """The whole body, of at most *most* bytes (default: `max_body_bytes`).
+
+    Raises ApiError 413 and 408, and ClientGone.
+    """
     try:
         async with asyncio.timeout(settings.body_seconds):
-            return await _read(receive, settings.max_body_bytes)
+            return await _read(receive, settings.max_body_bytes if most is None else most)
     except TimeoutError:
         message = f"the body did not arrive within {settings.body_seconds:g} s"
         headers = (("connection", "close"),)

@@ -46,6 +46,7 @@ class Settings:
     | allowed_hosts | names without port | what a request's `Host` may say; default: this machine's names and *host* |
     | allowed_origins | `https://name:port` | pages of other hosts that may call from a browser |
     | max_body_bytes, max_header_bytes | bytes | a larger request is refused |
+    | max_file_bytes | bytes | of an uploaded file |
     | max_headers, max_messages, max_tools | a request's | the same |
     | max_schema_bytes | bytes | of one client tool's parameters |
     | fetch_hosts | names, `*.name`, `*` | whose URLs in a request are fetched; default: none. Public addresses only |
@@ -65,6 +66,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
     max_body_bytes: int = attrs.field(default=20_000_000, validator=_positive)
+    max_file_bytes: int = attrs.field(default=50_000_000, validator=_positive)
     max_header_bytes: int = attrs.field(default=65_536, validator=_positive)
     max_headers: int = attrs.field(default=200, validator=_positive)
     max_messages: int = attrs.field(default=10_000, validator=_positive)

@@ -245,3 +245,25 @@ def test_agents_use_local_when_nothing_is_said(load):
 def test_the_file_wins_over_the_environment(load):
     catalog = load(MODEL + "[agents.a]", environ={"GAIA_MODEL_URL": "http://127.0.0.1:1/v1"})
     assert catalog.model("local").open.configs[0].url == "http://127.0.0.1:8000/v1"
+
+
+def test_what_a_model_takes_and_makes(load):
+    catalog = load(
+        MODEL
+        + '[models.seeing]\nurl = "http://127.0.0.1:1/v1"\ninputs = ["image", "file"]\n'
+        + '[models.embed]\nurl = "http://127.0.0.1:1/v1"\nmodel = "nomic"\nembeddings = true\n[agents.a]\n'
+    )
+
+    assert [catalog.model(name).inputs for name in ("local", "seeing")] == [None, {"image", "file"}]
+    embed = catalog.model("embed")
+    assert (embed.embeddings, embed.served, catalog.model("local").embeddings) == (True, "nomic", False)
+
+
+def test_an_agent_needs_a_model_that_answers(load):
+    with pytest.raises(ConfigError, match=r"agents\.a\.model: 'embed' makes embeddings"):
+        load(MODEL + '[models.embed]\nurl = "http://127.0.0.1:1/v1"\nembeddings = true\n[agents.a]\nmodel = "embed"\n')
+
+
+def test_an_input_that_is_none(load):
+    with pytest.raises(ConfigError, match="inputs"):
+        load('[models.local]\nurl = "http://127.0.0.1:1/v1"\ninputs = ["smell"]\n[agents.a]\n')

@@ -147,11 +147,12 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             journal: object = None,
             keyring: Keyring | None = None,
             inputs: tuple[str, ...] = (),
+            models: dict | None = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue, inputs=frozenset(inputs))
-            runtime = Runtime(Catalog.of(*agents, models={"local": spec}), journal)
+            runtime = Runtime(Catalog.of(*agents, models={"local": spec, **(models or {})}), journal)
             own = await stack.enter_async_context(AsyncExitStack())
             port = await own.enter_async_context(running(settings or Settings(), runtime, keyring, head_seconds))
             url = f"http://127.0.0.1:{port}"

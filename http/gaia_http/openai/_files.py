@@ -11,14 +11,10 @@ import re
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import attrs
 import msgspec
 
-Purpose: TypeAlias = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-
-MAX_FILE_BYTES = 50_000_000
 MAX_FILES = 1_000
 MAX_OWNER_BYTES = 1_000_000_000
 

@@ -6,11 +6,13 @@ is answered by its own error instead of a decoder's.
 """
 
 import re
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
 from gaia_http._errors import ApiError, invalid
+
+T = TypeVar("T")
 
 _NOTHING = msgspec.Raw(b"")
 _INT64 = msgspec.Meta(ge=-(2**63), le=2**63 - 1)
@@ -154,10 +156,15 @@ _request_decoder = msgspec.json.Decoder(ChatRequest)
 
 def decode_request(body: bytes) -> ChatRequest:
     """*body* as a request. Raises ApiError 400, whose `param` is the JSON path of the value at fault."""
+    return decode_body(body, _request_decoder)
+
+
+def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """*body* as what *decoder* gives. Raises ApiError 400, whose `param` is the JSON path of the value at fault."""
     try:
         if not body.isascii():
             body.decode()  # the decoder skips over bytes in fields that it does not know
-        return _request_decoder.decode(body)
+        return decoder.decode(body)
     except UnicodeDecodeError as error:
         raise _not_json(f"byte {error.start} is not UTF-8") from None
     except RecursionError:

@@ -1,0 +1,218 @@
+"""POST /v1/embeddings: texts → vectors, by a model of the configuration that makes them, in one of its slots.
+
+The SDKs ask for base64 of float32, little-endian, by default (source: OpenAI's Python and Node SDKs).
+"""
+
+import array
+import asyncio
+import base64
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Annotated, Any
+
+import msgspec
+from litestar.connection import Request
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from gaia_core import Catalog, ModelSpec, Runtime
+from gaia_core.events import ErrorInfo
+from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
+from gaia_http._body import ClientGone, check_headers, read_body
+from gaia_http._caller import caller_of
+from gaia_http._errors import ApiError, encoded, invalid, of_turn
+from gaia_http._settings import Settings
+from gaia_http.openai._wire import decode_body, given, shortened
+
+_INPUTS = 2_048
+_TOKENS = 8_192 * 16
+_DIMENSIONS = 65_536
+_NOTHING = msgspec.Raw(b"")
+
+_Token = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class EmbeddingsBody(msgspec.Struct, frozen=True, gc=False):
+    """The body of a request. `user` and whatever else is accepted and ignored."""
+
+    model: str | None = None
+    input: msgspec.Raw = _NOTHING
+    encoding_format: str | None = None
+    dimensions: int | None = None
+
+
+class _Vector(msgspec.Struct, frozen=True, gc=False):
+    object: str
+    index: int
+    embedding: tuple[float, ...] | str
+
+
+class _Usage(msgspec.Struct, frozen=True, gc=False):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class _List(msgspec.Struct, frozen=True, gc=False):
+    object: str
+    data: tuple[_Vector, ...]
+    model: str
+    usage: _Usage
+
+
+_body_decoder = msgspec.json.Decoder(EmbeddingsBody)
+_one_decoder = msgspec.json.Decoder(str)
+_texts_decoder = msgspec.json.Decoder(tuple[str, ...])
+_tokens_decoder = msgspec.json.Decoder(tuple[_Token, ...])
+_several_decoder = msgspec.json.Decoder(tuple[tuple[_Token, ...], ...])
+
+
+class EmbeddingsRoute:
+    """The route's handler, for one application."""
+
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+        self._runtime = runtime
+        self._settings = settings
+
+    async def handle(self, request: Request) -> ASGIApp:  # type: ignore[type-arg]
+        """The response that gives the vectors. Raises ApiError."""
+        check_headers(request.scope["headers"])
+        try:
+            raw = await read_body(request.receive, self._settings)
+        except ClientGone:
+            return _nothing
+        body = decode_body(raw, _body_decoder)
+        caller = caller_of(request.scope)
+        spec = _model(self._runtime.catalog, body.model)
+        caller.check_agent(spec.name)
+        asked = _asked(body)
+        if body.encoding_format not in (None, "float", "base64"):
+            raise invalid(
+                f"encoding_format: {shortened(body.encoding_format)!r} is neither 'float' nor 'base64'",
+                param="encoding_format",
+                code="invalid_value",
+            )
+
+        async def make() -> bytes:
+            try:
+                made = await self._runtime.embed(spec.name, asked, owner=caller.owner)
+            except ModelError as error:
+                told = ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
+                raise ApiError(of_turn(told, tools_ran=False)) from None
+            _check_dimensions(made, asked)
+            return _answer(made, spec.name, in_base64=body.encoding_format == "base64")
+
+        return _Made(make())
+
+
+class _Made:
+    """The ASGI response of what takes a while: a client that goes takes it along."""
+
+    def __init__(self, making: Coroutine[Any, Any, bytes]) -> None:
+        self._making = asyncio.create_task(making, name="gaia embeddings")
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        gone = asyncio.create_task(_left(receive), name="gaia line")
+        try:
+            await asyncio.wait((self._making, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not self._making.done():
+                return
+            body = self._making.result()
+        finally:
+            gone.cancel()
+            self._making.cancel()
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """The response to a client that has gone."""
+
+
+def _model(catalog: Catalog, name: str | None) -> ModelSpec:
+    if name is None:
+        raise invalid(
+            "model is missing: name a model that makes embeddings", param="model", code="missing_required_parameter"
+        )
+    making = [spec for spec in catalog.models if spec.embeddings]
+    for spec in making:
+        if name in (spec.name, spec.served):
+            return spec
+    there = ", ".join(spec.name for spec in making)
+    words = (
+        f"there are {there}"
+        if making
+        else "none is configured: add [models.NAME] with url, model and embeddings = true to gaia.toml"
+    )
+    message = f"there is no model {shortened(name)!r} that makes embeddings; {words}"
+    raise invalid(message, param="model", code="model_not_found", status=404)
+
+
+def _asked(body: EmbeddingsBody) -> EmbeddingRequest:
+    if not given(body.input):
+        raise invalid("input is missing", param="input", code="missing_required_parameter")
+    if body.dimensions is not None and not 1 <= body.dimensions <= _DIMENSIONS:
+        raise invalid(
+            f"dimensions must be from 1 to {_DIMENSIONS}, not {body.dimensions}",
+            param="dimensions",
+            code="invalid_value",
+        )
+    items = _items(bytes(body.input))
+    if not items:
+        raise invalid("input is empty", param="input", code="invalid_value")
+    if len(items) > _INPUTS:
+        words = f"input has {len(items)} texts; at most {_INPUTS} are taken"
+        raise invalid(words, param="input", code="array_above_max_length")
+    for index, item in enumerate(items):
+        if not item:
+            raise invalid(f"input[{index}] is empty", param=f"input[{index}]", code="invalid_value")
+        if not isinstance(item, str) and len(item) > _TOKENS:
+            words = f"input[{index}] has {len(item)} tokens; at most {_TOKENS} are taken"
+            raise invalid(words, param=f"input[{index}]", code="array_above_max_length")
+    return EmbeddingRequest(msgspec.json.encode(items), len(items), body.dimensions)
+
+
+def _items(raw: bytes) -> tuple[str, ...] | tuple[tuple[int, ...], ...]:
+    """*raw* as texts, or as tokens of texts."""
+    with suppress(msgspec.ValidationError):
+        return (_one_decoder.decode(raw),)
+    with suppress(msgspec.ValidationError):
+        return _texts_decoder.decode(raw)
+    with suppress(msgspec.ValidationError):
+        return _several_decoder.decode(raw)
+    try:
+        return (_tokens_decoder.decode(raw),)
+    except msgspec.ValidationError:
+        words = "input must be a text, a list of texts, a list of tokens, or a list of such lists"
+        raise invalid(words, param="input", code="invalid_type") from None
+
+
+def _check_dimensions(made: Embeddings, asked: EmbeddingRequest) -> None:
+    wanted = asked.dimensions
+    if wanted is not None and any(len(vector) != wanted for vector in made.vectors):
+        found = len(made.vectors[0])
+        raise invalid(
+            f"dimensions: the model makes vectors of {found} dimensions, not of {wanted}; leave it out",
+            param="dimensions",
+            code="unsupported_value",
+        )
+
+
+def _answer(made: Embeddings, model: str, *, in_base64: bool) -> bytes:
+    data = tuple(
+        _Vector("embedding", index, _base64(vector) if in_base64 else vector)
+        for index, vector in enumerate(made.vectors)
+    )
+    return encoded(_List("list", data, model, _Usage(made.tokens, made.tokens)))
+
+
+def _base64(vector: tuple[float, ...]) -> str:
+    numbers = array.array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()

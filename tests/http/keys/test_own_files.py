@@ -1,0 +1,48 @@
+"""Files and kept answers are their key's: to another key they do not exist."""
+
+
+async def test_anothers_file_does_not_exist(serve, room, bearer, body):
+    ann, bob = bearer(room.make("ann")), bearer(room.make("bob"))
+    server = await serve("ok", "ok", keyring=room.ring())
+    async with server.sdk() as client:
+        mine = client.with_options(default_headers=ann, api_key=ann["authorization"].removeprefix("Bearer "))
+        made = await mine.files.create(file=("a.txt", b"secret"), purpose="user_data")
+
+    for method, path in (("GET", ""), ("GET", "/content"), ("DELETE", "")):
+        async with server.http.request(method, f"/v1/files/{made.id}{path}", headers=bob) as response:
+            assert response.status == 404
+            assert "secret" not in await response.text()
+    part = {"type": "file", "file": {"file_id": made.id}}
+    asked = body(messages=[{"role": "user", "content": [part]}])
+    status, _, answer = await server.post(asked, headers=bob)
+    assert (status, answer["error"]["code"]) == (404, "file_not_found")
+    async with server.http.get("/v1/files", headers=bob) as response:
+        assert (await response.json())["data"] == []
+    assert (await server.post(asked, headers=ann))[0] == 200
+
+
+async def test_an_idempotency_key_is_its_callers(serve, room, bearer, body):
+    ann, bob = bearer(room.make("ann")), bearer(room.make("bob"))
+    server = await serve("to ann", "to bob", keyring=room.ring())
+    key = {"Idempotency-Key": "one"}
+
+    answers = [await server.post(body(), headers=who | key) for who in (ann, bob, ann)]
+
+    assert [answer[2]["choices"][0]["message"]["content"] for answer in answers] == ["to ann", "to bob", "to ann"]
+
+
+async def test_a_session_of_the_same_name_is_another_one(serve, room, bearer, body, upstream):
+    import asyncio
+
+    from gaia_core.events import TextDelta
+
+    ann, bob = bearer(room.make("ann")), bearer(room.make("bob"))
+    model = upstream(TextDelta("ok"))
+    server = await serve(model=model, keyring=room.ring())
+    first = asyncio.create_task(server.post(body(), headers=ann | {"X-Session-Id": "same"}))
+    await model.began.wait()
+    second = asyncio.create_task(server.post(body(), headers=bob | {"X-Session-Id": "same"}))
+    model.go.set()
+
+    assert (await second)[0] == 200  # and not a 409
+    assert (await first)[0] == 200
