@@ -41,6 +41,11 @@ _SETTLE_SECONDS = 0.2
 _PAGES = 100
 _CLOSING_SECONDS = 1.0
 _TERMINATED = "Session terminated"
+_CHANGES = (
+    mcp_types.ToolListChangedNotification,
+    mcp_types.ResourceListChangedNotification,
+    mcp_types.PromptListChangedNotification,
+)
 
 
 Send: TypeAlias = Callable[[Client, Call, Any, str | None], Awaitable[Any]]
@@ -165,7 +170,7 @@ class Connection:
 
         async def hear(message: IncomingMessage) -> None:
             self._heard += 1
-            if isinstance(message, mcp_types.ToolListChangedNotification):
+            if isinstance(message, _CHANGES):
                 self._stale.set()
             if not allowance.spend():
                 ended.set(f"it sent more than {server.max_messages} messages a second by itself")
@@ -244,8 +249,8 @@ class Connection:
             self.server,
             tools,
             instructions=client.instructions or "",
-            resources=can.resources is not None,
-            prompts=can.prompts is not None,
+            resources=can.resources is not None and await _any(client.list_resources, client.list_resource_templates),
+            prompts=can.prompts is not None and await _any(client.list_prompts),
         )
 
     # Calls.
@@ -377,3 +382,14 @@ class Connection:
                 whom,
             )
         return call
+
+
+async def _any(*lists: Callable[[], Awaitable[Any]]) -> bool:
+    """Whether one of *lists* has something: many servers say that they have what they haven't."""
+    for each in lists:
+        with suppress(MCPError):
+            found = await each()
+            kinds = ("resources", "resource_templates", "prompts")
+            if any(getattr(found, kind, None) for kind in kinds):
+                return True
+    return False
