@@ -24,6 +24,8 @@
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
 | `ui` | the UI API: sessions, conversations and their streams |
 | `serve` | the command `gaia serve` |
+| `reload`, `_reload` | the command `gaia reload`, and what the server does then |
+| `_presence` | which servers run here |
 
 Importing it starts nothing, and two applications in one process share nothing. The web framework is imported when
 `create_app` is first asked for, so that the command line is quick.

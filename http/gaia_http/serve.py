@@ -2,6 +2,7 @@
 
 SIGTERM or Ctrl-C: not ready, no new turns, the running ones may end within `drain_seconds`. What is left then stays in
 the journal, and the next start goes on with it; without a durable journal it is cancelled. A second signal: at once.
+SIGHUP: the configuration is read again (`_reload`).
 """
 
 import asyncio
@@ -9,9 +10,11 @@ import gc
 import logging
 import logging.config
 import os
+import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -25,6 +28,8 @@ from gaia_core.catalog import load_catalog, with_model
 from gaia_core.journal import Journal
 from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
+from gaia_http._presence import present
+from gaia_http._reload import Reloader
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import Keyring, keyring_at
 
@@ -123,9 +128,16 @@ def serve(
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
     listening = listen(settings)
+
+    async def load() -> Catalog:
+        found = await asyncio.to_thread(load_catalog, config, environ=os.environ, cwd=Path.cwd())
+        return await with_model(found, environ=os.environ)
+
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            runner.run(run_server(catalog, settings, listening, journal=kept, keyring=keyring, say=click.echo))
+            runner.run(
+                run_server(catalog, settings, listening, journal=kept, keyring=keyring, load=load, say=click.echo)
+            )
         except (ConfigError, JournalError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -137,11 +149,13 @@ async def run_server(
     *,
     journal: Journal | None = None,
     keyring: Keyring | None = None,
+    load: Callable[[], Awaitable[Catalog]] | None = None,
     say: Callable[[str], object],
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
 
     *journal* keeps the sessions (None: in memory); *keyring* has the keys that open the server (None: it needs none).
+    *load* reads the configuration again when SIGHUP asks for it (None: it is not heard).
     """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
@@ -163,8 +177,64 @@ async def run_server(
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
-        server = _server(config, runtime, settings, say, lambda: _greet(catalog, _url(listening), keyring, say))
-        await server.serve(sockets=[listening])
+        url = _url(listening)
+        server = _server(config, runtime, settings, say, lambda: _greet(runtime.catalog, url, keyring, say))
+        async with _reloading(runtime, load, settings, listening.getsockname()[1], url, say, server):
+            await server.serve(sockets=[listening])
+
+
+@asynccontextmanager
+async def _reloading(
+    runtime: Runtime,
+    load: Callable[[], Awaitable[Catalog]] | None,
+    settings: Settings,
+    port: int,
+    url: str,
+    say: Callable[[str], object],
+    server: "uvicorn.Server",
+) -> AsyncIterator[None]:
+    """Hear SIGHUP, and be found by `gaia reload`, where there are such things.
+
+    It is also what a terminal sends that is closed: then, as before there was a reload, the server stops.
+    """
+    if load is None or sys.platform == "win32":
+        yield
+        return
+    with ExitStack() as stack:
+        note = None
+        if settings.data is not None:
+            with suppress(OSError):  # a folder that can't be written: it is reloaded by the signal only
+                note = stack.enter_context(present(settings.data, port, url))
+
+        def told(ok: bool, words: str) -> None:
+            say(f"reloaded. {words}" if ok else f"not reloaded: {words}")
+            if note is not None:
+                note.reloaded(ok=ok, said=words)
+
+        def hang_up() -> None:
+            if at_terminal and not _has_terminal():
+                server.handle_exit(signal.SIGTERM, None)
+            else:
+                reloader.ask()
+
+        reloader = Reloader(runtime, load, told)
+        at_terminal = _has_terminal()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+            await reloader.close()
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a terminal that could be closed."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _server(
