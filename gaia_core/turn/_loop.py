@@ -248,6 +248,11 @@ class _Loop:
             try:
                 return await self._step.run(clock)
             except ModelError as error:
+                if error.kind == "bad_request" and request.response_format is not None:
+                    # An endpoint that knows no such form, or not all of it: the text is checked here in any case.
+                    request = msgspec.structs.replace(request, response_format=None)
+                    self._emit(ModelRetried(attempt := attempt + 1, 0.0, str(error)))
+                    continue
                 if error.kind != "not_ready" or left <= 0:
                     raise
                 delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)

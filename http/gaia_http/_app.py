@@ -136,7 +136,7 @@ def _routes(
         HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),
         HTTPRouteHandler("/ready", http_method=_READ, status_code=200)(ready),
         HTTPRouteHandler("/metrics", http_method=_READ, status_code=200)(metrics),
-        *ui_handlers(settings, runtime, counts),
+        *ui_handlers(settings, runtime, counts, idempotency),
     ]
 
 

@@ -313,6 +313,18 @@ async def test_a_schema_that_can_not_be_checked_is_refused_before_a_model_is_ask
     assert server.model.requests == []
 
 
+@pytest.mark.parametrize(("levels", "status"), [(100, 200), (200, 400), (1_000, 400)])
+async def test_a_tools_parameters_are_not_too_deep(serve, body, levels, status):
+    server = await serve("ok")
+    data = json.dumps(body(tools=[function("f", parameters="DEEP")])).replace(
+        '"DEEP"', '{"items":' * levels + "{}" + "}" * levels
+    )
+
+    answered, _, answer = await server.post(data=data.encode())
+
+    assert answered == status, answer
+
+
 async def test_a_schema_of_a_megabyte(server, body):
     status, _, answer = await server.post(body(response_format=schema("x", description="d" * 1_000_000)))
 

@@ -9,7 +9,7 @@ from gaia_core import Agent, Catalog, Limits, Runtime, SchemaError, ScriptedMode
 from gaia_core.events import ReasoningDelta, StepEnded, TextDelta
 from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
-from gaia_core.models import Finished, ResponseFormat
+from gaia_core.models import Finished, ModelError, ResponseFormat
 from gaia_core.tools import define
 from gaia_core.turn import TurnOptions, check_format
 from gaia_core.turn._form import Form, unfenced
@@ -117,6 +117,28 @@ async def test_a_correction_offers_no_tools_so_that_an_endpoint_can_hold_the_mod
     assert events[-1].text == ULM
     assert model.requests[2].tools == ()
     assert model.requests[2].response_format == form()
+
+
+async def test_an_endpoint_that_refuses_the_form_is_asked_without_it(ask):
+    def model(request):
+        if request.response_format is not None:
+            raise ModelError("bad_request", "pattern must start with ^")
+        return ULM
+
+    events, model = await ask(PLAIN, ScriptedModel(model))
+
+    assert text(events) == ULM
+    assert [request.response_format for request in model.requests] == [form(), None]
+
+
+async def test_another_refusal_is_an_error(ask):
+    def model(request):
+        raise ModelError("bad_request", "no such option")
+
+    events, model = await ask(PLAIN, ScriptedModel(model))
+
+    assert (events[-1].status, events[-1].error.type) == ("failed", "bad_request")
+    assert len(model.requests) == 2
 
 
 async def test_a_clients_call_is_no_answer(ask):

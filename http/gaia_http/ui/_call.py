@@ -25,6 +25,7 @@ class Call:
     def __init__(self, request: "Request[Any, Any, Any]", settings: Settings) -> None:
         self._request = request
         self._settings = settings
+        self._raw: bytes | None = None
         self.caller = caller_of(request.scope)
         self.owner = self.caller.owner
 
@@ -55,9 +56,15 @@ class Call:
             raise unfit(f"{name} must be a whole number from {least} to {most}, not {text[:80]!r}")
         return value
 
+    async def raw(self) -> bytes:
+        """The body as it came. Raises 413."""
+        if self._raw is None:
+            self._raw = await read_body(self._request.receive, self._settings)
+        return self._raw
+
     async def body(self, kind: type[T]) -> T:
         """The body as *kind*; none counts as `{}`. Raises 400 for what is no JSON, 422 naming the field, 413, 415."""
-        raw = await read_body(self._request.receive, self._settings)
+        raw = await self.raw()
         if raw.strip():
             check_headers(self._request.scope["headers"])
         else:

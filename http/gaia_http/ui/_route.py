@@ -41,6 +41,8 @@ class Route:
     reply: Any
     body: Any = None
     query: tuple[Query, ...] = ()
+    keyed: bool = False
+    """Whether an `Idempotency-Key` makes it run once."""
     example: msgspec.Struct | None = None
     answer_example: msgspec.Struct | None = None
     admin: bool = False

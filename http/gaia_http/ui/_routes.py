@@ -16,6 +16,7 @@ from gaia_core import BusyError, Runtime
 from gaia_core.runtime.export import Export, Import, ImportedMessage, ImportedSession, Session
 from gaia_http._body import ClientGone
 from gaia_http._errors import ApiError, ErrorReply, encoded
+from gaia_http._idempotency import Idempotency
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.ui import _bodies as bodies
@@ -186,6 +187,7 @@ def _chat_routes(chat: Chat) -> tuple[Route, ...]:
             method="POST",
             path="/api/chat/send",
             answer=chat.send,
+            keyed=True,
             summary="Begin a turn; it goes on when its client leaves",
             body=bodies.Send,
             reply=Streamed(_TURN, shapes.Answer),
@@ -242,7 +244,9 @@ def _post(path: str, answer: Any, summary: str, body: Any, reply: Any, example: 
 # Serving.
 
 
-def ui_handlers(settings: Settings, runtime: Runtime, counts: HttpCounts) -> list[HTTPRouteHandler]:
+def ui_handlers(
+    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
+) -> list[HTTPRouteHandler]:
     """Litestar's handlers of the table, and of its document."""
     routes = ui_routes(settings, runtime, counts)
     described = encoded(document(routes, package_version()))
@@ -250,28 +254,36 @@ def ui_handlers(settings: Settings, runtime: Runtime, counts: HttpCounts) -> lis
     async def openapi() -> Response[bytes]:
         return Response(described, media_type="application/json")
 
-    handlers = [_handler(route, settings) for route in routes]
+    handlers = [_handler(route, settings, idempotency) for route in routes]
     return [*handlers, HTTPRouteHandler("/api/openapi.json", http_method=["GET", "HEAD"], status_code=200)(openapi)]
 
 
-def _handler(route: Route, settings: Settings) -> HTTPRouteHandler:
+def _handler(route: Route, settings: Settings, idempotency: Idempotency) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
         call = Call(request, settings)
         if route.admin:
             call.caller.check_admin()
         try:
-            reply = await route.answer(call)
-        except BusyError as error:
-            headers = (("retry-after", str(BUSY_SECONDS)),)
-            raise ApiError(ErrorReply(status=409, message=str(error), code="session_busy", headers=headers)) from None
+            if route.keyed:
+                raw = await call.raw()
+                return await idempotency.response(request.scope, raw, lambda: _answered(route, call))
+            return await _answered(route, call)
         except ClientGone:
             return _nothing
-        return reply if callable(reply) else _Json(encoded(reply))
 
     path = route.path.replace("{id}", "{id:str}").replace("{mid}", "{mid:str}")
     reads = route.method == "GET" and not isinstance(route.reply, Streamed)
     methods: tuple[Method | Literal["HEAD"], ...] = ("GET", "HEAD") if reads else (route.method,)
     return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
+
+
+async def _answered(route: Route, call: Call) -> ASGIApp:
+    try:
+        reply = await route.answer(call)
+    except BusyError as error:
+        headers = (("retry-after", str(BUSY_SECONDS)),)
+        raise ApiError(ErrorReply(status=409, message=str(error), code="session_busy", headers=headers)) from None
+    return reply if callable(reply) else _Json(encoded(reply))
 
 
 class _Json:

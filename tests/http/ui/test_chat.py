@@ -323,3 +323,28 @@ async def test_an_idle_stream_gets_comments(ui, gate):
             pass
         model.go.set()
         assert b'"type":"done"' in await response.read()
+
+
+# Once, by its Idempotency-Key.
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_message_that_is_sent_again_by_its_key_is_there_once(ui, stream):
+    client = await ui("Hello", "Hello again")
+    session = await client.session()
+    body = {"session_id": session, "message": "Hi", "stream": stream}
+
+    answers = []
+    for _ in range(2):
+        headers = {"Idempotency-Key": "one"}
+        async with client.server.http.post("/api/chat/send", json=body, headers=headers) as response:
+            assert response.status == 200
+            answers.append(await response.text())
+    status, answer, _ = await client.ask(
+        "POST", "/api/chat/send", body | {"message": "Ho"}, headers={"Idempotency-Key": "one"}
+    )
+
+    assert answers[0] == answers[1]
+    assert await client.messages(session) == [("user", "Hi"), ("assistant", "Hello")]
+    assert status == 409
+    assert "another body" in answer["detail"]
