@@ -20,6 +20,8 @@
 | `_line` | the line to a client: writes, heartbeats, and noticing that it has gone |
 | `_stream` | the stream of a turn that belongs to its client |
 | `_page` | a built page at / |
+| `_logs` | log lines: text or JSON, of which request, key, session and turn |
+| `_traced`, `_export` | requests as spans; where traces and metrics go |
 | `_metrics` | counts of requests and the Prometheus text |
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
 | `ui` | the UI API: sessions, conversations and their streams |

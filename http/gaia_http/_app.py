@@ -16,7 +16,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from litestar import Litestar, Response
 from litestar.connection import Request
@@ -29,6 +29,7 @@ from gaia_http._caller import caller_of
 from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
 from gaia_http._idempotency import Idempotency
+from gaia_http._logs import LogContext
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
 from gaia_http._settings import Settings
@@ -41,16 +42,27 @@ from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._parts import Parts
 from gaia_http.ui import ui_handlers
 
+if TYPE_CHECKING:
+    from gaia_core.telemetry import OpenTelemetry
+
 _log = logging.getLogger(__name__)
 
 _JSON = "application/json"
 _READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
 
 
-def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = None) -> Litestar:
+def create_app(
+    settings: Settings,
+    runtime: Runtime,
+    keyring: Keyring | None = None,
+    *,
+    log: LogContext | None = None,
+    telemetry: "OpenTelemetry | None" = None,
+) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
-    *keyring*: the keys that open it; None: it asks for none.
+    *keyring*: the keys that open it; None: it asks for none. *log* hears which request a log line is about;
+    *telemetry* traces requests. Both should be observers of *runtime*, too.
     """
     counts = HttpCounts()
     idempotency = Idempotency(runtime, settings)
@@ -71,7 +83,11 @@ def create_app(settings: Settings, runtime: Runtime, keyring: Keyring | None = N
         debug=False,
     )
     served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = Door(served, settings, counts, keyring)
+    app.asgi_handler = Door(served, settings, counts, keyring, log)
+    if telemetry is not None:
+        from gaia_http._traced import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
+
+        app.asgi_handler = Traced(app.asgi_handler, telemetry)
     return app
 
 

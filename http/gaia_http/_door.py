@@ -16,6 +16,7 @@ from gaia_http._cors import preflight_headers, response_headers
 from gaia_http._entrance import Entrance, Entry
 from gaia_http._errors import SERVER, ErrorReply
 from gaia_http._line import ABORT
+from gaia_http._logs import LogContext
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.keys import Keyring
@@ -33,8 +34,16 @@ _POLICY = 1008
 class Door:
     """A pure ASGI middleware around a whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, counts: HttpCounts, keyring: Keyring | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        counts: HttpCounts,
+        keyring: Keyring | None = None,
+        log: LogContext | None = None,
+    ) -> None:
         self._app = app
+        self._log_context = log
         self._counts = counts
         self._entrance = Entrance(settings, keyring)
 
@@ -48,6 +57,7 @@ class Door:
         began = time.perf_counter()
         entry = self._entrance.look_at(scope)
         request_id = entry.request_id
+        self._note(entry)
         status = 0
 
         async def send_named(message: Message) -> None:
@@ -77,10 +87,12 @@ class Door:
             if _access.isEnabledFor(logging.INFO):
                 milliseconds = (time.perf_counter() - began) * 1_000
                 path = ascii(scope["path"][:200])[1:-1]
-                _access.info("%s %s %s %.1f ms %s", scope["method"], path, status, milliseconds, request_id.decode())
+                fields = {"method": scope["method"], "path": path, "status": status, "milliseconds": milliseconds}
+                _access.info("%(method)s %(path)s %(status)s %(milliseconds).1f ms", fields, extra=fields)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         entry = self._entrance.look_at(scope)
+        self._note(entry)
         if entry.refusal is not None:
             await receive()  # websocket.connect
             await _refuse_websocket(entry.refusal, scope, send)
@@ -102,6 +114,11 @@ class Door:
 
         set_caller(scope, entry.caller)
         await self._app(scope, receive_while_held, send_while_held)
+
+    def _note(self, entry: Entry) -> None:
+        """Let log lines from here on say which request they are about."""
+        if self._log_context is not None:
+            self._log_context.request(entry.request_id.decode(), entry.caller.name)
 
     def _is_revoked(self, entry: Entry) -> bool:
         return entry.key is not None and not self._entrance.holds(entry.key)

@@ -28,6 +28,9 @@ from gaia_core.catalog import load_catalog, with_model
 from gaia_core.journal import Journal
 from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
+from gaia_core.turn import Observers
+from gaia_http._export import Export, export_from
+from gaia_http._logs import LogContext, LogFormat, logging_config
 from gaia_http._presence import present
 from gaia_http._reload import Reloader
 from gaia_http._settings import Settings, is_loopback
@@ -85,6 +88,7 @@ _DEFAULTS = Settings()
     help="The folder of a built single-page client, to be served at /.",
 )
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(_LEVELS))
+@click.option("--log-format", default="text", show_default=True, type=click.Choice(("text", "json")))
 def serve(
     config: Path | None,
     host: str,
@@ -98,6 +102,7 @@ def serve(
     journal: str | None,
     ui_dist: Path | None,
     log_level: str,
+    log_format: LogFormat,
 ) -> None:
     """Serve the agents to any OpenAI client and to GAIA's page: on this machine, and with keys to others."""
     try:
@@ -121,7 +126,8 @@ def serve(
     )
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
-    _configure_logging(log_level)
+    log = LogContext()
+    logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
         kept = journal_at(journal, os.environ)
@@ -135,9 +141,18 @@ def serve(
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
-            runner.run(
-                run_server(catalog, settings, listening, journal=kept, keyring=keyring, load=load, say=click.echo)
+            serving = run_server(
+                catalog,
+                settings,
+                listening,
+                journal=kept,
+                keyring=keyring,
+                load=load,
+                log=log,
+                export=export_from(os.environ),
+                say=click.echo,
             )
+            runner.run(serving)
         except (ConfigError, JournalError) as error:
             raise click.ClickException(str(error)) from error
 
@@ -150,12 +165,15 @@ async def run_server(
     journal: Journal | None = None,
     keyring: Keyring | None = None,
     load: Callable[[], Awaitable[Catalog]] | None = None,
+    log: LogContext | None = None,
+    export: Export | None = None,
     say: Callable[[str], object],
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
 
     *journal* keeps the sessions (None: in memory); *keyring* has the keys that open the server (None: it needs none).
     *load* reads the configuration again when SIGHUP asks for it (None: it is not heard).
+    *log* hears what log lines are about; *export* takes traces and metrics, and is closed.
     """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
@@ -164,9 +182,11 @@ async def run_server(
 
     with listening:
         catalog = await with_model(catalog, environ=os.environ)
-        runtime = Runtime(catalog, journal)
+        telemetry = export.telemetry if export is not None else None
+        observers = tuple(one for one in (log, telemetry) if one is not None)
+        runtime = Runtime(catalog, journal, observer=Observers(*observers) if observers else None)
         config = Config(
-            create_app(settings, runtime, keyring),
+            create_app(settings, runtime, keyring, log=log, telemetry=telemetry),
             http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
             ws="none",
             lifespan="on",
@@ -180,7 +200,11 @@ async def run_server(
         url = _url(listening)
         server = _server(config, runtime, settings, say, lambda: _greet(runtime.catalog, url, keyring, say))
         async with _reloading(runtime, load, settings, listening.getsockname()[1], url, say, server):
-            await server.serve(sockets=[listening])
+            try:
+                await server.serve(sockets=[listening])
+            finally:
+                if export is not None:
+                    await export.aclose()
 
 
 @asynccontextmanager
@@ -361,16 +385,3 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _configure_logging(level: str) -> None:
-    logging.config.dictConfig(
-        {
-            "version": 1,
-            "disable_existing_loggers": False,
-            "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-            "handlers": {"err": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
-            "root": {"level": level.upper(), "handlers": ["err"]},
-            "loggers": {"uvicorn": {"level": "DEBUG" if level == "debug" else "WARNING"}},
-        }
-    )

@@ -97,9 +97,10 @@ async def run(
     port: asyncio.Future,
     stop: asyncio.Event,
     head_seconds: float,
+    telemetry: object = None,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
-    app = create_app(settings, runtime, keyring)
+    app = create_app(settings, runtime, keyring, telemetry=telemetry)
     config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False)
     config.load()
     state = ServerState()
@@ -118,11 +119,11 @@ async def run(
 
 @asynccontextmanager
 async def running(
-    settings: Settings, runtime: Runtime, keyring: Keyring | None, head_seconds: float
+    settings: Settings, runtime: Runtime, keyring: Keyring | None, head_seconds: float, telemetry: object = None
 ) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds))
+    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds, telemetry))
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -148,13 +149,18 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             keyring: Keyring | None = None,
             inputs: tuple[str, ...] = (),
             models: dict | None = None,
+            telemetry: object = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue, inputs=frozenset(inputs))
-            runtime = Runtime(Catalog.of(*agents, models={"local": spec, **(models or {})}), journal)
+            runtime = Runtime(
+                Catalog.of(*agents, models={"local": spec, **(models or {})}), journal, observer=telemetry
+            )
             own = await stack.enter_async_context(AsyncExitStack())
-            port = await own.enter_async_context(running(settings or Settings(), runtime, keyring, head_seconds))
+            port = await own.enter_async_context(
+                running(settings or Settings(), runtime, keyring, head_seconds, telemetry)
+            )
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
             await own.enter_async_context(session)
