@@ -1,0 +1,48 @@
+"""The official Node SDK: what its scenes, run by Node in a process of their own, got from the server."""
+
+import json
+
+import pytest
+
+TOLD = "I was told: the secret number is 42."
+
+
+@pytest.fixture(scope="module")
+def seen(node, server) -> dict:
+    """What chat.mjs printed; it ends only when every scene has."""
+    return json.loads(node("chat.mjs", server.base_url))
+
+
+def test_the_agents_own_tool_runs_unseen(seen):
+    assert (seen["plain"], seen["stream"], seen["helper"]) == (TOLD, TOLD, TOLD)
+    assert seen["deltas"] >= 1
+
+
+def test_a_client_tool_is_called_and_run(seen):
+    assert seen["call"] == {"name": "get_weather", "arguments": '{"city":"Paris"}'}
+    assert (seen["run"], seen["streamedRun"]) == ("I was told: 21 degrees in Paris.",) * 2
+
+
+def test_a_form_is_parsed(seen):
+    assert seen["parsed"] == {"city": "Paris", "degrees": 21}
+
+
+def test_a_response_has_its_request_id(seen):
+    assert seen["raw"] == [200, "req_"]
+
+
+def test_errors_are_the_sdks_own(seen):
+    assert seen["unknown"] == ["NotFoundError", 404, "model_not_found"]
+    kind, message = seen["broken"]
+    assert kind == "BadRequestError"
+    assert "the model broke, as it was asked" in message
+
+
+def test_a_stream_that_is_left_or_aborted_is_cancelled(seen, server):
+    assert seen["left"] is True
+    assert seen["aborted"] == "APIUserAbortError"
+    assert server.becomes_idle()
+
+
+def test_the_agents_are_listed_as_models(seen):
+    assert seen["models"] == ["a", "gpt-6-astra"]
