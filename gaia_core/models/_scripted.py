@@ -15,7 +15,16 @@ import msgspec
 
 from gaia_core.errors import DivergenceError, GaiaError
 from gaia_core.events import Event, FinishReason, ModelRetried, ReasoningDelta, StepEnded, TextDelta, ToolEnded
-from gaia_core.messages import AssistantMessage, FunctionCall, Message, ToolCall, ToolMessage, Usage, text_of
+from gaia_core.messages import (
+    AssistantMessage,
+    FunctionCall,
+    Message,
+    ToolCall,
+    ToolMessage,
+    Usage,
+    UserMessage,
+    text_of,
+)
 from gaia_core.models._protocol import Delta, Finished, ModelRequest, ToolCallDelta
 
 Answer: TypeAlias = Any
@@ -135,6 +144,8 @@ class ReplayModel:
                 self._by_step.append(tuple(self._added))
                 self._steps.append(event)
                 self._added.append(event.message)
+                if event.objection:
+                    self._added.append(UserMessage(event.objection))
             elif isinstance(event, ToolEnded):
                 results[event.call_id] = ToolMessage(event.content, event.call_id)
         self._asked = 0

@@ -39,7 +39,7 @@ class Tally:
         """Count *event*."""
         if isinstance(event, StepEnded):
             self.step = event.step
-            if text := text_of(event.message.content):
+            if not event.objection and (text := text_of(event.message.content)):
                 self.parts.append(text)
             if event.first_seconds is not None:
                 if self.first_seconds is None:

@@ -5,7 +5,19 @@ import time
 
 import pytest
 
-from gaia_core import Agent, Catalog, Limits, Runtime, SchemaError, ScriptedModel, Toolset, call, scripted, tool
+from gaia_core import (
+    Agent,
+    Catalog,
+    Limits,
+    ReplayModel,
+    Runtime,
+    SchemaError,
+    ScriptedModel,
+    Toolset,
+    call,
+    scripted,
+    tool,
+)
 from gaia_core.events import ReasoningDelta, StepEnded, TextDelta
 from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
@@ -45,7 +57,7 @@ def ask():
     """The events of a turn with a form, and the model."""
 
     async def ask(agent: Agent, *answers: object, wanted: ResponseFormat = form(), **options: object):  # noqa: B008
-        model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
+        model = answers[0] if answers and isinstance(answers[0], ScriptedModel | ReplayModel) else scripted(*answers)
         async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
             turn = runtime.turn(agent, "Ulm?", options=TurnOptions(response_format=wanted, **options))
             return [event async for event in turn], model
@@ -172,6 +184,14 @@ async def test_any_object(ask):
 
     assert text(events) == "{}"
     assert "one JSON object" in model.requests[0].messages[0].content
+
+
+async def test_a_recording_with_a_correction_can_be_replayed(ask):
+    events, _ = await ask(PLAIN, "wrong", ULM)
+
+    replayed, _ = await ask(PLAIN, ReplayModel(events))
+
+    assert text(replayed) == ULM
 
 
 async def test_the_correction_is_part_of_the_record():

@@ -1,7 +1,7 @@
 """Uploaded files, each its owner's: another owner's file does not exist. Kept in the data folder, or in memory only.
 
 On disk a file is two: `ID` with the content and `ID.json` with what is known of it, which is written last. Bounded by
-the size of a file, and by number and bytes of an owner's files together.
+the size of a file, and by number and bytes of an owner's files together (in memory: 64 MB).
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import msgspec
 
 MAX_FILES = 1_000
 MAX_OWNER_BYTES = 1_000_000_000
+_MEMORY_BYTES = 64_000_000
 
 _ID = re.compile(r"file-[0-9a-f]{24}\Z")
 _NAME_CHARS = 255
@@ -49,7 +50,7 @@ class Files:
     def __init__(self, folder: Path | None, *, most: int = MAX_FILES, most_bytes: int = MAX_OWNER_BYTES) -> None:
         self._folder = folder / "files" if folder is not None else None
         self._most = most
-        self._most_bytes = most_bytes
+        self._most_bytes = most_bytes if folder is not None else min(most_bytes, _MEMORY_BYTES)
         self._memory: dict[str, dict[str, _Kept]] = {}
         self._lock = asyncio.Lock()
 

@@ -1,14 +1,15 @@
 """The text of a PDF, read in a process of its own: a file made to burn time or memory burns that of a child which is
 ended, and stops nobody else's turn.
 
-`python -m gaia_http.openai._pdf` reads a PDF from stdin and writes its text to stdout; exit code 3: it can't be read,
-and stderr says why in one line.
+Run as a file, which imports nothing of this package, it reads a PDF from stdin and writes its text to stdout; exit code
+3: it can't be read, and stderr says why in one line.
 """
 
 import asyncio
 import io
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 MAX_CHARS = 1_000_000
 _SECONDS = 20.0
@@ -32,7 +33,7 @@ class PdfReader:
         """The text of all pages, parted by form feeds; at most a million characters. Raises PdfError."""
         async with self._places:
             child = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-m", "gaia_http.openai._pdf",
+                sys.executable, "-I", str(Path(__file__)),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
             )  # fmt: skip
             try:

@@ -172,7 +172,7 @@ class Frames:
         reasoning = event.message.reasoning_content
         if reasoning and not self._step_reasoning:
             data.append({"type": "thinking", "content": reasoning})
-        if text := self._untold(text_of(event.message.content)):
+        if not event.objection and (text := self._untold(text_of(event.message.content))):
             data.append({"type": "chunk", "content": text})
         self._tally.take(event)
         self._begin_step()
