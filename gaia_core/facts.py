@@ -44,7 +44,7 @@ from gaia_core.events import (
     TurnStarted,
     TurnStatus,
 )
-from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage, mended, text_of
+from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
 
 
 class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
@@ -57,6 +57,8 @@ class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
 class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):
     """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none.
 
+    *input*: what else the request adds to the conversation before the model is asked; results of a client's tools are
+    put behind their calls. *note* is the surface's own, which nobody else reads.
     *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
     for a conversation that came from elsewhere.
     """
@@ -69,6 +71,8 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     options: bytes = b""
     system: str = ""
     tools: str = ""
+    input: tuple[Message, ...] = ()
+    note: bytes = b""
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):

@@ -176,6 +176,8 @@ class Runtime:
         when_busy: WhenBusy = "reject",
         queued: Callable[[int], None] | None = None,
         options: TurnOptions = NO_OPTIONS,
+        input: tuple[Message, ...] = (),
+        note: bytes = b"",
     ) -> Turn:
         """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
 
@@ -187,10 +189,12 @@ class Runtime:
         | background | nobody waits for it: those that somebody waits for come first |
         | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
         | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
+        | input | further messages of the request, before *content*: several, or a client's tool results |
+        | note | kept with the turn's beginning for the surface that asks |
 
         Raises BusyError (too many wait, also), ClosedError, NotFoundError.
         """  # fmt: skip
-        wish = Wish(interactive=interactive, background=background, options=options)
+        wish = Wish(interactive=interactive, background=background, options=options, input=input, note=note)
         key = (session.owner, session.id)
         state = await self._places.claim(key, when_busy, queued)
         try:

@@ -25,9 +25,10 @@ from gaia_core.facts import (
     events_of,
 )
 from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
+from gaia_core.messages import Message
 from gaia_core.runtime._carry import Said, copy, write
 from gaia_core.runtime._configured import configured
-from gaia_core.runtime._history import read_facts
+from gaia_core.runtime._history import fold, read_facts
 from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.session import Session, new_id
@@ -85,6 +86,16 @@ class Sessions:
     async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
         """The facts of the session's present branch, oldest first, with their records."""
         return await read_facts(await self.journal_of(owner, id), owner, id)
+
+    async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
+        records = await (await self.journal_of(owner, id)).read(owner, id)
+        return tuple([(record, decode_fact(record.body)) for record in records if record.turn == turn])
+
+    async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
+        """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
+        records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
+        return tuple(entry.message for entry in fold(records, at).transcript.entries)
 
     async def update(
         self,

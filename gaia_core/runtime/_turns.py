@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import attrs
 
+from gaia_core.agent import Limits
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
@@ -56,6 +57,8 @@ class Wish:
     interactive: bool = False
     background: bool = False
     options: TurnOptions
+    input: tuple[Message, ...] = ()
+    note: bytes = b""
 
 
 class Turns:
@@ -137,7 +140,7 @@ class Turns:
         before = lease.seq - 1
         try:
             head = lease.found if parent is None else parent
-            history = self.histories.take(lease, head) if parent is None else None
+            history = self.histories.take(lease, head) if head == lease.found else None
             if history is None:
                 history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
         except BaseException:
@@ -184,6 +187,8 @@ class Turns:
             lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
         if lease.takeovers > TAKEOVERS:
             lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
+        if wish.options.foreground and not _waits(history):
+            lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
         if lost is not None:
             ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
             await journal.append(lease, (record_of(ended),), done=True)
@@ -266,7 +271,7 @@ class Turns:
             transcript=transcript,
             recorder=recorder,
             access=generation.access(session.agent.model),
-            budget=Budget(session.agent.limits),
+            budget=Budget(_limits(session.agent.limits, wish.options.tool_calls)),
             threads=self._threads,
             resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
             resolve=generation.access,
@@ -387,4 +392,15 @@ def _began(session: Session, wish: Wish, content: Content | None) -> Began:
         encode_options(wish.options),
         agent.system_hash,
         agent.tools.fingerprint,
+        wish.input,
+        wish.note,
     )
+
+
+def _limits(limits: Limits, tool_calls: int | None) -> Limits:
+    return limits if tool_calls is None else attrs.evolve(limits, tool_calls=min(limits.tool_calls, tool_calls))
+
+
+def _waits(history: History) -> bool:
+    """Whether the turn waits for an approval."""
+    return any(call.asked is not None and call.decided is None for call in history.transcript.open.values())

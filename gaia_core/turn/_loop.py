@@ -275,6 +275,8 @@ class _Loop:
             choice, parallel = _choice(options, own=bool(tools), first=self._steps == 1), options.parallel_tool_calls
             tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
         words = told(form) if form is not None else ""
+        if options.instructions:
+            words = f"{options.instructions}\n\n{words}" if words else options.instructions
         messages, encoded = messages_for(self._agent, transcript, setting.window, words)
         return ModelRequest(
             messages=messages,
@@ -349,6 +351,7 @@ class _Loop:
             budget=Budget(agent.limits, setting.budget),
             compacts=True,
             options=NO_OPTIONS,
+            interactive=setting.interactive and not setting.options.approvals_only,
             path=f"{setting.path}{call_id}/",
         )
         transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))

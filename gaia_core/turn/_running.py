@@ -156,7 +156,7 @@ class Running:
         seconds = setting.agent.approvals.timeout
         if replies:
             return _answered(replies.pop(0), question, seconds)
-        if not setting.interactive:
+        if not setting.interactive or setting.options.approvals_only:
             raise ToolError(f"nobody is here to answer: {question}")
         request_id = f"{QUESTION}{new_id()}"
         loop = asyncio.get_running_loop()

@@ -24,7 +24,12 @@ class TurnOptions:
     """What a client may say of one turn, beyond its words.
 
     *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
-    `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these.
+    `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are told
+    to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own, as its limit does.
+
+    *approvals_only*: who answers can say yes or no to the turn's own calls; a tool's question, and what a sub-agent
+    needs approval for, are answered as if nobody were here. *foreground*: the turn is its client's alone, and is not
+    gone on with by another process, unless it waits for approval.
     """
 
     sampling: Sampling = Sampling()
@@ -32,6 +37,10 @@ class TurnOptions:
     tool_choice: ToolChoice = ToolChoice()
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    instructions: str = ""
+    tool_calls: int | None = None
+    approvals_only: bool = False
+    foreground: bool = False
 
 
 NO_OPTIONS = TurnOptions()

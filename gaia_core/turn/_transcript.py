@@ -109,9 +109,16 @@ class Transcript:
 
     def _began(self, fact: Began, seq: int) -> None:
         self._close()
-        for call in self.client_calls:  # the client went on without their results
-            self._add(ToolMessage(INTERRUPTED, call.id), seq)
+        results = [message for message in fact.input if isinstance(message, ToolMessage)]
+        given: dict[str, Message] = {message.tool_call_id: message for message in results}
+        for call in self.client_calls:  # the client may go on without their results
+            self._add(given.pop(call.id, ToolMessage(INTERRUPTED, call.id)), seq)
         self.client_calls = ()
+        rest = [
+            message for message in fact.input if not isinstance(message, ToolMessage) or message.tool_call_id in given
+        ]
+        for message in _answered(tuple(rest)):
+            self._add(message, seq)
         if fact.message is not None:
             self._add(fact.message, seq)
 
