@@ -6,6 +6,7 @@
 | POST /v1/chat/completions | a turn of an agent |
 | POST /v1/embeddings | vectors, by a model that makes them |
 | /v1/files | uploads |
+| /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
@@ -40,6 +41,7 @@ from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._parts import Parts
+from gaia_http.openai.responses import response_handlers
 from gaia_http.ui import ui_handlers
 
 if TYPE_CHECKING:
@@ -95,7 +97,8 @@ def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[HTTPRouteHandler]:
     files = Files(settings.data)
-    completions = ChatCompletions(runtime, settings, counts, Parts(runtime, settings, files), idempotency)
+    parts = Parts(runtime, settings, files)
+    completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
 
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         return await completions.handle(request)
@@ -152,6 +155,7 @@ def _routes(
         HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),
         HTTPRouteHandler("/ready", http_method=_READ, status_code=200)(ready),
         HTTPRouteHandler("/metrics", http_method=_READ, status_code=200)(metrics),
+        *response_handlers(settings, runtime, counts, parts, idempotency),
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
 

@@ -13,6 +13,7 @@ import attrs
 from gaia_core import ConfigError
 
 Activity: TypeAlias = Literal["reasoning", "off"]
+ResponseTools: TypeAlias = Literal["mcp_call", "reasoning"]
 
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
@@ -58,6 +59,7 @@ class Settings:
     | data | folder | where what belongs to the server itself is kept (the page's settings); None: in memory only |
     | ui_dist | folder | a built single-page client, served at `/`; None: there is none |
     | show_activity | | the agent's own tools as lines of `reasoning_content`, or not |
+    | response_tools | | of the Responses API: the agent's own tools as items of their own, or as reasoning |
     | tune_gc | | `serve` freezes what start-up made, and collects less often |
     """
 
@@ -80,6 +82,9 @@ class Settings:
     write_seconds: float = attrs.field(default=60.0, validator=_positive)
     drain_seconds: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
     show_activity: Activity = attrs.field(default="reasoning", validator=attrs.validators.in_(("reasoning", "off")))
+    response_tools: ResponseTools = attrs.field(
+        default="mcp_call", validator=attrs.validators.in_(("mcp_call", "reasoning"))
+    )
     tune_gc: bool = True
     data: Path | None = None
     ui_dist: Path | None = None

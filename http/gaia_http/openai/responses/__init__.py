@@ -1,0 +1,21 @@
+"""The Responses API: a response is a turn of a session in the journal, or a part of one that waits for approvals.
+
+| module | what lives there |
+|---|---|
+| `_wire` | the request's structs |
+| `_ids` | ids that say where a response and its items are |
+| `_items` | items of the input → messages of the core |
+| `_summary` | the `compaction` item |
+| `_options` | what a request says beside its input → `TurnOptions`, and its echo |
+| `_note` | what is kept of a request beside its turn |
+| `_create` | from a request to a running turn |
+| `_output`, `_open`, `_chunked` | events → events of a response, and its items |
+| `_object` | the response object |
+| `_stored` | responses found again, and told again |
+| `_answer` | the ASGI responses |
+| `_routes` | the routes |
+"""
+
+from gaia_http.openai.responses._routes import response_handlers
+
+__all__ = ["response_handlers"]

@@ -1,0 +1,395 @@
+"""From a request to a running turn: which conversation it goes on with, and where its response is stored.
+
+| request | turn |
+|---|---|
+| previous_response_id | after that response: in its session, or in a fork where that is busy or has gone on |
+| conversation | at the end of that conversation |
+| `mcp_approval_response` in the input | the turn that waits for it goes on; what it does from then on is the response |
+| a session header (X-Session-Id, …) | the input is the whole conversation; the session gives its resources |
+| none of these | a session of its own; with `store: false` none |
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import attrs
+import msgspec
+from litestar.types import Scope
+
+from gaia_core import Agent, AnsweredError, BusyError, NotFoundError, Runtime, Session
+from gaia_core.events import Event
+from gaia_core.facts import Decided, Ended, Fact
+from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.session import new_id
+from gaia_core.turn import Turn, TurnOptions
+from gaia_http._caller import Caller
+from gaia_http._errors import ApiError, encoded, invalid
+from gaia_http._settings import Settings
+from gaia_http.openai._models import agent_of
+from gaia_http.openai._parts import Parts
+from gaia_http.openai._session import Named, session_of
+from gaia_http.openai._wire import given, shortened
+from gaia_http.openai.responses._ids import Ref, parse_item, parse_response
+from gaia_http.openai.responses._items import Approval, approvals_in, read_items, waiting_calls
+from gaia_http.openai.responses._note import NEW, Kept, Note, encode_note, input_items, kept_of
+from gaia_http.openai.responses._options import custom_names, echo_of, options_of
+from gaia_http.openai.responses._output import approval_item, parse_approval
+from gaia_http.openai.responses._stored import Store, Stored, missing
+from gaia_http.openai.responses._wire import CreateRequest, WireItem, conversation_id, decode_items
+
+_NOT_FOUND = "previous_response_not_found"
+
+
+@attrs.frozen(kw_only=True)
+class Begun:
+    """A response that runs. *owned*: its turn is its client's alone, and ends when that goes. *turn* is None where
+    another process runs it. *session_id*: the session that the client named.
+    """
+
+    owner: str
+    ref: Ref
+    note: Note
+    turn: Turn | None
+    owned: bool
+    session_id: str | None = None
+    store: Store
+
+    def batches(self) -> AsyncIterator[Sequence[Event]]:
+        """The events of its turn."""
+        return self.turn.batches() if self.turn is not None else self.store.batches(self.owner, self.ref)
+
+    async def cancel(self) -> None:
+        """End its turn, as its client has gone."""
+        if self.turn is not None:
+            await self.turn.cancel()
+
+
+@attrs.frozen
+class Base:
+    """What a conversation goes on from: the record *at* of a session, and its messages so far."""
+
+    info_id: str
+    at: int
+    messages: tuple[Message, ...]
+
+
+class Beginning:
+    """Begins the responses of one application."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, store: Store, parts: Parts) -> None:
+        self._runtime = runtime
+        self._parts = parts
+        self._settings = settings
+        self._store = store
+
+    async def begin(
+        self, request: CreateRequest, caller: Caller, scope: Scope, base: tuple[Message, ...] | None = None
+    ) -> Begun:
+        """Begin what *request* asks for. *base*: the conversation so far, where no journal has it.
+
+        Raises ApiError, and what `Runtime.start` does.
+        """
+        owner = caller.owner
+        items = await self._resolved(request, owner)
+        approvals = approvals_in(items)
+        if approvals and (begun := await self._answered(request, owner, items, approvals)) is not None:
+            return begun
+        previous = await self._previous(request, owner) if base is None else None
+        conversation = conversation_id(request.conversation)
+        if conversation is not None and request.previous_response_id is not None:
+            raise invalid(
+                "conversation and previous_response_id exclude each other: send one of them",
+                param="conversation",
+                code="mutually_exclusive_parameters",
+            )
+        agent = self._agent(request, caller, previous)
+        background, store = bool(request.background), request.store is not False
+        if background and not store:
+            raise invalid("background needs store: true", param="background", code="invalid_value")
+        options = options_of(request, agent, self._settings, foreground=not background)
+        found = await self._base(owner, previous, conversation)
+        before = base if base is not None else found.messages if found is not None else ()
+        read = read_items(items, self._settings, waiting_calls(before))
+        messages = await self._parts.taken(read.messages, agent, owner, read.place)
+        if not messages and not before:
+            raise invalid("input is missing; send a text or items", param="input", code="missing_required_parameter")
+        note = self._note(request, agent, conversation, background=background, store=store)
+        named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
+        if not store:
+            turn = await self._unrecorded(agent, owner, named, (*before, *messages), options)
+            return self._begun(owner, Ref("", turn.id), note, turn, named)
+        turn = await self._recorded(agent, owner, found, named, messages, options, note)
+        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named)
+
+    def _begun(self, owner: str, ref: Ref, note: Note, turn: Turn | None, named: Named | None = None) -> Begun:
+        return Begun(
+            owner=owner,
+            ref=ref,
+            note=note,
+            turn=turn,
+            owned=not note.background,
+            session_id=named.id if named is not None else None,
+            store=self._store,
+        )
+
+    def _agent(self, request: CreateRequest, caller: Caller, previous: Stored | None) -> Agent:
+        if request.model is not None:
+            return agent_of(self._runtime, request.model, caller)
+        if previous is not None:
+            return agent_of(self._runtime, previous.note.model, caller)
+        raise invalid(
+            "model is missing: name an agent; GET /v1/models lists them",
+            param="model",
+            code="missing_required_parameter",
+        )
+
+    def _note(
+        self, request: CreateRequest, agent: Agent, conversation: str | None, *, background: bool, store: bool
+    ) -> Note:
+        shown = self._settings.show_activity != "off"
+        return Note(
+            created=int(time.time()),
+            model=agent.name,
+            echo=echo_of(request),
+            items=request.input,
+            custom=custom_names(request),
+            background=background,
+            store=store,
+            previous=request.previous_response_id,
+            conversation=conversation,
+            reasoned=shown and self._settings.response_tools == "reasoning",
+            quiet=not shown,
+        )
+
+    # What it goes on from.
+
+    async def _previous(self, request: CreateRequest, owner: str) -> Stored | None:
+        if request.previous_response_id is None:
+            return None
+        try:
+            stored = await self._store.find(owner, request.previous_response_id)
+        except ApiError:
+            raise missing(request.previous_response_id, param="previous_response_id", code=_NOT_FOUND) from None
+        if stored.running and not stored.output.parked:
+            raise invalid(
+                f"the response {shortened(stored.ref.id)!r} is not complete yet",
+                param="previous_response_id",
+                code="response_not_complete",
+            )
+        return stored
+
+    async def _base(self, owner: str, previous: Stored | None, conversation: str | None) -> Base | None:
+        if previous is not None:
+            return Base(previous.ref.session, previous.end, await self._store.history(previous))
+        if conversation is None:
+            return None
+        try:
+            info = await self._runtime.sessions.get(owner, conversation)
+        except NotFoundError:
+            info = None
+        if info is None or not kept_of(info).is_conversation:
+            words = f"there is no conversation {shortened(conversation)!r}"
+            raise invalid(words, param="conversation", code="conversation_not_found", status=404)
+        return Base(conversation, info.head, await self._runtime.sessions.messages_at(owner, conversation, info.head))
+
+    async def _resolved(self, request: CreateRequest, owner: str) -> tuple[WireItem, ...]:
+        """The items of the input, what they refer to among them."""
+        if not given(request.input):
+            return ()
+        items = decode_items(request.input)
+        return tuple([await self._item(owner, item, f"input[{n}]") for n, item in enumerate(items)])
+
+    async def _item(self, owner: str, item: WireItem, param: str) -> WireItem:
+        if item.type != "item_reference":
+            return item
+        found = parse_item(item.id or "")
+        try:
+            stored = await self._store.find(owner, found.response.id) if found is not None else None
+        except ApiError:
+            stored = None
+        if stored is not None and found is not None:
+            items = input_items(stored.ref, stored.note) if found.of_input else stored.output.response["output"]
+            named = next((each for each in items if each.get("id") == item.id), None)
+            if named is not None:
+                return msgspec.json.decode(encoded(named), type=WireItem)
+        raise invalid(
+            f"{param}.id: there is no item {shortened(item.id or '')!r}",
+            param=f"{param}.id",
+            code="item_not_found",
+            status=404,
+        )
+
+    # Turns.
+
+    async def _unrecorded(
+        self, agent: Agent, owner: str, named: Named | None, messages: tuple[Message, ...], options: TurnOptions
+    ) -> Turn:
+        if named is None:
+            return await self._runtime.once(agent, messages, options=options, key=owner)
+        session = Session(named.id, agent, owner)
+        return await self._runtime.start(session, transcript=messages, when_busy=named.when_busy, options=options)
+
+    async def _recorded(
+        self,
+        agent: Agent,
+        owner: str,
+        base: Base | None,
+        named: Named | None,
+        messages: tuple[Message, ...],
+        options: TurnOptions,
+        note: Note,
+    ) -> Turn:
+        content, more = _split(messages)
+
+        async def start(id: str, parent: int | None) -> Turn:
+            return await self._runtime.start(
+                Session(id, agent, owner),
+                content,
+                parent=parent,
+                interactive=True,
+                background=note.background,
+                options=options,
+                input=more,
+                note=encode_note(note),
+            )
+
+        if base is not None:
+            return await self._continued(owner, base, start, conversation=note.conversation is not None)
+        if named is not None and await self._is_free(owner, named.id):
+            await self._runtime.open(agent, named.id, owner=owner, metadata=NEW)
+            try:
+                return await start(named.id, 0)
+            except BusyError:
+                pass  # the input is the whole conversation: another session does as well
+        own = new_id()
+        await self._runtime.open(agent, own, owner=owner, metadata=NEW)
+        return await start(own, None)
+
+    async def _is_free(self, owner: str, session_id: str) -> bool:
+        """Whether responses may be recorded in the session: another surface's conversation is left as it is."""
+        if self._runtime.running(owner, session_id) is not None:
+            return False
+        try:
+            return kept_of(await self._runtime.sessions.get(owner, session_id)).ours
+        except NotFoundError:
+            return True
+
+    async def _continued(
+        self, owner: str, base: Base, start: Callable[[str, int | None], Awaitable[Turn]], *, conversation: bool
+    ) -> Turn:
+        """A turn after the record of *base*: in its session, or in a fork of it."""
+        sessions = self._runtime.sessions
+        info = await sessions.get(owner, base.info_id)
+        if conversation:
+            return await start(base.info_id, None)
+        if info.head == base.at and info.turn is None and self._runtime.running(owner, info.id) is None:
+            try:
+                return await start(base.info_id, base.at)
+            except BusyError:
+                pass  # somebody else was quicker
+        forked = await sessions.fork(owner, base.info_id, at=base.at)
+        await self._store.keep(owner, forked.id, lambda _: Kept("responses"))
+        return await start(forked.id, base.at)
+
+    # Approvals.
+
+    async def _answered(
+        self, request: CreateRequest, owner: str, items: Sequence[WireItem], approvals: tuple[Approval, ...]
+    ) -> Begun | None:
+        """Answer the turn that waits; None when none of *approvals* is news, as in a transcript that is sent again."""
+        first = await self._asked(owner, approvals[-1])
+        last = max(n for n, item in enumerate(items) if item.type == "mcp_approval_response")
+        rest = [n for n, item in enumerate(items) if n > last and (item.type or "message") != "reasoning"]
+        if first is None:
+            if rest:
+                return None
+            raise _answered_already(approvals[-1])
+        if rest:
+            raise invalid(
+                f"input[{rest[0]}]: an approval is answered by itself; send this with the next response",
+                param=f"input[{rest[0]}]",
+                code="unsupported_value",
+            )
+        return await self._decided(request, owner, first, approvals)
+
+    async def _decided(
+        self, request: CreateRequest, owner: str, first: Stored, approvals: tuple[Approval, ...]
+    ) -> Begun:
+        """The turn of *first* goes on with the answers to all that it waits for."""
+        answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
+        if open_still := [each for each in first.output.asked if each not in answers]:
+            ids = ", ".join(approval_item(first.ref, each) for each in open_still)
+            raise invalid(f"input: answer all approvals at once; {ids} is left", param="input", code="approval_missing")
+        ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
+        note = msgspec.structs.replace(
+            first.note,
+            created=int(time.time()),
+            echo=echo_of(request),
+            items=request.input,
+            previous=request.previous_response_id or first.ref.id,
+            background=bool(request.background),
+        )
+        turn = self._runtime.running(owner, ref.session)
+        if turn is None:
+            with suppress(BusyError):  # another process runs it
+                turn = await self._runtime.sessions.take_over(owner, ref.session)
+        await self._store.keep(
+            owner, ref.session, lambda kept: msgspec.structs.replace(kept, notes=(*kept.notes, (ref.name, note)))
+        )
+        for approval_id in first.output.asked:
+            answer = answers[approval_id]
+            try:
+                await self._runtime.sessions.decide(owner, ref.session, approval_id, answer.approve, answer.reason)
+            except (AnsweredError, NotFoundError):
+                raise _answered_already(answer) from None
+        return self._begun(owner, ref, note, turn if turn is not None and turn.id == ref.turn else None)
+
+    async def _asked(self, owner: str, approval: Approval) -> Stored | None:
+        """The response that asked for *approval* and waits; None when it was answered. Raises ApiError 404."""
+        named = parse_approval(approval.request_id)
+        ref = parse_response(f"resp_{named[0]}") if named is not None else None
+        if named is None or ref is None:
+            raise _unknown(approval)
+        part = 0
+        while True:
+            try:
+                stored = await self._store.find(owner, Ref(ref.session, ref.turn, part).id)
+            except ApiError:
+                if part:
+                    return None
+                raise _unknown(approval) from None
+            if not stored.output.parked:
+                return None
+            if named[1] in stored.output.asked and not await self._is_decided(stored, named[1]):
+                return stored
+            part += 1
+
+    async def _is_decided(self, stored: Stored, approval_id: str) -> bool:
+        """Whether the approval was answered, or has expired."""
+        ref = stored.ref
+        facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
+        return any(isinstance(fact, Ended) or _decides(fact, approval_id) for _, fact in facts)
+
+
+def _decides(fact: Fact, approval_id: str) -> bool:
+    return isinstance(fact, Decided) and fact.approval_id == approval_id
+
+
+def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:
+    """A last message of the user as the turn's own, and what comes before it."""
+    if messages and isinstance(last := messages[-1], UserMessage) and last.name is None:
+        return last.content, messages[:-1]
+    return None, messages
+
+
+def _unknown(approval: Approval) -> ApiError:
+    param = f"{approval.param}.approval_request_id"
+    words = f"{param}: nobody asked for the approval {shortened(approval.request_id)!r}"
+    return invalid(words, param=param, code="approval_not_found", status=404)
+
+
+def _answered_already(approval: Approval) -> ApiError:
+    param = f"{approval.param}.approval_request_id"
+    words = f"{param}: {shortened(approval.request_id)!r} was answered already or has expired"
+    return invalid(words, param=param, code="approval_answered")

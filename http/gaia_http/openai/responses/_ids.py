@@ -1,0 +1,83 @@
+"""Ids that say where things are: a response's id carries its session and its turn, an item's id its response.
+
+    resp_<turn><part><session>          part: which of the turn's responses, 000 unless it waited for approval
+    msg_<turn><part><session>_<n>       the n-th item of its output; i<n>: of its input
+
+So what was stored is found without an index, after a restart and in another process. An id is no permission: it is
+looked up within the caller's own sessions.
+"""
+
+import base64
+import binascii
+import re
+
+import msgspec
+
+_TURN = "turn_"
+_RESPONSE = "resp_"
+_REF = re.compile(r"([0-9a-f]{32})([0-9a-f]{3})(?:([0-9a-f]{32})|x([A-Za-z0-9_-]{1,512}))?\Z")
+_ITEM = re.compile(r"([a-z]{1,8})_(.+)_(i?)([0-9]{1,6})\Z")
+_PLAIN = re.compile(r"[0-9a-f]{32}\Z")
+
+
+class Ref(msgspec.Struct, frozen=True, gc=False):
+    """A response: the *part*-th of a turn. *session* is empty for one that is not stored."""
+
+    session: str
+    turn: str
+    part: int = 0
+
+    @property
+    def id(self) -> str:
+        """The response's id."""
+        return _RESPONSE + self.name
+
+    @property
+    def name(self) -> str:
+        """The id without what says that it is a response's."""
+        if not self.session or _PLAIN.match(self.session):
+            session = self.session
+        else:
+            session = f"x{base64.urlsafe_b64encode(self.session.encode()).decode().rstrip('=')}"
+        return f"{self.turn.removeprefix(_TURN)}{self.part:03x}{session}"
+
+    def item(self, kind: str, n: int) -> str:
+        """The id of the *n*-th item of the output."""
+        return f"{kind}_{self.name}_{n}"
+
+    def input_item(self, kind: str, n: int) -> str:
+        """The id of the *n*-th item of the input."""
+        return f"{kind}_{self.name}_i{n}"
+
+
+class ItemRef(msgspec.Struct, frozen=True, gc=False):
+    """An item: the *n*-th of a response's output, or of its input."""
+
+    response: Ref
+    n: int
+    of_input: bool
+
+
+def parse_response(text: str) -> Ref | None:
+    """The response that *text* names, or None for what is no id of ours."""
+    return _parse(text.removeprefix(_RESPONSE)) if text.startswith(_RESPONSE) else None
+
+
+def parse_item(text: str) -> ItemRef | None:
+    """The item that *text* names, or None for what is no id of ours."""
+    found = _ITEM.match(text)
+    ref = _parse(found[2]) if found else None
+    return ItemRef(ref, int(found[4]), bool(found[3])) if found and ref else None
+
+
+def _parse(name: str) -> Ref | None:
+    found = _REF.match(name)
+    if found is None:
+        return None
+    turn, part, plain, encoded = found.groups()
+    if encoded is not None:
+        try:
+            plain = base64.b64decode(encoded + "=" * (-len(encoded) % 4), b"-_", validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return Ref(plain or "", _TURN + turn, int(part, 16))
