@@ -141,6 +141,36 @@ async def test_a_client_that_goes_finds_the_answer_when_it_comes_back(serve, bod
     assert (await again)[2]["choices"][0]["message"]["content"] == "partial"
 
 
+async def test_a_reader_that_stalls_loses_its_line_and_the_run_goes_on():
+    from gaia_http._line import ABORT
+
+    async with runtime_on(MemoryJournal()) as runtime:
+        idempotency = Idempotency(runtime, Settings(write_seconds=0.05))
+        aborted = asyncio.Event()
+        scope = {"headers": [(b"idempotency-key", b"one")], "path": "/v1/x", "state": {ABORT: aborted.set}}
+        ended = asyncio.Event()
+
+        async def respond():
+            async def answer(_scope, _receive, send):
+                await send({"type": "http.response.start", "status": 200, "headers": []})
+                for _ in range(100):  # nobody reads, and nothing waits for that
+                    await send({"type": "http.response.body", "body": b"x" * 10_000, "more_body": True})
+                ended.set()
+
+            return answer
+
+        async def stalled(message):
+            if message["type"] == "http.response.body":
+                await asyncio.Event().wait()
+
+        response = await idempotency.response(scope, b"{}", respond)
+        await response(scope, asyncio.get_running_loop().create_future, stalled)
+
+        assert aborted.is_set()
+        assert ended.is_set()
+        await idempotency.aclose()
+
+
 # What is not kept.
 
 

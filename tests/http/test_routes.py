@@ -358,3 +358,15 @@ async def test_making_an_application_starts_nothing():
 
     assert not opened
     assert not runtime.accepting
+
+
+def test_the_application_starts_without_what_few_requests_need():
+    """Each takes 40 to 400 ms to import."""
+    import subprocess
+    import sys
+
+    few = ("aiohttp", "jsonschema_rs", "pypdf")
+    code = f"import sys, gaia_http.serve, gaia_http._app; print([name for name in {few} if name in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+
+    assert out.stdout.strip() == "[]"

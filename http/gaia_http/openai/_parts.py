@@ -14,8 +14,8 @@ Everything else: 400 `unsupported_content_type` at the part's path; nothing is d
 import base64
 import binascii
 import re
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import msgspec
@@ -34,11 +34,13 @@ from gaia_core.messages import (
 )
 from gaia_core.models import Input
 from gaia_http._errors import ApiError, invalid
-from gaia_http._fetch import Fetcher, FetchError
 from gaia_http._settings import Settings
 from gaia_http.openai._files import Files
 from gaia_http.openai._pdf import MAX_CHARS, PdfError, PdfReader
 from gaia_http.openai._wire import shortened
+
+if TYPE_CHECKING:
+    from gaia_http._fetch import Fetcher
 
 _DATA_URL = re.compile(r"data:(?P<media>[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
 _IMAGES = ("image/",)
@@ -46,6 +48,9 @@ _FILES = ("application/pdf", "application/json", "text/")
 _FETCHES = 8
 _PDF = b"%PDF-"
 _PDF_WITHIN = 1_024  # source: PDF 1.7, appendix H: readers take a header within the first 1,024 bytes
+
+Fetch: TypeAlias = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, bytes] | str]]
+"""Fetches a URL of one of some types: its type and content, or why not."""
 
 Place: TypeAlias = Callable[[int, int], str]
 """The path of a part in the request, by its message and its place there."""
@@ -59,10 +64,11 @@ def place_in_messages(message: int, part: int) -> str:
 class Parts:
     """Makes parts fit, for one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, files: Files, fetcher: Fetcher | None = None) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, files: Files, fetcher: "Fetcher | None" = None) -> None:
         self._runtime = runtime
         self._files = files
-        self._fetcher = fetcher or Fetcher(settings)
+        self._settings = settings
+        self._fetcher = fetcher
         self._pdfs = PdfReader()
 
     async def taken(
@@ -71,7 +77,7 @@ class Parts:
         """*messages* as the model of *agent* takes them. A file's id is one of *owner*'s. Raises ApiError."""
         if not any(_has_more_than_text(message.content) for message in messages):
             return messages
-        making = _Making(self._files, self._fetcher, self._pdfs, await self._runtime.inputs(agent.model), agent, owner)
+        making = _Making(self._files, self._fetch, self._pdfs, await self._runtime.inputs(agent.model), agent, owner)
         made: list[Message] = []
         for index, message in enumerate(messages):
             content = message.content
@@ -80,6 +86,17 @@ class Parts:
                 message = msgspec.structs.replace(message, content=tuple(parts))  # noqa: PLW2901
             made.append(message)
         return tuple(made)
+
+    async def _fetch(self, url: str, media: tuple[str, ...]) -> tuple[str, bytes] | str:
+        """What *url* gives: its type and content, or why it isn't fetched."""
+        from gaia_http._fetch import Fetcher, FetchError  # noqa: PLC0415  # aiohttp takes 100 ms, and few have URLs
+
+        self._fetcher = self._fetcher or Fetcher(self._settings)
+        try:
+            found = await self._fetcher.fetch(url, media)
+        except FetchError as error:
+            return str(error)
+        return found.media, found.data
 
 
 def _has_more_than_text(content: Content | None) -> bool:
@@ -91,7 +108,7 @@ class _Making:
     """One request's parts while they are made."""
 
     files: Files
-    fetcher: Fetcher
+    fetch: Fetch
     pdfs: PdfReader
     inputs: frozenset[Input]
     agent: Agent
@@ -134,14 +151,12 @@ class _Making:
         self.fetches += 1
         if self.fetches > _FETCHES:
             raise invalid(f"{param}: at most {_FETCHES} URLs of a request are fetched", param=param)
-        try:
-            found = await self.fetcher.fetch(url, media)
-        except FetchError as error:
-            words = f"{param}: {shortened(url)!r} is not fetched: {error}; send the data itself as a data: URL"
-            raise invalid(
-                words, param=param, code="invalid_image_url" if media == _IMAGES else "invalid_file_url"
-            ) from None
-        return found.media, found.data
+        found = await self.fetch(url, media)
+        if isinstance(found, str):
+            words = f"{param}: {shortened(url)!r} is not fetched: {found}; send the data itself as a data: URL"
+            code = "invalid_image_url" if media == _IMAGES else "invalid_file_url"
+            raise invalid(words, param=param, code=code)
+        return found
 
     async def _file(self, file: FileData, path: str) -> Part:
         name, media, data = await self._read(file, f"{path}.file")
