@@ -54,6 +54,23 @@ def test_a_foreign_name_that_is_no_id_is_hashed(name):
     assert first.id.startswith("h:")
 
 
+@pytest.mark.parametrize("value", ["", "{{CHAT_ID}}", "None", "null"])
+def test_a_placeholder_that_open_webui_did_not_fill_in_names_nothing(value):
+    assert session_of({"headers": [(b"x-openwebui-chat-id", value.encode())]}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "offered"), [("", 1), ("{{TASK}}", 1), ("None", 1), ("title_generation", 0), ("tags_generation", 0)]
+)
+async def test_an_ordinary_message_is_no_task_although_it_has_the_header(serve, body, value, offered):
+    """Its connection's headers are the same for all requests; on a message `{{TASK}}` is filled with nothing."""
+    server = await serve("ok", agents=(Agent("a", tools=Toolset("t", (where,))),))
+
+    await server.post(body(), headers={"X-OpenWebUI-Task": value})
+
+    assert len(server.model.requests[0].tools) == offered
+
+
 @tool(effects="read")
 async def where(ctx: Context[None]) -> str:
     """Tell where."""

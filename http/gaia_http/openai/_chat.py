@@ -21,7 +21,7 @@ from gaia_http.openai._chunks import Chunks
 from gaia_http.openai._models import agent_of
 from gaia_http.openai._options import options_of
 from gaia_http.openai._parts import Parts
-from gaia_http.openai._session import Named, session_of
+from gaia_http.openai._session import Named, is_named_task, session_of
 from gaia_http.openai._suspended import SuspendedTurns
 from gaia_http.openai._transcript import transcript_of
 from gaia_http.openai._wire import ChatRequest, decode_request
@@ -144,9 +144,9 @@ class _Answer:
 def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:
     """Whether Open WebUI asks for a title, tags or follow-ups: the model alone answers that, without tools or session.
 
-    Source: its backend names such requests in a header, and begins their prompts with `### Task:`.
+    Source: such a request's header has the task's name, where that is set up; its prompt begins with `### Task:`.
     """
-    if any(name == b"x-openwebui-task" for name, _ in scope["headers"]):
+    if is_named_task(scope):
         return True
     last = transcript[-1]
     return isinstance(last, UserMessage) and text_of(last.content).startswith("### Task:")

@@ -33,7 +33,7 @@ class Named:
 
 def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | None:
     """The session that a request names, or None. Raises ApiError 400 for an `X-Session-Id` that can't be one."""
-    headers = {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+    headers = _headers(scope)
     given = headers.get(b"x-session-id")
     if given is not None:
         if _ID.match(given) is None:
@@ -43,12 +43,28 @@ def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | Non
                 code="invalid_value",
             )
         return Named(given, "reject")
-    if chat := headers.get(b"x-openwebui-chat-id", ""):
+    if chat := _filled(headers, b"x-openwebui-chat-id"):
         return Named(_fitting(chat), "queue")
     codex = headers.get(b"session-id") or headers.get(b"session_id") or ""
     if not codex and _is_codex(headers):
         codex = prompt_cache_key or ""
     return Named(_fitting(codex), "queue") if codex else None
+
+
+def is_named_task(scope: Scope) -> bool:
+    """Whether Open WebUI says by a header that it asks for a task of its own. On an ordinary message it is empty."""
+    return bool(_filled(_headers(scope), b"x-openwebui-task"))
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    return {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+
+
+def _filled(headers: dict[bytes, str], name: bytes) -> str:
+    """A header of Open WebUI's: its users write `{{CHAT_ID}}`, which older versions send as it stands, and which is
+    empty or no value where there is nothing to fill in."""
+    value = headers.get(name, "")
+    return "" if value.startswith("{{") or value.lower() in ("none", "null", "undefined") else value
 
 
 def _is_codex(headers: dict[bytes, str]) -> bool:
