@@ -223,11 +223,19 @@ class Journal(Protocol):
         ...
 
     async def list(
-        self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of the owner's sessions, the newest `updated_at` first, and how many there are in all.
 
-        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages.
+        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *without*:
+        sessions whose metadata has these bytes are left out.
         """
         ...
 

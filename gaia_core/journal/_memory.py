@@ -95,7 +95,14 @@ class MemoryJournal:
         return self._of(owner, id).info
 
     async def list(
-        self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
         wanted = words(query)
@@ -104,6 +111,7 @@ class MemoryJournal:
             for session in self._sessions.values()
             if session.info.owner == owner
             and (agent is None or session.info.agent == agent)
+            and not (without and without in session.info.metadata)
             and all(word in session.title_words or session.line.says(word) for word in wanted)
         ]
         found.sort(key=lambda session: (session.info.updated_at, session.number), reverse=True)

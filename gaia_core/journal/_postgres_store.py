@@ -199,13 +199,16 @@ async def _trim(db: Connection, line: int) -> None:
 
 
 async def find(
-    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None
+    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = $1"], [storable(owner)]
+    where, values = ["owner = $1"], list[str | bytes]((storable(owner),))
     if agent is not None:
         values.append(agent)
         where.append(f"agent = ${len(values)}")
+    if without:
+        values.append(without)
+        where.append(f"position(${len(values)}::bytea in metadata) = 0")
     for word in words(query):
         values.append(word)
         place = f"ARRAY[${len(values)}::text]"

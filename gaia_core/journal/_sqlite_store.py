@@ -179,13 +179,16 @@ def _erase(db: sqlite3.Connection, line: int, after: int) -> None:
 
 
 def find(
-    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None
+    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = ?"], [owner]
+    where, values = ["owner = ?"], list[str | bytes]((owner,))
     if agent is not None:
         where.append("agent = ?")
         values.append(agent)
+    if without:
+        where.append("instr(metadata, ?) = 0")
+        values.append(without)
     for word in words(query):
         # A word in a line is in every fork whose past reaches it; a word in a title (seq 0) in that session alone.
         where.append(

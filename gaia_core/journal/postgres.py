@@ -152,10 +152,17 @@ class PostgresJournal:
         return await self._run(lambda db: store.get(db, owner, id))
 
     async def list(
-        self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
-        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent))
+        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, without))
 
     async def update(
         self,

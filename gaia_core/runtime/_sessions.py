@@ -70,16 +70,26 @@ class Sessions:
         return Session(id, configured(self._runtime.catalog, await self.get(owner, id)), owner)
 
     async def list(
-        self, owner: str, *, query: str = "", limit: int = 50, offset: int = 0, agent: str | None = None
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of sessions, the newest first, and how many there are; private ones among them.
 
-        *query*: every word of it occurs in the title or messages.
+        *query*: every word of it occurs in the title or messages. *without*: sessions whose metadata has these bytes
+        are left out.
         """
-        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent)
+        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
         if not some:
-            return await self._durable.list(owner, query=query, limit=limit, offset=offset, agent=agent)
-        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent)
+            return await self._durable.list(
+                owner, query=query, limit=limit, offset=offset, agent=agent, without=without
+            )
+        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
         merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
         return tuple(merged[offset : offset + limit]), total + some
 

@@ -24,6 +24,7 @@ from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
+from gaia_core.turn._context import summary_request
 from gaia_core.turn._ending import finish
 from gaia_core.turn._form import check_format
 from gaia_core.turn._loop import run_turn
@@ -73,6 +74,7 @@ __all__ = [
     "replay_of",
     "run_turn",
     "shortened",
+    "summary_request",
     "tool_of",
     "unattended",
     "unknown_tool",

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from litestar import Litestar, Response
 from litestar.connection import Request
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import ASGIApp
 
 from gaia_core import Runtime
@@ -95,7 +95,7 @@ def create_app(
 
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
-) -> list[HTTPRouteHandler]:
+) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     files = Files(settings.data)
     parts = Parts(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)

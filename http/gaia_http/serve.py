@@ -188,7 +188,8 @@ async def run_server(
         config = Config(
             create_app(settings, runtime, keyring, log=log, telemetry=telemetry),
             http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=settings.max_body_bytes,
             lifespan="on",
             log_config=None,
             access_log=False,

@@ -101,7 +101,7 @@ async def run(
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
     app = create_app(settings, runtime, keyring, telemetry=telemetry)
-    config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False)
+    config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws="websockets-sansio")
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -98,6 +98,13 @@ async def test_a_list_can_be_of_one_agent(journal):
     assert ([row.id for row in rows], total) == (["b"], 1)
 
 
+async def test_a_list_can_leave_out_what_its_metadata_names(journal):
+    await journal.create(new("a"))
+    await journal.create(NewSession("b", "", "writer", "t1:x", metadata=b'{"surface":"x"}'))
+    rows, total = await journal.list("", without=b'"surface":"x"')
+    assert ([row.id for row in rows], total) == (["a"], 1)
+
+
 async def test_search_wants_every_word_whole_in_title_or_messages(journal):
     await journal.create(new("s", title="Straße nach Köln_1"))
     await record(journal, say("The QUICK brown fox; naïve 東京 don't"))

@@ -83,17 +83,23 @@ def _check(request: ChatRequest) -> None:
             param="stop",
             code="array_above_max_length",
         )
+    check_metadata(request.metadata)
+
+
+def check_metadata(metadata: dict[str, str] | None) -> None:
+    """Raise ApiError 400 for metadata beyond its bounds."""
     pairs, key_chars, value_chars = _METADATA
-    if request.metadata is not None:
-        if len(request.metadata) > pairs:
-            raise invalid(f"metadata has more than {pairs} pairs", param="metadata")
-        for key, value in request.metadata.items():
-            if len(key) > key_chars or len(value) > value_chars:
-                raise invalid(
-                    f"metadata: a key may have {key_chars} characters and a value {value_chars}, "
-                    f"which {shortened(key, 30)!r} has not",
-                    param="metadata",
-                )
+    if metadata is None:
+        return
+    if len(metadata) > pairs:
+        raise invalid(f"metadata has more than {pairs} pairs", param="metadata")
+    for key, value in metadata.items():
+        if len(key) > key_chars or len(value) > value_chars:
+            raise invalid(
+                f"metadata: a key may have {key_chars} characters and a value {value_chars}, "
+                f"which {shortened(key, 30)!r} has not",
+                param="metadata",
+            )
 
 
 def _unsupported(param: str, value: object, why: str) -> ApiError:

@@ -97,7 +97,11 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
     return (
         attrs.evolve(
             _get("/api/sessions", sessions.list, "A page of sessions, newest first", shapes.SessionList),
-            query=(*_PAGE, Query("q", "Words that the title or messages have.")),
+            query=(
+                *_PAGE,
+                Query("q", "Words that the title or messages have."),
+                Query("responses", "`true`: those that clients of the Responses API made, too."),
+            ),
         ),
         _post(
             "/api/sessions",

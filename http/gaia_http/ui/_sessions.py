@@ -21,6 +21,7 @@ from gaia_core.runtime.export import (
 )
 from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, ErrorReply
+from gaia_http._surface import MARK
 from gaia_http.ui._agents import default_agent
 from gaia_http.ui._bodies import Fork, Head, NewSession, Private, SessionChange
 from gaia_http.ui._call import Call
@@ -42,9 +43,12 @@ class Sessions:
     # One session and many.
 
     async def list(self, call: Call) -> SessionList:
-        """A page of sessions."""
+        """A page of sessions; those that clients of the Responses API made only where `responses=true` asks."""
         limit, offset = call.number("limit", 50, _MOST_SESSIONS), call.number("offset", 0, 2**53)
-        rows, total = await self._sessions.list(call.owner, query=call.text("q"), limit=limit, offset=offset)
+        without = b"" if call.text("responses") == "true" else MARK
+        rows, total = await self._sessions.list(
+            call.owner, query=call.text("q"), limit=limit, offset=offset, without=without
+        )
         return SessionList(tuple([await self._shape(row) for row in rows]), total)
 
     async def create(self, call: Call) -> Session:

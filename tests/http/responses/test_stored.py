@@ -368,3 +368,13 @@ async def test_the_sdk_comes_back_to_a_stream(serve):
     assert seen[-1].type == "response.completed"
     assert seen[-1].response.output_text == "Hello my dear friend "
     assert items.data[0].content[0].text == "Hi"
+
+
+async def test_the_pages_list_of_sessions_has_no_responses_unless_asked(serve, ask, tmp_path):
+    for journal in (None, SQLiteJournal(tmp_path / "j.db")):
+        server = await serve("One", journal=journal)
+        await ask(server)
+
+        for query, total in (({}, 0), ({"responses": "true"}, 1)):
+            async with server.http.get("/api/sessions", params=query) as reply:
+                assert (await reply.json())["total"] == total

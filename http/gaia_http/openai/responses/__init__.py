@@ -13,7 +13,10 @@
 | `_object` | the response object |
 | `_stored` | responses found again, and told again |
 | `_answer` | the ASGI responses |
-| `_routes` | the routes |
+| `_socket` | the same over a WebSocket |
+| `_compact` | a conversation in short |
+| `_conversations` | /v1/conversations |
+| `_page`, `_routes` | the routes |
 """
 
 from gaia_http.openai.responses._routes import response_handlers

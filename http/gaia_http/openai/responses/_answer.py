@@ -15,7 +15,7 @@ from gaia_http.openai.responses._output import Output, Told
 from gaia_http.openai.responses._stored import Store, Stored
 
 _DONE = b"data: [DONE]\n\n"
-_STOPS = ErrorInfo("cancelled", "the server stops")
+STOPS = ErrorInfo("cancelled", "the server stops")
 
 
 def framed(told: Sequence[Told]) -> bytes:
@@ -77,7 +77,7 @@ class ResponseStream:
 
     async def _stopped(self, output: Output, line: Line) -> None:
         """This process stops: a background response goes on in the next one, another is over."""
-        told = [] if self._begun.note.background else output.fail(of_turn(_STOPS, tools_ran=output.tools_ran))
+        told = [] if self._begun.note.background else output.fail(of_turn(STOPS, tools_ran=output.tools_ran))
         await line.write(framed(told) + (_DONE if told else b""), more=False)
 
 
@@ -154,7 +154,7 @@ class WholeResponse:
             if not output.done:
                 await begun.cancel()
         if not output.done:
-            output.fail(of_turn(_STOPS, tools_ran=output.tools_ran))
+            output.fail(of_turn(STOPS, tools_ran=output.tools_ran))
         return not gone
 
 

@@ -26,6 +26,7 @@ from gaia_core.turn import Turn, TurnOptions
 from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._settings import Settings
+from gaia_http._surface import RESPONSES
 from gaia_http.openai._models import agent_of
 from gaia_http.openai._parts import Parts
 from gaia_http.openai._session import Named, session_of
@@ -34,7 +35,7 @@ from gaia_http.openai.responses._ids import Ref, parse_item, parse_response
 from gaia_http.openai.responses._items import Approval, approvals_in, read_items, waiting_calls
 from gaia_http.openai.responses._note import NEW, Kept, Note, encode_note, input_items, kept_of
 from gaia_http.openai.responses._options import custom_names, echo_of, options_of
-from gaia_http.openai.responses._output import approval_item, parse_approval
+from gaia_http.openai.responses._output import Output, Told, approval_item, parse_approval
 from gaia_http.openai.responses._stored import Store, Stored, missing
 from gaia_http.openai.responses._wire import CreateRequest, WireItem, conversation_id, decode_items
 
@@ -54,6 +55,8 @@ class Begun:
     owned: bool
     session_id: str | None = None
     store: Store
+    said: tuple[Message, ...] = ()
+    """The conversation so far, where it isn't stored."""
 
     def batches(self) -> AsyncIterator[Sequence[Event]]:
         """The events of its turn."""
@@ -72,6 +75,31 @@ class Base:
     info_id: str
     at: int
     messages: tuple[Message, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """A request, taken in. *base*: what it goes on from, where that is stored; *before*: what was said until then."""
+
+    agent: Agent
+    base: Base | None
+    before: tuple[Message, ...]
+    messages: tuple[Message, ...]
+    conversation: str | None
+
+    @property
+    def said(self) -> tuple[Message, ...]:
+        """The whole conversation."""
+        return (*self.before, *self.messages)
+
+
+@attrs.frozen(kw_only=True)
+class Warmed:
+    """A request that was taken in and not answered: the id that stands for it, and its events."""
+
+    ref: Ref
+    messages: tuple[Message, ...]
+    told: tuple[Told, ...]
 
 
 class Beginning:
@@ -95,6 +123,38 @@ class Beginning:
         approvals = approvals_in(items)
         if approvals and (begun := await self._answered(request, owner, items, approvals)) is not None:
             return begun
+        background, store = bool(request.background), request.store is not False
+        if background and not store:
+            raise invalid("background needs store: true", param="background", code="invalid_value")
+        taken = await self._taken(request, caller, items, base)
+        agent, found = taken.agent, taken.base
+        options = options_of(request, agent, self._settings, foreground=not background)
+        note = self._note(request, taken, background=background, store=store)
+        named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
+        if not store or (base is not None and found is None):
+            note = msgspec.structs.replace(note, store=False)
+            turn = await self._unrecorded(agent, owner, named, taken.said, options)
+            return self._begun(owner, Ref("", turn.id), note, turn, named, said=taken.said)
+        turn = await self._recorded(agent, owner, found, named, taken.messages, options, note)
+        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named)
+
+    async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
+        """What *request* brings, taken in and not answered."""
+        taken = await self._taken(request, caller, await self._resolved(request, caller.owner), base)
+        options_of(request, taken.agent, self._settings, foreground=True)
+        ref = Ref("", f"turn_{new_id()}")
+        output = Output(ref, self._note(request, taken, background=False, store=False))
+        return Warmed(ref=ref, messages=taken.said, told=(*output.begin(), *output.complete()))
+
+    async def conversation(self, request: CreateRequest, caller: Caller) -> tuple[Agent, tuple[Message, ...]]:
+        """The agent and the whole conversation that *request* speaks of."""
+        taken = await self._taken(request, caller, await self._resolved(request, caller.owner), None)
+        return taken.agent, taken.said
+
+    async def _taken(
+        self, request: CreateRequest, caller: Caller, items: tuple[WireItem, ...], base: tuple[Message, ...] | None
+    ) -> Taken:
+        owner = caller.owner
         previous = await self._previous(request, owner) if base is None else None
         conversation = conversation_id(request.conversation)
         if conversation is not None and request.previous_response_id is not None:
@@ -104,25 +164,23 @@ class Beginning:
                 code="mutually_exclusive_parameters",
             )
         agent = self._agent(request, caller, previous)
-        background, store = bool(request.background), request.store is not False
-        if background and not store:
-            raise invalid("background needs store: true", param="background", code="invalid_value")
-        options = options_of(request, agent, self._settings, foreground=not background)
         found = await self._base(owner, previous, conversation)
         before = base if base is not None else found.messages if found is not None else ()
         read = read_items(items, self._settings, waiting_calls(before))
         messages = await self._parts.taken(read.messages, agent, owner, read.place)
         if not messages and not before:
             raise invalid("input is missing; send a text or items", param="input", code="missing_required_parameter")
-        note = self._note(request, agent, conversation, background=background, store=store)
-        named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
-        if not store:
-            turn = await self._unrecorded(agent, owner, named, (*before, *messages), options)
-            return self._begun(owner, Ref("", turn.id), note, turn, named)
-        turn = await self._recorded(agent, owner, found, named, messages, options, note)
-        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named)
+        return Taken(agent=agent, base=found, before=before, messages=messages, conversation=conversation)
 
-    def _begun(self, owner: str, ref: Ref, note: Note, turn: Turn | None, named: Named | None = None) -> Begun:
+    def _begun(
+        self,
+        owner: str,
+        ref: Ref,
+        note: Note,
+        turn: Turn | None,
+        named: Named | None = None,
+        said: tuple[Message, ...] = (),
+    ) -> Begun:
         return Begun(
             owner=owner,
             ref=ref,
@@ -131,6 +189,7 @@ class Beginning:
             owned=not note.background,
             session_id=named.id if named is not None else None,
             store=self._store,
+            said=said,
         )
 
     def _agent(self, request: CreateRequest, caller: Caller, previous: Stored | None) -> Agent:
@@ -144,20 +203,18 @@ class Beginning:
             code="missing_required_parameter",
         )
 
-    def _note(
-        self, request: CreateRequest, agent: Agent, conversation: str | None, *, background: bool, store: bool
-    ) -> Note:
+    def _note(self, request: CreateRequest, taken: Taken, *, background: bool, store: bool) -> Note:
         shown = self._settings.show_activity != "off"
         return Note(
             created=int(time.time()),
-            model=agent.name,
+            model=taken.agent.name,
             echo=echo_of(request),
             items=request.input,
             custom=custom_names(request),
             background=background,
             store=store,
             previous=request.previous_response_id,
-            conversation=conversation,
+            conversation=taken.conversation,
             reasoned=shown and self._settings.response_tools == "reasoning",
             quiet=not shown,
         )
@@ -289,7 +346,7 @@ class Beginning:
             except BusyError:
                 pass  # somebody else was quicker
         forked = await sessions.fork(owner, base.info_id, at=base.at)
-        await self._store.keep(owner, forked.id, lambda _: Kept("responses"))
+        await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES))
         return await start(forked.id, base.at)
 
     # Approvals.

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from gaia_core.journal import SessionInfo
+from gaia_http._surface import RESPONSES
 from gaia_http.openai._wire import given
 from gaia_http.openai.responses._ids import Ref
 
@@ -25,6 +26,8 @@ class Note(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     store: bool = True
     previous: str | None = None
     conversation: str | None = None
+    added: bool = False
+    """It is no response: its items were added to a conversation."""
     reasoned: bool = False
     """The agent's own tools are told as reasoning."""
     quiet: bool = False
@@ -94,8 +97,6 @@ def _item(ref: Ref, n: int, sent: dict[str, Any]) -> dict[str, Any]:
 
 # What is kept of the responses of a session beside its record.
 
-_MARK = "responses"
-
 
 class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A session's metadata, as far as responses have it.
@@ -110,10 +111,13 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     conversation: msgspec.Raw = _NO_ITEMS
     """The metadata that a client gave its conversation."""
 
+    left_out: tuple[str, ...] = ()
+    """The items of the conversation that were deleted."""
+
     @property
     def ours(self) -> bool:
         """Whether the session was made by responses."""
-        return self.surface == _MARK
+        return self.surface == RESPONSES
 
     @property
     def is_conversation(self) -> bool:
@@ -127,7 +131,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 _kept_decoder = msgspec.json.Decoder(Kept)
 
-NEW = msgspec.json.encode(Kept(_MARK))
+NEW = msgspec.json.encode(Kept(RESPONSES))
 """The metadata of a session that is made by responses."""
 
 

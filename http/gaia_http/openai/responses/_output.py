@@ -95,6 +95,11 @@ class Output:
         return self.final if self.final is not None else self._object("in_progress")
 
     @property
+    def items(self) -> list[dict[str, Any]]:
+        """The items so far."""
+        return self._items
+
+    @property
     def queued(self) -> dict[str, Any]:
         """The response before anything happened."""
         return self._object("queued")
@@ -143,6 +148,12 @@ class Output:
         """What is told before anything happened."""
         if self._ours and not self._begun:
             self._begin()
+        told, self._told = self._told, []
+        return told
+
+    def complete(self) -> list[Told]:
+        """End it as it is."""
+        self._finished("completed", None)
         told, self._told = self._told, []
         return told
 

@@ -1,37 +1,41 @@
-"""The routes of the Responses API below /v1/responses.
+"""The routes of the Responses API below /v1/responses; those of conversations are in `_conversations`.
 
 | route | |
 |---|---|
 | POST / | begin a response |
+| WebSocket / | begin one after the other: see `_socket` |
+| POST /compact | a conversation in short |
 | GET, DELETE /{id} | a stored one; as a stream by `?stream=true&starting_after=N` |
 | POST /{id}/cancel | end one in background |
 | GET /{id}/input_items | what it was asked |
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar.connection import Request
-from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.connection import Request, WebSocket
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
+from litestar.types import ASGIApp, Scope
 
 from gaia_core import Runtime
 from gaia_http._body import ClientGone, check_headers, read_body
 from gaia_http._caller import caller_of
-from gaia_http._errors import encoded, invalid
+from gaia_http._errors import invalid
 from gaia_http._idempotency import Idempotency
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.openai._parts import Parts
-from gaia_http.openai._wire import shortened
-from gaia_http.openai.responses._answer import ResponseStream, StoredStream, WholeResponse, send_json
+from gaia_http.openai.responses._answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.openai.responses._compact import compacted
+from gaia_http.openai.responses._conversations import Conversations
 from gaia_http.openai.responses._create import Beginning
 from gaia_http.openai.responses._note import input_items
+from gaia_http.openai.responses._page import flag, json, nothing, number, page
+from gaia_http.openai.responses._socket import ResponseSocket
 from gaia_http.openai.responses._stored import Store
 from gaia_http.openai.responses._wire import CreateRequest, decode_create
 
-_MOST_ITEMS = 100
-_DEFAULT_ITEMS = 20
+_CONVERSATION = "/v1/conversations/{conversation_id:str}"
 
 
 class Responses:
@@ -43,14 +47,15 @@ class Responses:
         settings: Settings,
         counts: HttpCounts,
         store: Store,
-        parts: Parts,
         idempotency: Idempotency,
+        beginning: Beginning,
     ) -> None:
+        self._runtime = runtime
         self._settings = settings
         self._counts = counts
         self._store = store
         self._idempotency = idempotency
-        self._beginning = Beginning(runtime, settings, store, parts)
+        self._beginning = beginning
 
     async def create(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """Begin a response; returns what tells of it."""
@@ -65,6 +70,17 @@ class Responses:
     async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
         begun = await self._beginning.begin(wanted, caller_of(scope), scope)
         return ResponseStream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
+
+    async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
+        """A conversation in short."""
+        check_headers(request.scope["headers"])
+        try:
+            body = await read_body(request.receive, self._settings)
+        except ClientGone:
+            return nothing
+        wanted, caller = decode_create(body), caller_of(request.scope)
+        found = await compacted(self._runtime, self._beginning, wanted, caller, request.receive)
+        return json(found) if found is not None else nothing
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A stored response, or its events."""
@@ -103,67 +119,18 @@ class Responses:
         return json(page(request, input_items(stored.ref, stored.note)))
 
 
-def page(request: Request[Any, Any, Any], items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A page of *items*, which are oldest first; the newest come first unless `order` says otherwise."""
-    order = request.query_params.get("order") or "desc"
-    if order not in ("asc", "desc"):
-        raise invalid(f"order: {shortened(order)!r} is not one of asc, desc", param="order", code="invalid_value")
-    limit = number(request, "limit", _DEFAULT_ITEMS, least=1, most=_MOST_ITEMS)
-    ordered = list(items) if order == "asc" else list(reversed(items))
-    if after := request.query_params.get("after"):
-        place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
-        if place is None:
-            raise invalid(f"after: there is no item {shortened(after)!r} here", param="after", code="invalid_value")
-        ordered = ordered[place + 1 :]
-    data = ordered[:limit]
-    return {
-        "object": "list",
-        "data": data,
-        "first_id": data[0]["id"] if data else None,
-        "last_id": data[-1]["id"] if data else None,
-        "has_more": len(ordered) > limit,
-    }
-
-
-def number(request: Request[Any, Any, Any], name: str, default: int, *, least: int, most: int = 2**53) -> int:
-    """The number that the query gives as *name*. Raises ApiError 400."""
-    text = request.query_params.get(name)
-    if text is None or text == "":
-        return default
-    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and least <= int(text) <= most):
-        raise invalid(
-            f"{name}: {shortened(text)!r} is not a number from {least} to {most}", param=name, code="invalid_value"
-        )
-    return int(text)
-
-
-def flag(request: Request[Any, Any, Any], name: str) -> bool:
-    """Whether the query says *name* is true. Raises ApiError 400."""
-    text = request.query_params.get(name) or "false"
-    if text not in ("true", "false", "1", "0"):
-        raise invalid(f"{name}: {shortened(text)!r} is not true or false", param=name, code="invalid_value")
-    return text in ("true", "1")
-
-
-def json(value: object) -> ASGIApp:
-    """*value* as an answer."""
-    body = encoded(value)
-
-    async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_json(send, body)
-
-    return answer
-
-
-async def nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """The response to a client that has gone."""
-
-
 def response_handlers(
     settings: Settings, runtime: Runtime, counts: HttpCounts, parts: Parts, idempotency: Idempotency
-) -> list[HTTPRouteHandler]:
+) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The route handlers of one application."""
-    routes = Responses(runtime, settings, counts, Store(runtime), parts, idempotency)
+    store = Store(runtime)
+    beginning = Beginning(runtime, settings, store, parts)
+    routes = Responses(runtime, settings, counts, store, idempotency, beginning)
+    conversations = Conversations(runtime, settings, store)
+    sockets = ResponseSocket(beginning, settings, counts)
+
+    async def socket(socket: WebSocket[Any, Any, Any]) -> None:
+        await sockets.handle(socket)
 
     def handler(
         path: str, method: str, function: Callable[[Request[Any, Any, Any]], Awaitable[ASGIApp]]
@@ -175,8 +142,18 @@ def response_handlers(
 
     return [
         handler("/v1/responses", "POST", routes.create),
+        WebsocketRouteHandler("/v1/responses")(socket),
+        handler("/v1/responses/compact", "POST", routes.compact),
         handler("/v1/responses/{response_id:str}", "GET", routes.get),
         handler("/v1/responses/{response_id:str}", "DELETE", routes.delete),
         handler("/v1/responses/{response_id:str}/cancel", "POST", routes.cancel),
         handler("/v1/responses/{response_id:str}/input_items", "GET", routes.input_items),
+        handler("/v1/conversations", "POST", conversations.create),
+        handler(_CONVERSATION, "GET", conversations.get),
+        handler(_CONVERSATION, "POST", conversations.update),
+        handler(_CONVERSATION, "DELETE", conversations.delete),
+        handler(f"{_CONVERSATION}/items", "GET", conversations.list_items),
+        handler(f"{_CONVERSATION}/items", "POST", conversations.add_items),
+        handler(f"{_CONVERSATION}/items/{{item_id:str}}", "GET", conversations.get_item),
+        handler(f"{_CONVERSATION}/items/{{item_id:str}}", "DELETE", conversations.delete_item),
     ]

@@ -73,7 +73,7 @@ class Store:
         facts = await self._runtime.sessions.facts_of_turn(owner, ref.session, ref.turn)
         began = next((fact for _, fact in facts if isinstance(fact, Began)), None)
         note = decode_note(began.note) if began is not None else None
-        if began is None or note is None:
+        if began is None or note is None or note.added:
             return None
         if ref.part:
             note = kept.note(ref.name)

@@ -1,0 +1,43 @@
+"""POST /v1/responses/compact: a conversation in short, as one `compaction` item that a later input gives back.
+
+The agent's model makes the summary, without tools; nothing is stored.
+"""
+
+import time
+
+from litestar.types import Receive
+
+from gaia_core import Agent, Runtime
+from gaia_core.session import new_id
+from gaia_core.turn import Transcript, summary_request
+from gaia_http._caller import Caller
+from gaia_http._errors import ApiError, cancelled, of_turn
+from gaia_http._stream import ended
+from gaia_http.openai.responses._create import Beginning
+from gaia_http.openai.responses._object import usage_of
+from gaia_http.openai.responses._summary import packed
+from gaia_http.openai.responses._wire import CreateRequest
+
+
+async def compacted(
+    runtime: Runtime, beginning: Beginning, request: CreateRequest, caller: Caller, receive: Receive
+) -> dict[str, object] | None:
+    """The object of the summary; None when the client has gone. Raises ApiError."""
+    agent, messages = await beginning.conversation(request, caller)
+    alone = Agent(agent.name, model=agent.model, limits=agent.limits)
+    turn = await runtime.once(alone, summary_request(agent, Transcript(messages).entries), key=caller.owner)
+    if not await ended(turn, receive):
+        return None
+    result = await turn.result()
+    if result.status == "failed" and result.error is not None:
+        raise ApiError(of_turn(result.error, tools_ran=False))
+    if result.status == "cancelled":
+        raise ApiError(cancelled(tools_ran=False))
+    item = {"id": f"cmp_{new_id()}", "type": "compaction", "encrypted_content": packed(result.text)}
+    return {
+        "id": f"resp_{new_id()}",
+        "object": "response.compaction",
+        "created_at": int(time.time()),
+        "output": [item],
+        "usage": usage_of(result.usage),
+    }
