@@ -37,6 +37,10 @@ class Watch:
         self.raised: BaseException | None = None
         self.size = 0
 
+    def begin(self) -> None:
+        """Forget the last call."""
+        self.raised, self.size = None, 0
+
     def over(self, tool: Tool) -> Tool:
         """*tool* with its handler watched."""
         function = tool.handler
@@ -124,7 +128,7 @@ class Behaviour:
     async def _judged(
         self, tools: OpenToolset, watch: Watch, name: str, arguments: Mapping[str, Any], *, valid: bool
     ) -> None:
-        watch.raised, watch.size = None, 0
+        watch.begin()
         result = await tools.call(name, arguments)
         called = _shown(name, arguments)
         if watch.size > self.result_chars:

@@ -10,7 +10,7 @@ import msgspec
 
 from gaia_core.agent import Agent, Limits
 from gaia_core.catalog import Catalog
-from gaia_core.events import ApprovalRequested, Event, InputRequested, Outcome, ToolEnded, ToolProgress
+from gaia_core.events import ApprovalRequested, InputRequested, Outcome, ToolEnded, ToolProgress
 from gaia_core.messages import FunctionCall, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelRequest, ScriptedModel
 from gaia_core.runtime import Runtime
@@ -105,11 +105,3 @@ def _answer(request: ModelRequest) -> str | ToolCall:
     if not isinstance(last, UserMessage):
         return "Done."
     return ToolCall("", msgspec.json.decode(text_of(last.content), type=FunctionCall))
-
-
-async def ended(turn: Turn) -> ToolEnded | None:
-    """How the call of *turn* ended, if it did."""
-    found: Event | None = None
-    async for event in turn.events():
-        found = event if isinstance(event, ToolEnded) else found
-    return found
