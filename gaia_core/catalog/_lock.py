@@ -26,16 +26,34 @@ _MOST_LINES = 80
 _MOST_CHARS = 240
 
 
-@attrs.frozen
 class Schema:
-    """A JSON schema: an object in the file, canonical bytes here, so that equal ones are equal."""
+    """A JSON schema: an object in the file, canonical bytes here, so that equal ones are equal. A frozen value.
 
+    No attrs class: msgspec would write that by its fields and never ask `_written`.
+    """
+
+    __slots__ = ("encoded",)
     encoded: bytes
+
+    def __init__(self, encoded: bytes) -> None:
+        object.__setattr__(self, "encoded", encoded)
 
     @classmethod
     def of(cls, encoded: bytes) -> "Schema":
         """The schema of these bytes, whatever their white space."""
         return cls(msgspec.json.encode(msgspec.json.decode(encoded)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Schema can't be changed: {name}")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schema) and self.encoded == other.encoded
+
+    def __hash__(self) -> int:
+        return hash(self.encoded)
+
+    def __repr__(self) -> str:
+        return f"Schema({self.encoded!r})"
 
 
 class LockedTool(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

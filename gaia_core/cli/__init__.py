@@ -6,6 +6,7 @@
 | `model` | `gaia model`: the model that answers |
 | `sessions` | `gaia sessions`: what is kept of conversations |
 | `replay` | `gaia replay`: a recorded session against its agent as it is now |
+| `toolset` | `gaia toolset new`: a package for a toolset of one's own |
 | `tools` | `gaia tools`: what agents can do, and what a model is told of it |
 | `_config` | what commands have in common: `--config`, the catalog |
 | `_journal` | `--journal`, the open journal, a session by the start of its id |
