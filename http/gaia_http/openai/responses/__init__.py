@@ -8,7 +8,8 @@
 | `_summary` | the `compaction` item |
 | `_options` | what a request says beside its input → `TurnOptions`, and its echo |
 | `_note` | what is kept of a request beside its turn |
-| `_create` | from a request to a running turn |
+| `_create`, `_begun` | from a request to a running turn |
+| `_approvals` | answers to approvals |
 | `_output`, `_open`, `_chunked` | events → events of a response, and its items |
 | `_object` | the response object |
 | `_stored` | responses found again, and told again |

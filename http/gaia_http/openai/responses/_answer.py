@@ -10,7 +10,7 @@ from gaia_http._errors import ApiError, ErrorReply, encoded, of_turn
 from gaia_http._line import Headers, Line
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.openai.responses._create import Begun
+from gaia_http.openai.responses._begun import Begun
 from gaia_http.openai.responses._output import Output, Told
 from gaia_http.openai.responses._stored import Store, Stored
 

@@ -10,16 +10,12 @@
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 
-import attrs
 import msgspec
 from litestar.types import Scope
 
-from gaia_core import Agent, AnsweredError, BusyError, NotFoundError, Runtime, Session
-from gaia_core.events import Event
-from gaia_core.facts import Decided, Ended, Fact
+from gaia_core import Agent, BusyError, NotFoundError, Runtime, Session
 from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import Turn, TurnOptions
@@ -31,75 +27,17 @@ from gaia_http.openai._models import agent_of
 from gaia_http.openai._parts import Parts
 from gaia_http.openai._session import Named, session_of
 from gaia_http.openai._wire import given, shortened
-from gaia_http.openai.responses._ids import Ref, parse_item, parse_response
-from gaia_http.openai.responses._items import Approval, approvals_in, read_items, waiting_calls
+from gaia_http.openai.responses._approvals import Approvals
+from gaia_http.openai.responses._begun import Base, Begun, Taken, Warmed
+from gaia_http.openai.responses._ids import Ref, parse_item
+from gaia_http.openai.responses._items import approvals_in, read_items, waiting_calls
 from gaia_http.openai.responses._note import NEW, Kept, Note, encode_note, input_items, kept_of
 from gaia_http.openai.responses._options import custom_names, echo_of, options_of
-from gaia_http.openai.responses._output import Output, Told, approval_item, parse_approval
+from gaia_http.openai.responses._output import Output
 from gaia_http.openai.responses._stored import Store, Stored, missing
 from gaia_http.openai.responses._wire import CreateRequest, WireItem, conversation_id, decode_items
 
 _NOT_FOUND = "previous_response_not_found"
-
-
-@attrs.frozen(kw_only=True)
-class Begun:
-    """A response that runs. *owned*: its turn is its client's alone, and ends when that goes. *turn* is None where
-    another process runs it. *session_id*: the session that the client named.
-    """
-
-    owner: str
-    ref: Ref
-    note: Note
-    turn: Turn | None
-    owned: bool
-    session_id: str | None = None
-    store: Store
-    said: tuple[Message, ...] = ()
-    """The conversation so far, where it isn't stored."""
-
-    def batches(self) -> AsyncIterator[Sequence[Event]]:
-        """The events of its turn."""
-        return self.turn.batches() if self.turn is not None else self.store.batches(self.owner, self.ref)
-
-    async def cancel(self) -> None:
-        """End its turn, as its client has gone."""
-        if self.turn is not None:
-            await self.turn.cancel()
-
-
-@attrs.frozen
-class Base:
-    """What a conversation goes on from: the record *at* of a session, and its messages so far."""
-
-    info_id: str
-    at: int
-    messages: tuple[Message, ...]
-
-
-@attrs.frozen(kw_only=True)
-class Taken:
-    """A request, taken in. *base*: what it goes on from, where that is stored; *before*: what was said until then."""
-
-    agent: Agent
-    base: Base | None
-    before: tuple[Message, ...]
-    messages: tuple[Message, ...]
-    conversation: str | None
-
-    @property
-    def said(self) -> tuple[Message, ...]:
-        """The whole conversation."""
-        return (*self.before, *self.messages)
-
-
-@attrs.frozen(kw_only=True)
-class Warmed:
-    """A request that was taken in and not answered: the id that stands for it, and its events."""
-
-    ref: Ref
-    messages: tuple[Message, ...]
-    told: tuple[Told, ...]
 
 
 class Beginning:
@@ -108,6 +46,7 @@ class Beginning:
     def __init__(self, runtime: Runtime, settings: Settings, store: Store, parts: Parts) -> None:
         self._runtime = runtime
         self._parts = parts
+        self._approvals = Approvals(runtime, store)
         self._settings = settings
         self._store = store
 
@@ -121,7 +60,7 @@ class Beginning:
         owner = caller.owner
         items = await self._resolved(request, owner)
         approvals = approvals_in(items)
-        if approvals and (begun := await self._answered(request, owner, items, approvals)) is not None:
+        if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:
             return begun
         background, store = bool(request.background), request.store is not False
         if background and not store:
@@ -349,104 +288,9 @@ class Beginning:
         await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES))
         return await start(forked.id, base.at)
 
-    # Approvals.
-
-    async def _answered(
-        self, request: CreateRequest, owner: str, items: Sequence[WireItem], approvals: tuple[Approval, ...]
-    ) -> Begun | None:
-        """Answer the turn that waits; None when none of *approvals* is news, as in a transcript that is sent again."""
-        first = await self._asked(owner, approvals[-1])
-        last = max(n for n, item in enumerate(items) if item.type == "mcp_approval_response")
-        rest = [n for n, item in enumerate(items) if n > last and (item.type or "message") != "reasoning"]
-        if first is None:
-            if rest:
-                return None
-            raise _answered_already(approvals[-1])
-        if rest:
-            raise invalid(
-                f"input[{rest[0]}]: an approval is answered by itself; send this with the next response",
-                param=f"input[{rest[0]}]",
-                code="unsupported_value",
-            )
-        return await self._decided(request, owner, first, approvals)
-
-    async def _decided(
-        self, request: CreateRequest, owner: str, first: Stored, approvals: tuple[Approval, ...]
-    ) -> Begun:
-        """The turn of *first* goes on with the answers to all that it waits for."""
-        answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
-        if open_still := [each for each in first.output.asked if each not in answers]:
-            ids = ", ".join(approval_item(first.ref, each) for each in open_still)
-            raise invalid(f"input: answer all approvals at once; {ids} is left", param="input", code="approval_missing")
-        ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
-        note = msgspec.structs.replace(
-            first.note,
-            created=int(time.time()),
-            echo=echo_of(request),
-            items=request.input,
-            previous=request.previous_response_id or first.ref.id,
-            background=bool(request.background),
-        )
-        turn = self._runtime.running(owner, ref.session)
-        if turn is None:
-            with suppress(BusyError):  # another process runs it
-                turn = await self._runtime.sessions.take_over(owner, ref.session)
-        await self._store.keep(
-            owner, ref.session, lambda kept: msgspec.structs.replace(kept, notes=(*kept.notes, (ref.name, note)))
-        )
-        for approval_id in first.output.asked:
-            answer = answers[approval_id]
-            try:
-                await self._runtime.sessions.decide(owner, ref.session, approval_id, answer.approve, answer.reason)
-            except (AnsweredError, NotFoundError):
-                raise _answered_already(answer) from None
-        return self._begun(owner, ref, note, turn if turn is not None and turn.id == ref.turn else None)
-
-    async def _asked(self, owner: str, approval: Approval) -> Stored | None:
-        """The response that asked for *approval* and waits; None when it was answered. Raises ApiError 404."""
-        named = parse_approval(approval.request_id)
-        ref = parse_response(f"resp_{named[0]}") if named is not None else None
-        if named is None or ref is None:
-            raise _unknown(approval)
-        part = 0
-        while True:
-            try:
-                stored = await self._store.find(owner, Ref(ref.session, ref.turn, part).id)
-            except ApiError:
-                if part:
-                    return None
-                raise _unknown(approval) from None
-            if not stored.output.parked:
-                return None
-            if named[1] in stored.output.asked and not await self._is_decided(stored, named[1]):
-                return stored
-            part += 1
-
-    async def _is_decided(self, stored: Stored, approval_id: str) -> bool:
-        """Whether the approval was answered, or has expired."""
-        ref = stored.ref
-        facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
-        return any(isinstance(fact, Ended) or _decides(fact, approval_id) for _, fact in facts)
-
-
-def _decides(fact: Fact, approval_id: str) -> bool:
-    return isinstance(fact, Decided) and fact.approval_id == approval_id
-
 
 def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:
     """A last message of the user as the turn's own, and what comes before it."""
     if messages and isinstance(last := messages[-1], UserMessage) and last.name is None:
         return last.content, messages[:-1]
     return None, messages
-
-
-def _unknown(approval: Approval) -> ApiError:
-    param = f"{approval.param}.approval_request_id"
-    words = f"{param}: nobody asked for the approval {shortened(approval.request_id)!r}"
-    return invalid(words, param=param, code="approval_not_found", status=404)
-
-
-def _answered_already(approval: Approval) -> ApiError:
-    param = f"{approval.param}.approval_request_id"
-    words = f"{param}: {shortened(approval.request_id)!r} was answered already or has expired"
-    return invalid(words, param=param, code="approval_answered")

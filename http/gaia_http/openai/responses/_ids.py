@@ -2,6 +2,7 @@
 
     resp_<turn><part><session>          part: which of the turn's responses, 000 unless it waited for approval
     msg_<turn><part><session>_<n>       the n-th item of its output; i<n>: of its input
+    mcpr_<turn>000<session>_<approval>  what a turn waits for
 
 So what was stored is found without an index, after a restart and in another process. An id is no permission: it is
 looked up within the caller's own sessions.
@@ -68,6 +69,19 @@ def parse_item(text: str) -> ItemRef | None:
     found = _ITEM.match(text)
     ref = _parse(found[2]) if found else None
     return ItemRef(ref, int(found[4]), bool(found[3])) if found and ref else None
+
+
+def approval_item(ref: Ref, approval_id: str) -> str:
+    """The id of the item by which an approval is asked for: it names the turn, too."""
+    return f"mcpr_{Ref(ref.session, ref.turn).name}_{approval_id.removeprefix('appr_')}"
+
+
+def parse_approval(text: str) -> tuple[str, str] | None:
+    """The turn's name (`Ref.name` of its first response) and the approval that *text* names; None for another id."""
+    if not text.startswith("mcpr_"):
+        return None
+    name, _, approval = text.removeprefix("mcpr_").rpartition("_")
+    return (name, f"appr_{approval}") if name and approval else None
 
 
 def _parse(name: str) -> Ref | None:

@@ -31,7 +31,7 @@ from gaia_core.events import (
 )
 from gaia_core.messages import Usage, text_of
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
-from gaia_http.openai.responses._ids import Ref
+from gaia_http.openai.responses._ids import Ref, approval_item
 from gaia_http.openai.responses._note import Note
 from gaia_http.openai.responses._object import error_of, incomplete_reason, response_object
 from gaia_http.openai.responses._open import McpCall, Message, Reasoning, activity_item, client_call
@@ -387,19 +387,6 @@ class Output:
             self._told.append((kind, b'%b"sequence_number":%d%b' % (before, number, after)))
             return
         self._told.append((kind, encoded({"type": kind, **fields, "sequence_number": number})))
-
-
-def approval_item(ref: Ref, approval_id: str) -> str:
-    """The id of the item by which an approval is asked for: it names the turn, too."""
-    return f"mcpr_{Ref(ref.session, ref.turn).name}_{approval_id.removeprefix('appr_')}"
-
-
-def parse_approval(text: str) -> tuple[str, str] | None:
-    """The turn's name (`Ref.name` of its first response) and the approval that *text* names; None for another id."""
-    if not text.startswith("mcpr_"):
-        return None
-    name, _, approval = text.removeprefix("mcpr_").rpartition("_")
-    return (name, f"appr_{approval}") if name and approval else None
 
 
 def _less(usage: Usage, before: Usage) -> Usage:

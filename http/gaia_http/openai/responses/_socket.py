@@ -21,7 +21,8 @@ from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import decode_body, shortened
 from gaia_http.openai.responses._answer import STOPS
-from gaia_http.openai.responses._create import Beginning, Begun, Warmed
+from gaia_http.openai.responses._begun import Begun, Warmed
+from gaia_http.openai.responses._create import Beginning
 from gaia_http.openai.responses._output import Output
 from gaia_http.openai.responses._wire import CreateRequest, decode_create
 

@@ -1,0 +1,130 @@
+"""Answers to approvals: the turn that waits for them goes on, and what it does from then on is the next response.
+
+An approval's id says which turn asked. All that a response asked for are answered together, by nothing else with them:
+the turn goes on as it was begun.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+import msgspec
+
+from gaia_core import AnsweredError, BusyError, NotFoundError, Runtime
+from gaia_core.facts import Decided, Ended, Fact
+from gaia_http._errors import ApiError, invalid
+from gaia_http.openai._wire import shortened
+from gaia_http.openai.responses._begun import Begun
+from gaia_http.openai.responses._ids import Ref, approval_item, parse_approval, parse_response
+from gaia_http.openai.responses._items import Approval
+from gaia_http.openai.responses._options import echo_of
+from gaia_http.openai.responses._stored import Store, Stored
+from gaia_http.openai.responses._wire import CreateRequest, WireItem
+
+
+class Approvals:
+    """Belongs to one application."""
+
+    def __init__(self, runtime: Runtime, store: Store) -> None:
+        self._runtime = runtime
+        self._store = store
+
+    async def answered(
+        self, request: CreateRequest, owner: str, items: Sequence[WireItem], approvals: tuple[Approval, ...]
+    ) -> Begun | None:
+        """Answer the turn that waits; None when none of *approvals* is news, as in a transcript that is sent again."""
+        first = await self._asked(owner, approvals[-1])
+        last = max(n for n, item in enumerate(items) if item.type == "mcp_approval_response")
+        rest = [n for n, item in enumerate(items) if n > last and (item.type or "message") != "reasoning"]
+        if first is None:
+            if rest:
+                return None
+            raise _answered_already(approvals[-1])
+        if rest:
+            raise invalid(
+                f"input[{rest[0]}]: an approval is answered by itself; send this with the next response",
+                param=f"input[{rest[0]}]",
+                code="unsupported_value",
+            )
+        return await self._decided(request, owner, first, approvals)
+
+    async def _decided(
+        self, request: CreateRequest, owner: str, first: Stored, approvals: tuple[Approval, ...]
+    ) -> Begun:
+        """The turn of *first* goes on with the answers to all that it waits for."""
+        answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
+        if open_still := [each for each in first.output.asked if each not in answers]:
+            ids = ", ".join(approval_item(first.ref, each) for each in open_still)
+            raise invalid(f"input: answer all approvals at once; {ids} is left", param="input", code="approval_missing")
+        ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
+        note = msgspec.structs.replace(
+            first.note,
+            created=int(time.time()),
+            echo=echo_of(request),
+            items=request.input,
+            previous=request.previous_response_id or first.ref.id,
+            background=bool(request.background),
+        )
+        turn = self._runtime.running(owner, ref.session)
+        if turn is None:
+            with suppress(BusyError):  # another process runs it
+                turn = await self._runtime.sessions.take_over(owner, ref.session)
+        await self._store.keep(
+            owner, ref.session, lambda kept: msgspec.structs.replace(kept, notes=(*kept.notes, (ref.name, note)))
+        )
+        for approval_id in first.output.asked:
+            answer = answers[approval_id]
+            try:
+                await self._runtime.sessions.decide(owner, ref.session, approval_id, answer.approve, answer.reason)
+            except (AnsweredError, NotFoundError):
+                raise _answered_already(answer) from None
+        return Begun(
+            owner=owner,
+            ref=ref,
+            note=note,
+            turn=turn if turn is not None and turn.id == ref.turn else None,
+            owned=not note.background,
+            store=self._store,
+        )
+
+    async def _asked(self, owner: str, approval: Approval) -> Stored | None:
+        """The response that asked for *approval* and waits; None when it was answered. Raises ApiError 404."""
+        named = parse_approval(approval.request_id)
+        ref = parse_response(f"resp_{named[0]}") if named is not None else None
+        if named is None or ref is None:
+            raise _unknown(approval)
+        part = 0
+        while True:
+            try:
+                stored = await self._store.find(owner, Ref(ref.session, ref.turn, part).id)
+            except ApiError:
+                if part:
+                    return None
+                raise _unknown(approval) from None
+            if not stored.output.parked:
+                return None
+            if named[1] in stored.output.asked and not await self._is_decided(stored, named[1]):
+                return stored
+            part += 1
+
+    async def _is_decided(self, stored: Stored, approval_id: str) -> bool:
+        """Whether the approval was answered, or has expired."""
+        ref = stored.ref
+        facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
+        return any(isinstance(fact, Ended) or _decides(fact, approval_id) for _, fact in facts)
+
+
+def _decides(fact: Fact, approval_id: str) -> bool:
+    return isinstance(fact, Decided) and fact.approval_id == approval_id
+
+
+def _unknown(approval: Approval) -> ApiError:
+    param = f"{approval.param}.approval_request_id"
+    words = f"{param}: nobody asked for the approval {shortened(approval.request_id)!r}"
+    return invalid(words, param=param, code="approval_not_found", status=404)
+
+
+def _answered_already(approval: Approval) -> ApiError:
+    param = f"{approval.param}.approval_request_id"
+    words = f"{param}: {shortened(approval.request_id)!r} was answered already or has expired"
+    return invalid(words, param=param, code="approval_answered")
