@@ -21,7 +21,7 @@ from gaia_core.catalog import Catalog
 from gaia_core.errors import ClosedError, FencedError, NotFoundError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
-from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.messages import Content, FunctionCall, Message, ToolCall, UserMessage
 from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
@@ -248,6 +248,26 @@ class Runtime:
         try:
             wish = Wish(interactive=interactive, background=background, options=options)
             return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
+        except BaseException:
+            self._places.free(place, state)
+            raise
+
+    async def call(
+        self, agent: Agent | str, tool: str, arguments: str, *, interactive: bool = False, key: str = ""
+    ) -> Turn:
+        """Begin a one-off turn that makes one call of *agent*'s *tool*, and asks no model: for whoever brings a model
+        of its own. It is validated, approved, run, limited and told of as any call is; its `ToolEnded` has the result.
+
+        *arguments* is a JSON object; *interactive* and *key* as for `once`.
+        """
+        found = self.catalog.agent(agent) if isinstance(agent, str) else agent
+        own = f"call_{new_id()}"
+        place = ("", own)
+        state = await self._places.claim(place)
+        try:
+            wish = Wish(interactive=interactive, options=NO_OPTIONS)
+            given = (ToolCall(own, FunctionCall(tool, arguments)),)
+            return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)
         except BaseException:
             self._places.free(place, state)
             raise

@@ -5,13 +5,14 @@ import logging
 from collections.abc import Callable
 
 import attrs
+import msgspec
 
 from gaia_core.agent import Limits
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
-from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
@@ -104,11 +105,13 @@ class Turns:
         wish: Wish,
         *,
         grants: list[Grant] | None = None,
+        given: tuple[ToolCall, ...] = (),
         close: bool = False,
     ) -> Turn:
         """A turn on *messages* that no journal records; *close*: its resources close when it ends.
 
-        *grants* are the session's; what the turn adds to them goes with it.
+        *grants* are the session's; what the turn adds to them goes with it. *given*: the turn makes these calls, as if
+        a model had asked for them, and asks none.
         """
         turn_id = f"turn_{new_id()}"
         turn = state.turn = Turn(turn_id, session.id, observer=self._observed(session, turn_id))
@@ -117,7 +120,13 @@ class Turns:
         affinity = transcript.beginning() if close else ""
         recorder = MemoryRecorder(turn, transcript)
         setting = self._setting(session, turn, transcript, recorder, state, grants or [], wish, affinity=affinity)
-        self._begin(setting, key, state, (_began(session, wish, None),), close=close)
+        began = _began(session, wish, None)
+        if not given:
+            self._begin(setting, key, state, (began,), close=close)
+            return turn
+        asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
+        setting = msgspec.structs.replace(setting, calls_only=True)
+        self._begin(setting, key, state, (began, asked), resumed=asked, close=close)
         return turn
 
     async def recorded(

@@ -142,7 +142,7 @@ class _Loop:
             return self.ended("tool_calls", client_calls=theirs)
         if self._calls.limit is not None:
             return self._limited(self._calls.limit)
-        return None
+        return self.ended("completed") if self._setting.calls_only else None
 
     def _after_text(self) -> Ended | None:
         """The end by an answer in words; None when it has not the form that was asked for, and may be mended."""
@@ -352,6 +352,7 @@ class _Loop:
             compacts=True,
             options=NO_OPTIONS,
             interactive=setting.interactive and not setting.options.approvals_only,
+            calls_only=False,
             path=f"{setting.path}{call_id}/",
         )
         transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))

@@ -92,6 +92,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     compacts: bool = False
     """Whether older messages may be put into a summary; else they are left out when there are too many."""
     options: TurnOptions = NO_OPTIONS
+    calls_only: bool = False
+    """The turn makes the calls that it begins with, and asks no model."""
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
     abandoned: set[str] = msgspec.field(default_factory=set)

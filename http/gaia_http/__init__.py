@@ -25,6 +25,7 @@
 | `_metrics` | counts of requests and the Prometheus text |
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
 | `ui` | the UI API: sessions, conversations and their streams |
+| `mcp` | agents and toolsets as an MCP server |
 | `serve` | the command `gaia serve` |
 | `reload`, `_reload` | the command `gaia reload`, and what the server does then |
 | `_presence` | which servers run here |

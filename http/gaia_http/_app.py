@@ -10,13 +10,14 @@
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
+| /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
 | GET /… | the page, where `Settings.ui_dist` names one: see `_page` |
 """
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from litestar import Litestar, Response
@@ -25,7 +26,7 @@ from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFou
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import ASGIApp
 
-from gaia_core import Runtime
+from gaia_core import ConfigError, Runtime
 from gaia_http._caller import caller_of
 from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
@@ -35,6 +36,7 @@ from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
 from gaia_http._settings import Settings
 from gaia_http.keys import Keyring
+from gaia_http.mcp._offer import NEEDED, Offer
 from gaia_http.openai._chat import ChatCompletions
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
@@ -46,6 +48,7 @@ from gaia_http.ui import ui_handlers
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
+    from gaia_http.mcp._http import McpRoute
 
 _log = logging.getLogger(__name__)
 
@@ -60,23 +63,33 @@ def create_app(
     *,
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
+    mcp: Offer | None = None,
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
     *keyring*: the keys that open it; None: it asks for none. *log* hears which request a log line is about;
-    *telemetry* traces requests. Both should be observers of *runtime*, too.
+    *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it serves at /mcp; None: there
+    is no such route.
     """
     counts = HttpCounts()
     idempotency = Idempotency(runtime, settings)
 
+    route = _mcp_route(runtime, mcp, settings) if mcp is not None else None
+
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        async with runtime:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(runtime)
+            if route is not None:
+                await stack.enter_async_context(route.running())
             yield
             await idempotency.aclose()
 
     app = Litestar(
-        route_handlers=_routes(settings, runtime, counts, idempotency),
+        route_handlers=[
+            *_routes(settings, runtime, counts, idempotency),
+            *((route.handler(),) if route is not None else ()),
+        ],
         lifespan=[lifespan],
         exception_handlers={Exception: _answer_to_exception},
         openapi_config=None,
@@ -158,6 +171,14 @@ def _routes(
         *response_handlers(settings, runtime, counts, parts, idempotency),
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
+
+
+def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":
+    try:
+        from gaia_http.mcp._http import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
+    except ImportError as error:
+        raise ConfigError(NEEDED) from error
+    return McpRoute(runtime, offer, settings)
 
 
 def _answer_to_exception(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

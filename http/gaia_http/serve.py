@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from gaia_core import Catalog, ConfigError, JournalError, Runtime
-from gaia_core.catalog import load_catalog, with_model
+from gaia_core import Catalog, ConfigError, JournalError, NotFoundError, Runtime
+from gaia_core.catalog import find_plugins, load_catalog, with_model
 from gaia_core.journal import Journal
 from gaia_core.journal.place import data_folder, journal_at
 from gaia_core.models import Model
@@ -35,6 +35,7 @@ from gaia_http._presence import present
 from gaia_http._reload import Reloader
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import Keyring, keyring_at
+from gaia_http.mcp._offer import Offer, offer_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -87,6 +88,11 @@ _DEFAULTS = Settings()
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder of a built single-page client, to be served at /.",
 )
+@click.option("--mcp", is_flag=True, help="Serve the agents to MCP clients, too, at /mcp (streamable HTTP).")
+@click.option("--mcp-agent", "mcp_agents", multiple=True, metavar="NAME", help="There, this agent; as of `gaia mcp`.")
+@click.option(
+    "--mcp-toolset", "mcp_toolsets", multiple=True, metavar="NAME", help="There, this toolset; as of `gaia mcp`."
+)
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(_LEVELS))
 @click.option("--log-format", default="text", show_default=True, type=click.Choice(("text", "json")))
 def serve(
@@ -101,6 +107,9 @@ def serve(
     activity: bool,  # click passes it by name
     journal: str | None,
     ui_dist: Path | None,
+    mcp: bool,
+    mcp_agents: tuple[str, ...],
+    mcp_toolsets: tuple[str, ...],
     log_level: str,
     log_format: LogFormat,
 ) -> None:
@@ -131,7 +140,8 @@ def serve(
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
         kept = journal_at(journal, os.environ)
-    except ConfigError as error:
+        offer = _offer(catalog, mcp_agents, mcp_toolsets) if mcp or mcp_agents or mcp_toolsets else None
+    except (ConfigError, NotFoundError) as error:
         raise click.ClickException(str(error)) from error
     listening = listen(settings)
 
@@ -150,11 +160,17 @@ def serve(
                 load=load,
                 log=log,
                 export=export_from(os.environ),
+                offer=offer,
                 say=click.echo,
             )
             runner.run(serving)
         except (ConfigError, JournalError) as error:
             raise click.ClickException(str(error)) from error
+
+
+def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> Offer:
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    return offer_of(agents, toolsets, catalog, plugins, Path.cwd())
 
 
 async def run_server(
@@ -167,6 +183,7 @@ async def run_server(
     load: Callable[[], Awaitable[Catalog]] | None = None,
     log: LogContext | None = None,
     export: Export | None = None,
+    offer: Offer | None = None,
     say: Callable[[str], object],
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
@@ -174,6 +191,7 @@ async def run_server(
     *journal* keeps the sessions (None: in memory); *keyring* has the keys that open the server (None: it needs none).
     *load* reads the configuration again when SIGHUP asks for it (None: it is not heard).
     *log* hears what log lines are about; *export* takes traces and metrics, and is closed.
+    *offer* is what MCP clients get at /mcp (None: there is no such thing).
     """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
@@ -186,7 +204,7 @@ async def run_server(
         observers = tuple(one for one in (log, telemetry) if one is not None)
         runtime = Runtime(catalog, journal, observer=Observers(*observers) if observers else None)
         config = Config(
-            create_app(settings, runtime, keyring, log=log, telemetry=telemetry),
+            create_app(settings, runtime, keyring, log=log, telemetry=telemetry, mcp=offer),
             http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
             ws="websockets-sansio",
             ws_max_size=settings.max_body_bytes,
@@ -199,7 +217,11 @@ async def run_server(
             timeout_graceful_shutdown=_CLOSING_SECONDS,
         )
         url = _url(listening)
-        server = _server(config, runtime, settings, say, lambda: _greet(runtime.catalog, url, keyring, say))
+
+        def greet() -> None:
+            _greet(runtime.catalog, url, keyring, say, at_mcp=offer is not None)
+
+        server = _server(config, runtime, settings, say, greet)
         async with _reloading(runtime, load, settings, listening.getsockname()[1], url, say, server):
             try:
                 await server.serve(sockets=[listening])
@@ -351,9 +373,11 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _greet(catalog: Catalog, url: str, keyring: Keyring | None, say: Callable[[str], object]) -> None:
+def _greet(catalog: Catalog, url: str, keyring: Keyring | None, say: Callable[[str], object], *, at_mcp: bool) -> None:
     """Say which model answers, which agents there are, who may ask, and what to try."""
     say(f"gaia serves {url}/v1")
+    if at_mcp:
+        say(f"  MCP clients: {url}/mcp")
     for model in catalog.models:
         say(f"  model {model.name}: {model.description or model.kind}")
     for agent in sorted(catalog.agents, key=lambda agent: agent.name != catalog.default_agent):

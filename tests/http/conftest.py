@@ -18,6 +18,7 @@ from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http._protocol import BoundedProtocol
 from gaia_http.keys import Keyring
+from gaia_http.mcp._offer import Offer
 
 
 class Upstream:
@@ -98,9 +99,10 @@ async def run(
     stop: asyncio.Event,
     head_seconds: float,
     telemetry: object = None,
+    mcp: Offer | None = None,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
-    app = create_app(settings, runtime, keyring, telemetry=telemetry)
+    app = create_app(settings, runtime, keyring, telemetry=telemetry, mcp=mcp)
     config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws="websockets-sansio")
     config.load()
     state = ServerState()
@@ -119,11 +121,16 @@ async def run(
 
 @asynccontextmanager
 async def running(
-    settings: Settings, runtime: Runtime, keyring: Keyring | None, head_seconds: float, telemetry: object = None
+    settings: Settings,
+    runtime: Runtime,
+    keyring: Keyring | None,
+    head_seconds: float,
+    telemetry: object = None,
+    mcp: Offer | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds, telemetry))
+    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds, telemetry, mcp))
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -150,6 +157,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             inputs: tuple[str, ...] = (),
             models: dict | None = None,
             telemetry: object = None,
+            mcp: Offer | None = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
@@ -159,7 +167,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             )
             own = await stack.enter_async_context(AsyncExitStack())
             port = await own.enter_async_context(
-                running(settings or Settings(), runtime, keyring, head_seconds, telemetry)
+                running(settings or Settings(), runtime, keyring, head_seconds, telemetry, mcp)
             )
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))

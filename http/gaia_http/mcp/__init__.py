@@ -1,0 +1,13 @@
+"""gaia_http.mcp: agents and toolsets as an MCP server, over stdio and at /mcp of the one application.
+
+| module | what lives there |
+|---|---|
+| `_offer` | what is served, and to whom |
+| `_call` | a tools/call as a turn: progress, questions, approvals, the result |
+| `_server` | the official SDK's server over a runtime |
+| `_http` | its streamable HTTP at /mcp |
+| `cli` | the command `gaia mcp` |
+
+A call is a turn of the runtime that asks no model (`Runtime.call`): it is validated, approved, limited, counted and
+told of as any other, and an agent's tool is a turn of that agent. The SDK is imported when it is served.
+"""

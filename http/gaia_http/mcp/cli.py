@@ -1,0 +1,54 @@
+"""`gaia mcp`: the agents and toolsets of this machine as an MCP server over stdio, for the program that started it."""
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from gaia_core import Catalog, ConfigError, Runtime
+from gaia_core.catalog import find_plugins, load_catalog, with_model
+from gaia_core.cli._config import config_option
+from gaia_http._caller import LOCAL
+from gaia_http.mcp._offer import NEEDED, Offer, offer_of
+
+
+@click.command()
+@config_option
+@click.option("--agent", "agents", multiple=True, metavar="NAME", help="Serve this agent, as a tool that takes a task.")
+@click.option(
+    "--toolset",
+    "toolsets",
+    multiple=True,
+    metavar="NAME",
+    help="Serve the tools of this toolset, with its default arguments, for this folder; agent:NAME: those of an agent, "
+    "as configured.",
+)
+def mcp(config: Path | None, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> None:
+    """Serve agents and toolsets to an MCP client over stdio. Without options: every agent.
+
+    A call is approved, limited and run as in every other place: what needs approval is asked of the client's user,
+    where the client can ask, and else denied. Over HTTP: `gaia serve --mcp`.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
+    for problem in catalog.problems:
+        click.echo(f"problem: {problem.source}: {problem.message}", err=True)
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    offer = offer_of(agents, toolsets, catalog, plugins, Path.cwd())
+    asyncio.run(_serve(catalog, offer))
+
+
+async def _serve(catalog: Catalog, offer: Offer) -> None:
+    try:
+        from mcp.server.stdio import stdio_server  # noqa: PLC0415  # two seconds, which only a server pays
+    except ImportError as error:
+        raise ConfigError(NEEDED) from error
+    from gaia_http.mcp._server import make_server  # noqa: PLC0415
+
+    async with Runtime(await with_model(catalog, environ=os.environ), takes_over=False) as runtime:
+        server = make_server(runtime, offer, lambda _ctx: LOCAL)
+        async with stdio_server() as (incoming, outgoing):
+            await server.run(incoming, outgoing, server.create_initialization_options())
