@@ -114,12 +114,14 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     objection: str = ""
 
 
-class ToolCalled(msgspec.Struct, frozen=True, gc=False, tag=True):
+class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
     """The model called a tool; *arguments* is its JSON text, not yet validated."""
 
     call_id: str
     tool: str
     arguments: str
+    server: str = ""
+    """The server whose tool it is (`Bound.server`); "" for one of a toolset that lives here."""
 
 
 class ApprovalRequested(msgspec.Struct, frozen=True, gc=False, tag=True):

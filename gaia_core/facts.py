@@ -91,6 +91,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     seconds: float = 0.0
     first_seconds: float | None = None
     objection: str = ""
+    servers: tuple[tuple[str, str], ...] = ()
+    """For each call of a server's tool, its id and the server's name."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -297,7 +299,8 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
     if not fact.message.tool_calls:
         return (ended,)
     calls = [call for call in fact.message.tool_calls if call.id not in fact.client_calls]
-    return (ended, *[ToolCalled(call.id, call.name, call.arguments) for call in calls])
+    servers = dict(fact.servers)
+    return (ended, *[ToolCalled(call.id, call.name, call.arguments, servers.get(call.id, "")) for call in calls])
 
 
 def _done(fact: Done) -> ToolEnded:

@@ -124,7 +124,8 @@ class Steps:
             case ToolCalled():
                 self._of_call[event.call_id] = len(self._steps)
                 label = detail_of(event)
-                self._add(at, "tool", label, tool=event.tool, detail=event.arguments, active=True)
+                server = event.server or None
+                self._add(at, "tool", label, tool=event.tool, detail=event.arguments, active=True, mcpServer=server)
             case ApprovalRequested():
                 self._change(event.call_id, decision="asked", reason=event.reason)
             case ApprovalDecided():

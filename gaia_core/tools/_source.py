@@ -42,9 +42,9 @@ class Live(Protocol):
 class Source:
     """Where a toolset comes from that has to be asked for.
 
-    *name* is the operator's; *recipe* opens a `Live` for the process. *command* (a program and its arguments) or *url*
-    says where it is, *settings* what else it is given; both are shown to operators, so secrets are in them by the name
-    of their reference only.
+    *name* is the operator's, and its toolset is called `mcp:NAME`; *recipe* opens a `Live` for the process. *command*
+    (a program and its arguments) or *url* says where it is, *settings* what else it is given; all are shown to
+    operators, so secrets are in them by the name of their reference only.
     """
 
     name: str

@@ -60,6 +60,11 @@ class Bound:
         """The tool's name."""
         return self.tool.name
 
+    @property
+    def server(self) -> str:
+        """The server that runs it, where the toolset is a source's: the name in its origin `mcp:NAME`; else ""."""
+        return self.origin.partition(":")[2]
+
 
 @attrs.frozen(init=False, repr=False)
 class Toolset:

@@ -192,7 +192,9 @@ class _Loop:
         message = self._one_at_a_time(message)
         own = [call for call in message.tool_calls if call.name not in self._client_names]
         theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
-        self._answer = Answered(self._steps, message, finish, usage, theirs, seconds, first_seconds, objection)
+        self._answer = Answered(
+            self._steps, message, finish, usage, theirs, seconds, first_seconds, objection, self._servers(own)
+        )
         self._step = None
         if not message.tool_calls:
             await self._said(message)
@@ -238,6 +240,10 @@ class _Loop:
         if problems:
             return message, correction(problems)
         return msgspec.structs.replace(message, content=text), ""
+
+    def _servers(self, calls: list[ToolCall]) -> tuple[tuple[str, str], ...]:
+        found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
+        return tuple([pair for pair in found if pair[1]]) if found else ()
 
     async def _patiently(self, request: ModelRequest, clock: Clock) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""

@@ -56,7 +56,8 @@ def _of_tool(event: Event, calls: Calls) -> list[Json]:
     match event:
         case ToolCalled(call_id, tool, arguments):
             named = {"tool": tool, "detail": detail_of(event), "call_id": call_id}
-            return [{"type": "tool_start"} | named, {"type": "tool_args", "args": arguments_of(arguments)} | named]
+            start = {"type": "tool_start"} | named | ({"mcp_server": event.server} if event.server else {})
+            return [start, {"type": "tool_args", "args": arguments_of(arguments)} | named]
         case ToolEnded():
             ok = event.outcome == "ok"
             result: Json = {"type": "tool_result", "title": event.tool, "summary": _summary(event.content)}

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import attrs
 
-from gaia_core import Agent, Catalog, Toolset, resource, tool
+from gaia_core import Agent, Catalog, Toolset, call, resource, tool
 from gaia_core.tools import Source
 
 
@@ -57,3 +57,14 @@ async def test_servers_are_shown_with_what_they_are_given_masked(serve):
         "servers": [{"name": "shop", "connected": True, "tool_count": 1, "error": None}]
     }
     assert (await get("/api/agents/a"))["consumes_mcp_servers"]
+
+
+async def test_a_servers_tool_is_shown_with_its_server_live_and_in_the_record(ui):
+    tools = Toolset("mcp:shop", (look,)) | Toolset("own", (look,)).prefixed("own_")
+    client = await ui(call("look"), call("own_look"), "seen", agents=(Agent("a", tools=tools),))
+    session = await client.session()
+    started = [frame for _, frame in await client.send(session) if frame["type"] == "tool_start"]
+    found = (await client.get(f"/api/sessions/{session}/messages"))["messages"][-1]["agent_steps"]
+
+    assert [frame.get("mcp_server") for frame in started] == ["shop", None]
+    assert [step.get("mcpServer") for step in found if step["type"] == "tool"] == ["shop", None]
