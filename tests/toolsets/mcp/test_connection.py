@@ -3,12 +3,15 @@
 import asyncio
 import json
 import os
+import signal
+import sys
 
 import pytest
 
 from gaia_core import ToolError
 from gaia_mcp._connection import Connection
 from gaia_mcp._extras import get_prompt, list_prompts, list_resources, read_resource
+from gaia_mcp._server import Server
 
 
 async def test_a_servers_tools_are_called(raw, connect, context):
@@ -281,3 +284,31 @@ async def test_sampling_is_refused_unless_it_is_allowed(raw, connect, context):
     assert json.loads(await refused.call_tool(context(delegate=delegate), "sample", {}))["code"] == -32600
     given = json.loads(await allowed.call_tool(context(delegate=delegate), "sample", {}))
     assert given["content"]["text"] == "answer to: user: How are you?"
+
+
+async def test_a_server_that_is_deaf_to_its_end_is_killed_and_reaped(tmp_path, until):
+    program = (
+        "import os, signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    pid = tmp_path / "pid"
+    connection = Connection(Server(name="deaf", command=(sys.executable, "-S", "-c", program, str(pid))))
+    opening = asyncio.create_task(connection.__aenter__())
+    await until(lambda: pid.exists() and pid.read_text() != "")
+    opening.cancel()
+    await asyncio.wait((opening,))
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+async def test_a_server_that_is_killed_in_the_middle_of_a_call_comes_back(raw, connect, context):
+    connection = await connect(raw())
+    pid = int(await connection.call_tool(context(), "pid", {}))
+    call = asyncio.create_task(connection.call_tool(context(), "wait", {"value": "x"}))
+    await connection.call_tool(context(), "echo", {"value": "sent after it"})
+
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(ToolError, match="it was ended by SIGKILL"):
+        await call
+    assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"

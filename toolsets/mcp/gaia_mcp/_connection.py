@@ -39,7 +39,7 @@ _WAIT_SECONDS = 15.0
 _PROBE_SECONDS = 10.0
 _SETTLE_SECONDS = 0.2
 _PAGES = 100
-_CLOSING_SECONDS = 1.0
+_CLOSING_SECONDS = 10.0
 _TERMINATED = "Session terminated"
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
@@ -84,7 +84,11 @@ class Connection:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._keep(), name=f"mcp {self.server.name}")
-        await self._tried.wait()
+        try:
+            await self._tried.wait()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -123,7 +127,7 @@ class Connection:
     async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
-        while not self._closing:
+        while True:
             began = loop.time()
             reason = self._hidden(await self._once())
             lived = self._client is not None
@@ -137,6 +141,8 @@ class Connection:
             _log.warning("the MCP server %s: %s; it is tried again in %g s", self.server.name, reason, pause)
             self._tried.set()
             self._changed()
+            if self._closing:
+                return
             await asyncio.sleep(pause)
 
     async def _once(self) -> str:

@@ -12,8 +12,9 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import anyio
 import mcp_types
@@ -98,13 +99,30 @@ async def stdio(server: Server, env: dict[str, str], hidden: Hidden, ended: Ende
         yield incoming, outgoing
     finally:
         with anyio.CancelScope(shield=True):
-            await _stop(process)
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await _surely(_wind_down(process, tasks))
             for stream in (incoming, incoming_send, outgoing, outgoing_receive):
                 stream.close()
-            _close_transport(process)
+
+
+async def _wind_down(process: asyncio.subprocess.Process, tasks: "tuple[asyncio.Task[None], ...]") -> None:
+    await _stop(process)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    _close_transport(process)
+
+
+async def _surely(work: Coroutine[Any, Any, None]) -> None:
+    """Await *work* to its end, however often this is cancelled: a process must not be left behind."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _read(
