@@ -1,8 +1,8 @@
-"""python -m benchmarks [core] [journal] [sessions] [server] [slots] [seeing]: prints the tables; no name: them all."""
+"""python -m benchmarks [TABLE ...], each of those in TABLES: prints the tables; without a name, all of them."""
 
 import sys
 
-from benchmarks import core, journal, seeing, server, sessions, slots
+from benchmarks import core, journal, seeing, server, sessions, slots, tool_search
 
 TABLES = {
     "core": core.main,
@@ -11,6 +11,7 @@ TABLES = {
     "server": server.main,
     "slots": slots.main,
     "seeing": seeing.main,
+    "tool_search": tool_search.main,
 }
 
 

@@ -25,7 +25,7 @@ import attrs
 import msgspec
 
 from gaia_core.errors import ConfigError
-from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, Toolset, doc, effects_text, nearest, tool
+from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, ToolIndex, Toolset, doc, effects_text, nearest, tool
 
 ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
 
@@ -123,6 +123,15 @@ class ContextPolicy:
     compact: bool = True
 
 
+@attrs.frozen(kw_only=True)
+class ToolSearch:
+    """A model is sent the tools called *core* only, and `find_tools`, which loads others for the session."""
+
+    core: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+
+
+FIND_TOOLS = "find_tools"
+
 _LIMITS = Limits()
 _APPROVALS = ApprovalPolicy()
 _CONTEXT = ContextPolicy()
@@ -133,7 +142,8 @@ class Agent:
     """A name, instructions, a model's name, one composed toolset, and policies.
 
     *model* is a name in the catalog. *client_tools* says what becomes of tools that a client brings: `merge` beside
-    the agent's own, `ignore`, or `reject`. Equal content makes equal agents.
+    the agent's own, `ignore`, or `reject`. *search*: not all
+    tools are sent at once, see `ToolSearch`. Equal content makes equal agents.
     """
 
     name: str
@@ -145,6 +155,7 @@ class Agent:
     approvals: ApprovalPolicy = _APPROVALS
     context: ContextPolicy = _CONTEXT
     client_tools: ClientTools = "merge"
+    search: ToolSearch | None = None
 
     def __attrs_post_init__(self) -> None:
         # Plain comparisons: an agent is made in about a microsecond.
@@ -157,11 +168,31 @@ class Agent:
                 f"agent {self.name!r}: client_tools {self.client_tools!r}."
                 f"{nearest(str(self.client_tools), ('merge', 'ignore', 'reject'))} Use merge, ignore or reject"
             )
+        if self.search is not None:
+            self._check_search(self.search)
+
+    def _check_search(self, search: ToolSearch) -> None:
+        for name in sorted(search.core):
+            if name not in self.tools:
+                near = nearest(name, self.tools.names)
+                raise ConfigError(f"agent {self.name!r}: the core names {name!r}, which is none of its tools.{near}")
+        if FIND_TOOLS in self.tools:
+            raise ConfigError(f"agent {self.name!r}: {FIND_TOOLS} is the search's own name; rename that tool")
+
+    @cached_property
+    def core(self) -> Toolset:
+        """The tools that a model is always sent: all of them, unless there is a search."""
+        return self.tools if self.search is None else self.tools.only(*self.search.core)
+
+    @cached_property
+    def tool_index(self) -> ToolIndex:
+        """What a search over the tools looks into."""
+        return ToolIndex.of(self.tools)
 
     @cached_property
     def system_text(self) -> str:
-        """What a model is told first: the agent's instructions, then its toolset's."""
-        return "\n\n".join(text for text in (self.instructions.strip(), self.tools.instructions) if text)
+        """What a model is told first: the agent's instructions, then those of the tools that it is sent."""
+        return "\n\n".join(text for text in (self.instructions.strip(), self.core.instructions) if text)
 
     @cached_property
     def system_hash(self) -> str:
@@ -208,8 +239,8 @@ class Delegate:
         return await ctx.delegate(self.agent, task)
 
 
-def _not_tools(attribute: "attrs.Attribute[Any]", _value: object) -> bool:
-    return attribute.name != "tools"
+def _not_tools(attribute: "attrs.Attribute[Any]", value: object) -> bool:
+    return attribute.name != "tools" and not (attribute.name == "search" and value is None)
 
 
 def _bound_facts(member: Bound) -> tuple[object, ...]:

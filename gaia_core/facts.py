@@ -104,7 +104,10 @@ class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="st
 
 
 class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"):
-    """A call is over; *content* is what the model reads, *full* the whole result where that was shortened."""
+    """A call is over; *content* is what the model reads, *full* the whole result where that was shortened.
+
+    *loaded*: the tools that it loaded for the session (`find_tools`).
+    """
 
     call_id: str
     tool: str
@@ -113,6 +116,7 @@ class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"
     seconds: float = 0.0
     still_running: bool = False
     full: str | None = None
+    loaded: tuple[str, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="asked"):

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 from msgspec import Meta
 
-from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits
+from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits, ToolSearch
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, QUEUE, Catalog, ModelSpec, Problem, models_of
 from gaia_core.catalog._default import (
     DEFAULT_AGENT,
@@ -79,6 +79,10 @@ class _ContextTable(msgspec.Struct, forbid_unknown_fields=True):
     tokens: Positive | None = None
 
 
+class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
+    core: list[str] = []
+
+
 class _AgentTable(msgspec.Struct, forbid_unknown_fields=True):
     model: str = "local"
     instructions: str = ""
@@ -88,6 +92,7 @@ class _AgentTable(msgspec.Struct, forbid_unknown_fields=True):
     limits: _LimitsTable = msgspec.field(default_factory=_LimitsTable)
     approvals: _ApprovalsTable = msgspec.field(default_factory=_ApprovalsTable)
     context: _ContextTable = msgspec.field(default_factory=_ContextTable)
+    tool_search: bool | _SearchTable = False
 
 
 class _Composition(msgspec.Struct, forbid_unknown_fields=True):
@@ -383,7 +388,19 @@ def _agent(name: str, table: _AgentTable, tools: Toolset, place: str, *, complet
         ),
         context=ContextPolicy(tokens=table.context.tokens),
         client_tools=table.client_tools,
+        search=_search(table.tool_search, tools, place, complete=complete),
     )
+
+
+def _search(table: bool | _SearchTable, tools: Toolset, place: str, *, complete: bool) -> ToolSearch | None:
+    """The agent's search. A name of its core that isn't there yet may be one of a source's."""
+    if not table:
+        return None
+    core = table.core if isinstance(table, _SearchTable) else []
+    for name in core:
+        if name not in tools and complete:
+            raise ConfigError(f"{place}.tool_search.core: the agent has no tool {name!r}.{nearest(name, tools.names)}")
+    return ToolSearch(core=frozenset(name for name in core if name in tools))
 
 
 def _pieces(entries: list[dict[str, Any]], installed: _Installed, place: str, folder: Path) -> tuple[_Piece, ...]:

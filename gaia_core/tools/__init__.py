@@ -11,6 +11,7 @@
 | `_tool` | `Tool` and `@tool` |
 | `_toolset` | `Toolset` and its algebra |
 | `_source` | toolsets that have to be asked for |
+| `_search` | which of many tools fit some words |
 | `_diff` | what changed between two versions |
 """
 
@@ -19,6 +20,7 @@ from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
 from gaia_core.tools._problems import nearest
 from gaia_core.tools._resource import Recipe, Scope, resource
+from gaia_core.tools._search import ToolIndex
 from gaia_core.tools._source import Live, Source
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
 from gaia_core.tools._toolset import Bound, Toolset, effects_text
@@ -37,6 +39,7 @@ __all__ = [
     "Source",
     "Tool",
     "ToolDefinition",
+    "ToolIndex",
     "Toolset",
     "define",
     "diff",

@@ -9,6 +9,7 @@
 | `_step` | one model request: slot, deltas, the whole message |
 | `_calls`, `_running` | tool calls: validate, approve; run |
 | `_approval`, `_answers` | what a yes covers; requests that wait for a person |
+| `_find` | search over tools: what is loaded for the session |
 | `_results` | long results, and reading on in them |
 | `_form` | the form of the final text, where a caller asks for one |
 | `_transcript`, `_context` | the conversation as a fold over facts; which of it a model is sent |

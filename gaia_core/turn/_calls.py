@@ -20,6 +20,7 @@ from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._answers import APPROVAL, Decision
 from gaia_core.turn._approval import decode_grant, encode_grant, grant_of
+from gaia_core.turn._find import FIND_TOOLS, find_tools
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._running import Running
 from gaia_core.turn._setting import Setting
@@ -31,6 +32,7 @@ UNKNOWN_OUTCOME = (
 )
 
 _READ_RESULT = Bound(read_result, "gaia")
+_FIND_TOOLS = Bound(find_tools, "gaia")
 
 
 @attrs.frozen
@@ -70,9 +72,12 @@ Plan: TypeAlias = Ready | Gated | Refused
 
 
 def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
-    """The tool of *agent* that a model means by *name*; `read_result` is there when there is something to read."""
+    """The tool of *agent* that a model means by *name*; `read_result` is there when there is something to read,
+    `find_tools` when not all tools are sent."""
     bound = agent.tools.get(name)
-    if bound is None and name == READ_RESULT and transcript.full:
+    if bound is None and name == FIND_TOOLS and agent.search is not None:
+        return _FIND_TOOLS
+    if bound is None and name == READ_RESULT and (transcript.full or agent.search is not None):
         return _READ_RESULT
     return bound
 
@@ -80,7 +85,8 @@ def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
 def unknown_tool(agent: Agent, call: ToolCall) -> Refused:
     """A call of a tool that *agent* doesn't have."""
     names = agent.tools.names
-    content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {', '.join(names) or 'none'}"
+    known = ", ".join(agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)) or "none"
+    content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
     return Refused(call, "unknown_tool", content)
 
 

@@ -12,6 +12,7 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
+from gaia_core.turn._find import loaded_definitions
 from gaia_core.turn._transcript import Entry, Transcript, entry_of
 
 Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
@@ -73,7 +74,9 @@ def _newest(transcript: Transcript, entries: list[Entry], tokens: int) -> list[E
 
 def size(agent: Agent, transcript: Transcript) -> int:
     """About how many tokens the whole transcript takes, the agent's words and tools included."""
-    fixed = len(agent.system_text) + sum(len(definition.encoded) for definition in agent.tools.definitions)
+    fixed = len(agent.system_text) + sum(len(definition.encoded) for definition in agent.core.definitions)
+    if transcript.loaded:
+        fixed += sum(len(definition.encoded) for definition in loaded_definitions(agent, transcript.loaded))
     return int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
 
 

@@ -30,6 +30,7 @@ from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
 from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
 from gaia_core.turn._ending import error_info
+from gaia_core.turn._find import core_definitions, loaded_definitions
 from gaia_core.turn._form import Form, correction, told, unfenced
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._results import READ_RESULT, read_result
@@ -74,6 +75,7 @@ class _Loop:
         "_call_ids",
         "_calls",
         "_client_names",
+        "_core",
         "_emit",
         "_form",
         "_limit",
@@ -94,6 +96,7 @@ class _Loop:
         self._emit = emit
         self._calls = Calls(setting, emit, self._delegate)
         self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
+        self._core: tuple[ToolDefinition, ...] = ()
         self._steps = steps
         self._step: Step | None = None
         self._call_ids = setting.transcript.call_ids()
@@ -271,12 +274,16 @@ class _Loop:
         setting = self._setting
         options, transcript = setting.options, setting.transcript
         tools = self._agent.tools.definitions
-        if transcript.full and READ_RESULT not in self._agent.tools:
+        loaded: tuple[ToolDefinition, ...] = ()
+        if self._agent.search is not None:
+            self._core = tools = self._core or core_definitions(self._agent)
+            loaded = loaded_definitions(self._agent, transcript.loaded)
+        elif transcript.full and READ_RESULT not in self._agent.tools:
             tools = tuple(sorted((*tools, read_result.definition), key=lambda tool: tool.name))
         choice, parallel, form = ToolChoice(), None, options.response_format
         if self._mended:
             # Once more, and only the form: nothing is called, and an endpoint that can holds the model to it.
-            tools = ()
+            tools = loaded = ()
         elif options.client_tools:
             choice, parallel = _choice(options, own=bool(tools), first=self._steps == 1), options.parallel_tool_calls
             tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
@@ -287,7 +294,7 @@ class _Loop:
         return ModelRequest(
             messages=messages,
             encoded=encoded,
-            tools=tools,
+            tools=tools + loaded if loaded else tools,
             tool_choice=choice,
             parallel_tool_calls=parallel,
             # A form that holds from the first token on would keep a model from calling tools.

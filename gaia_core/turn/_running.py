@@ -16,6 +16,7 @@ from gaia_core.messages import ToolCall
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._answers import QUESTION
+from gaia_core.turn._find import Finding, find_tools
 from gaia_core.turn._results import READ_RESULT, read_result, shortened
 from gaia_core.turn._setting import Setting
 
@@ -28,12 +29,14 @@ class Running:
     __slots__ = (
         "_delegate",
         "_emit",
+        "_loaded",
         "_setting",
     )
 
     def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
         self._emit = emit
+        self._loaded: dict[str, tuple[str, ...]] = {}
         self._delegate = delegate
 
     def key(self, call: ToolCall) -> str:
@@ -62,9 +65,10 @@ class Running:
         content, full = shortened(content, setting.agent.limits.result_chars, call.id)
         if bound.tool is read_result:
             full = None
+        loaded = self._loaded.pop(call.id, ())
         seconds = time.monotonic() - started
         setting.counts.tool_call(call.name, outcome, seconds)
-        await setting.recorder.add(Done(call.id, call.name, outcome, content, seconds, still_running, full))
+        await setting.recorder.add(Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded))
 
     def _still_running(self, call: ToolCall) -> bool:
         return self._setting.path + call.id in self._setting.abandoned
@@ -130,7 +134,7 @@ class Running:
     ) -> Context[Any]:
         setting = self._setting
         return Context(
-            await self._resource(bound),
+            await self._resource(call, bound),
             session_id=setting.turn.session_id,
             turn_id=setting.turn.id,
             call_id=call.id,
@@ -141,10 +145,12 @@ class Running:
             delegate=partial(self._delegate, call.id),
         )
 
-    async def _resource(self, bound: Bound) -> Any:
+    async def _resource(self, call: ToolCall, bound: Bound) -> Any:
         setting = self._setting
         if bound.tool is read_result and bound.name == READ_RESULT:
             return setting.transcript, setting.agent.limits.result_chars
+        if bound.tool is find_tools:
+            return Finding(setting.agent, setting.transcript, partial(self._loaded.__setitem__, call.id))
         recipe = bound.resource
         return await setting.resources(recipe).get(recipe) if recipe is not None else None
 

@@ -67,6 +67,7 @@ class Transcript:
         "client_calls",
         "entries",
         "full",
+        "loaded",
         "measured",
         "open",
     )
@@ -78,6 +79,8 @@ class Transcript:
         self.client_calls: tuple[ToolCall, ...] = ()
         self.full: dict[str, str] = {}
         """Whole results by call id, where the model was shown a part."""
+        self.loaded: list[str] = []
+        """The tools that were loaded by a search, in this order."""
         self.chars_per_token = CHARS_PER_TOKEN
         self.measured = False
         """Whether an endpoint's own count is behind `chars_per_token`; else it is an estimate."""
@@ -143,6 +146,7 @@ class Transcript:
         self._seq = seq
         if fact.full is not None:
             self.full[fact.call_id] = fact.full
+        self.loaded += [name for name in fact.loaded if name not in self.loaded]
         if not self.open:
             self._close()
 

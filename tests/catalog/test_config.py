@@ -267,3 +267,25 @@ def test_an_agent_needs_a_model_that_answers(load):
 def test_an_input_that_is_none(load):
     with pytest.raises(ConfigError, match="inputs"):
         load('[models.local]\nurl = "http://127.0.0.1:1/v1"\ninputs = ["smell"]\n[agents.a]\n')
+
+
+@pytest.mark.parametrize(
+    ("written", "core"), [("true", set()), ('{ core = ["look"] }', {"look"}), ("{}", set()), ("false", None)]
+)
+def test_search_over_tools(load, written, core):
+    agent = load(f'{MODEL}[agents.a]\ntool_search = {written}\ntools = [{{ use = "places" }}]\n').agent("a")
+
+    assert (agent.search and set(agent.search.core)) == core if core is not None else agent.search is None
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('{ core = ["lok"] }', r"agents\.a\.tool_search\.core: the agent has no tool 'lok'\. Did you mean 'look'"),
+        ('{ cor = ["look"] }', r"agents\.a\.tool_search"),
+        ("3", r"agents\.a\.tool_search"),
+    ],
+)
+def test_a_wrong_search_over_tools(load, written, words):
+    with pytest.raises(ConfigError, match=words):
+        load(f'{MODEL}[agents.a]\ntool_search = {written}\ntools = [{{ use = "places" }}]\n')

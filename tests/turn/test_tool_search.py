@@ -1,0 +1,152 @@
+"""Search over tools: a core is sent, others are loaded for the session, and what was sent stays byte for byte."""
+
+from itertools import pairwise
+
+import pytest
+
+from gaia_core import Agent, Catalog, ConfigError, Runtime, ScriptedModel, Toolset, call, scripted, tool
+from gaia_core.agent import ToolSearch
+from gaia_core.facts import Done
+from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.tools import ToolIndex
+
+
+def make(name: str, description: str, result: str = "Done."):
+    @tool(name=name, description=description, effects="read")
+    async def run() -> str:
+        return result
+
+    return run
+
+
+TOOLS = Toolset(
+    "office",
+    (
+        make("send_mail", "Send a letter by electronic mail."),
+        make("list_invoices", "List the invoices of a customer."),
+        make("payInvoice", "Pay one bill."),
+        make("weather_today", "The weather of a city."),
+        make("help", "Explain what can be done."),
+    ),
+    instructions="Ask {help} first.\nUse {send_mail} with care.",
+)
+CLERK = Agent("clerk", tools=TOOLS, search=ToolSearch(core={"help"}))
+
+
+def sent(model: ScriptedModel) -> list[list[str]]:
+    """The names of the tools of each request."""
+    return [[definition.name for definition in request.tools] for request in model.requests]
+
+
+async def talk(runtime: Runtime, *messages: str):
+    session = await runtime.open("clerk", id="s")
+    for message in messages:
+        turn = await runtime.start(session, message)
+        last = await turn.result()
+        assert last.status == "completed", last
+    return session
+
+
+CORE = ["find_tools", "help", "read_result"]
+
+
+async def test_what_is_found_is_loaded_and_can_be_called():
+    model = scripted(call("find_tools", query="pay the invoice", limit=2), call("payInvoice"), "Paid.", "Hello.")
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        session = await talk(runtime, "Pay it.", "Hello?")
+        history = await runtime.history(session)
+
+    loaded = [*CORE, "payInvoice", "list_invoices"]
+    assert sent(model) == [CORE, loaded, loaded, loaded], "the session keeps what it loaded"
+    assert "- payInvoice: Pay one bill." in str(history[2].content)
+    assert history[4].content == "Done."
+
+
+async def test_the_prefix_that_was_sent_stays_byte_for_byte():
+    model = scripted(
+        call("find_tools", query="weather"), call("find_tools", query="mail"), call("find_tools", query="help"), "Done."
+    )
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        await talk(runtime, "Load them.")
+
+    tools = [b"".join(definition.encoded for definition in request.tools) for request in model.requests]
+    messages = [b"".join(request.encoded) for request in model.requests]
+    for before, after in pairwise(tools):
+        assert after.startswith(before)
+    for before, after in pairwise(messages):
+        assert after.startswith(before)
+    assert sent(model)[-1] == [*CORE, "weather_today", "send_mail"], "what is in the core is loaded already"
+
+
+async def test_instructions_come_with_the_tools_that_they_are_for():
+    model = scripted(call("find_tools", query="mail"), "Done.")
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        history = await runtime.history(await talk(runtime, "Mail."))
+
+    assert CLERK.system_text == "Ask help first."
+    assert "Use send_mail with care." in str(history[2].content)
+
+
+async def test_what_is_loaded_is_in_the_record_and_survives_a_restart(tmp_path):
+    place = tmp_path / "journal.sqlite"
+    first = scripted(call("find_tools", query="weather"), "Done.")
+    async with Runtime(Catalog.of(CLERK, models={"local": first}), SQLiteJournal(place)) as runtime:
+        await talk(runtime, "Load it.")
+        facts = await runtime.sessions.facts("", "s")
+        assert [fact.loaded for _, fact in facts if isinstance(fact, Done)] == [("weather_today",)]
+    second = scripted("Hello.")
+    async with Runtime(Catalog.of(CLERK, models={"local": second}), SQLiteJournal(place)) as runtime:
+        await talk(runtime, "Hello?")
+
+    assert sent(second) == [[*CORE, "weather_today"]]
+
+
+async def test_it_belongs_to_the_session_and_not_to_the_agent():
+    model = scripted(call("find_tools", query="weather"), "Done.", "Hello.")
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        await talk(runtime, "Load it.")
+        other = await runtime.open("clerk", id="other")
+        await (await runtime.start(other, "Hello?")).result()
+
+    assert sent(model)[-1] == CORE
+
+
+async def test_nothing_that_fits_is_said_in_words():
+    model = scripted(call("find_tools", query="submarine"), "Well.")
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        history = await runtime.history(await talk(runtime, "Dive."))
+
+    assert "no tool fits 'submarine'" in str(history[2].content)
+
+
+async def test_an_agent_without_a_search_is_sent_everything_and_has_the_fingerprint_that_it_had():
+    model = scripted("Hello.")
+    async with Runtime(Catalog.of(Agent("clerk", tools=TOOLS), models={"local": model})) as runtime:
+        await talk(runtime, "Hello?")
+
+    assert sent(model) == [list(TOOLS.names)]
+    assert Agent("a", tools=TOOLS).fingerprint != Agent("a", tools=TOOLS, search=ToolSearch()).fingerprint
+
+
+def test_a_core_that_is_not_there_and_a_name_that_is_the_searchs_own():
+    with pytest.raises(ConfigError, match=r"the core names 'hlep', which is none of its tools\. Did you mean 'help'"):
+        Agent("a", tools=TOOLS, search=ToolSearch(core={"hlep"}))
+    with pytest.raises(ConfigError, match="find_tools is the search's own name"):
+        Agent("a", tools=TOOLS.renamed(help="find_tools"), search=ToolSearch())
+
+
+@pytest.mark.parametrize(
+    ("query", "best"),
+    [
+        ("invoices", "list_invoices"),
+        ("paying a bill", "payInvoice"),
+        ("What is the WEATHER like in the city?", "weather_today"),
+        ("send_mail", "send_mail"),
+        ("the of and", None),
+        ("", None),
+    ],
+)
+def test_the_best_is_first(query, best):
+    found = ToolIndex.of(TOOLS).search(query, 3)
+
+    assert (found[0] if found else None) == best
