@@ -17,6 +17,7 @@
 | `_markdown` | markdown that is still being written |
 | `_show` | events → screen |
 | `_recorded` | recorded conversations → screen |
+| `_versions` | a package's version that is not installed: a wheel, a folder, a git revision |
 | `_table` | tables at a terminal, lines elsewhere |
 
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.

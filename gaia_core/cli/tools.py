@@ -15,6 +15,7 @@ from gaia_core.catalog import (
     Catalog,
     Lock,
     Plugin,
+    decode_lock,
     find_plugins,
     lock_changes,
     make_toolset,
@@ -23,8 +24,10 @@ from gaia_core.catalog import (
 )
 from gaia_core.cli._config import config_option, read_catalog
 from gaia_core.cli._table import print_table
+from gaia_core.cli._versions import is_version, schema_of
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
+from gaia_core.turn._transcript import CHARS_PER_TOKEN
 
 _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
 
@@ -79,6 +82,21 @@ def schema(config: Path | None, name: str | None) -> None:
 
 
 @tools.command()
+@click.argument("name")
+@click.option("--agent", help="Only this agent's.")
+@click.pass_obj
+def show(config: Path | None, name: str, agent: str | None) -> None:
+    """Show the tool NAME of each agent that has it: what a model is told and in how many tokens, and what it may do."""
+    catalog = read_catalog(config, locked=False)
+    agents = catalog.agents if agent is None else (catalog.agent(agent),)
+    found = [_shown(each, member) for each in agents if (member := each.tools.get(name)) is not None]
+    if not found:
+        known = sorted({known for each in agents for known in each.tools.names})
+        raise NotFoundError(f"there is no tool {name!r}.{nearest(name, known)} Tools: {', '.join(known) or 'none'}")
+    click.echo("\n\n".join(found))
+
+
+@tools.command()
 @config_option
 @click.option("--check", is_flag=True, help="Write nothing; the exit code is 1 when the lock is not up to date.")
 @click.pass_obj
@@ -114,14 +132,17 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
 def diff_(context: click.Context, old: str, new: str) -> None:
     """Say what changed from OLD to NEW.
 
-    Each is a file that `gaia tools schema` wrote (- for stdin), or the name of a toolset or an agent. Exit code 0:
+    Each is a file that `gaia tools schema` or `gaia tools lock` wrote (- for stdin), the name of a toolset or an agent,
+    or a version of a package: a wheel, a project's folder, git:REVISION[:FOLDER]; with #NAME when it has several
+    toolsets. A version's code is run, in a process of its own, its factory with its defaults. Exit code 0:
     every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
     """
     try:
-        difference = _compared(_read(old, context.obj), _read(new, context.obj))
+        before, after = _read(old, context.obj), _read(new, context.obj)
+        difference = _compared(before, after)
     except GaiaError as error:
         raise _NotComparedError(str(error)) from error
-    click.echo(str(difference))
+    click.echo("\n".join((str(difference), *_effects_changed(before, after))))
     context.exit(0 if difference.compatible else 1)
 
 
@@ -186,6 +207,8 @@ def _pretty(told: _Schema) -> str:
 def _read(name: str, config: Path | None) -> _Schema:
     """The recorded schema in the file *name*, or that of the installed toolset or agent. Raises GaiaError."""
     path = Path(name)
+    if is_version(name):
+        return _decoded(schema_of(name), name)
     if name == "-":
         return _decoded(sys.stdin.read().encode(), "stdin")
     if path.is_file():
@@ -198,11 +221,62 @@ def _read(name: str, config: Path | None) -> _Schema:
 
 def _decoded(data: bytes, where: str) -> _Schema:
     try:
+        if "agents" in msgspec.json.decode(data, type=dict[str, msgspec.Raw]):
+            return _of_lock(decode_lock(data, where))
         return msgspec.json.decode(data, type=_Schema)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GaiaError(f"{where} is no output of `gaia tools schema`: {error}") from None
 
 
+def _of_lock(lock: Lock) -> _Schema:
+    """What a lock says, each tool and line with its agent, effects and need of approval as lines beside them."""
+    told, lines = [], []
+    for entry in lock.agents:
+        lines += [f"{entry.agent}: {line}" for line in entry.instructions]
+        for tool in entry.tools:
+            definition = tool.definition
+            name = f"{entry.agent}/{tool.name}"
+            told.append(_Told(name, definition.description, msgspec.json.decode(definition.parameters)))
+            lines.append(f"{name}: effects {', '.join(tool.effects) or 'none'}{', asks' if tool.approval else ''}")
+    return _Schema(told, lines)
+
+
 def _compared(old: _Schema, new: _Schema) -> Difference:
     difference = diff([tool.definition() for tool in old.tools], [tool.definition() for tool in new.tools])
     return attrs.evolve(difference, instructions=old.instructions != new.instructions)
+
+
+def _effects_changed(old: _Schema, new: _Schema) -> list[str]:
+    """The lines about effects that are in one lock and not in the other."""
+    before, after = ([line for line in told.instructions if ": effects " in line] for told in (old, new))
+    return [f"- {line}" for line in before if line not in after] + [f"+ {line}" for line in after if line not in before]
+
+
+def _shown(agent: Agent, member: Bound) -> str:
+    """Everything about one tool of *agent*, for an operator. A recipe's arguments may be secret: only their names."""
+    tool, recipe = member.tool, member.resource
+    definition = tool.definition
+    parts = (("name", definition.name), ("description", definition.description), ("parameters", definition.parameters))
+    counted = ", ".join(f"{what} {_tokens(len(text))}" for what, text in parts)
+    resource = "none"
+    if recipe is not None:
+        resource = f"{recipe.name}({', '.join(name for name, _ in recipe.arguments)}), one for each {recipe.scope}"
+    flags = [word for word, there in (("exclusive", tool.exclusive), ("idempotent", tool.idempotent)) if there]
+    facts = (
+        ("agent", agent.name),
+        ("from", f"{member.origin}{f' ({member.package})' if member.package else ''}"),
+        ("effects", effects_text(tool.effects) or "none"),
+        ("approval", agent.approvals.reason(tool) or "no"),
+        ("timeout", f"{tool.timeout or agent.limits.tool_seconds:g} s"),
+        ("also", ", ".join(flags) or "-"),
+        ("resource", resource),
+        ("sent", "always" if tool.name in agent.core else "once find_tools has loaded it"),
+        ("tokens", f"about {_tokens(len(definition.encoded))} ({counted}), at {CHARS_PER_TOKEN:g} characters a token"),
+    )
+    lines = [tool.name, *(f"  {what:<9} {value}" for what, value in facts), "  a model is told:"]
+    told = msgspec.json.format(definition.encoded, indent=2).decode()
+    return "\n".join((*lines, *(f"    {line}" for line in told.splitlines())))
+
+
+def _tokens(chars: int) -> int:
+    return max(1, round(chars / CHARS_PER_TOKEN))

@@ -1,6 +1,8 @@
 """`gaia tools`: the list, what a model is told, and what changed."""
 
 import json
+import subprocess
+import zipfile
 
 import pytest
 from click.testing import CliRunner
@@ -190,3 +192,67 @@ def test_what_the_lock_refuses_can_still_be_looked_at(run, tmp_path):
     result = CliRunner().invoke(main, ["chat", "Hello"])
     assert result.exit_code == 1
     assert "tool x_read_file of files (gaia-toolset-files 0.1.0) is not in the lock" in result.output
+
+
+def test_a_tool_is_shown_with_all_that_an_operator_wants_to_know(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+    said = run("show", "delete_file")
+
+    assert "  from      files (gaia-toolset-files 0.1.0)" in said
+    assert "  effects   write" in said
+    assert "  approval  delete_file always needs approval" in said
+    assert "  resource  workspace(root), one for each session" in said
+    assert str(tmp_path) not in said, "a recipe's arguments may be secret"
+    assert '"description": "File or empty folder, relative to the workspace"' in said
+    assert "  tokens    about " in said
+    assert "there is no tool 'delete_fil'. Did you mean 'delete_file'?" in run("show", "delete_fil", code=1)
+
+
+def test_two_locks_are_compared(run, tmp_path):
+    (tmp_path / "gaia.toml").write_text(CONFIG)
+    run("lock")
+    (tmp_path / "gaia.lock").rename(tmp_path / "old.lock")
+    assert run("diff", "old.lock", "old.lock") == "no difference\n"
+    (tmp_path / "gaia.toml").write_text(CONFIG.replace("approve", "without"))
+    run("lock")
+    said = run("diff", "old.lock", "gaia.lock", code=1)
+
+    assert "- writer/delete_file: removed (breaking)" in said
+    assert "- writer/delete_file: effects write, asks" in said
+
+
+SOURCE = """
+from gaia_core import Toolset, tool
+
+@tool
+def add(a: int{more}) -> int:
+    "Add."
+
+def make():
+    return Toolset("t", (add,))
+"""
+PROJECT = "[project]\nname = 'sums'\nversion = '1'\n[project.entry-points.'gaia.toolsets']\nsums = 'sums:make'\n"
+
+
+def test_two_git_revisions_a_folder_and_a_wheel_are_compared(run, tmp_path, monkeypatch):
+    def git(*words: str) -> None:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *identity, *words], cwd=tmp_path, check=True, capture_output=True)
+
+    project = tmp_path / "package"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(PROJECT)
+    git("init", "-q")
+    for more in ("", ", b: int = 0", ", b: int"):
+        (project / "sums.py").write_text(SOURCE.format(more=more))
+        git("add", ".")
+        git("commit", "-qm", "next")
+    with zipfile.ZipFile(tmp_path / "sums-1-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("sums.py", SOURCE.format(more=""))
+        wheel.writestr("sums-1.dist-info/entry_points.txt", "[gaia.toolsets]\nsums = sums:make\n")
+
+    assert run("diff", "git:HEAD~2:package", "git:HEAD~1:package") == "~ add: b: added, optional\n"
+    assert "~ add: b: required now (breaking)" in run("diff", "git:HEAD~2:package", "git:HEAD:package", code=1)
+    assert "~ add: b: required now (breaking)" in run("diff", "sums-1-py3-none-any.whl", "package#sums", code=1)
+    assert "say which toolset by #NAME. Did you mean 'sums'?" in run("diff", "package#sum", "package", code=2)
+    assert "git:nothing" in run("diff", "git:nothing:package", "package", code=2)
