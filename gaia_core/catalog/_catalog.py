@@ -85,6 +85,8 @@ class Catalog:
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
     lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
     sources: tuple[Source, ...] = ()
+    unlisted: tuple[str, ...] = ()
+    """The names of the sources that were asked and have not said yet what they have."""
     compose: Composer | None = attrs.field(default=None, eq=False, repr=False)
 
     @classmethod
@@ -133,7 +135,8 @@ class Catalog:
             agents, refused = self.lock.reviewed(agents)
             broken += tuple(Problem(f"agents.{name}", words) for name, words in refused)
         ordered = tuple(sorted(agents, key=lambda agent: agent.name))
-        return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken))
+        unlisted = tuple(source.name for source in self.sources if source not in listed)
+        return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken), unlisted=unlisted)
 
     def agent(self, name: str) -> Agent:
         """The agent called *name*. Raises NotFoundError, with the nearest name."""

@@ -112,7 +112,13 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
         before, unusable = read_lock(folder), ""
     except LockError as error:
         before, unusable = None, str(error)
-    now = Lock.of(read_catalog(config, locked=False).agents)
+    catalog = read_catalog(config, locked=False)
+    if catalog.unlisted:
+        raise click.ClickException(
+            f"nothing is locked: {', '.join(catalog.unlisted)} did not say which tools there are, and a lock without "
+            "them would refuse them all"
+        )
+    now = Lock.of(catalog.agents)
     said = unusable or (lock_changes(before, now) if before is not None else "")
     if said:
         click.echo(said)

@@ -19,6 +19,9 @@ _log = logging.getLogger(__name__)
 PATIENCE_SECONDS = 10.0
 """How long a start or a reload waits for sources that haven't listed their tools yet."""
 
+ASKING_SECONDS = 60.0
+"""How long they are waited for where nothing goes on without them."""
+
 
 @attrs.frozen
 class SourceState:
@@ -40,15 +43,15 @@ class Sources:
         self._failed: dict[Source, str] = {}
         self._opening: set[asyncio.Task[None]] = set()
 
-    async def open(self, sources: Iterable[Source]) -> None:
-        """Open those that aren't open; who takes long goes on opening, and then tells of it."""
+    async def open(self, sources: Iterable[Source], seconds: float | None = None) -> None:
+        """Open those that aren't open, waiting so long; who takes longer goes on opening, and then tells of it."""
         for source in sources:
             if source not in self._live:
                 task = asyncio.create_task(self._open(source), name=f"source {source.name}")
                 self._opening.add(task)
                 task.add_done_callback(self._opening.discard)
         if self._opening:
-            await asyncio.wait(tuple(self._opening), timeout=PATIENCE_SECONDS)
+            await asyncio.wait(tuple(self._opening), timeout=seconds if seconds is not None else PATIENCE_SECONDS)
 
     async def _open(self, source: Source) -> None:
         try:
@@ -99,7 +102,7 @@ async def listed(catalog: Catalog) -> Catalog:
     process = OpenResources(threads)
     sources = Sources(process, lambda: None)
     try:
-        await sources.open(catalog.sources)
+        await sources.open(catalog.sources, ASKING_SECONDS)
         return sources.composed(catalog)
     finally:
         await process.close()

@@ -1,9 +1,13 @@
 """Who asks: the caller of a request, as the door found it out. Everything that a request reaches is its caller's."""
 
+from typing import TYPE_CHECKING
+
 import attrs
-from litestar.types import Scope
 
 from gaia_http._errors import ApiError, ErrorReply
+
+if TYPE_CHECKING:  # commands read it, too, and need no framework
+    from litestar.types import Scope
 
 _STATE = "gaia.caller"
 
@@ -53,12 +57,12 @@ class Caller:
 LOCAL = Caller()
 
 
-def caller_of(scope: Scope) -> Caller:
+def caller_of(scope: "Scope") -> Caller:
     """The caller of a request or a WebSocket; without keys, this machine's user."""
     found: Caller = scope["state"].get(_STATE, LOCAL)
     return found
 
 
-def set_caller(scope: Scope, caller: Caller) -> None:
+def set_caller(scope: "Scope", caller: Caller) -> None:
     """Note the caller of a request, once it is known."""
     scope["state"][_STATE] = caller

@@ -7,9 +7,11 @@ from pathlib import Path
 import attrs
 import msgspec
 import pytest
+from click.testing import CliRunner
 
 from gaia_core import Catalog, ModelSpec, Runtime, ScriptedModel, call, load_catalog, scripted
 from gaia_core.catalog import Lock, write_lock
+from gaia_core.cli.tools import tools
 from gaia_core.events import ApprovalRequested, InputRequested, ToolEnded, ToolProgress
 from gaia_core.facts import AgentChanged
 from gaia_core.messages import UserMessage
@@ -206,3 +208,18 @@ async def test_what_a_server_changed_after_review_reaches_no_model(catalog, tmp_
 _ANY = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
 ECHO = [{"name": "echo", "inputSchema": _ANY}]
 ECHO_2 = [{"name": "wait", "description": "It does wait.", "inputSchema": _ANY}]
+
+
+def test_a_servers_tools_are_locked_and_none_are_while_it_is_away(catalog, tmp_path, monkeypatch):
+    catalog(scripted())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken").touch()
+    refused = CliRunner().invoke(tools, ("lock",))
+    (tmp_path / "broken").unlink()
+    done = CliRunner().invoke(tools, ("lock",))
+
+    assert refused.exit_code == 1
+    assert "nothing is locked: raw did not say which tools there are" in refused.output
+    assert done.exit_code == 0, done.output
+    lock = (tmp_path / "gaia.lock").read_text()
+    assert '"origin": "mcp:raw"' in lock
