@@ -60,3 +60,36 @@ def test_any_messages_are_a_transcript_or_get_their_envelope(messages):
 @given(st.binary())
 def test_any_bytes_are_a_request_or_get_their_envelope(data):
     assert status_of(decode_request, data) in (200, 400)
+
+
+def read_embeddings(data: bytes) -> None:
+    from gaia_http.openai import _embeddings
+
+    _embeddings._asked(_embeddings.decode_body(data, _embeddings._body_decoder))
+
+
+_tokens = st.lists(st.integers(), max_size=3)
+
+
+_input = st.lists(_tokens | st.text(max_size=3), max_size=3) | _tokens | _json
+_options = {"dimensions": _json, "encoding_format": _json, "model": _json}
+
+
+@unhurried
+@given(st.fixed_dictionaries({"input": _input}, optional=_options))
+def test_any_input_of_embeddings(body):
+    assert status_of(read_embeddings, json.dumps(body).encode()) in (200, 400)
+
+
+_line = st.sampled_from((
+    b"--b\r\n", b"--b--\r\n", b"\r\n", b"--b", b"\n", b'Content-Disposition: form-data; name="file"; filename="a"\r\n',
+    b'Content-Disposition: form-data; name="purpose"\r\n', b"user_data\r\n", b"Content-Disposition: x\r\n", b": \r\n",
+))  # fmt: skip
+
+
+@unhurried
+@given(st.lists(_line | st.binary(max_size=9), max_size=12).map(b"".join))
+def test_any_form(data):
+    from gaia_http.openai._file_routes import _form
+
+    assert status_of(_form, data, "b", 100) in (200, 400, 413)
