@@ -378,3 +378,21 @@ async def test_the_pages_list_of_sessions_has_no_responses_unless_asked(serve, a
         for query, total in (({}, 0), ({"responses": "true"}, 1)):
             async with server.http.get("/api/sessions", params=query) as reply:
                 assert (await reply.json())["total"] == total
+
+
+async def test_a_response_that_another_process_runs_is_followed_through_the_journal(serve, ask, upstream, tmp_path):
+    place = tmp_path / "j.db"
+    model = upstream(TextDelta("Hello out there, "))
+    runs = await serve(model=model, journal=SQLiteJournal(place))
+    reads = await serve(journal=SQLiteJournal(place))
+    _, queued = await ask(runs, background=True)
+    await model.began.wait()
+
+    followed = asyncio.create_task(told_again(reads, queued["id"]))
+    _, before = await get(reads, queued["id"])
+    model.go.set()
+    text = await followed
+
+    assert before["status"] == "in_progress"
+    assert text == await told_again(runs, queued["id"])
+    assert last(text)["output"][0]["content"][0]["text"] == "Hello out there, "
