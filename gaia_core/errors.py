@@ -12,6 +12,7 @@ GaiaError
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
 ├── QueueFullError          no place in a model's queue; says when to come back
+├── LimitError              an owner's quota is used up; says when to come back
 ├── FencedError             the lease of a session is no longer ours: somebody else goes on with its turn
 ├── JournalError            the journal's file or database can't be used
 ├── NotFoundError           no such agent, model, session, turn, approval
@@ -70,6 +71,14 @@ class BusyError(GaiaError):
 
 class QueueFullError(GaiaError):
     """A model's queue is full; *retry_after* is an estimate in seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class LimitError(GaiaError):
+    """An owner has used up what he may use for now; *retry_after* is in seconds."""
 
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)

@@ -16,6 +16,7 @@
 | `_generations` | one catalog after the other, each with its models |
 | `_sources` | toolsets that have to be asked for |
 | `_takeover` | heartbeats, and turns that a dead process left |
+| `_quota` | what the turns of an owner may use |
 | `_feed` | what happens to sessions, for whoever watches them |
 """
 
@@ -26,6 +27,7 @@ from gaia_core.runtime._histogram import Spread
 from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
 from gaia_core.runtime._places import WhenBusy
+from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._sessions import Sessions
@@ -40,6 +42,7 @@ __all__ = [
     "Facts",
     "Message",
     "ModelLoad",
+    "Quota",
     "Replayed",
     "Runtime",
     "RuntimeStats",

@@ -13,7 +13,8 @@ Nothing here is global: two runtimes in one process share nothing.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from gaia_core.agent import Agent
@@ -21,12 +22,13 @@ from gaia_core.catalog import Catalog
 from gaia_core.errors import ClosedError, FencedError, NotFoundError
 from gaia_core.events import Event
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
-from gaia_core.messages import Content, FunctionCall, Message, ToolCall, UserMessage
+from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
 from gaia_core.runtime._history import fold
 from gaia_core.runtime._places import Places, WhenBusy
+from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._sessions import Sessions
 from gaia_core.runtime._sources import Sources, SourceState
 from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
@@ -48,7 +50,8 @@ class Runtime:
     threads for synchronous tools. *idle_seconds*: resources of a session that was idle for so long close, and reopen
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
-    those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`.
+    those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
+    bounds what an owner's turns may use.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Runtime:
         ttl: float = TTL_SECONDS,
         takes_over: bool = True,
         observer: Observer | None = None,
+        quota: Quota | None = None,
     ) -> None:
         self._base = catalog
         self._closed = False
@@ -75,6 +79,8 @@ class Runtime:
         """This process's name in the journal."""
         self.feed = Feed()
         """What happens to sessions."""
+        self.quota: Quota = quota or NoQuota()
+        """What an owner's turns may use. Not to be changed once the runtime is open."""
         self._places = Places(self._threads)
         self._generations = Generations(catalog, self._places.process, self._places.keep)
         self._sources = Sources(self._places.process, self._recompose)
@@ -86,6 +92,7 @@ class Runtime:
             self._places,
             self._threads,
             self._titled,
+            lambda: self.quota,
             observer,
         )
         self._takeover = Takeover(
@@ -192,17 +199,18 @@ class Runtime:
         | input | further messages of the request, before *content*: several, or a client's tool results |
         | note | kept with the turn's beginning for the surface that asks |
 
-        Raises BusyError (too many wait, also), ClosedError, NotFoundError.
+        Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
         """  # fmt: skip
         wish = Wish(interactive=interactive, background=background, options=options, input=input, note=note)
         key = (session.owner, session.id)
         state = await self._places.claim(key, when_busy, queued)
         try:
-            if transcript is not None:
-                grants = await self._grants(key)
-                return self._turns.once(session, key, state, transcript, wish, grants=grants)
-            journal = await self.sessions.journal_of(*key)
-            return await self._turns.recorded(journal, session, state, content, parent, wish)
+            with self._counted(session.owner):
+                if transcript is not None:
+                    grants = await self._grants(key)
+                    return self._turns.once(session, key, state, transcript, wish, grants=grants)
+                journal = await self.sessions.journal_of(*key)
+                return await self._turns.recorded(journal, session, state, content, parent, wish)
         except BaseException:
             self._places.free(key, state)
             raise
@@ -239,7 +247,7 @@ class Runtime:
     ) -> Turn:
         """Begin a turn on *transcript* that leaves no session; its resources close when it ends.
 
-        *key* names who asks, for a fair queue; by default each turn counts by itself.
+        *key* names who asks, for a fair queue and his quota; by default nobody does. Raises LimitError, ClosedError.
         """
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"once_{new_id()}"
@@ -247,7 +255,8 @@ class Runtime:
         state = await self._places.claim(place)
         try:
             wish = Wish(interactive=interactive, background=background, options=options)
-            return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
+            with self._counted(key):
+                return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
         except BaseException:
             self._places.free(place, state)
             raise
@@ -267,9 +276,20 @@ class Runtime:
         try:
             wish = Wish(interactive=interactive, options=NO_OPTIONS)
             given = (ToolCall(own, FunctionCall(tool, arguments)),)
-            return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)
+            with self._counted(key):
+                return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)
         except BaseException:
             self._places.free(place, state)
+            raise
+
+    @contextmanager
+    def _counted(self, owner: str) -> Iterator[None]:
+        """A turn of *owner* begins in this block, and counts from its beginning on."""
+        self.quota.begin(owner)
+        try:
+            yield
+        except BaseException:
+            self.quota.ended(owner, Usage())  # it has not begun
             raise
 
     def running(self, owner: str, id: str) -> Turn | None:
@@ -347,7 +367,7 @@ class Runtime:
     async def embed(self, name: str, request: EmbeddingRequest, *, owner: str = "") -> Embeddings:
         """The vectors that the model of that name makes, in one of its slots.
 
-        Raises NotFoundError, ModelError, QueueFullError, ClosedError.
+        Raises NotFoundError, ModelError, QueueFullError, LimitError, ClosedError.
         """
         if not self.accepting:
             raise ClosedError("the server stops; no new requests are taken")
@@ -355,8 +375,14 @@ class Runtime:
         make = getattr(access.model, "embed", None)
         if make is None:
             raise ModelError("bad_request", f"the model {name} makes no embeddings")
-        with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
-            made: Embeddings = await make(request)
+        self.quota.begin(owner)
+        used = Usage()
+        try:
+            with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
+                made: Embeddings = await make(request)
+            used = Usage(input_tokens=made.tokens)
+        finally:
+            self.quota.ended(owner, used)
         return made
 
     # Life.

@@ -18,6 +18,7 @@ from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
 from gaia_core.runtime._history import Histories, History, decode_options, encode_options, fold
 from gaia_core.runtime._places import Places
+from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._signals import apply_signal
 from gaia_core.runtime._state import Counts, Key, SessionState
 from gaia_core.session import Session, new_id
@@ -74,6 +75,7 @@ class Turns:
         places: Places,
         threads: ToolThreads,
         ended: Callable[[Key, Turn], None],
+        quota: Callable[[], Quota],
         observer: Observer | None = None,
     ) -> None:
         self._generations = generations
@@ -84,6 +86,7 @@ class Turns:
         self._threads = threads
         self._ended = ended
         self._observer = observer
+        self._quota = quota
         self.histories = Histories()
         """What the sessions that talked last amount to."""
         self.running: dict[Turn, Key] = {}
@@ -222,6 +225,7 @@ class Turns:
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentChanged(agent.name, agent.fingerprint))
+        self._quota().begin(owner, resumed=True)
         self._begin(setting, key, state, tuple(opening), history=history, resumed=history.answered)
 
     def _leased(
@@ -336,6 +340,8 @@ class Turns:
 
         def over() -> None:
             self.running.pop(turn, None)
+            done = turn.ended if not turn.suspended else None
+            self._quota().ended(setting.owner, done.usage if done is not None else Usage())
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:

@@ -35,7 +35,7 @@ from gaia_http._logs import LogContext
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
 from gaia_http._settings import Settings
-from gaia_http.keys import Keyring
+from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._offer import NEEDED, Offer
 from gaia_http.openai._chat import ChatCompletions
 from gaia_http.openai._embeddings import EmbeddingsRoute
@@ -73,11 +73,14 @@ def create_app(
     """
     counts = HttpCounts()
     idempotency = Idempotency(runtime, settings)
+    allowances = Allowances(keyring) if keyring is not None else None
 
     route = _mcp_route(runtime, mcp, settings) if mcp is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        if allowances is not None:
+            runtime.quota = allowances
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(runtime)
             if route is not None:
@@ -98,7 +101,7 @@ def create_app(
         debug=False,
     )
     served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = Door(served, settings, counts, keyring, log)
+    app.asgi_handler = Door(served, settings, counts, keyring, allowances, log)
     if telemetry is not None:
         from gaia_http._traced import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
 

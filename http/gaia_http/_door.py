@@ -1,9 +1,11 @@
 """The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
 
 Who may come in is the entrance's to say (`_entrance`). Every response gets an `x-request-id`. Who came in with a key
-that is revoked meanwhile loses the connection with the next thing that is said on it.
+that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
+against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count.
 """
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -11,15 +13,16 @@ from typing import Any
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from gaia_core import LimitError
 from gaia_http._caller import set_caller
 from gaia_http._cors import preflight_headers, response_headers
 from gaia_http._entrance import Entrance, Entry
-from gaia_http._errors import SERVER, ErrorReply
+from gaia_http._errors import SERVER, ErrorReply, rate_limited
 from gaia_http._line import ABORT
 from gaia_http._logs import LogContext
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.keys import Keyring
+from gaia_http.keys import Allowances, Keyring
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("gaia_http.access")
@@ -40,12 +43,14 @@ class Door:
         settings: Settings,
         counts: HttpCounts,
         keyring: Keyring | None = None,
+        allowances: Allowances | None = None,
         log: LogContext | None = None,
     ) -> None:
         self._app = app
         self._log_context = log
         self._counts = counts
         self._entrance = Entrance(settings, keyring)
+        self._allowances = allowances
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -64,7 +69,7 @@ class Door:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *_headers(entry)]
+                message["headers"] = [*message["headers"], *self._headers(entry)]
             elif self._is_revoked(entry) and (abort := scope["state"].get(ABORT)) is not None:
                 abort()
             await send(message)
@@ -76,7 +81,11 @@ class Door:
                 await _answer_preflight(scope, send_named)
             else:
                 set_caller(scope, entry.caller)
+                if entry.key is not None and self._allowances is not None and _asks_for_work(scope):
+                    self._allowances.request(entry.key)
                 await self._app(scope, receive, send_named)
+        except LimitError as error:
+            await send_error(rate_limited(str(error), error.retry_after), scope, send_named)
         except Exception:  # noqa: BLE001  # the last resort
             _log.exception("request %s failed", request_id.decode())
             if not status:
@@ -110,6 +119,8 @@ class Door:
             if message["type"] == "websocket.receive" and self._is_revoked(entry):
                 await send({"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"})
                 return {"type": "websocket.disconnect", "code": _POLICY, "reason": "the key was revoked"}
+            if message["type"] == "websocket.receive":
+                await self._may_count(entry)
             return message
 
         set_caller(scope, entry.caller)
@@ -120,15 +131,34 @@ class Door:
         if self._log_context is not None:
             self._log_context.request(entry.request_id.decode(), entry.caller.name)
 
+    async def _may_count(self, entry: Entry) -> None:
+        """Wait until a message of a WebSocket may count as a request. What its turns use, the runtime's quota minds."""
+        while entry.key is not None and self._allowances is not None:
+            try:
+                self._allowances.request(entry.key, tokens=False)
+            except LimitError as error:
+                await asyncio.sleep(error.retry_after)
+            else:
+                return
+
+    def _headers(self, entry: Entry) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", entry.request_id)]
+        if entry.origin is not None:
+            headers += response_headers(entry.origin)
+        if entry.key is not None and self._allowances is not None:
+            headers += self._allowances.headers(entry.key)
+        return headers
+
     def _is_revoked(self, entry: Entry) -> bool:
         return entry.key is not None and not self._entrance.holds(entry.key)
 
 
-def _headers(entry: Entry) -> list[tuple[bytes, bytes]]:
-    headers = [(b"x-request-id", entry.request_id)]
-    if entry.origin is not None:
-        headers += response_headers(entry.origin)
-    return headers
+def _asks_for_work(scope: HTTPScope) -> bool:
+    """Whether a request counts against its key's limits: one that may end in a model's work, or leaves something."""
+    path = scope["path"]
+    if scope["method"] != "POST":
+        return False
+    return path == "/api/chat/send" or (is_below(path, "/v1") and not path.endswith("/cancel"))
 
 
 async def _answer_preflight(scope: Scope, send: Send) -> None:

@@ -18,6 +18,7 @@ from gaia_core import (
     ClosedError,
     EventIdError,
     JournalError,
+    LimitError,
     NotFoundError,
     QueueFullError,
 )
@@ -97,8 +98,8 @@ def of_exception(error: Exception) -> ErrorReply | None:
         return error.reply
     if isinstance(error, BusyError):
         return ErrorReply(status=409, message=str(error), code="session_busy", headers=_NO_RETRY)
-    if isinstance(error, QueueFullError):
-        return _rate_limited(str(error), error.retry_after)
+    if isinstance(error, QueueFullError | LimitError):
+        return rate_limited(str(error), error.retry_after)
     if isinstance(error, ClosedError):
         return ErrorReply(status=503, message=str(error), type=SERVER, code="draining", headers=_retry(_BUSY_SECONDS))
     if isinstance(error, NotFoundError):
@@ -135,7 +136,7 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
     kind, message = error.type, error.message
     match kind:
         case "queue_full" | "rate_limited":
-            return _rate_limited(message, error.retry_after)
+            return rate_limited(message, error.retry_after)
         case "not_ready" | "overloaded" | "cancelled":
             code = {"not_ready": "model_not_ready", "cancelled": "draining"}.get(kind, kind)
             after = _retry(error.retry_after if error.retry_after is not None else _BUSY_SECONDS)
@@ -158,7 +159,8 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             return ErrorReply(status=500, message=message, type=SERVER, code="internal_error")
 
 
-def _rate_limited(message: str, retry_after: float | None) -> ErrorReply:
+def rate_limited(message: str, retry_after: float | None) -> ErrorReply:
+    """The reply to who has to come back later; None: nobody knows when."""
     after = _retry(retry_after if retry_after is not None else 1.0)
     return ErrorReply(status=429, message=message, type=RATE, code="rate_limit_exceeded", headers=after)
 

@@ -1,0 +1,27 @@
+"""The quota: what the turns of an owner may use. Who opens a runtime to others brings one; by default there is none."""
+
+from typing import Protocol
+
+from gaia_core.messages import Usage
+
+
+class Quota(Protocol):
+    """Asked before any turn begins, whichever surface begins it, and told when it has ended."""
+
+    def begin(self, owner: str, *, resumed: bool = False) -> None:
+        """Count a turn that begins. Raises LimitError: none may begin now; never for one that is *resumed*."""
+        ...
+
+    def ended(self, owner: str, usage: Usage) -> None:
+        """A turn that was counted has ended, and has used this."""
+        ...
+
+
+class NoQuota:
+    """Everybody may use what there is."""
+
+    def begin(self, owner: str, *, resumed: bool = False) -> None:
+        """It may begin."""
+
+    def ended(self, owner: str, usage: Usage) -> None:
+        """Nobody counts."""
