@@ -375,8 +375,8 @@ class Journal(Protocol):
 
     # Figures.
 
-    async def totals(self) -> Totals:
-        """How much there is, over all owners."""
+    async def totals(self, owner: str | None = None) -> Totals:
+        """How much there is of *owner*; None: over all owners."""
         ...
 
     def stats(self) -> JournalStats:

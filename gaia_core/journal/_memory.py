@@ -428,9 +428,10 @@ class MemoryJournal:
 
     # Figures.
 
-    async def totals(self) -> Totals:
+    async def totals(self, owner: str | None = None) -> Totals:
         """See Journal."""
-        return Totals(len(self._sessions), sum(session.info.message_count for session in self._sessions.values()))
+        infos = [each.info for each in self._sessions.values() if owner is None or each.info.owner == owner]
+        return Totals(len(infos), sum(info.message_count for info in infos))
 
     def stats(self) -> JournalStats:
         """See Journal."""

@@ -161,8 +161,12 @@ async def done(db: Connection, job: Job) -> None:
     await db.execute("DELETE FROM gaia_job WHERE key = $1 AND attempts = $2", job.key, job.attempts)
 
 
-async def totals(db: Connection) -> Totals:
-    """How much there is."""
-    row = await db.fetchrow("SELECT count(*), coalesce(sum(message_count), 0)::bigint FROM gaia_session")
+async def totals(db: Connection, owner: str | None) -> Totals:
+    """How much there is of *owner*; None: in all."""
+    row = await db.fetchrow(
+        "SELECT count(*), coalesce(sum(message_count), 0)::bigint FROM gaia_session "
+        "WHERE $1::text IS NULL OR owner = $1",
+        owner,
+    )
     assert row is not None
     return Totals(*row)

@@ -138,6 +138,7 @@ def done(db: sqlite3.Connection, job: Job) -> None:
     db.execute("DELETE FROM job WHERE key = ? AND attempts = ?", (job.key, job.attempts))
 
 
-def totals(db: sqlite3.Connection) -> Totals:
-    """How much there is."""
-    return Totals(*db.execute("SELECT count(*), coalesce(sum(message_count), 0) FROM session").fetchone())
+def totals(db: sqlite3.Connection, owner: str | None) -> Totals:
+    """How much there is of *owner*; None: in all."""
+    select = "SELECT count(*), coalesce(sum(message_count), 0) FROM session WHERE ?1 IS NULL OR owner = ?1"
+    return Totals(*db.execute(select, (owner,)).fetchone())

@@ -309,9 +309,9 @@ class PostgresJournal:
 
     # Figures.
 
-    async def totals(self) -> Totals:
+    async def totals(self, owner: str | None = None) -> Totals:
         """See Journal."""
-        return await self._run(replicas.totals)
+        return await self._run(lambda db: replicas.totals(db, owner))
 
     def stats(self) -> JournalStats:
         """See Journal."""

@@ -284,9 +284,9 @@ class SQLiteJournal:
 
     # Figures.
 
-    async def totals(self) -> Totals:
+    async def totals(self, owner: str | None = None) -> Totals:
         """See Journal."""
-        return await self._read(replicas.totals)
+        return await self._read(lambda db: replicas.totals(db, owner))
 
     def stats(self) -> JournalStats:
         """See Journal."""

@@ -183,9 +183,9 @@ class Sessions:
         self._runtime.feed.tell("updated", owner, id)
         return await target.get(owner, id)
 
-    async def totals(self) -> Totals:
-        """How much there is, over all owners, private sessions among it."""
-        kept, hidden = await self._durable.totals(), await self._private.totals()
+    async def totals(self, owner: str | None = None) -> Totals:
+        """How much there is of *owner* (None: of all), private sessions among it."""
+        kept, hidden = await self._durable.totals(owner), await self._private.totals(owner)
         return Totals(kept.sessions + hidden.sessions, kept.messages + hidden.messages)
 
     # Turns.

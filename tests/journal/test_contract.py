@@ -386,8 +386,8 @@ async def test_totals_count_sessions_and_their_messages(journal):
     await journal.create(new("a"))
     await journal.create(new("b", owner="ann"))
     await record(journal, say("x"), fact(), say("y"), id="a")
-    totals = await journal.totals()
-    assert (totals.sessions, totals.messages) == (2, 2)
+    found = [await journal.totals(owner) for owner in (None, "", "ann", "bob")]
+    assert [(totals.sessions, totals.messages) for totals in found] == [(2, 2), (1, 2), (1, 0), (0, 0)]
 
 
 # Signals.

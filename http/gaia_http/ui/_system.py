@@ -54,9 +54,9 @@ class System:
         self._settings = settings
         self._store = store
 
-    async def health(self, _call: Call) -> Health:
-        """The server answers, and how much it holds."""
-        totals = await self._runtime.sessions.totals()
+    async def health(self, call: Call) -> Health:
+        """The server answers, and how much it holds of the caller's."""
+        totals = await self._runtime.sessions.totals(call.owner)
         return Health("ok", SERVICE, package_version(), HealthStats(totals.sessions, totals.messages, 0))
 
     async def status(self, _call: Call) -> SystemStatus:

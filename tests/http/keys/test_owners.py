@@ -1,0 +1,283 @@
+"""Another key's object does not exist: every route with an id, in both APIs, asked by its owner and by another key.
+
+`MATRIX` has a row for each such route; a new one fails `test_every_route_with_an_id_is_in_the_matrix` until it has one.
+A row is asked by the other key first (404, and nothing changed), then by the owner, so that a wrong id can't pass.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Runtime, ScriptedModel, Toolset, call, scripted, tool
+from gaia_core.messages import ToolMessage
+from gaia_http import Settings, create_app
+
+# What there is: objects of the owner.
+
+
+@tool(effects="write")
+async def save() -> str:
+    """Save."""
+    return "saved"
+
+
+@tool(effects="read")
+async def pick(ctx: Context[None]) -> str:
+    """Let the user pick."""
+    return f"picked {await ctx.ask('Which one?', ('x', 'y'))}"
+
+
+AGENT = Agent("a", tools=Toolset("t", (save, pick)), approvals=ApprovalPolicy(effects={"write"}))
+
+
+def answer(request):
+    """Calls the tool that the user names, else says hello."""
+    last = request.messages[-1]
+    if isinstance(last, ToolMessage) or last.content not in ("save", "pick"):
+        return "Hello"
+    return call(last.content)
+
+
+@attrs.define
+class Objects:
+    """Ids of what the owner has, for paths and bodies."""
+
+    id: str = ""
+    mid: str = ""
+    confirm_id: str = ""
+    request_id: str = ""
+
+
+class Keys:
+    """Two keys at one server, and what the first of them owns."""
+
+    def __init__(self, server, owner: dict, other: dict) -> None:
+        self.server = server
+        self.owner = owner
+        self.other = other
+        self._streams: list = []
+
+    async def ask(self, headers: dict, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+        """The status and, unless it is a stream, the body."""
+        async with self.server.http.request(method, path, json=body, headers=headers) as response:
+            streamed = response.status == 200 and "event-stream" in response.headers["content-type"]
+            return response.status, b"" if streamed else await response.read()
+
+    async def own(self, method: str, path: str, body: object = None) -> dict:
+        status, answered = await self.ask(self.owner, method, path, body)
+        assert status == 200, answered
+        return json.loads(answered)
+
+    async def talked(self, objects: Objects) -> None:
+        """A session with a turn that has ended."""
+        objects.id = (await self.own("POST", "/api/sessions", {"title": "Mine"}))["id"]
+        await self.own("POST", "/api/chat/send", {"session_id": objects.id, "message": "Hi", "stream": False})
+        found = await self.own("GET", f"/api/sessions/{objects.id}/messages")
+        objects.mid = str(found["messages"][0]["id"])
+
+    async def waiting(self, objects: Objects, word: str) -> None:
+        """A session whose turn waits for its user."""
+        objects.id = (await self.own("POST", "/api/sessions", {}))["id"]
+        body = {"session_id": objects.id, "message": word}
+        stream = await self.server.http.post("/api/chat/send", json=body, headers=self.owner)
+        self._streams.append(stream)
+        while not (objects.confirm_id or objects.request_id):
+            line = (await stream.content.readline()).decode()
+            if line.startswith("data:"):
+                data = json.loads(line[5:])
+                objects.confirm_id = data.get("confirm_id", "")
+                objects.request_id = data.get("request_id", "") if data["type"] == "user_input_request" else ""
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+
+
+async def talked(keys: Keys, objects: Objects) -> None:
+    await keys.talked(objects)
+
+
+async def asks_to_save(keys: Keys, objects: Objects) -> None:
+    await keys.waiting(objects, "save")
+
+
+async def asks_to_pick(keys: Keys, objects: Objects) -> None:
+    await keys.waiting(objects, "pick")
+
+
+# The routes.
+
+
+@attrs.frozen
+class Row:
+    """How a route is asked. *body* is made of the objects; *needs* makes them."""
+
+    body: Callable[[Objects], object] | None = None
+    query: str = ""
+    needs: Callable = talked
+    look: str = "/api/sessions/{id}"
+    """What the owner looks at before and after the other key's try."""
+
+
+def _session(objects: Objects) -> dict:
+    return {"session_id": objects.id}
+
+
+ONE = "/api/sessions/{id}"
+MATRIX = {
+    f"GET {ONE}": Row(),
+    f"PUT {ONE}": Row(lambda _: {"title": "Yours"}),
+    f"DELETE {ONE}": Row(),
+    f"PATCH {ONE}/private": Row(lambda _: {"private": True}),
+    f"GET {ONE}/messages": Row(),
+    f"DELETE {ONE}/messages/{{mid}}": Row(),
+    f"DELETE {ONE}/messages/{{mid}}/and-below": Row(),
+    f"POST {ONE}/head": Row(lambda objects: {"message_id": int(objects.mid)}),
+    f"POST {ONE}/fork": Row(lambda _: {}),
+    f"GET {ONE}/export": Row(),
+    f"POST {ONE}/activate": Row(),
+    "POST /api/chat/send": Row(lambda objects: _session(objects) | {"message": "Hi", "stream": False}),
+    "GET /api/chat/attach": Row(query="?session_id={id}", needs=asks_to_save),
+    "POST /api/chat/confirm-tool": Row(
+        lambda objects: _session(objects) | {"approved": True, "confirm_id": objects.confirm_id}, needs=asks_to_save
+    ),
+    "POST /api/chat/user-input": Row(
+        lambda objects: _session(objects) | {"request_id": objects.request_id, "value": "x"}, needs=asks_to_pick
+    ),
+    "POST /api/chat/cancel": Row(_session, needs=asks_to_save),
+}
+
+NO_OWNER = frozenset(("GET /api/agents/{id}", "GET /v1/models/{model_id}"))
+"""Routes whose ids are the server's: an agent's name. Which key may use it: test_scopes."""
+
+
+def _routes() -> set[tuple[str, str]]:
+    runtime = Runtime(Catalog.of(Agent("a"), models={"local": scripted()}))
+    app = create_app(Settings(), runtime)
+    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    return {
+        (method, route.path_format)
+        for route in app.routes
+        for method in (getattr(route, "methods", None) or {"WEBSOCKET"})
+        if method in (*methods, "WEBSOCKET")
+    }
+
+
+async def _described_with_ids() -> set[tuple[str, str]]:
+    """The routes of the UI API whose body or query names an object, by its own OpenAPI document."""
+    from gaia_http._metrics import HttpCounts
+    from gaia_http.ui._routes import ui_routes
+
+    runtime = Runtime(Catalog.of(Agent("a"), models={"local": scripted()}))
+    found = set()
+    for route in ui_routes(Settings(), runtime, HttpCounts()):
+        fields = getattr(route.body, "__struct_fields__", ())
+        named = (*fields, *(query.name for query in route.query))
+        if any(name.endswith("_id") and name != "last_event_id" for name in named):
+            found.add((route.method, route.path))
+    return found
+
+
+async def test_every_route_with_an_id_is_in_the_matrix():
+    with_id = {route for route in _routes() if "{" in route[1]} | await _described_with_ids()
+    needed = {f"{method} {path}" for method, path in with_id} - NO_OWNER
+
+    assert needed - set(MATRIX) == set(), "add a row to MATRIX (or, if no key owns what it names, to NO_OWNER)"
+    known = {f"{method} {path}" for method, path in _routes()}
+    assert (set(MATRIX) | NO_OWNER) - known == set(), "there is no such route any more"
+
+
+@pytest.fixture
+async def keys(serve, room, bearer):
+    owner, other = bearer(room.make("owner")), bearer(room.make("other", admin=True))
+    server = await serve(ScriptedModel(answer), agents=(AGENT,), keyring=room.ring())
+    made = Keys(server, owner, other)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("route", MATRIX)
+async def test_another_keys_object_does_not_exist(keys, route):
+    method, path = route.split(" ")
+    row, objects = MATRIX[route], Objects()
+    await row.needs(keys, objects)
+    path, look = (text.format(**attrs.asdict(objects)) for text in (path + row.query, row.look))
+    body = row.body(objects) if row.body is not None else None
+    before = await keys.ask(keys.owner, "GET", look)
+
+    status, answered = await keys.ask(keys.other, method, path, body)
+
+    said = json.loads(answered)
+    assert status == 404, said
+    assert set(said["error"]) == {"message", "type", "param", "code"} if "/v1/" in path else set(said) == {"detail"}
+    assert b"Mine" not in answered
+    assert await keys.ask(keys.owner, "GET", look) == before
+    assert (await keys.ask(keys.owner, method, path, body))[0] == 200
+
+
+async def test_a_private_session_is_another_keys_no_more_than_others(keys):
+    made = await keys.own("POST", "/api/sessions", {"private": True})
+
+    assert (await keys.ask(keys.other, "GET", f"/api/sessions/{made['id']}"))[0] == 404
+
+
+async def test_lists_and_searches_have_the_callers_own_only(keys):
+    objects = Objects()
+    await asks_to_save(keys, objects)
+    await keys.talked(Objects())
+
+    for path, key in (
+        ("/api/sessions", "sessions"),
+        ("/api/sessions?q=Hello", "sessions"),
+        ("/api/chat/active", "session_ids"),
+    ):
+        _, theirs = await keys.ask(keys.other, "GET", path)
+        assert json.loads(theirs)[key] == [], path
+        assert (await keys.own("GET", path))[key], path
+
+
+async def test_who_watches_sessions_hears_of_his_own_only(keys):
+    async with keys.server.http.get("/api/sessions/events", headers=keys.other) as stream:
+        await keys.talked(Objects())
+        _, own = await keys.ask(keys.other, "POST", "/api/sessions", {})
+        line = await stream.content.readline()
+
+    assert json.loads(line.removeprefix(b"data: "))["session_id"] == json.loads(own)["id"]
+
+
+async def test_the_counts_of_health_are_the_callers_own(keys):
+    await keys.talked(Objects())
+
+    _, theirs = await keys.ask(keys.other, "GET", "/api/health")
+    own = await keys.own("GET", "/api/health")
+
+    assert json.loads(theirs)["stats"]["sessions"] == 0
+    assert own["stats"]["sessions"] == 1
+
+
+async def test_a_session_that_is_named_in_a_header_is_the_callers_own(keys):
+    """Two keys that name their session alike have two: the one's running turn is not in the other's way."""
+    sent = {"model": "a", "messages": [{"role": "user", "content": "Hi"}]}
+    objects = Objects()
+    await asks_to_save(keys, objects)
+
+    named = {"x-session-id": objects.id}
+    theirs, _ = await keys.ask(keys.other | named, "POST", "/v1/chat/completions", sent)
+    own, _ = await keys.ask(keys.owner | named, "POST", "/v1/chat/completions", sent)
+
+    assert (theirs, own) == (200, 409)
+
+
+async def test_ids_of_one_key_are_free_for_another_at_once(keys):
+    """The same id under two keys, at the same time, is two sessions."""
+    sent = {"model": "a", "messages": [{"role": "user", "content": "Hi"}]}
+    named = {"x-session-id": "shared"}
+
+    answers = await asyncio.gather(
+        *(keys.ask(key | named, "POST", "/v1/chat/completions", sent) for key in (keys.owner, keys.other))
+    )
+
+    assert [status for status, _ in answers] == [200, 200]
