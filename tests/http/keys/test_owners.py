@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Callable
 
+import aiohttp
 import attrs
 import pytest
 
@@ -49,6 +50,8 @@ class Objects:
     mid: str = ""
     confirm_id: str = ""
     request_id: str = ""
+    file_id: str = ""
+    response_id: str = ""
 
 
 class Keys:
@@ -108,6 +111,26 @@ async def asks_to_pick(keys: Keys, objects: Objects) -> None:
     await keys.waiting(objects, "pick")
 
 
+async def uploaded(keys: Keys, objects: Objects) -> None:
+    """A file."""
+    form = aiohttp.FormData()
+    form.add_field("purpose", "user_data")
+    form.add_field("file", b"Mine", filename="mine.txt")
+    async with keys.server.http.post("/v1/files", data=form, headers=keys.owner) as response:
+        objects.file_id = (await response.json())["id"]
+
+
+async def responded(keys: Keys, objects: Objects) -> None:
+    """A stored response."""
+    objects.response_id = (await keys.own("POST", "/v1/responses", {"model": "a", "input": "Mine"}))["id"]
+
+
+async def responds_later(keys: Keys, objects: Objects) -> None:
+    """A response in the background, whose turn waits for its approval."""
+    sent = {"model": "a", "input": "save", "background": True}
+    objects.response_id = (await keys.own("POST", "/v1/responses", sent))["id"]
+
+
 # The routes.
 
 
@@ -127,6 +150,8 @@ def _session(objects: Objects) -> dict:
 
 
 ONE = "/api/sessions/{id}"
+FILE = "/v1/files/{file_id}"
+RESPONSE = "/v1/responses/{response_id}"
 MATRIX = {
     f"GET {ONE}": Row(),
     f"PUT {ONE}": Row(lambda _: {"title": "Yours"}),
@@ -148,6 +173,18 @@ MATRIX = {
         lambda objects: _session(objects) | {"request_id": objects.request_id, "value": "x"}, needs=asks_to_pick
     ),
     "POST /api/chat/cancel": Row(_session, needs=asks_to_save),
+    f"GET {FILE}": Row(needs=uploaded, look=FILE),
+    f"GET {FILE}/content": Row(needs=uploaded, look=FILE),
+    f"DELETE {FILE}": Row(needs=uploaded, look=FILE),
+    f"GET {RESPONSE}": Row(needs=responded, look=RESPONSE),
+    f"DELETE {RESPONSE}": Row(needs=responded, look=RESPONSE),
+    f"GET {RESPONSE}/input_items": Row(needs=responded, look=RESPONSE),
+    f"POST {RESPONSE}/cancel": Row(needs=responds_later, look="/v1/models"),  # the response itself goes on
+    "POST /v1/responses": Row(
+        lambda objects: {"model": "a", "input": "Hi", "previous_response_id": objects.response_id},
+        needs=responded,
+        look=RESPONSE,
+    ),
 }
 
 NO_OWNER = frozenset(("GET /api/agents/{id}", "GET /v1/models/{model_id}"))
@@ -212,7 +249,11 @@ async def test_another_keys_object_does_not_exist(keys, route):
 
     said = json.loads(answered)
     assert status == 404, said
-    assert set(said["error"]) == {"message", "type", "param", "code"} if "/v1/" in path else set(said) == {"detail"}
+    assert (
+        set(said["error"]) == {"message", "type", "param", "code"}
+        if path.startswith("/v1/")
+        else set(said) == {"detail"}
+    )
     assert b"Mine" not in answered
     assert await keys.ask(keys.owner, "GET", look) == before
     assert (await keys.ask(keys.owner, method, path, body))[0] == 200
@@ -228,11 +269,13 @@ async def test_lists_and_searches_have_the_callers_own_only(keys):
     objects = Objects()
     await asks_to_save(keys, objects)
     await keys.talked(Objects())
+    await uploaded(keys, objects)
 
     for path, key in (
         ("/api/sessions", "sessions"),
         ("/api/sessions?q=Hello", "sessions"),
         ("/api/chat/active", "session_ids"),
+        ("/v1/files", "data"),
     ):
         _, theirs = await keys.ask(keys.other, "GET", path)
         assert json.loads(theirs)[key] == [], path
