@@ -52,6 +52,8 @@ class Objects:
     request_id: str = ""
     file_id: str = ""
     response_id: str = ""
+    conversation_id: str = ""
+    item_id: str = ""
 
 
 class Keys:
@@ -131,6 +133,14 @@ async def responds_later(keys: Keys, objects: Objects) -> None:
     objects.response_id = (await keys.own("POST", "/v1/responses", sent))["id"]
 
 
+async def conversed(keys: Keys, objects: Objects) -> None:
+    """A conversation with an item."""
+    items = [{"type": "message", "role": "user", "content": "Mine"}]
+    objects.conversation_id = (await keys.own("POST", "/v1/conversations", {"items": items}))["id"]
+    found = await keys.own("GET", f"/v1/conversations/{objects.conversation_id}/items")
+    objects.item_id = found["data"][0]["id"]
+
+
 # The routes.
 
 
@@ -152,6 +162,7 @@ def _session(objects: Objects) -> dict:
 ONE = "/api/sessions/{id}"
 FILE = "/v1/files/{file_id}"
 RESPONSE = "/v1/responses/{response_id}"
+TALK = "/v1/conversations/{conversation_id}"
 MATRIX = {
     f"GET {ONE}": Row(),
     f"PUT {ONE}": Row(lambda _: {"title": "Yours"}),
@@ -180,6 +191,17 @@ MATRIX = {
     f"DELETE {RESPONSE}": Row(needs=responded, look=RESPONSE),
     f"GET {RESPONSE}/input_items": Row(needs=responded, look=RESPONSE),
     f"POST {RESPONSE}/cancel": Row(needs=responds_later, look="/v1/models"),  # the response itself goes on
+    f"GET {TALK}": Row(needs=conversed, look=TALK),
+    f"POST {TALK}": Row(lambda _: {"metadata": {"a": "b"}}, needs=conversed, look=TALK),
+    f"DELETE {TALK}": Row(needs=conversed, look=TALK),
+    f"GET {TALK}/items": Row(needs=conversed, look=TALK),
+    f"POST {TALK}/items": Row(
+        lambda _: {"items": [{"type": "message", "role": "user", "content": "Hi"}]},
+        needs=conversed,
+        look=f"{TALK}/items",
+    ),
+    f"GET {TALK}/items/{{item_id}}": Row(needs=conversed, look=f"{TALK}/items"),
+    f"DELETE {TALK}/items/{{item_id}}": Row(needs=conversed, look=f"{TALK}/items"),
     "POST /v1/responses": Row(
         lambda objects: {"model": "a", "input": "Hi", "previous_response_id": objects.response_id},
         needs=responded,
