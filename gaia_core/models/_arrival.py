@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Self
 
+from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError
 from gaia_core.models._sse import EventTooLargeError, SSEDecoder
-from gaia_core.models._wire import Chunk, decode_chunk, deltas_of, finish_of, stream_error, usage_of
+from gaia_core.models._wire import Chunk, decode_chunk, deltas_of, finish_of, piece_of, stream_error, usage_of
 
 
 class Reader:
@@ -39,13 +40,28 @@ class Reader:
         return self._deltas(events)
 
     def _deltas(self, events: list[bytes]) -> tuple[Delta, ...]:
+        """The deltas of *events*; adjacent pieces of text are one, so that a burst costs little behind this."""
         deltas: list[Delta] = []
+        kind: type[TextDelta | ReasoningDelta] = TextDelta
+        run: list[str] = []
         for event in events:
             if event == b"[DONE]":
                 self.done = True
                 break
-            if event:
-                self._take(decode_chunk(event, self._secret), deltas)
+            if not event:
+                continue
+            chunk = decode_chunk(event, self._secret)
+            piece = piece_of(chunk)
+            if run and (piece is None or type(piece) is not kind):
+                deltas.append(kind("".join(run)))
+                run = []
+            if piece is None:
+                self._take(chunk, deltas)
+            else:
+                kind = type(piece)
+                run.append(piece.text)
+        if run:
+            deltas.append(kind("".join(run)))
         return tuple(deltas)
 
     def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:

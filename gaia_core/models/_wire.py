@@ -107,16 +107,22 @@ def clean(value: Any) -> Any:
     return value
 
 
-def _only_content(message: _Message) -> bool:
-    return message.tool_calls is None and message.reasoning_content is None and message.reasoning is None
+def piece_of(chunk: Chunk) -> TextDelta | ReasoningDelta | None:
+    """The piece of text that is all that *chunk* says, as it is with nearly every chunk; else None."""
+    if not chunk.choices or chunk.usage is not None or chunk.error is not None:
+        return None
+    choice = chunk.choices[0]
+    message = choice.delta
+    if message is None or choice.finish_reason or message.tool_calls:
+        return None
+    content = message.content
+    if reasoning := message.reasoning_content or message.reasoning:
+        return None if content or message.refusal else ReasoningDelta(reasoning)
+    return TextDelta(content) if content and type(content) is str else None
 
 
 def deltas_of(message: _Message, into: list[Delta]) -> None:
     """Append what *message* adds to *into*; reasoning comes before the text that it led to."""
-    content = message.content
-    if type(content) is str and content and _only_content(message):  # nearly every chunk: on the path of each token
-        into.append(TextDelta(content))
-        return
     reasoning = message.reasoning_content or message.reasoning
     if reasoning:
         into.append(ReasoningDelta(reasoning))

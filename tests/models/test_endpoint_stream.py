@@ -23,14 +23,22 @@ async def test_an_answer_is_told(endpoint, ask, wire):
         + wire.DONE
     )
     told = await ask(model)
-    expected = [ReasoningDelta("Hm."), TextDelta("Hel"), TextDelta("lo"), Finished("stop", Usage(5, 2))]
+    expected = [ReasoningDelta("Hm."), TextDelta("Hello"), Finished("stop", Usage(5, 2))]
     assert told.deltas == expected
 
 
-async def test_what_arrives_together_is_told_together(endpoint, ask, wire):
-    model, _ = await endpoint(wire.answer("a", "b", "c"))
+async def test_what_arrives_together_is_told_together_and_its_text_in_one_piece(endpoint, ask, wire):
+    thoughts = b"".join(wire.chunk(reasoning_content=text) for text in ("Hm", "m."))
+    model, _ = await endpoint(thoughts + wire.chunk("", role="assistant") + wire.answer("a", "b", "c"))
     told = await ask(model)
-    assert told.batches[0] == (TextDelta("a"), TextDelta("b"), TextDelta("c"))
+    assert told.batches[0] == (ReasoningDelta("Hmm."), TextDelta("abc"))
+
+
+async def test_text_and_calls_that_arrive_together_keep_their_order(endpoint, ask, wire):
+    call = wire.chunk(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}])
+    model, _ = await endpoint(wire.chunk("a") + wire.chunk("b") + call + wire.chunk("c") + wire.answer("d"))
+    told = await ask(model)
+    assert told.batches[0] == (TextDelta("ab"), ToolCallDelta(0, "c", "f", "{}"), TextDelta("cd"))
 
 
 async def test_tool_calls_come_in_pieces(endpoint, ask, wire):
@@ -81,7 +89,8 @@ def test_a_split_changes_nothing_but_the_batches(data):
         for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)
         for delta in reader.feed(stream[start:end])
     ]
-    assert [*told, *reader.end()] == [TextDelta("ä😀"), TextDelta("b"), Finished("length")]
+    assert "".join(delta.text for delta in told) == "ä😀b"
+    assert reader.end() == (Finished("length"),)
 
 
 async def test_comments_and_empty_events_are_passed_over(endpoint, ask, wire):
