@@ -75,6 +75,9 @@ class OpenTelemetry:
         self.propagator = TraceContextTextMapPropagator()
         self.measures = _Measures.of(self.meter)
 
+    sees_turns = True
+    """See Observer."""
+
     def turn(self, session: Session, turn_id: str) -> TurnObserver:
         """See Observer. The turn's span is a child of the current one."""
         return _TurnSpans(self, session, turn_id, context.get_current())

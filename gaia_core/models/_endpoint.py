@@ -100,6 +100,8 @@ def _names_a_host(url: str) -> bool:
 class Endpoint:
     """See the module's text. Satisfies `Model`; `aclose` closes its connections."""
 
+    any_task = True
+
     def __init__(self, config: EndpointConfig, open_client: "Callable[[EndpointConfig], Client] | None" = None) -> None:
         self._config = config
         self._open_client = open_client or client_for

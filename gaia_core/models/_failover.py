@@ -93,6 +93,8 @@ class Failover:
     only when all have failed and that can help, again after a delay, `retries` times (of the first configuration).
     """
 
+    any_task = True
+
     def __init__(self, configs: Sequence[EndpointConfig], *, clock: Callable[[], float] = time.monotonic) -> None:
         if not configs:
             raise ConfigError("a model needs at least one endpoint: give its url")

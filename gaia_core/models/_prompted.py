@@ -73,6 +73,8 @@ class PromptedTools:
 
     def __init__(self, model: Model) -> None:
         self._model = model
+        self.any_task: bool = getattr(model, "any_task", False)
+        """See Model."""
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`."""

@@ -167,6 +167,10 @@ class SlotPool:
             self._leave(waiter)
             raise
 
+    def acquire_now(self, request: SlotRequest) -> Slot | None:
+        """A slot for *request* when one is free and nobody waits; None else."""
+        return self._hand_out(request) if not self._waiting and self._fits(request) else None
+
     def check_room(self) -> None:
         """Raise QueueFullError when an interactive request that came now would find neither a slot nor a place."""
         if len(self._held) >= self._slots and self._waiting.waiting(background=False) >= self._queue:

@@ -89,9 +89,23 @@ class Histories:
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str], tuple[Lease, History, int]] = OrderedDict()
         self._bytes = 0
+        self._new: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def began(self, key: tuple[str, str]) -> None:
+        """The session *key* was created and has no record."""
+        self._new[key] = None
+        if len(self._new) > _MOST_SESSIONS:
+            self._new.popitem(last=False)
+
+    def guess(self, key: tuple[str, str]) -> Transcript | None:
+        """What the session's next turn most likely goes on from, which its claim has yet to confirm."""
+        if (kept := self._kept.get(key)) is not None:
+            return kept[1].transcript
+        return Transcript() if key in self._new else None
 
     def take(self, lease: Lease, head: int) -> History | None:
         """The history of the session before the claim of *lease*, whose first record is its last."""
+        self._new.pop((lease.owner, lease.id), None)
         kept = self._pop((lease.owner, lease.id))
         if kept is None:
             return None
@@ -113,6 +127,7 @@ class Histories:
 
     def drop(self, key: tuple[str, str]) -> None:
         """Keep nothing of the session *key*: it is deleted, or was moved."""
+        self._new.pop(key, None)
         self._pop(key)
 
     def _pop(self, key: tuple[str, str]) -> tuple[Lease, History, int] | None:

@@ -150,7 +150,9 @@ class Runtime:
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         session = Session(id or new_id(), found, owner)
         journal = self._private if private else await self.sessions.journal_of(owner, session.id)
-        await journal.create(NewSession(session.id, owner, found.name, found.fingerprint, title, metadata))
+        new = NewSession(session.id, owner, found.name, found.fingerprint, title, metadata)
+        if not (await journal.create(new)).seq:
+            self._turns.histories.began((owner, session.id))
         return session
 
     async def history(self, session: Session) -> tuple[Message, ...]:

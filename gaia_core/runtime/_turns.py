@@ -13,6 +13,7 @@ from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
+from gaia_core.models import SlotRequest
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
@@ -24,6 +25,7 @@ from gaia_core.runtime._state import Counts, Key, SessionState
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     Budget,
+    Early,
     Grant,
     JournalRecorder,
     MemoryRecorder,
@@ -38,7 +40,10 @@ from gaia_core.turn import (
     finish,
     record_of,
     replay_of,
+    request_of,
     run_turn,
+    size,
+    window_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -142,9 +147,48 @@ class Turns:
         wish: Wish,
     ) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
-        owner, session_id = session.owner, session.id
-        agent = session.agent
         began = _began(session, wish, content)
+        early = self._early(session, began, wish) if parent is None and journal.durable else None
+        try:
+            setting, opening, history = await self._claimed(journal, session, state, began, parent, wish, early)
+        except BaseException:
+            if early is not None:
+                await early.aclose()
+            raise
+        self._begin(setting, (session.owner, session.id), state, opening, history=history)
+        return setting.turn
+
+    def _early(self, session: Session, began: Began, wish: Wish) -> Early | None:
+        """The turn's first model request on its way, where it is known what that will be and a slot is free."""
+        if self._observer is not None and self._observer.sees_turns:
+            return None  # what the request carries on is the claimed turn's
+        agent = session.agent
+        access = self._generations.current.access(agent.model)
+        before = self.histories.guess((session.owner, session.id))
+        if before is None or not getattr(access.model, "any_task", False):
+            return None
+        if access.slots.context_tokens is not None:
+            return None  # how many tokens it needs, the turn will say
+        transcript = before.followed_by(began)
+        window = window_of(agent, access)
+        if window is not None and agent.context.compact and size(agent, transcript) > window:
+            return None  # a summary comes first
+        request = request_of(agent, transcript, wish.options, window, session.id, first=True)
+        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, wish.background))
+        return Early(access.model, request, slot) if slot is not None else None
+
+    async def _claimed(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        began: Began,
+        parent: int | None,
+        wish: Wish,
+        early: Early | None,
+    ) -> tuple[Setting, tuple[Fact, ...], History]:
+        """The session's place in its journal: what its turn is given, opens with and goes on from."""
+        owner, session_id, agent = session.owner, session.id, session.agent
         first = (record_of(began, parent),)
         lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
         if lease is None:
@@ -159,13 +203,11 @@ class Turns:
             await journal.append(lease, (), done=True)
             raise
         setting = self._leased(
-            journal, session, state, lease, history, wish, after=before, seq=before, claimed=(began,)
+            journal, session, state, lease, history, wish, after=before, seq=before, claimed=(began,), early=early
         )
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
-        opening = (AgentChanged(agent.name, agent.fingerprint),) if changed else ()
         setting.turn.opens_session = not head
-        self._begin(setting, (owner, session_id), state, opening, history=history)
-        return setting.turn
+        return setting, (AgentChanged(agent.name, agent.fingerprint),) if changed else (), history
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
@@ -241,6 +283,7 @@ class Turns:
         seq: int,
         claimed: tuple[Fact, ...] = (),
         patience: float = 0.0,
+        early: Early | None = None,
     ) -> Setting:
         replay = replay_of(journal, session.owner, session.id, lease.turn)
         turn = state.turn = Turn(
@@ -261,7 +304,7 @@ class Turns:
             claimed=claimed,
         )
         return self._setting(
-            session, turn, history.transcript, recorder, state, history.grants, wish, patience=patience
+            session, turn, history.transcript, recorder, state, history.grants, wish, patience=patience, early=early
         )
 
     def _setting(
@@ -276,6 +319,7 @@ class Turns:
         *,
         affinity: str = "",
         patience: float = 0.0,
+        early: Early | None = None,
     ) -> Setting:
         generation = self._generations.current
         return Setting(
@@ -297,6 +341,7 @@ class Turns:
             background=wish.background,
             compacts=isinstance(recorder, JournalRecorder),
             options=wish.options,
+            early=early,
         )
 
     def _observed(self, session: Session, turn_id: str) -> TurnObserver | None:

@@ -25,16 +25,18 @@ from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
-from gaia_core.turn._context import summary_request
+from gaia_core.turn._context import size, summary_request
+from gaia_core.turn._early import Early
 from gaia_core.turn._ending import finish
 from gaia_core.turn._form import check_format
 from gaia_core.turn._loop import run_turn
 from gaia_core.turn._observer import Observer, Observers, TurnObserver
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
+from gaia_core.turn._request import request_of
 from gaia_core.turn._resources import OpenResources
 from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
 from gaia_core.turn._ring import EventId
-from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions
+from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions, window_of
 from gaia_core.turn._step import may_become_call
 from gaia_core.turn._threads import ToolThreads
 from gaia_core.turn._transcript import Transcript
@@ -48,6 +50,7 @@ __all__ = [
     "READ_RESULT",
     "Budget",
     "Decision",
+    "Early",
     "EventId",
     "Frame",
     "Grant",
@@ -73,10 +76,13 @@ __all__ = [
     "may_become_call",
     "record_of",
     "replay_of",
+    "request_of",
     "run_turn",
     "shortened",
+    "size",
     "summary_request",
     "tool_of",
     "unattended",
     "unknown_tool",
+    "window_of",
 ]

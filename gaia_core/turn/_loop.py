@@ -24,17 +24,18 @@ from gaia_core.events import (
 )
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
-from gaia_core.models import ModelError, ModelRequest, ToolChoice
+from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Calls
-from gaia_core.turn._context import compaction_point, messages_for, size, summary_request
+from gaia_core.turn._context import compaction_point, size, summary_request
+from gaia_core.turn._early import Early
 from gaia_core.turn._ending import error_info
-from gaia_core.turn._find import core_definitions, loaded_definitions
-from gaia_core.turn._form import Form, correction, told, unfenced
+from gaia_core.turn._find import core_definitions
+from gaia_core.turn._form import Form, correction, unfenced
 from gaia_core.turn._recorder import NestedRecorder
-from gaia_core.turn._results import READ_RESULT, read_result
-from gaia_core.turn._setting import NO_OPTIONS, Setting, TurnOptions
+from gaia_core.turn._request import request_of
+from gaia_core.turn._setting import NO_OPTIONS, Setting
 from gaia_core.turn._step import Answer, Clock, Step
 from gaia_core.turn._transcript import Transcript
 
@@ -62,6 +63,9 @@ async def run_turn(
         ended = loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
         ended = loop.ended("failed", error=error_info(error, turn.id))
+    finally:
+        if setting.early is not None:
+            await setting.early.aclose()
     return (*loop.last, ended)
 
 
@@ -184,8 +188,9 @@ class _Loop:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
         formed = setting.options.response_format is not None
-        clock = Clock(self._emit, quiet=formed)
-        message, finish, usage = await self._patiently(request, clock)
+        early = await self._early(request)
+        clock = Clock(self._emit, quiet=formed, asked=early.began if early is not None else None)
+        message, finish, usage = await self._patiently(request, clock, early)
         seconds, first_seconds = clock.read()
         setting.budget.charge(usage)
         setting.counts.answer(self._agent.model, seconds, first_seconds)
@@ -248,60 +253,54 @@ class _Loop:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
         return tuple([pair for pair in found if pair[1]]) if found else ()
 
-    async def _patiently(self, request: ModelRequest, clock: Clock) -> Answer:
+    async def _patiently(self, request: ModelRequest, clock: Clock, early: Early | None) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
         left = self._setting.patience
         attempt = 0
         while True:
             self._step = Step(self._setting, request, self._call_ids, self._tools_chars)
             try:
-                return await self._step.run(clock)
+                return await self._step.run(clock, early)
             except ModelError as error:
                 if error.kind == "bad_request" and request.response_format is not None:
                     # An endpoint that knows no such form, or not all of it: the text is checked here in any case.
                     request = msgspec.structs.replace(request, response_format=None)
+                    early = None
                     self._emit(ModelRetried(attempt := attempt + 1, 0.0, str(error)))
                     continue
                 if error.kind != "not_ready" or left <= 0:
                     raise
                 delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
                 attempt += 1
+                early = None
                 self._emit(ModelRetried(attempt, delay, str(error)))
             await asyncio.sleep(delay)
             left -= delay
 
     def _request(self) -> ModelRequest:
         setting = self._setting
-        options, transcript = setting.options, setting.transcript
-        tools = self._agent.tools.definitions
-        loaded: tuple[ToolDefinition, ...] = ()
         if self._agent.search is not None:
-            self._core = tools = self._core or core_definitions(self._agent)
-            loaded = loaded_definitions(self._agent, transcript.loaded)
-        elif transcript.full and READ_RESULT not in self._agent.tools:
-            tools = tuple(sorted((*tools, read_result.definition), key=lambda tool: tool.name))
-        choice, parallel, form = ToolChoice(), None, options.response_format
-        if self._mended:
-            # Once more, and only the form: nothing is called, and an endpoint that can holds the model to it.
-            tools = loaded = ()
-        elif options.client_tools:
-            choice, parallel = _choice(options, own=bool(tools), first=self._steps == 1), options.parallel_tool_calls
-            tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
-        words = told(form) if form is not None else ""
-        if options.instructions:
-            words = f"{options.instructions}\n\n{words}" if words else options.instructions
-        messages, encoded = messages_for(self._agent, transcript, setting.window, words)
-        return ModelRequest(
-            messages=messages,
-            encoded=encoded,
-            tools=tools + loaded if loaded else tools,
-            tool_choice=choice,
-            parallel_tool_calls=parallel,
-            # A form that holds from the first token on would keep a model from calling tools.
-            response_format=form if not tools else None,
-            sampling=options.sampling,
-            session_key=setting.affinity or setting.turn.session_id,
+            self._core = self._core or core_definitions(self._agent)
+        return request_of(
+            self._agent,
+            setting.transcript,
+            setting.options,
+            setting.window,
+            setting.affinity or setting.turn.session_id,
+            first=self._steps == 1,
+            mended=self._mended,
+            core=self._core,
         )
+
+    async def _early(self, request: ModelRequest) -> Early | None:
+        """The request that was sent while the turn was claimed, if it is this one; else that is closed."""
+        early = self._setting.early
+        if early is None or self._steps != 1:
+            return None
+        if early.request == request and early.model is self._setting.access.model:  # which a reload may have changed
+            return early
+        await early.aclose()
+        return None
 
     async def _compact(self) -> None:
         """Put the older messages into a summary when all of them would be too many, as a fact."""
@@ -366,6 +365,7 @@ class _Loop:
             options=NO_OPTIONS,
             interactive=setting.interactive and not setting.options.approvals_only,
             calls_only=False,
+            early=None,
             path=f"{setting.path}{call_id}/",
         )
         transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))
@@ -382,9 +382,3 @@ class _Loop:
                 f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
             )
         return ended.text
-
-
-def _choice(options: TurnOptions, *, own: bool, first: bool) -> ToolChoice:
-    """A client's choice concerns its own tools: beside an agent's own it is forced on the first step only."""
-    choice = options.tool_choice
-    return ToolChoice() if choice.mode == "required" and choice.name is None and own and not first else choice

@@ -37,6 +37,11 @@ class TurnObserver(Protocol):
 class Observer(Protocol):
     """Belongs to a Runtime."""
 
+    @property
+    def sees_turns(self) -> bool:
+        """Whether `turn` may return something; when it never does, models may be asked before a turn begins."""
+        ...
+
     def turn(self, session: Session, turn_id: str) -> TurnObserver | None:
         """A turn of *session* begins, in the task that asked for it; None when there is nothing to see of it."""
         ...
@@ -47,6 +52,11 @@ class Observers:
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
+
+    @property
+    def sees_turns(self) -> bool:
+        """See Observer."""
+        return any(observer.sees_turns for observer in self._observers)
 
     def turn(self, session: Session, turn_id: str) -> TurnObserver | None:
         """See Observer."""

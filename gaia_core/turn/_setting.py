@@ -12,6 +12,7 @@ from gaia_core.models import Model, ResponseFormat, Sampling, SlotPool, ToolChoi
 from gaia_core.tools import Recipe, ToolDefinition
 from gaia_core.turn._approval import Grant
 from gaia_core.turn._budget import Budget
+from gaia_core.turn._early import Early
 from gaia_core.turn._recorder import Recorder
 from gaia_core.turn._resources import OpenResources
 from gaia_core.turn._threads import ToolThreads
@@ -94,6 +95,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     options: TurnOptions = NO_OPTIONS
     calls_only: bool = False
     """The turn makes the calls that it begins with, and asks no model."""
+    early: Early | None = None
+    """The first request, where it was sent while the turn was claimed."""
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
     abandoned: set[str] = msgspec.field(default_factory=set)
@@ -101,6 +104,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     @property
     def window(self) -> int | None:
-        """How many tokens a request may have: the smaller of the agent's wish and the model's window."""
-        wished, window = self.agent.context.tokens, self.access.window
-        return min(wished, window) if wished is not None and window is not None else wished or window
+        """How many tokens a request may have."""
+        return window_of(self.agent, self.access)
+
+
+def window_of(agent: Agent, access: ModelAccess) -> int | None:
+    """How many tokens a request may have: the smaller of the agent's wish and the model's window."""
+    wished, window = agent.context.tokens, access.window
+    return min(wished, window) if wished is not None and window is not None else wished or window

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest
 from gaia_core.models._repair import repair
 from gaia_core.models._slots import SlotRequest
 from gaia_core.session import new_id
+from gaia_core.turn._early import Early
 from gaia_core.turn._setting import Setting
 
 ANSWER_TOKENS = 1024
@@ -27,13 +28,14 @@ _PREFIX_CHARS = 40
 
 
 class Clock:
-    """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes."""
+    """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes;
+    *asked*: when it was sent, if not now."""
 
     __slots__ = ("_asked", "_emit", "_first", "_quiet")
 
-    def __init__(self, emit: Callable[..., None], *, quiet: bool = False) -> None:
+    def __init__(self, emit: Callable[..., None], *, quiet: bool = False, asked: float | None = None) -> None:
         self._emit = emit
-        self._asked = time.monotonic()
+        self._asked = time.monotonic() if asked is None else asked
         self._first: float | None = None
         self._quiet = quiet
 
@@ -82,21 +84,31 @@ class Step:
         """The answer so far."""
         return "".join(self._text)
 
-    async def run(self, emit: Callable[..., None]) -> Answer:
-        """Ask the model once. Holds a slot from admission until the response is closed (law 7)."""
+    async def run(self, emit: Callable[..., None], early: Early | None = None) -> Answer:
+        """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
+        (law 7)."""
         access = self._setting.access
-        asked = self._slot_request()
-        request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
-        with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
-            async with aclosing(access.model.stream(request)) as stream:
-                async for batch in stream:
-                    if told := self.take(batch):
-                        emit(*told)
+        if early is not None:
+            async with aclosing(early):
+                if told := self.take(await early.first()):
+                    emit(*told)
+                await self._hear(early.stream, emit)
+        else:
+            asked = self._slot_request()
+            request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
+            with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
+                async with aclosing(access.model.stream(request)) as stream:
+                    await self._hear(stream, emit)
         answer = self.answer()
         self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
             emit(*self._held)
         return answer
+
+    async def _hear(self, stream: AsyncGenerator[tuple[Delta, ...], None], emit: Callable[..., None]) -> None:
+        async for batch in stream:
+            if told := self.take(batch):
+                emit(*told)
 
     def take(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
         """Collect *batch*; returns what may be told now."""

@@ -88,6 +88,16 @@ class Transcript:
         self._calls: tuple[ToolCall, ...] = ()
         self._seq = 0
 
+    def followed_by(self, began: Began) -> "Transcript":
+        """What this becomes when a turn begins with *began*; this stays as it is."""
+        copy = Transcript()
+        copy.entries = [*self.entries]
+        copy.client_calls, copy.full, copy.loaded = self.client_calls, self.full, [*self.loaded]
+        copy._calls, copy._results, copy._seq = self._calls, {**self._results}, self._seq
+        copy.chars_per_token = self.chars_per_token
+        copy.apply(0, began)
+        return copy
+
     def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
         """Fold *fact* of the record *seq* in; the messages that this added."""
         before = len(self.entries)

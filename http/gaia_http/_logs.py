@@ -47,6 +47,9 @@ class LogContext:
         """From here on, this task is about the request of that id, by the *key* of that name ("": there is none)."""
         self._said.set((("request", request_id), ("key", key)) if key else (("request", request_id),))
 
+    sees_turns = False
+    """See Observer."""
+
     def turn(self, session: Session, turn_id: str) -> None:
         """See Observer: there is nothing of a turn that it sees, but where it begins."""
         about = tuple(pair for pair in self._said.get() if pair[0] in ("request", "key"))

@@ -277,6 +277,8 @@ async def test_what_a_client_asks_for_stands_in_the_span(seen):
 
 async def test_an_observer_that_fails_harms_no_turn(caplog):
     class Broken:
+        sees_turns = True
+
         def turn(self, session, turn_id):
             return self
 
