@@ -52,3 +52,11 @@ lock: setup
 # Build the wheels of all distributions into dist/
 wheels: setup
     for folder in . http toolsets/*/; do {{bin}}/python -m build --wheel --no-isolation --outdir dist $folder; done
+
+# Further real clients, each installed on its own: a table of what works
+test-clients *NAMES: setup
+    {{bin}}/python tests/clients/more/run.py {{NAMES}}
+
+# Pin those clients anew
+lock-clients: setup
+    for name in openai_agents langchain litellm pydantic_ai llm aider; do {{bin}}/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/more/python/$name.in -o tests/clients/more/python/$name.txt; done

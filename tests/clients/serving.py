@@ -8,6 +8,7 @@ The agent `a` has a tool of its own, `secret`. What its model does follows from 
 |---|---|
 | secret | calls `secret`, then says what it was told |
 | weather | calls the client's `get_weather` for Paris, then says what the client answered |
+| shell | calls the client's own shell (Codex's or qwen-code's name of it) for `echo 21 degrees`, then the same |
 | forever | says a few words, and streams until it is cancelled |
 | break | fails |
 | JSON | answers `{"city": "Paris", "degrees": 21}` |
@@ -29,6 +30,7 @@ from gaia_core.models import Embeddings, Finished, ModelError, ToolCallDelta
 from gaia_http import Settings
 from gaia_http.serve import listen, loop_factory, run_server
 
+SHELLS = (("exec_command", {"cmd": "echo 21 degrees"}), ("run_shell_command", {"command": "echo 21 degrees"}))
 TRUE_JSON = '{"city": "Paris", "degrees": 21}'
 
 
@@ -56,6 +58,9 @@ async def answer(request):
         text, calls = "", (("secret", {}),)
     elif "weather" in said:
         text, calls = "", (("get_weather", {"city": "Paris"}),)
+    elif "shell" in said:
+        offered = {definition.name for definition in request.tools}
+        text, calls = "", tuple(shell for shell in SHELLS if shell[0] in offered)
     elif "json" in said:
         text = TRUE_JSON
     for word in text.split(" ") if text else ():

@@ -1,0 +1,64 @@
+"""qwen-code, one message at a time. play_qwen.py URL PROGRAM"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "python"))
+
+from scenes import SECRET, Scenes
+
+SECONDS = 120
+
+
+def main() -> None:
+    scenes = Scenes()
+    program = sys.argv[2]
+    with tempfile.TemporaryDirectory() as folder:
+        environ = os.environ | {"HOME": folder, "OPENAI_BASE_URL": scenes.base_url, "OPENAI_API_KEY": "unused"}
+
+        def command(model: str, message: str) -> tuple[str, ...]:
+            return (program, "--auth-type", "openai", "--model", model, "--yolo", "-p", message)
+
+        def ask(model: str, message: str) -> str:
+            ended = subprocess.run(
+                command(model, message),
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=SECONDS,
+                check=False,
+            )
+            return ended.stdout
+
+        with scenes("chat: stream, tool"):
+            assert SECRET in (said := ask("a", "Tell me the secret")), said
+        with scenes("chat: client tool (its shell)"):
+            assert "I was told:" in (said := ask("a", "Use the shell")), said
+            assert "21 degrees" in said, said
+        with scenes("chat: error"):
+            assert "there is no agent 'nobody'" in (said := ask("nobody", "Hi")), said
+        with scenes("chat: cancel"):
+            running = subprocess.Popen(
+                command("a", "Talk forever"),
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+            scenes.wait_for_turns(1)
+            os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C in a terminal: its children, too
+            running.wait(SECONDS)
+            scenes.wait_for_turns(0)
+    scenes.end()
+
+
+main()
