@@ -1,8 +1,11 @@
-"""python -m benchmarks [TABLE ...], each of those in TABLES: prints the tables; without a name, all of them."""
+"""python -m benchmarks [TABLE ...], each of those in TABLES: prints the tables; without a name, all of them.
+
+python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; not among the tables, because of that.
+"""
 
 import sys
 
-from benchmarks import core, journal, seeing, server, sessions, slots, tool_search
+from benchmarks import core, journal, seeing, server, sessions, slots, soak, tool_search
 
 TABLES = {
     "core": core.main,
@@ -16,6 +19,9 @@ TABLES = {
 
 
 def main(names: list[str]) -> None:
+    if names[:1] == ["soak"]:
+        soak.main(names[1:])
+        return
     unknown = set(names) - set(TABLES)
     if unknown:
         raise SystemExit(f"unknown benchmark {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")

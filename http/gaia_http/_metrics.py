@@ -1,5 +1,6 @@
 """What a server counts, and its Prometheus text. Counts belong to one application; names begin with `gaia_`."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ class _Collector:
 
         stats = self._runtime.stats()
         yield GaugeMetricFamily("gaia_turns_running", "Turns that run now.", value=stats.running_turns)
+        yield GaugeMetricFamily("gaia_asyncio_tasks", "Tasks of the event loop.", value=len(asyncio.all_tasks()))
         yield GaugeMetricFamily("gaia_sessions_known", "Sessions with something open here.", value=stats.sessions)
         turns = CounterMetricFamily("gaia_turns", "Ended turns by status.", labels=("status",))
         for status, count in stats.turns:
