@@ -1,4 +1,4 @@
-"""The run: clients for so many minutes, samples of the server's process, and the table. Fails when something is wrong."""
+"""The run: clients for so many minutes, samples of the server, and the table. Fails when something is wrong."""
 
 import argparse
 import asyncio
