@@ -102,8 +102,9 @@ class Clients:
             async with self._http.post("/api/chat/send", json=ask) as response:
                 if response.status != 200:
                     return _named(kind, response.status, await response.json())
-                await response.content.readline()
-            return _told(kind, number, await self._frames("GET", f"/api/chat/attach?session_id={session}"))
+                last = (await response.content.readline()).decode().removeprefix("id: ").strip()
+            path, headers = f"/api/chat/attach?session_id={session}", {"last-event-id": last}
+            return _told(kind, number, await self._frames("GET", path, headers=headers))
         finally:
             await self._delete(session)
 
@@ -195,7 +196,7 @@ def _named(kind: str, status: int, body: dict) -> str:
     name = error.get("code") if isinstance(error, dict) else body.get("detail")
     if not name:
         raise WrongError(f"{kind}: {status} without a name: {str(body)[:200]}")
-    if kind not in FAULTS and status not in (429, 503):
+    if kind not in FAULTS and status not in (429, 503) and _LEFT_ALONE not in str(error or name):
         raise WrongError(f"{kind}: {status} {str(body)[:200]}")
     return f"named: {name if isinstance(error, dict) else status}"
 

@@ -2,12 +2,14 @@
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import re
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -22,6 +24,7 @@ _WORKERS = 16
 _SAMPLE_SECONDS = 2.0
 _PATIENCE_SECONDS = 30.0
 _GAUGES = ("gaia_turns_running", "gaia_model_slots_busy", "gaia_model_queued", "gaia_http_streams_open")
+_JOURNAL_FILES = 2 * 5 + 1  # each has the database and its log; they share an index
 _TASKS = "gaia_asyncio_tasks"
 
 
@@ -32,7 +35,17 @@ class Sample:
     at: float
     rss: float
     tasks: float
-    descriptors: int
+    open: Counter
+
+    @property
+    def journal(self) -> int:
+        """Open files of the journal, whose readers come as they are needed, and stay."""
+        return sum(count for name, count in self.open.items() if name.startswith("journal"))
+
+    @property
+    def descriptors(self) -> int:
+        """All others."""
+        return sum(self.open.values()) - self.journal
 
 
 @attrs.define
@@ -52,8 +65,14 @@ async def gauges(http: aiohttp.ClientSession) -> dict[str, float]:
 
 async def sample(pid: int, http: aiohttp.ClientSession, began: float) -> Sample:
     found = await gauges(http)
-    descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return Sample(time.monotonic() - began, rss_mb(pid), found[_TASKS], descriptors)
+    return Sample(time.monotonic() - began, rss_mb(pid), found[_TASKS], Counter(descriptors(pid)))
+
+
+def descriptors(pid: int) -> Iterator[str]:
+    """What the descriptors of a process are open for: a file's name, or a kind such as `socket`."""
+    for one in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            yield os.readlink(one).rpartition("/")[2].partition(":")[0]
 
 
 async def soak(minutes: float) -> bool:
@@ -143,6 +162,7 @@ def _table(
         Row("most tasks at once", max(each.tasks for each in samples), ""),
         Row("tasks afterwards (floor: before)", after.tasks, "", before.tasks, before.tasks),
         Row("descriptors afterwards (floor: before)", after.descriptors, "", before.descriptors, before.descriptors),
+        Row("files of the journal: a writer, at most 4 readers", after.journal, "", before.journal, _JOURNAL_FILES),
         *(Row(f"{name} afterwards", left.get(name, 0.0), "", None, 0) for name in _GAUGES),
         Row("answers that the endpoint still gives", upstream.answering, "", None, 0),
     ]
@@ -150,6 +170,9 @@ def _table(
     print()
     for (kind, result), count in sorted(outcomes.counts.items()):
         print(f"  {kind:22} {result:40} {count:8}")
+    for name in sorted(before.open | after.open):
+        if before.open[name] != after.open[name]:
+            print(f"  {name}: {after.open[name]} are open, {before.open[name]} were")
     for text in outcomes.wrong[:20]:
         print(f"  WRONG {text}")
     return all(row.holds != "NO" for row in rows)

@@ -7,6 +7,7 @@
 | POST /v1/embeddings | vectors, by a model that makes them |
 | /v1/files | uploads |
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
+| GET /v1/openapi.json | what of it is served |
 | GET /health | the process answers; reveals nothing |
 | GET /ready | 503 while no new turns are taken |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
@@ -42,6 +43,7 @@ from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
+from gaia_http.openai._openapi import openapi_handler
 from gaia_http.openai._parts import Parts
 from gaia_http.openai.responses import response_handlers
 from gaia_http.ui import ui_handlers
@@ -158,7 +160,7 @@ def _routes(
         caller_of(request.scope).check_admin()
         return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
 
-    return [
+    handlers = [
         HTTPRouteHandler("/v1/chat/completions", http_method="POST", status_code=200)(chat_completions),
         HTTPRouteHandler("/v1/embeddings", http_method="POST", status_code=200)(embeddings),
         HTTPRouteHandler("/v1/files", http_method="POST", status_code=200)(upload_file),
@@ -174,6 +176,7 @@ def _routes(
         *response_handlers(settings, runtime, counts, parts, idempotency),
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
+    return [*handlers, openapi_handler(handlers)]
 
 
 def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":

@@ -70,6 +70,8 @@ class Call:
         else:
             raw = b"{}"
         try:
+            if not raw.isascii():
+                raw.decode()  # the decoder skips over bytes in fields that it does not know
             return msgspec.json.decode(raw, type=kind)
         except msgspec.ValidationError as error:
             raise unfit(decoding_error(error, raw).reply.message) from None
