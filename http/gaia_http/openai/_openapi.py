@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 from litestar import Response
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from gaia_http._errors import encoded
 from gaia_http.openai._embeddings import EmbeddingsBody
@@ -44,7 +44,7 @@ class Envelope(msgspec.Struct, frozen=True):
     error: Problem
 
 
-def openapi_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
+def openapi_handler(handlers: Iterable[BaseRouteHandler]) -> HTTPRouteHandler:
     """GET /v1/openapi.json, about those of *handlers* that are below /v1."""
     described = encoded(document(handlers, version("gaia-server-http")))
 
@@ -54,14 +54,14 @@ def openapi_handler(handlers: Iterable[HTTPRouteHandler]) -> HTTPRouteHandler:
     return HTTPRouteHandler("/v1/openapi.json", http_method=["GET", "HEAD"], status_code=200)(openapi)
 
 
-def document(handlers: Iterable[HTTPRouteHandler], version: str) -> dict[str, Any]:
+def document(handlers: Iterable[BaseRouteHandler], version: str) -> dict[str, Any]:
     """The document of those of *handlers* that are below /v1."""
     made: dict[Any, Any] = {}
     kinds = (Envelope, *(_described(kind, made) for _, kind in _BODIES))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     by_path = {path: schema for (path, _), schema in zip(_BODIES, schemas[1:], strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for handler in handlers:
+    for handler in (one for one in handlers if isinstance(one, HTTPRouteHandler)):
         for given in sorted(handler.paths):
             if given.startswith("/v1/"):
                 path = _PARAMETER.sub(r"{\1}", given)

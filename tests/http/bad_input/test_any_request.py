@@ -23,7 +23,7 @@ from gaia_http._protocol import BoundedProtocol
 
 DOCUMENTS = ("/v1/openapi.json", "/api/openapi.json")
 ENDLESS = frozenset(("/api/sessions/events",))
-EXAMPLES = 4
+EXAMPLES = 2
 SECONDS = 20
 
 
