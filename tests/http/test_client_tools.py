@@ -235,10 +235,10 @@ async def suspended_turn():
 async def test_kept_steps_are_restored_as_often_as_the_history_is_sent(suspended_turn):
     turn, transcript = suspended_turn
     store = SuspendedTurns()
-    store.keep(turn, OWN)
+    store.keep(turn, OWN, "")
 
     for _ in range(2):
-        restored = store.restored(transcript, OWN)
+        restored = store.restored(transcript, OWN, "")
         assert restored == (UserMessage("Hi"), *turn.messages, ToolMessage("rain", "call_2"))
 
 
@@ -246,26 +246,36 @@ async def test_kept_steps_are_restored_as_often_as_the_history_is_sent(suspended
 async def test_the_store_is_bounded(suspended_turn, bounds):
     turn, transcript = suspended_turn
     store = SuspendedTurns(**bounds)
-    store.keep(turn, OWN)
+    store.keep(turn, OWN, "")
 
     assert len(store) == 0
-    assert store.restored(transcript, OWN) == transcript
+    assert store.restored(transcript, OWN, "") == transcript
 
 
 async def test_kept_steps_expire(suspended_turn):
     turn, transcript = suspended_turn
     now = 0.0
     store = SuspendedTurns(seconds=10, clock=lambda: now)
-    store.keep(turn, OWN)
+    store.keep(turn, OWN, "")
     now = 11.0
 
-    assert store.restored(transcript, OWN) == transcript
+    assert store.restored(transcript, OWN, "") == transcript
     assert len(store) == 0
 
 
 async def test_another_agent_does_not_get_them(suspended_turn):
     turn, transcript = suspended_turn
     store = SuspendedTurns()
-    store.keep(turn, OWN)
+    store.keep(turn, OWN, "")
 
-    assert store.restored(transcript, Agent("b")) == transcript
+    assert store.restored(transcript, Agent("b"), "") == transcript
+
+
+async def test_another_owner_does_not_get_them(suspended_turn):
+    turn, transcript = suspended_turn
+    store = SuspendedTurns(entries=1)
+    store.keep(turn, OWN, "ann")
+
+    for other in ("bob", ""):
+        assert store.restored(transcript, OWN, other) == transcript
+    assert store.restored(transcript, OWN, "ann") != transcript

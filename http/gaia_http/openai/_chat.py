@@ -69,12 +69,13 @@ class ChatCompletions:
             runs, named = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
         transcript = await self._parts.taken(transcript, runs, caller.owner)
-        turn = await self._start(runs, named, caller, self._suspended.restored(transcript, agent), options)
+        transcript = self._suspended.restored(transcript, agent, caller.owner)
+        turn = await self._start(runs, named, caller, transcript, options)
         headers: Headers = () if named is None else ((b"x-session-id", named.id.encode()),)
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
-            return _Answer(self, turn, agent, created, headers, formed=formed)
+            return _Answer(self, turn, agent, caller, created, headers, formed=formed)
         chunks = Chunks(
             turn.id,
             agent,
@@ -88,7 +89,7 @@ class ChatCompletions:
             self._settings,
             self._counts,
             headers=headers,
-            before_end=lambda turn: self.keep(turn, agent),
+            before_end=lambda turn: self.keep(turn, agent, caller),
         )
 
     async def _start(
@@ -105,20 +106,29 @@ class ChatCompletions:
         session = Session(named.id, agent, caller.owner)
         return await self._runtime.start(session, transcript=transcript, when_busy=named.when_busy, options=options)
 
-    def keep(self, turn: Turn, agent: Agent) -> None:
-        """Keep the hidden steps of *turn*, if it waits for its client."""
-        self._suspended.keep(turn, agent)
+    def keep(self, turn: Turn, agent: Agent, caller: Caller) -> None:
+        """Keep the hidden steps of *turn* for its caller, if it waits for its client."""
+        self._suspended.keep(turn, agent, caller.owner)
 
 
 class _Answer:
     """The ASGI response of a turn that is answered in one piece."""
 
     def __init__(
-        self, route: ChatCompletions, turn: Turn, agent: Agent, created: int, headers: Headers, *, formed: bool
+        self,
+        route: ChatCompletions,
+        turn: Turn,
+        agent: Agent,
+        caller: Caller,
+        created: int,
+        headers: Headers,
+        *,
+        formed: bool,
     ) -> None:
         self._route = route
         self._turn = turn
         self._agent = agent
+        self._caller = caller
         self._created = created
         self._headers = headers
         self._formed = formed
@@ -131,7 +141,7 @@ class _Answer:
         body = completion_of(turn.id, self._agent, self._created, events, formed=self._formed)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
-        self._route.keep(turn, self._agent)
+        self._route.keep(turn, self._agent, self._caller)
         head = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

@@ -2,8 +2,9 @@
 
 A turn may run the agent's own tools and then call one of the client's. The client sees its own call only. When it
 comes back with the result, what the agent's tools said before is put into the transcript again. The client's call
-gets an id that nobody can guess; it is the key, so no client reaches another's steps. An entry that is gone does no
-harm: the transcript is taken as it was sent.
+gets an id that nobody can guess. The steps belong to the owner of the turn, too: ids get into logs and shared
+histories, and with another's key such an id is one that was never given. An entry that is gone does no harm: the
+transcript is taken as it was sent.
 """
 
 import time
@@ -52,33 +53,36 @@ class SuspendedTurns:
         self._most_bytes = most_bytes
         self._seconds = seconds
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
+        """By owner and the first of the client's ids."""
         self._bytes = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def keep(self, turn: Turn, agent: Agent) -> None:
-        """Keep what a client does not see of *turn*, if it ended with the client's calls and hidden steps."""
+    def keep(self, turn: Turn, agent: Agent, owner: str) -> None:
+        """Keep for *owner* what a client does not see of *turn*, if it ended with the client's calls and hidden
+        steps."""
         ended = turn.ended
         if ended is None or not ended.client_calls or not _has_hidden(turn.messages, ended.client_calls):
             return
         ids = client_ids(turn.id, ended.client_calls)
         messages = msgspec.json.encode(turn.messages)
         pairs = tuple(zip(ids, (call.id for call in ended.client_calls), strict=True))
-        self._entries[ids[0]] = _Entry(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
+        self._entries[owner, ids[0]] = _Entry(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
         self._bytes += len(messages)
         self._shrink()
 
-    def restored(self, transcript: tuple[Message, ...], agent: Agent) -> tuple[Message, ...]:
-        """*transcript* with the hidden steps of its suspended turns, the model's own ids included."""
+    def restored(self, transcript: tuple[Message, ...], agent: Agent, owner: str) -> tuple[Message, ...]:
+        """*transcript* with the hidden steps of those suspended turns that are *owner*'s, the model's own ids
+        included."""
         if not self._entries:
             return transcript
         restored: list[Message] = []
         own_ids: dict[str, str] = {}
         for message in transcript:
             if isinstance(message, AssistantMessage) and message.tool_calls:
-                entry = self._entry(message.tool_calls, agent)
+                entry = self._entry(message.tool_calls, agent, owner)
                 if entry is not None:
                     restored += _decoder.decode(entry.messages)
                     own_ids.update(entry.ids)
@@ -88,23 +92,24 @@ class SuspendedTurns:
             restored.append(message)
         return tuple(restored)
 
-    def _entry(self, calls: tuple[ToolCall, ...], agent: Agent) -> _Entry | None:
-        entry = self._entries.get(calls[0].id)
+    def _entry(self, calls: tuple[ToolCall, ...], agent: Agent, owner: str) -> _Entry | None:
+        key = (owner, calls[0].id)
+        entry = self._entries.get(key)
         if entry is None or entry.agent != agent.fingerprint:
             return None
         if tuple(call.id for call in calls) != tuple(theirs for theirs, _ in entry.ids):
             return None
         if self._clock() > entry.until:
-            self._drop(calls[0].id)
+            self._drop(key)
             return None
-        self._entries.move_to_end(calls[0].id)
+        self._entries.move_to_end(key)
         return entry
 
     def _shrink(self) -> None:
         while self._entries and (len(self._entries) > self._most_entries or self._bytes > self._most_bytes):
             self._drop(next(iter(self._entries)))
 
-    def _drop(self, key: str) -> None:
+    def _drop(self, key: tuple[str, str]) -> None:
         self._bytes -= len(self._entries.pop(key).messages)
 
 

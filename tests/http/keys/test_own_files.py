@@ -1,4 +1,14 @@
-"""Files and kept answers are their key's: to another key they do not exist."""
+"""Files, kept answers and the hidden steps of turns are their key's: to another key they do not exist."""
+
+import pytest
+
+from gaia_core import Agent, Context, Toolset, call, tool
+
+
+@tool(effects="read")
+async def look(ctx: Context[None]) -> str:
+    """Look."""
+    return "the secret is 42"
 
 
 async def test_anothers_file_does_not_exist(serve, room, bearer, body):
@@ -46,3 +56,32 @@ async def test_a_session_of_the_same_name_is_another_one(serve, room, bearer, bo
 
     assert (await second)[0] == 200  # and not a 409
     assert (await first)[0] == 200
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_hidden_steps_that_wait_for_a_clients_tool_are_their_keys(serve, room, streamed):
+    """A call's id that got about, in a log or a shared history, opens nothing with another key."""
+    ann, bob = room.make("ann"), room.make("bob")
+    script = (call("look"), call("weather", city="Ulm"), "to bob", "to ann")
+    server = await serve(*script, agents=(Agent("a", tools=Toolset("t", (look,))),), keyring=room.ring())
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+    user = {"role": "user", "content": "Hi"}
+
+    async with server.sdk() as client:
+        mine, others = client.with_options(api_key=ann), client.with_options(api_key=bob)
+        asked = {"model": "a", "messages": [user], "tools": tools}
+        if streamed:
+            async with mine.chat.completions.stream(**asked) as stream:
+                message = (await stream.get_final_completion()).choices[0].message
+        else:
+            message = (await mine.chat.completions.create(**asked)).choices[0].message
+        (made,) = message.tool_calls
+        sent = {"id": made.id, "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        said = {"role": "tool", "tool_call_id": made.id, "content": "rain"}
+        history = [user, {"role": "assistant", "tool_calls": [sent]}, said]
+        answers = [await who.chat.completions.create(model="a", messages=history) for who in (others, mine)]
+
+    assert [answer.choices[0].message.content for answer in answers] == ["to bob", "to ann"]
+    to_bob, to_ann = (request.messages for request in server.model.requests[2:])
+    assert [message.content for message in to_bob] == ["Hi", None, "rain"]  # as he sent it
+    assert [message.content for message in to_ann] == ["Hi", None, "the secret is 42", None, "rain"]
