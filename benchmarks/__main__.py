@@ -5,7 +5,7 @@ python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; 
 
 import sys
 
-from benchmarks import core, journal, seeing, server, sessions, slots, soak, tool_search
+from benchmarks import core, journal, keys, seeing, server, sessions, slots, soak, tool_search
 
 TABLES = {
     "core": core.main,
@@ -14,6 +14,7 @@ TABLES = {
     "server": server.main,
     "slots": slots.main,
     "seeing": seeing.main,
+    "keys": keys.main,
     "tool_search": tool_search.main,
 }
 
