@@ -116,11 +116,12 @@ class Door:
 
         async def receive_while_held() -> Any:
             message = await receive()
-            if message["type"] == "websocket.receive" and self._is_revoked(entry):
+            if message["type"] != "websocket.receive":
+                return message
+            await self._may_count(entry)
+            if self._is_revoked(entry):  # which may have come about while it waited
                 await send({"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"})
                 return {"type": "websocket.disconnect", "code": _POLICY, "reason": "the key was revoked"}
-            if message["type"] == "websocket.receive":
-                await self._may_count(entry)
             return message
 
         set_caller(scope, entry.caller)

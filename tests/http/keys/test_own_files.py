@@ -85,3 +85,24 @@ async def test_hidden_steps_that_wait_for_a_clients_tool_are_their_keys(serve, r
     to_bob, to_ann = (request.messages for request in server.model.requests[2:])
     assert [message.content for message in to_bob] == ["Hi", None, "rain"]  # as he sent it
     assert [message.content for message in to_ann] == ["Hi", None, "the secret is 42", None, "rain"]
+
+
+async def test_anothers_file_in_a_response_does_not_exist(serve, room, bearer):
+    ann, bob = room.make("ann"), room.make("bob")
+    server = await serve("to ann", keyring=room.ring())
+    async with server.sdk() as client:
+        made = await client.with_options(api_key=ann).files.create(file=("a.txt", b"secret"), purpose="user_data")
+
+    answers = []
+    for file_id, who in ((made.id, bob), ("file-nowhere", bob), (made.id, ann)):
+        part = {"type": "input_file", "file_id": file_id}
+        asked = {"model": "a", "input": [{"role": "user", "content": [part]}]}
+        async with server.http.post("/v1/responses", json=asked, headers=bearer(who)) as response:
+            answers.append((response.status, await response.json()))
+
+    (status, anothers), (_, unknown), (mine, _) = answers
+    assert (status, anothers["error"]["code"], mine) == (404, "file_not_found", 200)
+    told = anothers["error"]["message"].replace(made.id, "ID")
+    assert told == unknown["error"]["message"].replace("file-nowhere", "ID")  # as one that never was
+    assert len(server.model.requests) == 1
+    assert "secret" in str(server.model.requests[0].messages)
