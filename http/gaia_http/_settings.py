@@ -54,7 +54,7 @@ class Settings:
     | max_fetch_bytes, fetch_seconds | bytes, s | of one such URL |
     | body_seconds | s | a body must have arrived within |
     | heartbeat_seconds | s | an idle stream gets a comment this often |
-    | write_seconds | s | a client that reads nothing for so long loses its stream (of the OpenAI API: its turn) |
+    | write_seconds | s | a client that reads nothing for so long loses its answer (an OpenAI stream: its turn) |
     | drain_seconds | s | running turns may end within, when the server is asked to stop |
     | data | folder | where what belongs to the server itself is kept (the page's settings); None: in memory only |
     | ui_dist | folder | a built single-page client, served at `/`; None: there is none |

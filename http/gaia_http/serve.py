@@ -205,7 +205,7 @@ async def run_server(
         runtime = Runtime(catalog, journal, observer=Observers(*observers) if observers else None)
         config = Config(
             create_app(settings, runtime, keyring, log=log, telemetry=telemetry, mcp=offer),
-            http=partial(BoundedProtocol, most=2 * settings.max_header_bytes),  # type: ignore[arg-type]  # makes one
+            http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
             ws="websockets-sansio",
             ws_max_size=settings.max_body_bytes,
             lifespan="on",

@@ -107,7 +107,7 @@ async def run(
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    bounds = {"most": 2 * settings.max_header_bytes, "seconds": head_seconds}
+    bounds = {"settings": settings, "seconds": head_seconds}
     async with app.lifespan():
         listening = await loop.create_server(lambda: BoundedProtocol(config, state, {}, **bounds), "127.0.0.1", 0)
         port.set_result(listening.sockets[0].getsockname()[1])

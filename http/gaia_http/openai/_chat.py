@@ -137,7 +137,8 @@ class _Answer:
         turn = self._turn
         if not await ended(turn, receive):
             return
-        (events,) = [batch async for batch in turn.batches()]  # it has ended: all that there is, in one piece
+        # It has ended: all that there is, in one piece, or in two where its beginning has left the ring.
+        events = [event async for batch in turn.batches() for event in batch]
         body = completion_of(turn.id, self._agent, self._created, events, formed=self._formed)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
