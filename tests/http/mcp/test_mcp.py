@@ -292,12 +292,14 @@ async def test_a_session_of_another_key_is_not_there(serve, keys):
         session = response.headers["mcp-session-id"]
     listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
     statuses = []
-    for key in (two, one):
+    # Neither spoken to, nor listened to, nor ended: and the one whose it is still has it after that.
+    for key, method in ((two, "POST"), (two, "GET"), (two, "DELETE"), (one, "POST"), (one, "DELETE"), (one, "POST")):
         headers = {**accept, "authorization": f"Bearer {key}", "mcp-session-id": session}
-        async with server.http.post("/mcp", json=listing, headers=headers) as response:
+        body = listing if method == "POST" else None
+        async with server.http.request(method, "/mcp", json=body, headers=headers) as response:
             statuses.append(response.status)
 
-    assert statuses == [404, 200]
+    assert statuses == [404, 404, 404, 200, 200, 404]
 
 
 async def test_without_an_offer_there_is_no_such_route(serve):
