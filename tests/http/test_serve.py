@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -11,8 +12,9 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
+from gaia_http.keys.cli import keys
 from gaia_http.serve import serve
 
 COMMAND = (sys.executable, "-c", "from gaia_http.serve import serve; serve(prog_name='gaia serve')", "--port", "0")
@@ -145,6 +147,44 @@ async def test_it_cancels_turns_that_take_too_long(tmp_path, endpoint, by):
     assert '"code":"draining"' in text
     assert "1 turns are cancelled" in rest
     await endpoint.gone.wait()
+
+
+async def test_with_keys_it_serves_the_network(tmp_path, endpoint):
+    """Bound to all addresses; asked on the loopback one. A key that is made or revoked meanwhile counts at once."""
+    file = ("--keys", str(tmp_path / "keys.json"))
+    first = said_by(CliRunner().invoke(keys, ("create", "first", *file)))
+    async with process(tmp_path, endpoint, "--host", "0.0.0.0", *file) as (running, _, said):
+        port = re.search(r"http://0\.0\.0\.0:(\d+)/v1", said)[1]
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+
+            async def status(key: str | None, host: str = "gaia.lan") -> int:
+                headers = {"host": host} | ({"authorization": f"Bearer {key}"} if key else {})
+                async with http.get("/v1/models", headers=headers) as response:
+                    return response.status
+
+            assert [await status(key) for key in (None, "sk-gaia-wrong", first)] == [401, 401, 200]
+            second = said_by(CliRunner().invoke(keys, ("create", "second", *file)))
+            endpoint.go.set()
+            async with http.post(
+                "/v1/chat/completions", json=ASK | {"stream": False}, headers={"x-api-key": second}
+            ) as response:
+                answer = await response.json()
+            said_by(CliRunner().invoke(keys, ("revoke", "first", *file)))
+            assert [await status(key) for key in (first, second)] == [401, 200]
+        running.send_signal(signal.SIGTERM)
+        rest = (await running.stdout.read()).decode()
+
+        assert await running.wait() == 0
+    assert answer["choices"][0]["message"]["content"] == "partial answer"
+    assert "keys: first" in said
+    assert first not in said + rest
+    assert second not in said + rest
+
+
+def said_by(result: Result) -> str:
+    """What `gaia keys` says on stdout."""
+    assert result.exit_code == 0, result.output
+    return result.stdout.strip()
 
 
 def refused(*options: str) -> str:
