@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 
 _GROUP = 256
 _MERGE_PAGES = 256
+MOST_LEVELS = 1_000
 _CHECKPOINT_TRIES = 100
 _CHECKPOINT_PAUSE_SECONDS = 0.05
 
@@ -290,15 +291,20 @@ class Writer:
         """Merge some pages of the word index, which forgets deleted words; True while there is more to do.
 
         Source: sqlite.org/fts5.html, "the merge command": begin with a negative number of pages, go on with positive
-        ones, until less than two rows change.
+        ones, until less than two rows change. Before SQLite 3.41 each such beginning adds a level to the index, and
+        with 2,000 of them the index counts as malformed: it is written anew long before.
         """
         db.execute("BEGIN IMMEDIATE")
         before = db.total_changes
         pages = _MERGE_PAGES if self._merging else -_MERGE_PAGES
+        anew = not self._merging and index_levels(db) >= MOST_LEVELS
         self._merging = True
         try:
-            db.execute("INSERT INTO word (word, rank) VALUES ('merge', ?)", (pages,))
-            changes = db.total_changes - before
+            if anew:
+                db.execute("INSERT INTO word (word) VALUES ('rebuild')")
+            else:
+                db.execute("INSERT INTO word (word, rank) VALUES ('merge', ?)", (pages,))
+            changes = 0 if anew else db.total_changes - before
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:
@@ -309,6 +315,15 @@ class Writer:
     def _erased(self, error: JournalError | None) -> None:
         waited, self._erasing = self._erasing, []
         _deliver([(work, error) for work in waited])
+
+
+def index_levels(db: sqlite3.Connection) -> int:
+    """How many levels the word index has.
+
+    Source: SQLite's fts5_index.c, "structure records": a cookie of 4 bytes, then the number of levels as a varint.
+    """
+    (block,) = db.execute("SELECT substr(block, 5, 2) FROM word_data WHERE id = 10").fetchone()
+    return int(block[0]) if block[0] < 128 else (block[0] & 127) << 7 | block[1] & 127
 
 
 def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Signal, ...]]:

@@ -7,12 +7,12 @@
 NotFoundError is raised for a session that the owner doesn't have.
 """
 
+import logging
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from gaia_core.errors import AnsweredError, BusyError, NotFoundError
+from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
 from gaia_core.facts import (
     Asked,
@@ -33,6 +33,8 @@ from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, replay_of
+
+_log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from gaia_core.runtime._runtime import Runtime
@@ -309,12 +311,19 @@ class Sessions:
 
     async def title_from(self, owner: str, id: str, answer: str) -> None:
         """Give a session that has no title one: the beginning of its first answer."""
-        with suppress(NotFoundError):  # it may be deleted, or moved, meanwhile
-            journal = await self.journal_of(owner, id)
-            info = await journal.get(owner, id)
-            if not info.title and not info.title_is_custom and (title := title_of(answer)):
-                await journal.update(owner, id, title=title)
-                self._runtime.feed.tell("updated", owner, id)
+        try:
+            await self._title_from(owner, id, answer)
+        except NotFoundError:
+            return  # it was deleted, or moved, meanwhile
+        except JournalError as error:
+            _log.warning("session %s got no title: %s", id, error)
+
+    async def _title_from(self, owner: str, id: str, answer: str) -> None:
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if not info.title and not info.title_is_custom and (title := title_of(answer)):
+            await journal.update(owner, id, title=title)
+            self._runtime.feed.tell("updated", owner, id)
 
 
 def title_of(text: str) -> str:

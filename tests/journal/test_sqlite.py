@@ -7,11 +7,13 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from gaia_core.errors import ClosedError, JournalError
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
+from gaia_core.journal._sqlite_writer import index_levels
 from gaia_core.journal.sqlite import SQLiteJournal
 
 WRITER = """
@@ -144,6 +146,25 @@ async def test_what_is_deleted_is_gone_from_the_file_and_its_log(path):
         await journal.delete("", "s")
         assert [each for each in secrets if on_disk(path, each)] == []
         assert (await journal.list("", query="plain number7"))[1] == 1
+
+
+async def test_the_word_index_is_written_anew_before_it_has_too_many_levels(path, monkeypatch):
+    monkeypatch.setattr("gaia_core.journal._sqlite_writer.MOST_LEVELS", 8)
+    await filled(path, "kept", " ".join(f"kept{n}" for n in range(2_000)) + " words")
+    await filled(path, "deleted", "deleted words")
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        for n in range(20):  # as many commits and erasures do that come in turn
+            db.execute("INSERT INTO word (rowid, words) VALUES (?, 'other')", (n + 1 << 40,))
+            db.execute("INSERT INTO word (word, rank) VALUES ('merge', -256)")
+        assert index_levels(db) > 8
+    async with SQLiteJournal(path) as journal:
+        await journal.delete("", "deleted")
+        found, total = await journal.list("", query="words")
+        assert ([each.id for each in found], total) == (["kept"], 1)
+    with closing(sqlite3.connect(path)) as db:
+        assert index_levels(db) <= 2
+        db.execute("INSERT INTO word (word) VALUES ('integrity-check')")
+    assert b"deleted words" not in path.read_bytes()
 
 
 async def test_erasing_waits_for_who_reads_the_log_and_nobody_waits_for_it(path):
