@@ -187,6 +187,36 @@ def said_by(result: Result) -> str:
     return result.stdout.strip()
 
 
+@pytest.mark.parametrize("by", ["time", "a second signal"])
+async def test_open_connections_do_not_hold_up_the_end(tmp_path, endpoint, by):
+    seconds = "0.1" if by == "time" else "600"
+    async with (
+        process(tmp_path, endpoint, "--drain-seconds", seconds) as (running, http, _),
+        http.ws_connect("/v1/responses") as idle,
+        http.ws_connect("/v1/responses") as socket,
+        http.post("/v1/chat/completions", json=ASK) as stream,
+        http.get("/api/sessions/events") as watching,
+    ):
+        await socket.send_json({"type": "response.create", "model": "assistant", "input": "Hi"})
+        while "partial" not in await socket.receive_str():
+            pass
+        await endpoint.asked.wait()
+        running.send_signal(signal.SIGTERM)
+        assert b"stopping: 2 turns" in await running.stdout.readline()
+        if by != "time":
+            running.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            text, _ = await stream.text(), await watching.read()
+            ends = [message async for message in socket][-1:], [message async for message in idle]
+            said = (await running.stdout.read()).decode()
+            code = await running.wait()
+
+    assert (code, idle.close_code, socket.close_code) == (0, 1012, 1012), ends
+    assert '"code":"draining"' in text
+    assert said.endswith("stopped\n")
+    assert "Cancel" not in said  # uvicorn's word, where a connection outlasts its limit
+
+
 def refused(*options: str) -> str:
     nowhere = {"GAIA_JOURNAL": "memory", "GAIA_API_KEY": None, "GAIA_KEYS": None, "XDG_DATA_HOME": "/nowhere"}
     result = CliRunner(env=nowhere).invoke(serve, options)
