@@ -9,7 +9,7 @@
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
 | GET /v1/openapi.json | what of it is served |
 | GET /health | the process answers; reveals nothing |
-| GET /ready | 503 while no new turns are taken |
+| GET /ready | 503 while no new turns are taken, or the default agent's embedded model isn't ready |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
 from litestar import Litestar, Response
 from litestar.connection import Request
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
@@ -47,6 +48,7 @@ from gaia_http.openai._openapi import openapi_handler
 from gaia_http.openai._parts import Parts
 from gaia_http.openai.responses import response_handlers
 from gaia_http.ui import ui_handlers
+from gaia_http.ui._model import embedded_phase
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
@@ -152,9 +154,7 @@ def _routes(
         return Response(b'{"status":"ok"}', media_type=_JSON)
 
     async def ready() -> Response[bytes]:
-        if runtime.accepting:
-            return Response(b'{"status":"ready"}', media_type=_JSON)
-        return Response(b'{"status":"draining"}', media_type=_JSON, status_code=503, headers={"retry-after": "5"})
+        return _readiness(runtime)
 
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         caller_of(request.scope).check_admin()
@@ -177,6 +177,16 @@ def _routes(
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
     return [*handlers, openapi_handler(handlers)]
+
+
+def _readiness(runtime: Runtime) -> Response[bytes]:
+    if not runtime.accepting:
+        body = b'{"status":"draining"}'
+    elif (phase := embedded_phase(runtime)) not in (None, "ready"):
+        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is {phase}"})
+    else:
+        return Response(b'{"status":"ready"}', media_type=_JSON)
+    return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})
 
 
 def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from gaia_core import Agent, Toolset, call, scripted, tool
+from gaia_core import Agent, ModelSpec, Toolset, call, scripted, tool
 from gaia_core.models import EndpointLoad
 from gaia_http import Settings, create_app
 
@@ -370,3 +370,18 @@ def test_the_application_starts_without_what_few_requests_need():
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert out.stdout.strip() == "[]"
+
+
+async def test_it_is_not_ready_while_its_embedded_model_is_not(serve, tmp_path):
+    from gaia_core.models.embedded import EmbeddedModel
+
+    model = EmbeddedModel(tmp_path / "missing.gguf", environ={"XDG_CACHE_HOME": str(tmp_path)})
+    spec = ModelSpec("own", open=lambda: model, kind="embedded")
+    server = await serve(agents=(Agent("a", model="own"),), models={"own": spec})
+
+    async with server.http.get("/ready") as response:
+        answer = await response.json()
+
+    assert (response.status, answer["status"]) == (503, "model_not_ready")
+    assert answer["reason"].startswith("the embedded model is ")
+    assert "missing.gguf" not in str(answer)  # whoever asks has shown no key

@@ -28,6 +28,20 @@ class ModelState:
     task: Task | None = None
 
 
+def embedded_phase(runtime: Runtime) -> str | None:
+    """How far the default agent's embedded model is, "ready" in the end; None: it has none."""
+    catalog = runtime.catalog
+    if not catalog.agents:
+        return None
+    spec = catalog.model(catalog.agent(catalog.default_agent).model)
+    if spec.kind != "embedded":
+        return None
+    from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415  # only where there is one
+
+    model = runtime.model(spec.name)
+    return model.state.phase if isinstance(model, EmbeddedModel) else None
+
+
 async def state_of(runtime: Runtime, spec: ModelSpec) -> ModelState:
     """How the model of *spec* is now; asking its endpoints takes a second at most."""
     if spec.kind == "none":
