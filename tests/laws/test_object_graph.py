@@ -1,89 +1,28 @@
 """Law 2: a walk over everything that an agent reaches finds nothing that can be changed.
 
-The walk stops at functions, classes, modules and types, but looks into the closures and defaults of functions. Decoders
-of msgspec and the descriptions in annotations are taken as they are: they can't be changed once they are made.
+The walk is the one that authors of toolsets get: `gaia_core.testing`.
 """
 
-import datetime as dt
-import decimal
 import enum
 import functools
-import types
 import typing
-import uuid
-from collections.abc import Iterator
 from importlib.metadata import entry_points
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import attrs
 import msgspec
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Limits, Toolset, doc, load_catalog, resource, tool
+from gaia_core.testing import _frozen
 from gaia_core.tools import Source
-
-LEAVES = (
-    type(None), bool, int, float, complex, str, bytes, enum.Enum, PurePath, uuid.UUID, decimal.Decimal, dt.date,
-    dt.time, dt.timedelta, dt.tzinfo, type, types.ModuleType, types.BuiltinFunctionType, types.GenericAlias,
-    types.UnionType, typing.TypeVar, msgspec.json.Decoder, type(msgspec.NODEFAULT),
-)  # fmt: skip
 
 NEEDED = {"mcp": {"command": ("a-server",), "env": {"MY_TOKEN": "env:MY_TOKEN"}}}
 """What a toolset can't be made without."""
 
 
-def mutable(value: object, path: str = "agent", seen: frozenset[int] = frozenset()) -> Iterator[str]:
-    """The paths of everything below *value* that can be changed."""
-    if id(value) in seen or isinstance(value, LEAVES) or type(value).__module__ == "typing":
-        return
-    seen |= {id(value)}
-    if isinstance(value, tuple | frozenset):
-        parts = [(f"[{index}]", part) for index, part in enumerate(value)]
-    elif isinstance(value, types.FunctionType):
-        defaults = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
-        cells = [cell.cell_contents for cell in value.__closure__ or () if cell_is_full(cell)]
-        parts = [(" default", part) for part in defaults] + [(" closure", part) for part in cells]
-        parts += [(f".{name}", part) for name, part in vars(value).items()]
-    elif isinstance(value, types.MethodType):
-        parts = [(".__func__", value.__func__), (".__self__", value.__self__)]
-    elif isinstance(value, functools.partial):
-        parts = [(".func", value.func), (".args", value.args), (".keywords", tuple(value.keywords.values()))]
-    elif is_frozen(value):
-        parts = [(f".{name}", getattr(value, name)) for name in names(value)]
-    else:
-        yield f"{path}: {type(value).__name__}"
-        return
-    for name, part in parts:
-        yield from mutable(part, path + name, seen)
-
-
-def cell_is_full(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False
-
-
-def is_frozen(value: object) -> bool:
-    """Whether the value refuses a new attribute and a new value of each that it has."""
-    if not isinstance(value, msgspec.Struct) and not attrs.has(type(value)):
-        return False
-    for name in (*names(value), "new_attribute"):
-        try:
-            setattr(value, name, getattr(value, name, None))
-        except (AttributeError, TypeError):
-            continue
-        return False
-    return True
-
-
-def names(value: object) -> tuple[str, ...]:
-    """All that the value keeps: fields, and what is computed at first use and kept."""
-    if isinstance(value, msgspec.Struct):
-        return value.__struct_fields__
-    slots = {name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())}
-    kept = slots | vars(value).keys() if hasattr(value, "__dict__") else slots
-    return tuple(sorted(name for name in kept if name != "__weakref__" and hasattr(value, name)))
+def mutable(value: object) -> list[str]:
+    return list(_frozen.mutable(value, "agent"))
 
 
 class Color(enum.Enum):
@@ -151,7 +90,7 @@ def test_an_agent_is_the_same_before_and_after_use():
     """What is kept at first use is found by the walk, and is no part of the value."""
     used, unused = Agent("a", tools=typed_tools()), Agent("a")
     assert used.fingerprint
-    assert "fingerprint" in names(used)
+    assert "fingerprint" in _frozen.names(used)
     assert list(mutable(used)) == list(mutable(unused)) == []
 
 
