@@ -125,9 +125,13 @@ class ContextPolicy:
 
 @attrs.frozen(kw_only=True)
 class ToolSearch:
-    """A model is sent the tools called *core* only, and `find_tools`, which loads others for the session."""
+    """A model is sent the tools called *core* only, and `find_tools`, which loads others for the session.
+
+    It finds them by words; with *embeddings*, the name of a model that makes vectors, by meaning too.
+    """
 
     core: frozenset[str] = attrs.field(default=frozenset(), converter=_names)
+    embeddings: str | None = None
 
 
 FIND_TOOLS = "find_tools"

@@ -149,7 +149,9 @@ class Catalog:
 
 def models_of(agent: Agent) -> frozenset[str]:
     """The names of the models that *agent* and its sub-agents use."""
-    return frozenset(each.model for each in agents_below(agent))
+    below = tuple(agents_below(agent))
+    vectors = (each.search.embeddings for each in below if each.search is not None)
+    return frozenset((*(each.model for each in below), *(name for name in vectors if name is not None)))
 
 
 def agents_below(agent: Agent) -> Iterator[Agent]:

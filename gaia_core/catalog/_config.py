@@ -81,6 +81,7 @@ class _ContextTable(msgspec.Struct, forbid_unknown_fields=True):
 
 class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
     core: list[str] = []
+    embeddings: str | None = None
 
 
 class _AgentTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -359,6 +360,7 @@ def _drafts(document: _Document, installed: _Installed, folder: Path) -> tuple[t
             raise ConfigError(f"{place}.model: there is no model {table.model!r}.{nearest(table.model, known)}")
         if (document.models.get(table.model) or {}).get("embeddings"):
             raise ConfigError(f"{place}.model: {table.model!r} makes embeddings; an agent needs a model that answers")
+        table = _with_vectors(table, document.models, place)
         try:
             pieces = _pieces(table.tools, installed, f"{place}.tools", folder)
         except BrokenPluginError as error:
@@ -368,6 +370,23 @@ def _drafts(document: _Document, installed: _Installed, folder: Path) -> tuple[t
         draft.agent()
         drafts.append(draft)
     return tuple(drafts), tuple(problems)
+
+
+def _with_vectors(table: _AgentTable, models: Mapping[str, Any], place: str) -> _AgentTable:
+    """*table*, its search with the model that makes vectors: the named one, or the only one that there is."""
+    if not table.tool_search:
+        return table
+    search = table.tool_search if isinstance(table.tool_search, _SearchTable) else _SearchTable()
+    makers = [name for name, value in models.items() if isinstance(value, dict) and value.get("embeddings")]
+    if search.embeddings is None:
+        only = makers[0] if len(makers) == 1 else None
+        return msgspec.structs.replace(table, tool_search=_SearchTable(search.core, only))
+    if search.embeddings not in makers:
+        raise ConfigError(
+            f"{place}.tool_search.embeddings: no model {search.embeddings!r} has embeddings = true."
+            f"{nearest(search.embeddings, makers)}"
+        )
+    return table
 
 
 def _agent(name: str, table: _AgentTable, tools: Toolset, place: str, *, complete: bool) -> Agent:
@@ -396,11 +415,11 @@ def _search(table: bool | _SearchTable, tools: Toolset, place: str, *, complete:
     """The agent's search. A name of its core that isn't there yet may be one of a source's."""
     if not table:
         return None
-    core = table.core if isinstance(table, _SearchTable) else []
+    core, vectors = (table.core, table.embeddings) if isinstance(table, _SearchTable) else ([], None)
     for name in core:
         if name not in tools and complete:
             raise ConfigError(f"{place}.tool_search.core: the agent has no tool {name!r}.{nearest(name, tools.names)}")
-    return ToolSearch(core=frozenset(name for name in core if name in tools))
+    return ToolSearch(core=frozenset(name for name in core if name in tools), embeddings=vectors)
 
 
 def _pieces(entries: list[dict[str, Any]], installed: _Installed, place: str, folder: Path) -> tuple[_Piece, ...]:

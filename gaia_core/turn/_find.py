@@ -5,16 +5,20 @@ goes with a branch. The core comes first and does not change; what is loaded fol
 the beginning of every request stays as it was, byte for byte.
 """
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Annotated
 
 import attrs
 
 from gaia_core.agent import Agent
-from gaia_core.errors import ToolError
+from gaia_core.errors import GaiaError, ToolError
 from gaia_core.tools import Context, ToolDefinition, define, doc, tool
+from gaia_core.turn._meaning import fused
 from gaia_core.turn._results import read_result
 from gaia_core.turn._transcript import Transcript
+
+_log = logging.getLogger(__name__)
 
 FIND_TOOLS = "find_tools"
 _ORIGINS = 12
@@ -27,6 +31,8 @@ class Finding:
     agent: Agent
     transcript: Transcript
     load: Callable[[tuple[str, ...]], None]
+    by_meaning: Callable[[str], Awaitable[tuple[str, ...]]] | None = None
+    """All tools, the nearest to a query first; None: the search is by words alone."""
 
 
 @tool(name=FIND_TOOLS, effects=(), idempotent=True)
@@ -37,7 +43,7 @@ async def find_tools(
 ) -> str:
     """Find further tools by what they do, and load them: then you can call them."""
     agent = ctx.resource.agent
-    found = agent.tool_index.search(query, limit)
+    found = await _found(ctx.resource, query, limit)
     if not found:
         raise ToolError(f"no tool fits {query[:100]!r}; try other words, such as {_some(agent)}")
     have = frozenset((*agent.core.names, *ctx.resource.transcript.loaded))
@@ -45,6 +51,23 @@ async def find_tools(
     listed = "\n".join(f"- {name}: {_first_line(agent.tools[name].description)}" for name in found)
     told = agent.tools.only(*found).instructions
     return f"You can call these now:\n{listed}" + (f"\n\n{told}" if told else "")
+
+
+async def _found(finding: Finding, query: str, limit: int) -> tuple[str, ...]:
+    """The best by words and by meaning; one that *query* names is the first."""
+    names = finding.agent.tools.names
+    if finding.by_meaning is None:
+        return finding.agent.tool_index.search(query, limit)
+    words = finding.agent.tool_index.search(query, len(names))
+    try:
+        near = await finding.by_meaning(query)
+    except GaiaError as error:
+        _log.warning("search over tools by words alone, because the model for vectors failed: %s", error)
+        return words[:limit]
+    best = fused(words, near)
+    if (named := query.strip()) in names:
+        best = (named, *(name for name in best if name != named))
+    return best[:limit]
 
 
 def core_definitions(agent: Agent) -> tuple[ToolDefinition, ...]:

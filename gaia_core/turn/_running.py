@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._answers import QUESTION
 from gaia_core.turn._find import Finding, find_tools
+from gaia_core.turn._meaning import by_meaning
 from gaia_core.turn._results import READ_RESULT, read_result, shortened
 from gaia_core.turn._setting import Setting
 
@@ -150,9 +151,18 @@ class Running:
         if bound.tool is read_result and bound.name == READ_RESULT:
             return setting.transcript, setting.agent.limits.result_chars
         if bound.tool is find_tools:
-            return Finding(setting.agent, setting.transcript, partial(self._loaded.__setitem__, call.id))
+            load = partial(self._loaded.__setitem__, call.id)
+            return Finding(setting.agent, setting.transcript, load, self._by_meaning())
         recipe = bound.resource
         return await setting.resources(recipe).get(recipe) if recipe is not None else None
+
+    def _by_meaning(self) -> Callable[[str], Awaitable[tuple[str, ...]]] | None:
+        setting = self._setting
+        search = setting.agent.search
+        if search is None or search.embeddings is None:
+            return None
+        access = setting.resolve(search.embeddings)
+        return lambda query: by_meaning(access, setting.agent.tools, query, setting.owner)
 
     async def _ask(
         self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Setting: what a turn is given by its runtime. A turn reaches these things and no others."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import attrs
 import msgspec
@@ -46,14 +46,20 @@ class TurnOptions:
 
 NO_OPTIONS = TurnOptions()
 
+Vectors: TypeAlias = tuple[tuple[float, ...], ...]
+
 
 @attrs.frozen(eq=False)
 class ModelAccess:
-    """A model, its slots, and the longest request that it takes (tokens; None: unknown)."""
+    """A model, its slots, and the longest request that it takes (tokens; None: unknown).
+
+    *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_meaning`).
+    """
 
     model: Model
     slots: SlotPool
     window: int | None = None
+    vectors: dict[str, Vectors] = attrs.field(factory=dict)
 
 
 class Counting(Protocol):

@@ -289,3 +289,19 @@ def test_search_over_tools(load, written, core):
 def test_a_wrong_search_over_tools(load, written, words):
     with pytest.raises(ConfigError, match=words):
         load(f'{MODEL}[agents.a]\ntool_search = {written}\ntools = [{{ use = "places" }}]\n')
+
+
+def test_a_search_is_by_meaning_where_one_model_makes_vectors(load):
+    def vectors(name: str) -> str:
+        return f'[models.{name}]\nurl = "http://127.0.0.1:1/v1"\nembeddings = true\n'
+
+    def searched(models: str, written: str) -> str | None:
+        agent = load(f'{MODEL}{models}[agents.a]\ntool_search = {written}\ntools = [{{ use = "places" }}]\n').agent("a")
+        return agent.search.embeddings
+
+    assert searched("", "true") is None
+    assert searched(vectors("v"), "true") == "v"
+    assert searched(vectors("v") + vectors("w"), "true") is None, "which of two has to be said"
+    assert searched(vectors("v") + vectors("w"), '{ embeddings = "w" }') == "w"
+    with pytest.raises(ConfigError, match=r"tool_search\.embeddings: no model 'local' has embeddings = true"):
+        searched(vectors("v"), '{ embeddings = "local" }')

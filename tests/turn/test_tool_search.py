@@ -2,13 +2,17 @@
 
 from itertools import pairwise
 
+import attrs
+import msgspec
 import pytest
 
 from gaia_core import Agent, Catalog, ConfigError, Runtime, ScriptedModel, Toolset, call, scripted, tool
 from gaia_core.agent import ToolSearch
 from gaia_core.facts import Done
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.tools import ToolIndex
+from gaia_core.turn._meaning import fused
 
 
 def make(name: str, description: str, result: str = "Done."):
@@ -150,3 +154,65 @@ def test_the_best_is_first(query, best):
     found = ToolIndex.of(TOOLS).search(query, 3)
 
     assert (found[0] if found else None) == best
+
+
+# By meaning.
+
+
+class Vectors:
+    """A model of two thoughts, money and weather: it makes vectors, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+        self.broken = False
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        if self.broken:
+            raise ModelError("connect", "the endpoint is gone")
+        self.asked.append(request.count)
+        texts = msgspec.json.decode(request.input)
+        money = ("invoice", "bill", "cash")
+        return Embeddings(tuple((float(any(word in text for word in money)), 0.1, "weather" in text) for text in texts))
+
+
+THINKER = attrs.evolve(CLERK, search=ToolSearch(core={"help"}, embeddings="vectors"))
+
+
+async def found_for(runtime: Runtime, model: ScriptedModel, id: str) -> list[str]:
+    """What a session of its own has loaded."""
+    await (await runtime.start(await runtime.open("clerk", id=id), "Go.")).result()
+    return [definition.name for definition in model.requests[-1].tools][len(CORE) :]
+
+
+async def test_what_no_word_finds_is_found_by_its_meaning():
+    vectors = Vectors()
+    model = scripted(call("find_tools", query="cash", limit=2), "Done.", call("find_tools", query="cash"), "Done.")
+    async with Runtime(Catalog.of(THINKER, models={"local": model, "vectors": vectors})) as runtime:
+        assert sorted(await found_for(runtime, model, "one")) == ["list_invoices", "payInvoice"]
+        await found_for(runtime, model, "two")
+
+        assert vectors.asked == [len(TOOLS), 1, 1], "the tools' vectors are made once, a query's for each search"
+        assert [load.busy for load in runtime.stats().models] == [0, 0]
+
+
+async def test_words_and_meaning_are_joined_and_a_name_comes_first():
+    model = scripted(call("find_tools", query="send_mail", limit=1), "Done.")
+    async with Runtime(Catalog.of(THINKER, models={"local": model, "vectors": Vectors()})) as runtime:
+        assert await found_for(runtime, model, "one") == ["send_mail"]
+
+    assert fused(("a", "b"), ("b", "c")) == ("b", "a", "c")
+
+
+async def test_without_vectors_the_search_goes_on_by_words(caplog):
+    vectors = Vectors()
+    vectors.broken = True
+    model = scripted(call("find_tools", query="weather"), "Done.")
+    async with Runtime(Catalog.of(THINKER, models={"local": model, "vectors": vectors})) as runtime:
+        assert await found_for(runtime, model, "one") == ["weather_today"]
+
+    assert "search over tools by words alone" in caplog.text
+
+
+def test_the_model_that_makes_vectors_has_to_be_there():
+    with pytest.raises(ConfigError, match="there is no model 'vectors'"):
+        Catalog.of(THINKER, models={"local": scripted()})
