@@ -31,13 +31,15 @@ class Early:
 
     async def first(self) -> tuple[Delta, ...]:
         """The first batch; empty when there is none. Raises what the model raises."""
-        return await self._first
+        await asyncio.wait((self._first,))  # not the task itself: what ends it in its own way would swallow a cancellation
+        return self._first.result()
 
     async def aclose(self) -> None:
         """Close the model's stream, then give the slot back. Idempotent."""
         try:
-            self._first.cancel()
-            await asyncio.wait((self._first,))
+            if not self._first.done():
+                self._first.cancel()
+                await asyncio.wait((self._first,))
             if not self._first.cancelled():
                 self._first.exception()  # nobody else may ask for it
             await self.stream.aclose()

@@ -56,16 +56,17 @@ async def run_turn(
     loop = _Loop(setting, turn.emit, resumed, steps)
     turn.begun = True
     try:
-        if opening and not turn.suspended:
-            await setting.recorder.add(*opening)
-        ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
+        try:
+            if opening and not turn.suspended:
+                await setting.recorder.add(*opening)
+            ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
+        finally:
+            if setting.early is not None:
+                await setting.early.aclose()  # within the other: who cancels just now cancels the turn
     except asyncio.CancelledError:
         ended = loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
         ended = loop.ended("failed", error=error_info(error, turn.id))
-    finally:
-        if setting.early is not None:
-            await setting.early.aclose()
     return (*loop.last, ended)
 
 

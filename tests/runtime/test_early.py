@@ -210,3 +210,18 @@ async def test_a_turn_that_is_cancelled_closes_the_request(tmp_path, deltas):
         assert ended.status == "cancelled"
         assert model.closed.is_set()
         assert busy(runtime) == 0
+
+
+async def test_a_turn_that_is_cancelled_at_any_moment_ends(tmp_path):
+    model = Model()
+    async with opened(tmp_path, model) as (runtime, _):
+        for moment in range(40):
+            turn = await runtime.start(await runtime.open("a"), "Hello")
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            async with asyncio.timeout(10):
+                ended = await turn.cancel()
+
+            assert ended.status in ("completed", "cancelled")
+        assert busy(runtime) == 0
+        assert runtime.running_turns == ()
