@@ -211,7 +211,9 @@ async def test_open_connections_do_not_hold_up_the_end(tmp_path, endpoint, by):
             said = (await running.stdout.read()).decode()
             code = await running.wait()
 
-    assert (code, idle.close_code, socket.close_code) == (0, 1012, 1012), ends
+    assert code == 0
+    # "Service restart"; a client that reads the close after the connection is gone sees only that (1006).
+    assert {idle.close_code, socket.close_code} <= {1012, 1006}, ends
     assert '"code":"draining"' in text
     assert said.endswith("stopped\n")
     assert "Cancel" not in said  # uvicorn's word, where a connection outlasts its limit

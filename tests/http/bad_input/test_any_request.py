@@ -35,12 +35,13 @@ def url() -> Iterator[str]:
 
     async def run() -> None:
         model = ScriptedModel(lambda request: "fine")
-        app = create_app(Settings(body_seconds=5), Runtime(Catalog.of(Agent("a"), models={"local": model})))
+        settings = Settings(body_seconds=5)
+        app = create_app(settings, Runtime(Catalog.of(Agent("a"), models={"local": model})))
         config = Config(app, lifespan="off", log_config=None, access_log=False)
         config.load()
         state, ended = ServerState(), asyncio.Event()
         async with app.lifespan():
-            make = lambda: BoundedProtocol(config, state, {}, most=2**18)  # noqa: E731
+            make = lambda: BoundedProtocol(config, state, {}, settings=settings)  # noqa: E731
             listening = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
             stop.set_result(ended)
             port.set_result(listening.sockets[0].getsockname()[1])
