@@ -31,7 +31,8 @@ class Early:
 
     async def first(self) -> tuple[Delta, ...]:
         """The first batch; empty when there is none. Raises what the model raises."""
-        await asyncio.wait((self._first,))  # not the task itself: what ends it in its own way would swallow a cancellation
+        # Not awaited itself: if it ends in its own way when it is cancelled, its reader's cancellation would be lost.
+        await asyncio.wait((self._first,))
         return self._first.result()
 
     async def aclose(self) -> None:
