@@ -28,6 +28,8 @@ async def by_meaning(access: ModelAccess, toolset: Toolset, query: str, owner: s
     async def embed(texts: tuple[str, ...]) -> Vectors:
         with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
             made = await make(EmbeddingRequest(msgspec.json.encode(texts), len(texts)))
+        if len(made.vectors) != len(texts):
+            raise ModelError("broken_stream", f"the model made {len(made.vectors)} vectors of {len(texts)} texts")
         return tuple(_unit(vector) for vector in made.vectors)
 
     kept = access.vectors.pop(toolset.fingerprint, None)
@@ -40,7 +42,7 @@ async def by_meaning(access: ModelAccess, toolset: Toolset, query: str, owner: s
         del access.vectors[next(iter(access.vectors))]
     (wanted,) = await embed((query,))
     if any(len(vector) != len(wanted) for vector in kept):
-        del access.vectors[toolset.fingerprint]
+        access.vectors.pop(toolset.fingerprint, None)  # another search may have seen it first
         raise ModelError("broken_stream", "the model's vectors have changed their length")
     near = [-sum(a * b for a, b in zip(vector, wanted, strict=True)) for vector in kept]
     return tuple(name for _, name in sorted(zip(near, toolset.names, strict=True)))

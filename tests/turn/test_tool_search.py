@@ -216,3 +216,19 @@ async def test_without_vectors_the_search_goes_on_by_words(caplog):
 def test_the_model_that_makes_vectors_has_to_be_there():
     with pytest.raises(ConfigError, match="there is no model 'vectors'"):
         Catalog.of(THINKER, models={"local": scripted()})
+
+
+@pytest.mark.parametrize("fault", ["too few", "another length"])
+async def test_vectors_that_do_not_fit_are_no_failure_of_the_search(fault, caplog):
+    class Odd(Vectors):
+        async def embed(self, request: EmbeddingRequest) -> Embeddings:
+            made = await super().embed(request)
+            if fault == "too few":
+                return Embeddings(made.vectors[1:])
+            return Embeddings(tuple(vector[: 3 if request.count > 1 else 2] for vector in made.vectors))
+
+    model = scripted(call("find_tools", query="weather"), "Done.")
+    async with Runtime(Catalog.of(THINKER, models={"local": model, "vectors": Odd()})) as runtime:
+        assert await found_for(runtime, model, "one") == ["weather_today"]
+
+    assert "search over tools by words alone" in caplog.text
