@@ -34,6 +34,8 @@ IDLE = 10_000
 class FakeModel:
     """Answers at once; calls a tool first when it is asked to."""
 
+    any_task = True  # as endpoints: it is asked while the turn is claimed
+
     async def stream(self, request: ModelRequest):
         last = request.messages[-1]
         if type(last) is UserMessage and last.content == "use the tool":

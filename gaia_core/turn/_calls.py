@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from gaia_core.agent import Agent
+from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import ArgumentsError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Asked, Decided, Done, Fact, Started
@@ -20,7 +20,7 @@ from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._answers import APPROVAL, Decision
 from gaia_core.turn._approval import decode_grant, encode_grant, grant_of
-from gaia_core.turn._find import FIND_TOOLS, find_tools
+from gaia_core.turn._find import find_tools
 from gaia_core.turn._results import READ_RESULT, read_result
 from gaia_core.turn._running import Running
 from gaia_core.turn._setting import Setting

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import attrs
 
-from gaia_core.agent import Agent
+from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import GaiaError, ToolError
 from gaia_core.tools import Context, ToolDefinition, define, doc, tool
 from gaia_core.turn._meaning import fused
@@ -20,7 +20,6 @@ from gaia_core.turn._transcript import Transcript
 
 _log = logging.getLogger(__name__)
 
-FIND_TOOLS = "find_tools"
 _ORIGINS = 12
 
 

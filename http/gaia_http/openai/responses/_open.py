@@ -20,13 +20,40 @@ class Emit(Protocol):
         ...
 
 
-class Message:
+class _Told:
+    """A text that is told by deltas, whose events are *kind* with *fields*."""
+
+    def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
+        self._emit = emit
+        self._index = index
+        self._kind = kind
+        self._delta = encoded({"type": kind, **fields})[:-1] + b',"delta":'
+        self._chunked = Chunked()
+
+    @property
+    def text(self) -> str:
+        """What was told so far."""
+        return self._chunked.text
+
+    def feed(self, text: str) -> None:
+        """More of it."""
+        for chunk in self._chunked.feed(text):
+            self._say(chunk)
+
+    def _rest(self) -> str:
+        """Tell what was held back; the whole text."""
+        for chunk in self._chunked.rest():
+            self._say(chunk)
+        return self._chunked.text
+
+    def _say(self, chunk: str) -> None:
+        self._emit(self._kind, (self._delta + encoded_text(chunk) + b",", b"}"))
+
+
+class Message(_Told):
     """The text of a step. *item* is its state, as the response shows it."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
-        self._emit = emit
-        self._index = index
-        self._chunked = Chunked()
         item_id = ref.item("msg", index)
         self.item: dict[str, Any] = {
             "id": item_id,
@@ -36,28 +63,13 @@ class Message:
             "content": [],
         }
         self._place = {"item_id": item_id, "output_index": index, "content_index": 0}
-        self._delta = encoded({"type": "response.output_text.delta", **self._place, "logprobs": []})[:-1] + b',"delta":'
+        super().__init__(emit, index, "response.output_text.delta", {**self._place, "logprobs": []})
         emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
         emit("response.content_part.added", {**self._place, "part": _text_part("")})
 
-    @property
-    def text(self) -> str:
-        """What was said so far."""
-        return self._chunked.text
-
-    def feed(self, text: str) -> None:
-        """More of it."""
-        for chunk in self._chunked.feed(text):
-            self._say(chunk)
-
-    def _say(self, chunk: str) -> None:
-        self._emit("response.output_text.delta", (self._delta + encoded_text(chunk) + b",", b"}"))
-
     def close(self, status: str) -> None:
         """It is whole, or `incomplete`."""
-        for chunk in self._chunked.rest():
-            self._say(chunk)
-        text = self._chunked.text
+        text = self._rest()
         self._emit("response.output_text.done", {**self._place, "text": text, "logprobs": []})
         self._emit("response.content_part.done", {**self._place, "part": _text_part(text)})
         self.item |= {"status": status, "content": [_text_part(text)]}
@@ -68,39 +80,20 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-class Reasoning:
+class Reasoning(_Told):
     """The model's reasoning of a step, as a summary of one part."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
-        self._emit = emit
-        self._index = index
-        self._chunked = Chunked()
         item_id = ref.item("rs", index)
         self.item: dict[str, Any] = {"id": item_id, "type": "reasoning", "status": "in_progress", "summary": []}
         self._place = {"item_id": item_id, "output_index": index, "summary_index": 0}
-        head = encoded({"type": "response.reasoning_summary_text.delta", **self._place})
-        self._delta = head[:-1] + b',"delta":'
+        super().__init__(emit, index, "response.reasoning_summary_text.delta", self._place)
         emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
         emit("response.reasoning_summary_part.added", {**self._place, "part": _summary("")})
 
-    @property
-    def text(self) -> str:
-        """What was thought so far."""
-        return self._chunked.text
-
-    def feed(self, text: str) -> None:
-        """More of it."""
-        for chunk in self._chunked.feed(text):
-            self._say(chunk)
-
-    def _say(self, chunk: str) -> None:
-        self._emit("response.reasoning_summary_text.delta", (self._delta + encoded_text(chunk) + b",", b"}"))
-
     def close(self, status: str) -> None:
         """It is whole, or `incomplete`."""
-        for chunk in self._chunked.rest():
-            self._say(chunk)
-        text = self._chunked.text
+        text = self._rest()
         self._emit("response.reasoning_summary_text.done", {**self._place, "text": text})
         self._emit("response.reasoning_summary_part.done", {**self._place, "part": _summary(text)})
         self.item |= {"status": status, "summary": [_summary(text)]}
