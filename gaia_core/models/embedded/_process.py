@@ -18,9 +18,9 @@ _log = logging.getLogger(__name__)
 _PROGRAM = ("-P", str(Path(__file__).with_name("_child.py")))
 _START_SECONDS = 120.0
 _ENDING_SECONDS = 5.0
-_LAST_LINES = 5
+_LAST_LINES = 12
 _LINE_BYTES = 2**16
-_WORDS = 800
+_WORDS = 1_500
 
 
 class ChildError(GaiaError):
