@@ -43,6 +43,8 @@ _MAX_RETRY_AFTER_SECONDS = 30.0
 _DRAIN_SECONDS = 0.05
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MODEL_LIST_SECONDS = 10.0
+_COUNT_PATH = "/chat/completions/input_tokens"
+_NO_SUCH_ROUTE = frozenset((404, 405, 501))
 
 
 @attrs.frozen(kw_only=True)
@@ -262,6 +264,26 @@ class Endpoint:
         finally:
             response.close()
 
+    async def count(self, request: ModelRequest) -> int | None:
+        """How many tokens the prompt of *request* has, by the endpoint's own template and tokenizer; None when it
+        doesn't count (llama.cpp's server does). Raises ModelError."""
+        config = self._config
+        body = request_body(request, config.model or await self._listed_model(), config.extra)
+        secret = self._secret()
+        began = asyncio.get_running_loop().time()
+        try:
+            response = await self._post(_COUNT_PATH, _headers(secret), body, secret)
+        except ModelError as error:
+            if error.status in _NO_SUCH_ROUTE:
+                return None
+            raise
+        try:
+            return _counted(await self._read_all(response, began))
+        except (ExchangeError, TimeoutError) as error:
+            raise _unfinished(error, config) from None
+        finally:
+            response.close()
+
     async def _list(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[Listed, ...]:
         secret = self._secret()
         try:
@@ -295,6 +317,18 @@ class Endpoint:
                 raise ModelError("not_found", f"{self._config.base} lists no model; load one there")
             self._first_listed = listed[0]
         return self._first_listed
+
+
+class _Count(msgspec.Struct):
+    input_tokens: int
+
+
+def _counted(body: bytes) -> int | None:
+    """The number in *body*; None for an endpoint that answers any path with something."""
+    try:
+        return msgspec.json.decode(body, type=_Count).input_tokens
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def client_for(config: EndpointConfig) -> Client:

@@ -187,6 +187,10 @@ class Failover:
         """The vectors of *request*, by the first endpoint that gives them. Raises ModelError."""
         return await self._first(lambda endpoint: endpoint.embed(request))
 
+    async def count(self, request: ModelRequest) -> int | None:
+        """The tokens of the prompt, by the first endpoint that answers. Raises ModelError."""
+        return await self._first(lambda endpoint: endpoint.count(request))
+
     async def _first(self, ask: Callable[[Endpoint], Awaitable[T]]) -> T:
         """What the first endpoint says that answers; the least busy one is asked first."""
         tried: list[_Tried] = []

@@ -79,15 +79,8 @@ class PromptedTools:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`."""
         tools = _offered(request)
-        asked = msgspec.structs.replace(
-            request,
-            messages=_plain(request.messages, tools),
-            encoded=(),
-            tools=(),
-            response_format=_form(tools, may_reply=_may_reply(request)) if tools else request.response_format,
-        )
         decoder = _Decoder(tools) if tools else None
-        async with aclosing(self._model.stream(asked)) as answering:
+        async with aclosing(self._model.stream(_asked(request, tools))) as answering:
             async for batch in answering:
                 told = decoder.feed(batch) if decoder is not None else batch
                 if told:
@@ -103,10 +96,26 @@ class PromptedTools:
         ask = getattr(self._model, "inputs", None)
         return await ask() if ask is not None else frozenset()
 
+    async def count(self, request: ModelRequest) -> int | None:
+        """The tokens of the prompt, as the model beneath counts them."""
+        ask = getattr(self._model, "count", None)
+        return await ask(_asked(request, _offered(request))) if ask is not None else None
+
     async def aclose(self) -> None:
         """Close the model beneath."""
         if (close := getattr(self._model, "aclose", None)) is not None:
             await close()
+
+
+def _asked(request: ModelRequest, tools: tuple[ToolDefinition, ...]) -> ModelRequest:
+    """*request* with its *tools* in words."""
+    return msgspec.structs.replace(
+        request,
+        messages=_plain(request.messages, tools),
+        encoded=(),
+        tools=(),
+        response_format=_form(tools, may_reply=_may_reply(request)) if tools else request.response_format,
+    )
 
 
 def _offered(request: ModelRequest) -> tuple[ToolDefinition, ...]:

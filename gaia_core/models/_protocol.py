@@ -151,9 +151,10 @@ class Model(Protocol):
 
     A model may have `async def aclose(self)`, which the runtime calls once at its end, and a property `endpoints`, a
     tuple of `EndpointLoad`, which the runtime's statistics show. `async def inputs(self) -> frozenset[Input]` says
-    what it takes beside text, `async def embed(self, request: EmbeddingRequest) -> Embeddings` makes vectors; both
-    raise ModelError. With `any_task = True` its stream may be begun by one task and read on by another (no cancel
-    scope spans a batch): then it is asked while the turn is being recorded.
+    what it takes beside text, `async def embed(self, request: EmbeddingRequest) -> Embeddings` makes vectors, `async
+    def count(self, request: ModelRequest) -> int | None` counts the tokens of a prompt by the model's own tokenizer
+    (None: nobody there counts); all raise ModelError. With `any_task = True` its stream may be begun by one task and
+    read on by another (no cancel scope spans a batch): then it is asked while the turn is being recorded.
     """
 
     def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:

@@ -35,7 +35,17 @@ from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._turns import Turns, Wish
 from gaia_core.session import Session, new_id
-from gaia_core.turn import NO_OPTIONS, Grant, Observer, ToolThreads, Turn, TurnOptions
+from gaia_core.turn import (
+    NO_OPTIONS,
+    Grant,
+    Observer,
+    ToolThreads,
+    Transcript,
+    Turn,
+    TurnOptions,
+    request_of,
+    tokens_of,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -365,6 +375,18 @@ class Runtime:
         except ModelError as error:
             _log.warning("model %s doesn't say what it takes: %s", name, error)
             return frozenset()
+
+    async def count_tokens(
+        self, agent: Agent, transcript: tuple[Message, ...], options: TurnOptions = NO_OPTIONS
+    ) -> Usage:
+        """The input tokens of the first request that a turn on the whole *transcript* would make; nobody answers it.
+
+        `estimated` where the model doesn't count itself. Raises NotFoundError, ModelError, ClosedError.
+        """
+        if not self.accepting:
+            raise ClosedError("the server stops; no new requests are taken")
+        request = request_of(agent, Transcript(transcript), options, None, "", first=True)
+        return await tokens_of(self.model(agent.model), request)
 
     async def embed(self, name: str, request: EmbeddingRequest, *, owner: str = "") -> Embeddings:
         """The vectors that the model of that name makes, in one of its slots.

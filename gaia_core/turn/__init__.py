@@ -13,6 +13,7 @@
 | `_results` | long results, and reading on in them |
 | `_form` | the form of the final text, where a caller asks for one |
 | `_transcript`, `_context` | the conversation as a fold over facts; which of it a model is sent |
+| `_counting` | how many tokens that has |
 | `_recorder` | where facts go before they are told |
 | `_budget` | what is used of the limits |
 | `_threads` | threads for synchronous tools |
@@ -26,6 +27,7 @@ from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
 from gaia_core.turn._context import size, summary_request
+from gaia_core.turn._counting import tokens_of
 from gaia_core.turn._early import Early
 from gaia_core.turn._ending import finish
 from gaia_core.turn._form import check_format
@@ -81,6 +83,7 @@ __all__ = [
     "shortened",
     "size",
     "summary_request",
+    "tokens_of",
     "tool_of",
     "unattended",
     "unknown_tool",

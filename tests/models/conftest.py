@@ -90,6 +90,8 @@ class Upstream:
     script: tuple[Says | Callable[[Asked], Says], ...]
     url: str = ""
     listed: Says = Says((b'{"data": [{"id": "first"}, {"id": "second"}]}',), media="application/json")
+    counts: Says | None = None
+    """What it answers where tokens are counted; None: there is no such route."""
     asked: list[Asked] = attrs.field(factory=list)
     lists: list[dict[str, str]] = attrs.field(factory=list)
     arrived: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -111,6 +113,11 @@ class Upstream:
         except (asyncio.CancelledError, ConnectionError):
             asked.gone.set()
             raise
+
+    async def count(self, request: web.Request) -> web.StreamResponse:
+        if self.counts is None:
+            raise web.HTTPNotFound
+        return await _told(request, self.counts)
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         self.lists.append({name.lower(): value for name, value in request.headers.items()})
@@ -154,6 +161,7 @@ async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
             made = Upstream(answers or (Says((Wire.answer("Hello"),)),), **options)
             app = web.Application(client_max_size=2**26)
             app.router.add_post("/v1/chat/completions", made.complete)
+            app.router.add_post("/v1/chat/completions/input_tokens", made.count)
             app.router.add_get("/v1/models", made.models)
             runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
             await runner.setup()

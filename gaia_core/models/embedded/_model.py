@@ -14,7 +14,7 @@ from pathlib import Path
 from gaia_core.errors import ConfigError
 from gaia_core.models._endpoint import Endpoint, EndpointConfig
 from gaia_core.models._prompted import PromptedTools
-from gaia_core.models._protocol import Delta, Model, ModelError, ModelRequest
+from gaia_core.models._protocol import Delta, ModelError, ModelRequest
 from gaia_core.models.embedded._process import Child, ChildError
 from gaia_core.models.embedded._sources import Source
 from gaia_core.models.embedded._state import State
@@ -71,7 +71,7 @@ class EmbeddedModel:
         self._state = State("idle")
         self._changed = asyncio.Event()
         self._began_fetching: tuple[float, int] | None = None
-        self._model: Model | None = None
+        self._model: PromptedTools | None = None
         self._child: Child | None = None
         self._running: asyncio.Task[None] | None = None
         with suppress(RuntimeError):
@@ -118,6 +118,13 @@ class EmbeddedModel:
                 raise
             words = f"the embedded model broke off ({error}). If it crashed, it restarts by itself: try again"
             raise ModelError(error.kind, words, retry_after=error.retry_after) from None
+
+    async def count(self, request: ModelRequest) -> int | None:
+        """The tokens of the prompt, tools in words and all. Raises ModelError, "not_ready" until its child listens."""
+        self._begin()
+        if self._model is None:
+            raise self._not_ready()
+        return await self._model.count(request)
 
     def _not_ready(self) -> ModelError:
         state = self._state

@@ -24,6 +24,8 @@ _BODIES = (
     ("/v1/chat/completions", ChatRequest),
     ("/v1/embeddings", EmbeddingsBody),
     ("/v1/responses", CreateRequest),
+    ("/v1/responses/compact", CreateRequest),
+    ("/v1/responses/input_tokens", CreateRequest),
 )
 _FORMS = frozenset(("/v1/files",))
 _SILENT = frozenset(("HEAD", "OPTIONS"))

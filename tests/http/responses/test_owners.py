@@ -61,6 +61,7 @@ async def test_another_keys_objects_do_not_exist(serve, keys):
             {"model": "a", "input": [{"type": "item_reference", "id": response["output"][0]["id"]}]},
         ),
         ("POST", "/v1/responses/compact", {"model": "a", "previous_response_id": response["id"]}),
+        ("POST", "/v1/responses/input_tokens", {"model": "a", "previous_response_id": response["id"]}),
     ]
 
     for method, path, body in routes:

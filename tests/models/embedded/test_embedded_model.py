@@ -110,6 +110,15 @@ async def test_it_calls_a_tool_by_prompt(model):
     assert finished.reason == "tool_calls"
 
 
+async def test_it_counts_a_prompt_as_it_is_sent(model):
+    await until(model, "ready")
+    requests = [ModelRequest(HELLO, sampling=SHORT), ModelRequest(HELLO, tools=Toolset("t", (paint,)).definitions)]
+
+    for request in requests:
+        _, others = await answer(model, request)
+        assert await model.count(request) == others[-1].usage.input_tokens
+
+
 async def test_several_conversations_at_once(model):
     agent = Agent("agent")
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:

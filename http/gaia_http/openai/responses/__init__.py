@@ -15,7 +15,7 @@
 | `_stored` | responses found again, and told again |
 | `_answer` | the ASGI responses |
 | `_socket` | the same over a WebSocket |
-| `_compact` | a conversation in short |
+| `_compact`, `_counted` | a conversation in short; how many tokens it has |
 | `_conversations` | /v1/conversations |
 | `_page`, `_routes` | the routes |
 """

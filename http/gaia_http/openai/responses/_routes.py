@@ -5,6 +5,7 @@
 | POST / | begin a response |
 | WebSocket / | begin one after the other: see `_socket` |
 | POST /compact | a conversation in short |
+| POST /input_tokens | how long one is |
 | GET, DELETE /{id} | a stored one; as a stream by `?stream=true&starting_after=N` |
 | POST /{id}/cancel | end one in background |
 | GET /{id}/input_items | what it was asked |
@@ -28,6 +29,7 @@ from gaia_http.openai._parts import Parts
 from gaia_http.openai.responses._answer import ResponseStream, StoredStream, WholeResponse
 from gaia_http.openai.responses._compact import compacted
 from gaia_http.openai.responses._conversations import Conversations
+from gaia_http.openai.responses._counted import counted
 from gaia_http.openai.responses._create import Beginning
 from gaia_http.openai.responses._note import input_items
 from gaia_http.openai.responses._page import flag, json, nothing, number, page
@@ -81,6 +83,16 @@ class Responses:
         wanted, caller = decode_create(body), caller_of(request.scope)
         found = await compacted(self._runtime, self._beginning, wanted, caller, request.receive)
         return json(found) if found is not None else nothing
+
+    async def input_tokens(self, request: Request[Any, Any, Any]) -> ASGIApp:
+        """How many tokens the first model request of a response would have."""
+        check_headers(request.scope["headers"])
+        try:
+            body = await read_body(request.receive, self._settings)
+        except ClientGone:
+            return nothing
+        wanted, caller = decode_create(body), caller_of(request.scope)
+        return json(await counted(self._runtime, self._beginning, wanted, caller, self._settings))
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A stored response, or its events."""
@@ -144,6 +156,7 @@ def response_handlers(
         handler("/v1/responses", "POST", routes.create),
         WebsocketRouteHandler("/v1/responses")(socket),
         handler("/v1/responses/compact", "POST", routes.compact),
+        handler("/v1/responses/input_tokens", "POST", routes.input_tokens),
         handler("/v1/responses/{response_id:str}", "GET", routes.get),
         handler("/v1/responses/{response_id:str}", "DELETE", routes.delete),
         handler("/v1/responses/{response_id:str}/cancel", "POST", routes.cancel),
