@@ -1,0 +1,142 @@
+"""What gaia.toml may say: its tables, read strictly. An unknown key is an error that names the nearest one."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from gaia_core.catalog._catalog import QUEUE
+from gaia_core.errors import ConfigError
+from gaia_core.models import Input
+from gaia_core.tools import Effect, nearest
+
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+T = TypeVar("T")
+
+
+class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
+    """A model. *url* may be a list: one model at several endpoints, see `Failover`; the other keys hold for each.
+
+    *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
+    together (prompt and longest answer, estimated), for a server whose slots share one KV cache. *inputs*: what it
+    takes beside text (left out: what the endpoint says). *embeddings*: it makes vectors, and is no agent's model.
+    """
+
+    url: str | list[str] | None = None
+    model: str | None = None
+    embedded: bool | str = False
+    slots: Positive | None = None
+    queue: Annotated[int, Meta(ge=0)] = QUEUE
+    context_tokens: Positive | None = None
+    window: Positive | None = None
+    inputs: list[Input] | None = None
+    embeddings: bool = False
+    api_key_env: str | None = None
+    tool_calls: Literal["native", "prompted"] = "native"
+    connect_timeout: Seconds = 5.0
+    first_token_timeout: Seconds = 300.0
+    silence_timeout: Seconds = 60.0
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    extra: dict[str, Any] = {}
+
+
+class _LimitsTable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    steps: Positive | None = None
+    tool_calls: Positive | None = None
+    tokens: Positive | None = None
+    seconds: Seconds | None = None
+    tool_seconds: Seconds | None = None
+    result_chars: Positive | None = None
+
+
+class _ApprovalsTable(msgspec.Struct, forbid_unknown_fields=True):
+    effects: list[Effect] = []
+    tools: list[str] = []
+    never: list[str] = []
+    timeout: Seconds = 300.0
+
+
+class _ContextTable(msgspec.Struct, forbid_unknown_fields=True):
+    tokens: Positive | None = None
+
+
+class SearchTable(msgspec.Struct, forbid_unknown_fields=True):
+    """Of `tool_search`: the tools that are always told, and the model that makes vectors."""
+
+    core: list[str] = []
+    embeddings: str | None = None
+
+
+class AgentTable(msgspec.Struct, forbid_unknown_fields=True):
+    """An agent: see `Agent`. *tools* are still to be read as a `Composition` and the arguments of a plugin."""
+
+    model: str = "local"
+    instructions: str = ""
+    description: str = ""
+    tools: list[dict[str, Any]] = []
+    client_tools: Literal["merge", "ignore", "reject"] = "merge"
+    limits: _LimitsTable = msgspec.field(default_factory=_LimitsTable)
+    approvals: _ApprovalsTable = msgspec.field(default_factory=_ApprovalsTable)
+    context: _ContextTable = msgspec.field(default_factory=_ContextTable)
+    tool_search: bool | SearchTable = False
+
+
+class Composition(msgspec.Struct, forbid_unknown_fields=True):
+    """The keys of a `tools` entry that are ours."""
+
+    use: str
+    prefix: str = ""
+    only: list[str] | None = None
+    without: list[str] = []
+    rename: dict[str, str] = {}
+    approve: list[str] = []
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True):
+    """The whole file."""
+
+    default_agent: str | None = None
+    models: dict[str, Any] = {}
+    agents: dict[str, Any] = {}
+
+
+def parsed(path: Path) -> Document:
+    """The file *path*; its models and agents are still to be read by `table_of`. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from None
+    try:
+        value = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return table_of(value, Document, "")
+
+
+def table_of(value: Any, kind: type[T], place: str) -> T:
+    """*value* as *kind*. Raises ConfigError; an unknown key is named with the nearest known one."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{place}: expected a table, [{place}], got {type(value).__name__}")  # it may be a key
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    for name, inner in value.items():
+        where = f"{place}.{name}" if place else name
+        if name not in fields:
+            raise ConfigError(f"{where}: unknown key.{nearest(name, fields)} Keys are {', '.join(fields)}")
+        if isinstance(fields[name], type) and issubclass(fields[name], msgspec.Struct):
+            table_of(inner, fields[name], where)
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_placed(str(error), place)) from None
+
+
+def _placed(message: str, place: str) -> str:
+    """msgspec's message with its `$.limits.steps` as a place in the file."""
+    words, _, where = message.partition(" - at `$")
+    inner = where.rstrip("`")
+    return f"{place}{inner if place else inner.lstrip('.')}: {words[:1].lower()}{words[1:]}"
