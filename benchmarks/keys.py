@@ -37,7 +37,7 @@ from gaia_http._entrance import Entrance
 from gaia_http.keys import Key, Keyring
 from gaia_http.keys._file import change
 from gaia_http.keys._key import PREFIX, digest_of, new_id, new_secret
-from gaia_http.serve import listen, loop_factory, run_server
+from gaia_http.process import listen, loop_factory, run_server
 
 KEYS = 20
 ROUNDS, HTTP_ROUNDS = 6_000, 1_200

@@ -9,7 +9,7 @@ from gaia_core import Agent, Catalog, ModelSpec, Toolset, tool
 from gaia_core.journal.place import journal_at
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_http import Settings
-from gaia_http.serve import listen, loop_factory, run_server
+from gaia_http.process import listen, loop_factory, run_server
 
 SLOTS, SILENCE_SECONDS = 8, 1.0
 

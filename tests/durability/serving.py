@@ -44,7 +44,7 @@ from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, UserMessage
 from gaia_core.models import Finished, ToolCallDelta
 from gaia_http import Settings, create_app
-from gaia_http.serve import listen, loop_factory, run_server
+from gaia_http.process import listen, loop_factory, run_server
 
 LOOK_SECONDS = 0.005
 
