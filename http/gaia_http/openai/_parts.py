@@ -4,6 +4,7 @@
 |---|---|
 | an image | itself, as data: a URL of the web is fetched here, by the guard, so that no endpoint opens it |
 | audio | itself |
+| a file that is an image, where the model takes these | an image |
 | a file, where the model takes files | itself, as data |
 | a file of text | its text |
 | a PDF | its text |
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
 _DATA_URL = re.compile(r"data:(?P<media>[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
 _IMAGES = ("image/",)
 _FILES = ("application/pdf", "application/json", "text/")
+_IMAGE_HEADS = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
 _FETCHES = 8
 _PDF = b"%PDF-"
 _PDF_WITHIN = 1_024  # source: PDF 1.7, appendix H: readers take a header within the first 1,024 bytes
@@ -86,6 +93,10 @@ class Parts:
                 message = msgspec.structs.replace(message, content=tuple(parts))  # noqa: PLW2901
             made.append(message)
         return tuple(made)
+
+    async def inputs(self, agent: Agent) -> frozenset[Input]:
+        """What the model of *agent* takes beside text."""
+        return await self._runtime.inputs(agent.model)
 
     async def _fetch(self, url: str, media: tuple[str, ...]) -> tuple[str, bytes] | str:
         """What *url* gives: its type and content, or why it isn't fetched."""
@@ -163,6 +174,8 @@ class _Making:
         is_pdf = _PDF in data[:_PDF_WITHIN]
         if not is_pdf and (media == "application/pdf" or name.lower().endswith(".pdf")):
             raise _broken(f"{path}.file: {name!r} is said to be a PDF, but it is none", f"{path}.file")
+        if not is_pdf and "image" in self.inputs and (kind := _image_type(data)):
+            return ImagePart(ImageURL(_data_url(kind, data)))
         if "file" in self.inputs:
             url = _data_url("application/pdf" if is_pdf else media or "application/octet-stream", data)
             return FilePart(FileData(url, None, name))
@@ -219,6 +232,13 @@ class _Making:
 def _shown(name: str, text: str) -> str:
     """A file's text as a model is shown it."""
     return f"<file name={msgspec.json.encode(name).decode()}>\n{text}\n</file>"
+
+
+def _image_type(data: bytes) -> str:
+    """The type of an image that *data* begins as; "": of none that models take."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((kind for head, kind in _IMAGE_HEADS if data.startswith(head)), "")
 
 
 def _data_url(media: str, data: bytes) -> str:

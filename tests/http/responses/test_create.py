@@ -201,7 +201,7 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text"),
         (
             {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "file:///etc/passwd"}]}]},
-            "input[0].content[0].image_url.url",
+            "input[0].content[0].image_url",
         ),
         ({"input": [{"type": "function_call_output", "call_id": "c9", "output": "x"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),

@@ -13,27 +13,29 @@ because what is recorded is never rewritten (delete the conversation to erase it
 """
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from litestar.connection import Request
 from litestar.types import ASGIApp
 
-from gaia_core import BusyError, NotFoundError, Runtime
+from gaia_core import Agent, BusyError, NotFoundError, Runtime
 from gaia_core.facts import Began, Ended
 from gaia_core.journal import SessionInfo
-from gaia_core.messages import Usage
+from gaia_core.messages import Message, Usage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
 from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
+from gaia_http._caller import Caller, caller_of
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
 from gaia_http._surface import RESPONSES
 from gaia_http.openai._options import check_metadata
+from gaia_http.openai._parts import Parts
 from gaia_http.openai._wire import decode_body, given, shortened
 from gaia_http.openai.responses._ids import Ref
-from gaia_http.openai.responses._items import read_items
+from gaia_http.openai.responses._items import read_items, waiting_calls
 from gaia_http.openai.responses._note import Kept, Note, decode_note, encode_note, input_items, kept_of
 from gaia_http.openai.responses._page import json, nothing, page
 from gaia_http.openai.responses._stored import Store, folded
@@ -56,8 +58,9 @@ _create_decoder = msgspec.json.Decoder(_Create)
 class Conversations:
     """The handlers of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: Store) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: Store, parts: Parts) -> None:
         self._runtime = runtime
+        self._parts = parts
         self._settings = settings
         self._store = store
 
@@ -69,15 +72,15 @@ class Conversations:
         if body is None:
             return nothing
         check_metadata(body.metadata)
-        owner = caller_of(request.scope).owner
+        caller = caller_of(request.scope)
+        owner = caller.owner
         agent = self._runtime.catalog.agent(self._runtime.catalog.default_agent)
         kept = Kept(RESPONSES, conversation=msgspec.Raw(msgspec.json.encode(body.metadata or {})))
         conversation = f"{_PREFIX}{new_id()}"
-        if given(body.items):
-            self._read(body.items)  # before anything is made
+        messages = await self._read(body.items, caller) if given(body.items) else ()  # before anything is made
         await self._runtime.open(agent, conversation, owner=owner, metadata=msgspec.json.encode(kept))
         if given(body.items):
-            await self._add(owner, conversation, body.items)
+            await self._add(owner, conversation, body.items, messages)
         return json(_shape(await self._runtime.sessions.get(owner, conversation)))
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -120,7 +123,9 @@ class Conversations:
         info = await self._info(request)
         if not given(body.items):
             raise invalid("items is missing", param="items", code="missing_required_parameter")
-        added = await self._add(info.owner, info.id, body.items)
+        before = await self._runtime.sessions.messages_at(info.owner, info.id, info.head)
+        messages = await self._read(body.items, caller_of(request.scope), before)
+        added = await self._add(info.owner, info.id, body.items, messages)
         return json(
             {
                 "object": "list",
@@ -172,7 +177,8 @@ class Conversations:
                 note = kept.note(Ref(info.id, turn, part).name)
         return [item for item in items if item["id"] not in kept.left_out]
 
-    def _read(self, raw: msgspec.Raw) -> tuple[Any, ...]:
+    async def _read(self, raw: msgspec.Raw, caller: Caller, before: Sequence[Message] = ()) -> tuple[Message, ...]:
+        """What the items say behind *before*, with the parts that any agent of the caller's can take."""
         items = decode_items(raw, "items")
         if len(items) > _MOST_ITEMS:
             raise invalid(
@@ -180,11 +186,23 @@ class Conversations:
                 param="items",
                 code="array_above_max_length",
             )
-        return read_items(items, self._settings, param="items").messages
+        read = read_items(items, self._settings, waiting_calls(before), param="items")
+        try:
+            return await self._parts.taken(read.messages, await self._most_able(caller), caller.owner, read.place)
+        except ApiError as error:
+            raise read.of_here(error) from None
 
-    async def _add(self, owner: str, id: str, raw: msgspec.Raw) -> list[dict[str, Any]]:
+    async def _most_able(self, caller: Caller) -> Agent:
+        """Which agent goes on with the conversation, its responses will say: that which takes most decides what may
+        stand in it, the default agent first."""
+        catalog = self._runtime.catalog
+        agents = [agent for agent in catalog.agents if caller.may_use(agent.name)]
+        agents.sort(key=lambda agent: agent.name != catalog.default_agent)
+        able = [(len(await self._parts.inputs(agent)), -n) for n, agent in enumerate(agents)]
+        return agents[-max(able)[1]] if able else catalog.agent(catalog.default_agent)
+
+    async def _add(self, owner: str, id: str, raw: msgspec.Raw, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         """A turn of what was said elsewhere: its items, and no answer."""
-        messages = self._read(raw)
         info = await self._runtime.sessions.get(owner, id)
         note = Note(created=int(time.time()), model=info.agent, echo=msgspec.Raw(b"{}"), items=raw, added=True)
         began = Began(info.agent, info.fingerprint, "", input=messages, note=encode_note(note))

@@ -106,7 +106,10 @@ class Beginning:
         found = await self._base(owner, previous, conversation)
         before = base if base is not None else found.messages if found is not None else ()
         read = read_items(items, self._settings, waiting_calls(before))
-        messages = await self._parts.taken(read.messages, agent, owner, read.place)
+        try:
+            messages = await self._parts.taken(read.messages, agent, owner, read.place)
+        except ApiError as error:
+            raise read.of_here(error) from None
         if not messages and not before:
             raise invalid("input is missing; send a text or items", param="input", code="missing_required_parameter")
         return Taken(agent=agent, base=found, before=before, messages=messages, conversation=conversation)

@@ -5,6 +5,7 @@
 | message | a message of its role |
 | function_call, custom_tool_call, mcp_call | calls of one assistant message, with what follows without a gap |
 | function_call_output, custom_tool_call_output | the result behind its call, here or in the stored conversation |
+| images and files of such an output | a user's, behind the results: a model's server takes text from tools |
 | mcp_approval_response | an answer to a turn that waits: see `_create` |
 | item_reference | the stored item |
 | compaction | the summary that `_compact` made |
@@ -24,20 +25,11 @@ from gaia_core.messages import AssistantMessage, Message, ToolMessage
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
 from gaia_http.openai._transcript import transcript_of
-from gaia_http.openai._wire import (
-    WireAudio,
-    WireCall,
-    WireFile,
-    WireFunctionCall,
-    WireImage,
-    WireMessage,
-    decoding_error,
-    given,
-    shortened,
-)
+from gaia_http.openai._wire import WireCall, WireFunctionCall, WireMessage, given, shortened
 from gaia_http.openai._wire import WirePart as ChatPart
+from gaia_http.openai.responses._content import content_of, missing_field, urls_in, with_names_of_here
 from gaia_http.openai.responses._summary import summary_of
-from gaia_http.openai.responses._wire import WireItem, WirePart, decode_content, decode_text
+from gaia_http.openai.responses._wire import WireItem, decode_content, decode_text
 
 _KEPT = frozenset(
     (
@@ -57,7 +49,7 @@ _KEPT = frozenset(
 _OUTPUTS = frozenset(("function_call_output", "custom_tool_call_output"))
 _CALLS = frozenset(("function_call", "custom_tool_call", "mcp_call"))
 _ROLES = frozenset(("user", "assistant", "system", "developer"))
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
+_ATTACHED = "Attached to the result of the call {}:"
 _PATH = re.compile(r"messages\[(\d+)\](\.content)?")
 
 
@@ -79,9 +71,9 @@ def approvals_in(items: Sequence[WireItem]) -> tuple[Approval, ...]:
             continue
         param = f"input[{index}]"
         if not item.approval_request_id:
-            raise _missing(f"{param}.approval_request_id")
+            raise missing_field(f"{param}.approval_request_id")
         if item.approve is None:
-            raise _missing(f"{param}.approve")
+            raise missing_field(f"{param}.approve")
         found.append(Approval(item.approval_request_id, item.approve, item.reason or "", param))
     return tuple(found)
 
@@ -92,10 +84,31 @@ class Read:
 
     messages: tuple[Message, ...]
     paths: tuple[str, ...]
+    attached: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    """Messages whose parts come from elsewhere, and the path of each part."""
+    urls: frozenset[str] = frozenset()
+    """The paths of files that are given by a URL."""
 
     def place(self, message: int, part: int) -> str:
         """The path of a part, see `_parts.Place`."""
+        for index, paths in self.attached:
+            if index == message:
+                return paths[part]
         return f"{self.paths[message]}[{part}]"
+
+    def of_here(self, error: ApiError) -> ApiError:
+        """*error*, which one of its parts met, with the names of this API."""
+        return with_names_of_here(error, self.urls)
+
+
+@attrs.frozen
+class _Result:
+    """What a call gave: the text, and the *parts* that no tool's message may have."""
+
+    message: WireMessage
+    path: str
+    parts: tuple[ChatPart, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 def read_items(
@@ -113,7 +126,7 @@ def read_items(
         )
     reading = _Reading(items, tuple(waiting), param)
     reading.read()
-    return Read(reading.messages(settings), reading.places())
+    return Read(reading.messages(settings), reading.places(), tuple(reading.attached.items()), frozenset(reading.urls))
 
 
 class _Reading:
@@ -126,9 +139,11 @@ class _Reading:
         self._wire: list[WireMessage] = []
         self._paths: list[str] = []
         self._calls: list[WireCall] = []
-        self._results: dict[str, tuple[WireMessage, str]] = {}
-        self._behind: dict[str, tuple[WireMessage, str]] = {}
+        self._results: dict[str, _Result] = {}
+        self._behind: dict[str, _Result] = {}
         self._open = False
+        self.attached: dict[int, tuple[str, ...]] = {}
+        self.urls: set[str] = set()
 
     def read(self) -> None:
         """Read all items."""
@@ -136,10 +151,10 @@ class _Reading:
         for index, item in enumerate(self._items):
             self._take(item, f"{self._param}[{index}]")
         self._close()
-        for call_id, (_, path) in self._results.items():
+        for call_id, result in self._results.items():
             raise invalid(
-                f"{path}.call_id: {shortened(call_id)!r} is no call that waits for a result",
-                param=f"{path}.call_id",
+                f"{result.path}.call_id: {shortened(call_id)!r} is no call that waits for a result",
+                param=f"{result.path}.call_id",
                 code="invalid_value",
             )
 
@@ -176,7 +191,8 @@ class _Reading:
 
         reply = error.reply
         param = _PATH.sub(path, reply.param) if reply.param is not None else None
-        return ApiError(attrs.evolve(reply, message=_PATH.sub(path, reply.message), param=param))
+        placed = ApiError(attrs.evolve(reply, message=_PATH.sub(path, reply.message), param=param))
+        return with_names_of_here(placed, frozenset(self.urls))
 
     def _collect_results(self) -> None:
         for index, item in enumerate(self._items):
@@ -184,18 +200,36 @@ class _Reading:
             if item.type not in _OUTPUTS:
                 continue
             if not item.call_id:
-                raise _missing(f"{path}.call_id")
+                raise missing_field(f"{path}.call_id")
             if item.call_id in self._results:
                 raise invalid(
                     f"{path}.call_id: the call {shortened(item.call_id)!r} has a result already",
                     param=f"{path}.call_id",
                     code="invalid_value",
                 )
-            content = _content(decode_content(item.output, f"{path}.output"), f"{path}.output")
-            self._results[item.call_id] = (WireMessage("tool", content, tool_call_id=item.call_id), path)
-        for call_id in self._waiting:
-            if (result := self._results.pop(call_id, None)) is not None:
-                self._add(*result)
+            content = self._content(item.output, f"{path}.output")
+            self._results[item.call_id] = _result(item.call_id, content, path)
+        self._add_results([self._results.pop(call_id) for call_id in self._waiting if call_id in self._results])
+
+    def _content(self, raw: msgspec.Raw, path: str) -> str | tuple[ChatPart, ...]:
+        content = decode_content(raw, path)
+        self.urls |= urls_in(content, path)
+        return content_of(content, path)
+
+    def _add_results(self, results: Sequence[_Result]) -> None:
+        """Results, right behind their calls; what they have beside text is shown as a user's, as no other may."""
+        for result in results:
+            self._add(result.message, result.path)
+        shown = [result for result in results if result.parts]
+        if not shown:
+            return
+        parts: list[ChatPart] = []
+        paths: list[str] = []
+        for result in shown:
+            parts += [ChatPart("text", text=_ATTACHED.format(result.message.tool_call_id)), *result.parts]
+            paths += [f"{result.path}.output", *result.paths]
+        self.attached[len(self._wire)] = tuple(paths)
+        self._add(WireMessage("user", tuple(parts)), shown[0].path)
 
     def _take(self, item: WireItem, path: str) -> None:
         kind = item.type or "message"
@@ -224,7 +258,7 @@ class _Reading:
             raise invalid(
                 f"{path}.role {words} {', '.join(sorted(_ROLES))}", param=f"{path}.role", code="invalid_value"
             )
-        content = _content(decode_content(item.content, f"{path}.content"), f"{path}.content")
+        content = self._content(item.content, f"{path}.content")
         self._close()
         if item.role == "assistant":
             said, refusal = _without_refusal(content)
@@ -236,9 +270,9 @@ class _Reading:
     def _call(self, kind: str, item: WireItem, path: str) -> None:
         call_id = item.call_id if kind != "mcp_call" else item.id
         if not call_id:
-            raise _missing(f"{path}.{'call_id' if kind != 'mcp_call' else 'id'}")
+            raise missing_field(f"{path}.{'call_id' if kind != 'mcp_call' else 'id'}")
         if not item.name:
-            raise _missing(f"{path}.name")
+            raise missing_field(f"{path}.name")
         if any(call.id == call_id for call in self._calls):
             raise invalid(f"{path}: two calls have the id {shortened(call_id)!r}", param=path, code="invalid_value")
         if kind == "custom_tool_call":
@@ -246,7 +280,7 @@ class _Reading:
         else:
             arguments = decode_text(item.arguments, f"{path}.arguments")
         if kind == "mcp_call":
-            self._behind[call_id] = (WireMessage("tool", _outcome(item, path), tool_call_id=call_id), path)
+            self._behind[call_id] = _result(call_id, _outcome(item, path), path)
         elif (result := self._results.pop(call_id, None)) is not None:
             self._behind[call_id] = result
         self._calls.append(WireCall(call_id, "function", WireFunctionCall(item.name, arguments)))
@@ -262,15 +296,25 @@ class _Reading:
         if self._open and self._calls:
             message = self._wire[-1]
             self._wire[-1] = msgspec.structs.replace(message, tool_calls=tuple(self._calls))
-            for call in self._calls:
-                if (result := self._behind.pop(call.id or "", None)) is not None:
-                    self._add(*result)
+            called = [call.id or "" for call in self._calls]
+            self._add_results([self._behind.pop(call_id) for call_id in called if call_id in self._behind])
         self._calls = []
         self._open = False
 
     def _add(self, message: WireMessage, path: str) -> None:
         self._wire.append(message)
         self._paths.append(path)
+
+
+def _result(call_id: str, content: str | tuple[ChatPart, ...], path: str) -> _Result:
+    """The result of a call; a model's server takes text for it and nothing else."""
+    if isinstance(content, str) or all(part.type == "text" for part in content):
+        return _Result(WireMessage("tool", content, tool_call_id=call_id), path)
+    texts = tuple(part for part in content if part.type == "text")
+    others = [(n, part) for n, part in enumerate(content) if part.type != "text"]
+    message = WireMessage("tool", texts or "The result is attached.", tool_call_id=call_id)
+    paths = tuple([f"{path}.output[{n}]" for n, _ in others])
+    return _Result(message, path, tuple([part for _, part in others]), paths)
 
 
 def _outcome(item: WireItem, path: str) -> str:
@@ -286,50 +330,6 @@ def _without_refusal(content: str | tuple[ChatPart, ...]) -> tuple[str | tuple[C
     if isinstance(content, str) or not all(part.type == "refusal" for part in content) or not content:
         return content, None
     return None, "".join(part.refusal or "" for part in content)
-
-
-def _content(content: str | tuple[WirePart, ...], path: str) -> str | tuple[ChatPart, ...]:
-    if isinstance(content, str):
-        return content
-    parts = tuple(_part(part, f"{path}[{index}]") for index, part in enumerate(content))
-    if len(parts) == 1 and parts[0].type == "text" and parts[0].text is not None:
-        return parts[0].text
-    return parts
-
-
-def _part(part: WirePart, path: str) -> ChatPart:
-    kind = part.type
-    if kind in _TEXTS:
-        if part.text is None:
-            raise _missing(f"{path}.text")
-        return ChatPart("text", text=part.text)
-    if kind == "input_image":
-        if part.image_url is not None:
-            return ChatPart("image_url", image_url=WireImage(part.image_url, part.detail))
-        if part.file_id is not None:
-            return ChatPart("file", file=WireFile(file_id=part.file_id))
-        raise _missing(f"{path}.image_url")
-    if kind == "input_file":
-        if part.file_url is not None:
-            raise invalid(
-                f"{path}.file_url: files are not fetched; send file_data",
-                param=f"{path}.file_url",
-                code="unsupported_value",
-            )
-        return ChatPart("file", file=WireFile(part.file_data, part.file_id, part.filename))
-    if kind == "input_audio" and given(part.input_audio):
-        try:
-            audio = msgspec.json.decode(part.input_audio, type=WireAudio)
-        except msgspec.ValidationError as error:
-            raise decoding_error(error, bytes(part.input_audio), f"{path}.input_audio") from None
-        return ChatPart("input_audio", input_audio=audio)
-    if kind == "refusal":
-        return ChatPart("refusal", refusal=part.refusal)
-    return ChatPart(kind)
-
-
-def _missing(param: str) -> ApiError:
-    return invalid(f"{param} is missing", param=param, code="missing_required_parameter")
 
 
 def waiting_calls(messages: Sequence[Message]) -> tuple[str, ...]:

@@ -138,7 +138,7 @@ def response_handlers(
     store = Store(runtime)
     beginning = Beginning(runtime, settings, store, parts)
     routes = Responses(runtime, settings, counts, store, idempotency, beginning)
-    conversations = Conversations(runtime, settings, store)
+    conversations = Conversations(runtime, settings, store, parts)
     sockets = ResponseSocket(beginning, settings, counts)
 
     async def socket(socket: WebSocket[Any, Any, Any]) -> None:
