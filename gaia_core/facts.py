@@ -54,11 +54,25 @@ class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, ta
     fingerprint: str
 
 
+class Edit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A message that models are not shown any more as it was said; the record keeps it.
+
+    *seq*: the record that it comes from; *digest*: of its bytes as endpoints take them (`Entry.digest`); *nth*: which
+    one, where that record has several like it. *message* stands there instead; None: nothing does.
+    """
+
+    seq: int
+    digest: str
+    nth: int = 0
+    message: Message | None = None
+
+
 class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):
     """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none.
 
     *input*: what else the request adds to the conversation before the model is asked; results of a client's tools are
-    put behind their calls. *note* is the surface's own, which nobody else reads.
+    put behind their calls. *note* is the surface's own, which nobody else reads. *edits*: what is not shown any more
+    from here on.
     *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
     for a conversation that came from elsewhere.
     """
@@ -73,6 +87,7 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     tools: str = ""
     input: tuple[Message, ...] = ()
     note: bytes = b""
+    edits: tuple[Edit, ...] = ()
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):

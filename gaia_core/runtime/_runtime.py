@@ -21,6 +21,7 @@ from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
 from gaia_core.errors import ClosedError, FencedError, NotFoundError
 from gaia_core.events import Event
+from gaia_core.facts import Edit
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
@@ -197,6 +198,7 @@ class Runtime:
         options: TurnOptions = NO_OPTIONS,
         input: tuple[Message, ...] = (),
         note: bytes = b"",
+        edits: tuple[Edit, ...] = (),
     ) -> Turn:
         """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
 
@@ -210,10 +212,13 @@ class Runtime:
         | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
         | input | further messages of the request, before *content*: several, or a client's tool results |
         | note | kept with the turn's beginning for the surface that asks |
+        | edits | messages of the conversation that models are not shown any more |
 
         Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
         """  # fmt: skip
-        wish = Wish(interactive=interactive, background=background, options=options, input=input, note=note)
+        wish = Wish(
+            interactive=interactive, background=background, options=options, input=input, note=note, edits=edits
+        )
         key = (session.owner, session.id)
         state = await self._places.claim(key, when_busy, queued)
         try:

@@ -32,7 +32,7 @@ from gaia_core.runtime._history import fold, read_facts
 from gaia_core.runtime._signals import Cancel, Decide, Reply, Word, encode_word
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.session import Session, new_id
-from gaia_core.turn import APPROVAL, QUESTION, EventId, Turn, check_kind, replay_of
+from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +106,12 @@ class Sessions:
 
     async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
         """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
+        return tuple([entry.message for entry in (await self.transcript_at(owner, id, at)).entries])
+
+    async def transcript_at(self, owner: str, id: str, at: int) -> Transcript:
+        """The conversation up to the record *at*, each message with the record that it comes from."""
         records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
-        return tuple(entry.message for entry in fold(records, at).transcript.entries)
+        return fold(records, at).transcript
 
     async def update(
         self,

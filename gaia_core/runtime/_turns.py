@@ -10,7 +10,7 @@ import msgspec
 from gaia_core.agent import Limits
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentChanged, Answered, Began, Ended, Fact, Resumed
+from gaia_core.facts import AgentChanged, Answered, Began, Edit, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
@@ -66,6 +66,7 @@ class Wish:
     options: TurnOptions
     input: tuple[Message, ...] = ()
     note: bytes = b""
+    edits: tuple[Edit, ...] = ()
 
 
 class Turns:
@@ -454,6 +455,7 @@ def _began(session: Session, wish: Wish, content: Content | None) -> Began:
         agent.tools.fingerprint,
         wish.input,
         wish.note,
+        wish.edits,
     )
 
 

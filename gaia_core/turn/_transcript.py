@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Ended, Fact, Replied, Started
+from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Edit, Ended, Fact, Replied, Started
 from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, wire_bytes
 
 CHARS_PER_TOKEN = 4.0
@@ -25,6 +25,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     message: Message
     encoded: bytes
     seq: int = 0
+
+    @property
+    def digest(self) -> str:
+        """What tells it from the other messages of its record."""
+        return hashlib.blake2b(self.encoded, digest_size=8).hexdigest()
 
 
 def entry_of(message: Message, seq: int = 0) -> Entry:
@@ -90,16 +95,28 @@ class Transcript:
 
     def followed_by(self, began: Began) -> "Transcript":
         """What this becomes when a turn begins with *began*; this stays as it is."""
+        copy = self._copy()
+        copy.apply(0, began)
+        return copy
+
+    def edited(self, edits: tuple[Edit, ...]) -> "Transcript":
+        """What this is with *edits*; this stays as it is."""
+        copy = self._copy()
+        copy.edit(edits)
+        return copy
+
+    def _copy(self) -> "Transcript":
         copy = Transcript()
         copy.entries = [*self.entries]
         copy.client_calls, copy.full, copy.loaded = self.client_calls, self.full, [*self.loaded]
         copy._calls, copy._results, copy._seq = self._calls, {**self._results}, self._seq
         copy.chars_per_token = self.chars_per_token
-        copy.apply(0, began)
         return copy
 
     def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
         """Fold *fact* of the record *seq* in; the messages that this added."""
+        if type(fact) is Began and fact.edits:
+            self.edit(fact.edits)
         before = len(self.entries)
         kind = type(fact)  # compared by identity, the most frequent first: this is on every step's path
         if kind is Answered:
@@ -134,6 +151,27 @@ class Transcript:
             self._add(message, seq)
         if fact.message is not None:
             self._add(fact.message, seq)
+
+    def edit(self, edits: tuple[Edit, ...]) -> None:
+        """Make *edits*. One whose message isn't here any more, because it is in a summary, does nothing."""
+        instead = {(edit.seq, edit.digest, edit.nth): edit.message for edit in edits}
+        seqs = {edit.seq for edit in edits}
+        seen: dict[tuple[int, str], int] = {}
+        kept: list[Entry] = []
+        for entry in self.entries:
+            if entry.seq not in seqs:
+                kept.append(entry)
+                continue
+            place = (entry.seq, entry.digest)
+            nth = seen[place] = seen.get(place, -1) + 1
+            message = instead.get((*place, nth), entry.message)
+            if message is entry.message:
+                kept.append(entry)
+            elif message is not None:
+                kept.append(entry_of(message, entry.seq))
+        self.entries = kept
+        calls = self.call_ids()
+        self.client_calls = tuple([call for call in self.client_calls if call.id in calls])
 
     def _answered(self, fact: Answered, seq: int) -> None:
         self._close()

@@ -184,6 +184,8 @@ async def test_items_are_referred_to_by_id(serve, ask):
 
     assert status == 200, answer
     assert [each.content for each in server.model.requests[1].messages] == ["1", "One", "2"]
+    _, asked = await get(server, f"{answer['id']}/input_items?order=asc")
+    assert asked["data"][:2] == [items["data"][0], first["output"][0]]
 
 
 async def test_a_session_header_is_echoed_and_gives_one_session(serve, ask):

@@ -6,6 +6,7 @@ import attrs
 
 from gaia_core import Agent
 from gaia_core.events import Event
+from gaia_core.facts import Edit
 from gaia_core.messages import Message
 from gaia_core.turn import Turn
 from gaia_http.openai.responses._ids import Ref
@@ -42,11 +43,14 @@ class Begun:
 
 @attrs.frozen
 class Base:
-    """What a conversation goes on from: the record *at* of a session, and its messages so far."""
+    """What a conversation goes on from: the record *at* of a session, and its messages so far. *edits* are to be made
+    first, because the items *omitted* were deleted from it."""
 
     info_id: str
     at: int
     messages: tuple[Message, ...]
+    edits: tuple[Edit, ...] = ()
+    omitted: tuple[str, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

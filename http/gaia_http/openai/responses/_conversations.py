@@ -5,11 +5,11 @@
 | POST / | a new one, with items at its beginning |
 | GET, POST, DELETE /{id} | what it is; change its metadata; erase it |
 | GET, POST /{id}/items | a page of its items; add some |
-| GET, DELETE /{id}/items/{item} | one item; leave one out of the list |
+| GET, DELETE /{id}/items/{item} | one item; leave one out |
 
 A conversation is a session in the journal, its items are those of its responses and those that were added, which are
-turns without a model's answer. An item that is deleted is not listed any more; a model goes on seeing what was said,
-because what is recorded is never rewritten (delete the conversation to erase it).
+turns without a model's answer. An item that is deleted is not listed any more and reaches no model (`_omitted`); the
+record keeps it, because what is recorded is never rewritten (delete the conversation to erase it).
 """
 
 import time
@@ -37,6 +37,7 @@ from gaia_http.openai._wire import decode_body, given, shortened
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses._items import read_items, waiting_calls
 from gaia_http.openai.responses._note import Kept, Note, decode_note, encode_note, input_items, kept_of
+from gaia_http.openai.responses._omitted import conversation_base
 from gaia_http.openai.responses._page import json, nothing, page
 from gaia_http.openai.responses._stored import Store, folded
 from gaia_http.openai.responses._wire import decode_items
@@ -123,8 +124,8 @@ class Conversations:
         info = await self._info(request)
         if not given(body.items):
             raise invalid("items is missing", param="items", code="missing_required_parameter")
-        before = await self._runtime.sessions.messages_at(info.owner, info.id, info.head)
-        messages = await self._read(body.items, caller_of(request.scope), before)
+        base = await conversation_base(self._runtime, info, self._settings)
+        messages = await self._read(body.items, caller_of(request.scope), base.messages)
         added = await self._add(info.owner, info.id, body.items, messages)
         return json(
             {
@@ -141,7 +142,7 @@ class Conversations:
         return json(await self._item(request, await self._info(request)))
 
     async def delete_item(self, request: Request[Any, Any, Any]) -> ASGIApp:
-        """Leave an item out of the list."""
+        """Leave an item out: of the list, and of what models are told."""
         info = await self._info(request)
         item = await self._item(request, info)
         changed = await self._store.keep(

@@ -32,6 +32,7 @@ from gaia_http.openai.responses._begun import Base, Begun, Taken, Warmed
 from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses._items import approvals_in, read_items, waiting_calls
 from gaia_http.openai.responses._note import NEW, Kept, Note, encode_note, input_items, kept_of
+from gaia_http.openai.responses._omitted import conversation_base
 from gaia_http.openai.responses._options import custom_names, echo_of, options_of
 from gaia_http.openai.responses._output import Output
 from gaia_http.openai.responses._stored import Store, Stored, missing
@@ -58,7 +59,8 @@ class Beginning:
         Raises ApiError, and what `Runtime.start` does.
         """
         owner = caller.owner
-        items = await self._resolved(request, owner)
+        request = await self._resolved(request, owner)
+        items = _items(request)
         approvals = approvals_in(items)
         if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:
             return begun
@@ -79,7 +81,8 @@ class Beginning:
 
     async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
         """What *request* brings, taken in and not answered."""
-        taken = await self._taken(request, caller, await self._resolved(request, caller.owner), base)
+        request = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, _items(request), base)
         options_of(request, taken.agent, self._settings, foreground=True)
         ref = Ref("", f"turn_{new_id()}")
         output = Output(ref, self._note(request, taken, background=False, store=False))
@@ -87,7 +90,8 @@ class Beginning:
 
     async def conversation(self, request: CreateRequest, caller: Caller) -> tuple[Agent, tuple[Message, ...]]:
         """The agent and the whole conversation that *request* speaks of."""
-        taken = await self._taken(request, caller, await self._resolved(request, caller.owner), None)
+        request = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, _items(request), None)
         return taken.agent, taken.said
 
     async def _taken(
@@ -159,6 +163,7 @@ class Beginning:
             conversation=taken.conversation,
             reasoned=shown and self._settings.response_tools == "reasoning",
             quiet=not shown,
+            omitted=taken.base.omitted if taken.base is not None else (),
         )
 
     # What it goes on from.
@@ -190,30 +195,33 @@ class Beginning:
         if info is None or not kept_of(info).is_conversation:
             words = f"there is no conversation {shortened(conversation)!r}"
             raise invalid(words, param="conversation", code="conversation_not_found", status=404)
-        return Base(conversation, info.head, await self._runtime.sessions.messages_at(owner, conversation, info.head))
+        return await conversation_base(self._runtime, info, self._settings)
 
-    async def _resolved(self, request: CreateRequest, owner: str) -> tuple[WireItem, ...]:
-        """The items of the input, what they refer to among them."""
-        if not given(request.input):
-            return ()
-        items = decode_items(request.input)
-        return tuple([await self._item(owner, item, f"input[{n}]") for n, item in enumerate(items)])
+    async def _resolved(self, request: CreateRequest, owner: str) -> CreateRequest:
+        """*request* with the items that its input refers to."""
+        if not given(request.input) or all(item.type != "item_reference" for item in decode_items(request.input)):
+            return request
+        sent = msgspec.json.decode(request.input, type=tuple[msgspec.Raw, ...])
+        items = [
+            await self._item(owner, item.id, f"input[{n}]") if item.type == "item_reference" else sent[n]
+            for n, item in enumerate(decode_items(request.input))
+        ]
+        return msgspec.structs.replace(request, input=msgspec.Raw(encoded(items)))
 
-    async def _item(self, owner: str, item: WireItem, param: str) -> WireItem:
-        if item.type != "item_reference":
-            return item
-        found = parse_item(item.id or "")
+    async def _item(self, owner: str, item_id: str | None, param: str) -> msgspec.Raw:
+        """The stored item of that id. Raises ApiError 404."""
+        found = parse_item(item_id or "")
         try:
             stored = await self._store.find(owner, found.response.id) if found is not None else None
         except ApiError:
             stored = None
         if stored is not None and found is not None:
             items = input_items(stored.ref, stored.note) if found.of_input else stored.output.response["output"]
-            named = next((each for each in items if each.get("id") == item.id), None)
+            named = next((each for each in items if each.get("id") == item_id), None)
             if named is not None:
-                return msgspec.json.decode(encoded(named), type=WireItem)
+                return msgspec.Raw(encoded(named))
         raise invalid(
-            f"{param}.id: there is no item {shortened(item.id or '')!r}",
+            f"{param}.id: there is no item {shortened(item_id or '')!r}",
             param=f"{param}.id",
             code="item_not_found",
             status=404,
@@ -251,6 +259,7 @@ class Beginning:
                 options=options,
                 input=more,
                 note=encode_note(note),
+                edits=base.edits if base is not None else (),
             )
 
         if base is not None:
@@ -282,7 +291,9 @@ class Beginning:
         info = await sessions.get(owner, base.info_id)
         if conversation:
             return await start(base.info_id, None)
-        if info.head == base.at and info.turn is None and self._runtime.running(owner, info.id) is None:
+        # A response that was asked for by another's id belongs to no conversation, and isn't put in one.
+        free = info.turn is None and self._runtime.running(owner, info.id) is None
+        if free and info.head == base.at and not kept_of(info).is_conversation:
             try:
                 return await start(base.info_id, base.at)
             except BusyError:
@@ -290,6 +301,10 @@ class Beginning:
         forked = await sessions.fork(owner, base.info_id, at=base.at)
         await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES))
         return await start(forked.id, base.at)
+
+
+def _items(request: CreateRequest) -> tuple[WireItem, ...]:
+    return decode_items(request.input) if given(request.input) else ()
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:

@@ -32,6 +32,8 @@ class Note(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The agent's own tools are told as reasoning."""
     quiet: bool = False
     """The agent's own tools are not told of."""
+    omitted: tuple[str, ...] = ()
+    """The items that were deleted from its conversation, and are not shown to models from here on."""
 
 
 _note_decoder = msgspec.json.Decoder(Note)

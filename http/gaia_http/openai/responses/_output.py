@@ -88,6 +88,8 @@ class Output:
         """How the turn failed."""
         self.final: dict[str, Any] | None = None
         """The response, once it is done."""
+        self.origins: dict[str, int | str] = {}
+        """Where items come from, once recorded: the step of a message, the call's id of an mcp_call."""
 
     @property
     def response(self) -> dict[str, Any]:
@@ -240,6 +242,8 @@ class Output:
             self._close_open("completed")
             self._open = Message(self._emit, self._ref, len(self._items))
             self._items.append(self._open.item)
+        if isinstance(self._open, Message):
+            self.origins[self._open.item["id"]] = event.step
         whole = incomplete_reason(event.finish_reason) is None
         self._close_open("completed" if whole else "incomplete")
         self._text_begun = False
@@ -274,6 +278,7 @@ class Output:
             approval=self._approved.get(call_id),
         )
         self._items.append(call.item)
+        self.origins[call.item["id"]] = call_id
         call.begin()
         return call
 
