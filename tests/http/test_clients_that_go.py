@@ -1,18 +1,23 @@
-"""500 clients go at 20 points of a turn: the model's stream is closed within a second, and nothing is left running."""
+"""Over 500 clients go at 20 points of a turn, plain, streamed and over a WebSocket: the model is closed within a
+second, and nothing is left running.
+"""
 
 import asyncio
 import json
 import random
 
 import pytest
+from websockets.asyncio.client import connect
 
 from gaia_core import Agent, ScriptedModel, Toolset, tool
 from gaia_core.events import TextDelta
 from gaia_core.models import ToolCallDelta
 from gaia_http import Settings
 
-POINTS, CLIENTS, AT_ONCE = 20, 500, 25
-PATHS = ("/v1/chat/completions", "/v1/responses")
+POINTS, AT_ONCE = 20, 25
+CLIENTS = 9 * POINTS
+"""Of each way."""
+CHAT, RESPONSES = PATHS = ("/v1/chat/completions", "/v1/responses")
 
 
 class Turns:
@@ -61,60 +66,72 @@ class Turns:
         return work
 
 
-async def one(server, turns: Turns, name: str, point: int, *, path: str, stream: bool, reset: bool) -> float:
+async def over_http(server, turns: Turns, name: str, point: int, chance: random.Random, path: str) -> float:
     """A client that goes when its turn is at *point*; how long until that was noticed there."""
-    turns.reached[name], turns.left[name] = asyncio.Event(), asyncio.Event()
     said = f"{name} {point}"
-    body = {"model": "a", "stream": stream}
-    body |= {"messages": [{"role": "user", "content": said}]} if path == PATHS[0] else {"input": said}
+    body = {"model": "a", "stream": chance.random() < 0.5}
+    body |= {"messages": [{"role": "user", "content": said}]} if path == CHAT else {"input": said}
     data = json.dumps(body).encode()
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
         b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (path.encode(), len(data)) + data
     )
     await turns.reached[name].wait()
-    loop = asyncio.get_running_loop()
-    gone_at = loop.time()
-    if reset:
+    gone_at = now()
+    if chance.random() < 0.5:
         writer.transport.abort()
     else:
         writer.close()
     await turns.left[name].wait()
-    return loop.time() - gone_at
+    return now() - gone_at
 
 
-@pytest.mark.parametrize("path", PATHS)
-async def test_clients_that_go_at_any_point_of_a_turn(serve, path):
+async def over_a_websocket(server, turns: Turns, name: str, point: int, chance: random.Random) -> float:
+    """The same: with a close frame, or with none."""
+    socket = await connect(f"ws://127.0.0.1:{server.port}{RESPONSES}", proxy=None, max_queue=None)
+    store = chance.random() < 0.5
+    await socket.send(json.dumps({"type": "response.create", "model": "a", "input": f"{name} {point}", "store": store}))
+    await turns.reached[name].wait()
+    gone_at = now()
+    if chance.random() < 0.5:
+        socket.transport.abort()
+        await socket.wait_closed()
+    else:
+        await socket.close()
+    await turns.left[name].wait()
+    return now() - gone_at
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("way", [*PATHS, "websocket"])
+async def test_clients_that_go_at_any_point_of_a_turn(serve, way):
     turns, chance = Turns(), random.Random(4)
     agent = Agent("a", tools=Toolset("t", (turns.tool(),)))
     server = await serve(ScriptedModel(turns.answer), agents=(agent,), slots=AT_ONCE)
     before = len(asyncio.all_tasks())
-    points = [n % POINTS for n in range(CLIENTS // len(PATHS))]
+    points = [n % POINTS for n in range(CLIENTS)]
     chance.shuffle(points)
-    delays: list[float] = []
 
+    async def client(name: str, point: int) -> float:
+        turns.reached[name], turns.left[name] = asyncio.Event(), asyncio.Event()
+        if way == "websocket":
+            return await over_a_websocket(server, turns, name, point, chance)
+        return await over_http(server, turns, name, point, chance, way)
+
+    delays: list[float] = []
     async with asyncio.timeout(60):
-        for start in range(0, len(points), AT_ONCE):
-            delays += await asyncio.gather(
-                *(
-                    one(
-                        server,
-                        turns,
-                        f"{path[-1]}{start + n}",
-                        point,
-                        path=path,
-                        stream=chance.random() < 0.5,
-                        reset=chance.random() < 0.5,
-                    )
-                    for n, point in enumerate(points[start : start + AT_ONCE])
-                )
-            )
+        for start in range(0, CLIENTS, AT_ONCE):
+            some = enumerate(points[start : start + AT_ONCE], start)
+            delays += await asyncio.gather(*(client(f"c{n}", point) for n, point in some))
         while server.runtime.stats().running_turns or len(asyncio.all_tasks()) > before:
             await asyncio.sleep(0.001)
 
     stats = server.runtime.stats()
     assert max(delays) < 1
-    assert stats.turns == (("cancelled", len(points)),)
+    assert stats.turns == (("cancelled", CLIENTS),)
     assert [(load.busy, load.queued) for load in stats.models] == [(0, 0)]
     assert turns.running == 0
 
@@ -132,7 +149,7 @@ async def test_a_reader_that_stalls_holds_no_slot(serve, body):
     data = json.dumps(body(stream=True)).encode()
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+        b"POST %b HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % (CHAT.encode(), len(data)) + data
     )
     while not server.runtime.stats().models or not server.runtime.stats().models[0].busy:
         await asyncio.sleep(0)
