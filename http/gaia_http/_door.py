@@ -5,7 +5,6 @@ that is revoked meanwhile loses the connection with the next thing that is said 
 against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count.
 """
 
-import asyncio
 import logging
 import time
 from typing import Any
@@ -18,6 +17,7 @@ from gaia_http._caller import set_caller
 from gaia_http._cors import preflight_headers, response_headers
 from gaia_http._entrance import Entrance, Entry
 from gaia_http._errors import SERVER, ErrorReply, rate_limited
+from gaia_http._inbox import TOO_MANY, Inbox
 from gaia_http._line import ABORT
 from gaia_http._logs import LogContext
 from gaia_http._metrics import HttpCounts
@@ -114,33 +114,34 @@ class Door:
                 message = {"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"}
             await send(message)
 
+        async def closed(reason: str) -> Any:
+            await send({"type": "websocket.close", "code": _POLICY, "reason": reason})
+            return {"type": "websocket.disconnect", "code": _POLICY, "reason": reason}
+
         async def receive_while_held() -> Any:
-            message = await receive()
-            if message["type"] != "websocket.receive":
-                return message
-            await self._may_count(entry)
-            if self._is_revoked(entry):  # which may have come about while it waited
-                await send({"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"})
-                return {"type": "websocket.disconnect", "code": _POLICY, "reason": "the key was revoked"}
+            message = await inbox.next()
+            if message is None:
+                return await closed(TOO_MANY)
+            if message["type"] == "websocket.receive" and self._is_revoked(entry):  # while it waited, it may be
+                return await closed("the key was revoked")
             return message
 
+        inbox = Inbox(receive, lambda: self._count(entry))
         set_caller(scope, entry.caller)
-        await self._app(scope, receive_while_held, send_while_held)
+        try:
+            await self._app(scope, receive_while_held, send_while_held)
+        finally:
+            inbox.close()
 
     def _note(self, entry: Entry) -> None:
         """Let log lines from here on say which request they are about."""
         if self._log_context is not None:
             self._log_context.request(entry.request_id.decode(), entry.caller.name)
 
-    async def _may_count(self, entry: Entry) -> None:
-        """Wait until a message of a WebSocket may count as a request. What its turns use, the runtime's quota minds."""
-        while entry.key is not None and self._allowances is not None:
-            try:
-                self._allowances.request(entry.key, tokens=False)
-            except LimitError as error:
-                await asyncio.sleep(error.retry_after)
-            else:
-                return
+    def _count(self, entry: Entry) -> None:
+        """Count a message of a WebSocket. Raises LimitError. What its turns use, the runtime's quota minds."""
+        if entry.key is not None and self._allowances is not None:
+            self._allowances.request(entry.key, tokens=False)
 
     def _headers(self, entry: Entry) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", entry.request_id)]

@@ -113,6 +113,34 @@ async def test_what_runs_for_a_revoked_key_ends_with_its_next_word(serve, room, 
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
+async def test_a_client_that_goes_while_its_message_waits_is_seen(serve, room, bearer, upstream):
+    model = upstream()
+    server = await serve(model=model, keyring=room.ring())
+    limited = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    async with server.http.ws_connect(PATH, headers=limited) as socket:
+        await socket.send_str(CREATE)
+        await model.began.wait()
+        await socket.send_str(CREATE)  # for a minute
+    async with asyncio.timeout(20):
+        await model.closed.wait()
+        while server.runtime.running_turns:
+            await asyncio.sleep(0.001)
+
+
+async def test_messages_that_wait_for_their_key_are_bounded(serve, room, bearer):
+    server = await serve("ok", keyring=room.ring())
+    limited = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    async with server.http.ws_connect(PATH, headers=limited) as socket:
+        assert (await told(socket))["type"] == "response.completed"
+        for _ in range(20):
+            await socket.send_str(CREATE)
+
+        code, reason = await closed(socket)
+
+    assert (code, reason.partition(":")[0]) == (1008, "too many messages at once")
+    assert len(server.model.requests) == 1
+
+
 class Words:
     """A model that never stops talking."""
 
