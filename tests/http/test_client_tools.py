@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from gaia_core import Agent, Context, Toolset, call, tool
@@ -216,8 +217,7 @@ async def test_equal_conversations_get_different_ids_so_that_none_sees_the_other
 # The store of suspended turns.
 
 
-@pytest.fixture
-async def suspended_turn():
+async def suspended():
     """A turn that hid a step and waits for its client, and the transcript that the client comes back with."""
     from gaia_core import Catalog, Runtime, TurnOptions, scripted
     from gaia_core.tools import define
@@ -230,6 +230,16 @@ async def suspended_turn():
     (call_id,) = client_ids(turn.id, ended.client_calls)
     assistant = AssistantMessage(None, (ToolCall(call_id, ended.client_calls[0].function),))
     return turn, (UserMessage("Hi"), assistant, ToolMessage("rain", call_id))
+
+
+@pytest.fixture
+async def suspended_turn():
+    return await suspended()
+
+
+@pytest.fixture
+async def suspended_turns():
+    return [await suspended() for _ in range(5)]
 
 
 async def test_kept_steps_are_restored_as_often_as_the_history_is_sent(suspended_turn):
@@ -250,6 +260,22 @@ async def test_the_store_is_bounded(suspended_turn, bounds):
 
     assert len(store) == 0
     assert store.restored(transcript, OWN, "") == transcript
+
+
+@pytest.mark.parametrize("bound", ["entries", "most_bytes"])
+async def test_who_keeps_much_pushes_nobody_else_out(suspended_turns, bound):
+    (first, transcript), *others = suspended_turns
+    size = len(msgspec.json.encode(first.messages))
+    store = SuspendedTurns(**{bound: 3 if bound == "entries" else 3 * size})
+    store.keep(first, OWN, "ann")
+
+    for turn, _ in others:
+        store.keep(turn, OWN, "bob")
+
+    assert len(store) == 3
+    assert store.restored(transcript, OWN, "ann") != transcript
+    restored = [store.restored(theirs, OWN, "bob") != theirs for _, theirs in others]
+    assert restored == [False] * (len(others) - 2) + [True] * 2
 
 
 async def test_kept_steps_expire(suspended_turn):

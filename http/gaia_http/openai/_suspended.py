@@ -39,8 +39,19 @@ class _Entry:
     until: float
 
 
+@attrs.define(eq=False)
+class _Own:
+    """What one owner has there, the least lately used first."""
+
+    entries: OrderedDict[str, _Entry] = attrs.field(factory=OrderedDict)
+    """By the first of the client's ids."""
+    bytes: int = 0
+
+
 class SuspendedTurns:
-    """Bounded by number, bytes and age; the least lately used goes first. Belongs to one application."""
+    """Bounded by number, bytes and age. Whoever has most there loses what it used least lately: nobody's steps go
+    because of another's. Belongs to one application.
+    """
 
     def __init__(
         self,
@@ -53,12 +64,10 @@ class SuspendedTurns:
         self._most_bytes = most_bytes
         self._seconds = seconds
         self._clock = clock
-        self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
-        """By owner and the first of the client's ids."""
-        self._bytes = 0
+        self._owners: dict[str, _Own] = {}
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return sum(len(own.entries) for own in self._owners.values())
 
     def keep(self, turn: Turn, agent: Agent, owner: str) -> None:
         """Keep for *owner* what a client does not see of *turn*, if it ended with the client's calls and hidden
@@ -69,14 +78,15 @@ class SuspendedTurns:
         ids = client_ids(turn.id, ended.client_calls)
         messages = msgspec.json.encode(turn.messages)
         pairs = tuple(zip(ids, (call.id for call in ended.client_calls), strict=True))
-        self._entries[owner, ids[0]] = _Entry(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
-        self._bytes += len(messages)
+        own = self._owners.setdefault(owner, _Own())
+        own.entries[ids[0]] = _Entry(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
+        own.bytes += len(messages)
         self._shrink()
 
     def restored(self, transcript: tuple[Message, ...], agent: Agent, owner: str) -> tuple[Message, ...]:
         """*transcript* with the hidden steps of those suspended turns that are *owner*'s, the model's own ids
         included."""
-        if not self._entries:
+        if owner not in self._owners:
             return transcript
         restored: list[Message] = []
         own_ids: dict[str, str] = {}
@@ -93,24 +103,32 @@ class SuspendedTurns:
         return tuple(restored)
 
     def _entry(self, calls: tuple[ToolCall, ...], agent: Agent, owner: str) -> _Entry | None:
-        key = (owner, calls[0].id)
-        entry = self._entries.get(key)
-        if entry is None or entry.agent != agent.fingerprint:
+        own = self._owners.get(owner)
+        entry = own.entries.get(calls[0].id) if own is not None else None
+        if own is None or entry is None or entry.agent != agent.fingerprint:
             return None
         if tuple(call.id for call in calls) != tuple(theirs for theirs, _ in entry.ids):
             return None
         if self._clock() > entry.until:
-            self._drop(key)
+            self._drop(owner, calls[0].id)
             return None
-        self._entries.move_to_end(key)
+        own.entries.move_to_end(calls[0].id)
         return entry
 
     def _shrink(self) -> None:
-        while self._entries and (len(self._entries) > self._most_entries or self._bytes > self._most_bytes):
-            self._drop(next(iter(self._entries)))
+        while len(self) > self._most_entries:
+            self._drop_first(max(self._owners, key=lambda owner: len(self._owners[owner].entries)))
+        while sum(own.bytes for own in self._owners.values()) > self._most_bytes:
+            self._drop_first(max(self._owners, key=lambda owner: self._owners[owner].bytes))
 
-    def _drop(self, key: tuple[str, str]) -> None:
-        self._bytes -= len(self._entries.pop(key).messages)
+    def _drop_first(self, owner: str) -> None:
+        self._drop(owner, next(iter(self._owners[owner].entries)))
+
+    def _drop(self, owner: str, first_id: str) -> None:
+        own = self._owners[owner]
+        own.bytes -= len(own.entries.pop(first_id).messages)
+        if not own.entries:
+            del self._owners[owner]
 
 
 def _has_hidden(messages: tuple[Message, ...], calls: tuple[ToolCall, ...]) -> bool:
