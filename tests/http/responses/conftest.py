@@ -2,10 +2,16 @@
 
 import json
 import re
+from collections.abc import AsyncIterator, Callable
 
+import asyncpg
 import pytest
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
+
+from gaia_core.journal import Journal
+from gaia_core.journal.postgres import PostgresJournal
+from gaia_core.journal.sqlite import SQLiteJournal
 
 _EVENT = TypeAdapter(ResponseStreamEvent)
 
@@ -84,3 +90,30 @@ def whole_():
 @pytest.fixture(name="normal")
 def normal_():
     return normal
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def new_journal(request, tmp_path) -> AsyncIterator[Callable[[], Journal]]:
+    """A journal on the test's one place, as each of its processes has: a file, or a database."""
+    if request.param == "sqlite":
+        yield lambda: SQLiteJournal(tmp_path / "j.db")
+        return
+    server = request.getfixturevalue("postgres").dsn
+    schema = f"responses_{next(request.getfixturevalue('numbers'))}"
+    database = await asyncpg.connect(server)
+    try:
+        await database.execute(f"CREATE SCHEMA {schema}")
+        yield lambda: PostgresJournal(f"{server}?search_path={schema}")
+        await database.execute(f"DROP SCHEMA {schema} CASCADE")
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+def recorded(serve, new_journal):
+    """`serve` with journals that outlive the process: who is started again finds what the first one left."""
+
+    async def recorded(*answers: object, **options: object):
+        return await serve(*answers, **{"journal": new_journal(), **options})
+
+    return recorded

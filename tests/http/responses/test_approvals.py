@@ -3,7 +3,6 @@
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
-from gaia_core.journal.sqlite import SQLiteJournal
 
 
 @tool(effects="write", approval=True)
@@ -22,6 +21,11 @@ async def look(ctx: Context[None]) -> str:
 async def inquire(ctx: Context[None]) -> str:
     """Ask the user."""
     return await ctx.ask("Which?", ("a", "b"))
+
+
+@pytest.fixture(name="serve")
+def serve_(recorded):
+    return recorded
 
 
 AGENT = Agent("a", tools=Toolset("tools", (wipe, look, inquire)))
@@ -175,13 +179,12 @@ async def test_an_expired_approval_is_refused_by_name(serve, ask):
     assert (status, late["error"]["code"]) == (400, "approval_answered")
 
 
-async def test_an_approval_outlives_the_process(serve, ask, tmp_path):
-    place = tmp_path / "j.db"
-    first_server = await serve(call("wipe", what="x"), agents=(AGENT,), journal=SQLiteJournal(place))
+async def test_an_approval_outlives_the_process(serve, ask):
+    first_server = await serve(call("wipe", what="x"), agents=(AGENT,))
     _, first = await ask(first_server)
     await first_server.stop()
 
-    server = await serve(model=scripted("All gone"), agents=(AGENT,), journal=SQLiteJournal(place))
+    server = await serve(model=scripted("All gone"), agents=(AGENT,))
     status, second = await ask(server, [answer(asked(first)[0])], previous_response_id=first["id"])
 
     assert status == 200, second

@@ -5,7 +5,6 @@ from openai import NotFoundError
 from openai.types.responses import CompactedResponse
 
 from gaia_core import Agent, Context, Toolset, call, tool
-from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import AssistantMessage
 
 
@@ -13,6 +12,11 @@ from gaia_core.messages import AssistantMessage
 async def secret(ctx: Context[None]) -> str:
     """Tell the secret."""
     return "the secret is 42"
+
+
+@pytest.fixture(name="serve")
+def serve_(recorded):
+    return recorded
 
 
 def texts(request) -> list[str]:
@@ -51,8 +55,8 @@ async def test_items_are_added_and_left_out(serve):
     assert listed.data == []
 
 
-async def test_a_conversation_is_changed_and_erased(serve, tmp_path):
-    server = await serve("One", journal=SQLiteJournal(tmp_path / "j.db"))
+async def test_a_conversation_is_changed_and_erased(serve):
+    server = await serve("One")
     async with server.sdk() as client:
         conversation = await client.conversations.create()
         changed = await client.conversations.update(conversation.id, metadata={"a": "b"})
@@ -135,8 +139,8 @@ def told(request) -> list[str]:
         (range(6), []),
     ],
 )
-async def test_a_deleted_item_reaches_no_model(serve, tmp_path, chosen, left):
-    server = await serve("One", "Two", "Three", "Four", journal=SQLiteJournal(tmp_path / "j.db"))
+async def test_a_deleted_item_reaches_no_model(serve, chosen, left):
+    server = await serve("One", "Two", "Three", "Four")
     async with server.sdk() as client:
         conversation = await client.conversations.create(
             items=[{"role": "user", "content": "Remember 7"}, {"role": "assistant", "content": "I do"}]

@@ -7,7 +7,6 @@ import pytest
 
 from gaia_core import Agent, Context, ScriptedModel, Toolset, call, tool
 from gaia_core.events import TextDelta
-from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import AssistantMessage
 from gaia_core.models import Finished
 
@@ -23,6 +22,11 @@ SCRIPT = (
     AssistantMessage("I look it up, wait.", (call("secret"),), reasoning_content="Hm, where is it?"),
     "The secret is, as everybody knows, 42.",
 )
+
+
+@pytest.fixture(name="serve")
+def serve_(recorded):
+    return recorded
 
 
 async def get(server, path: str, **query: object):
@@ -61,14 +65,13 @@ async def test_a_stream_is_told_again_byte_for_byte_from_anywhere(serve):
         assert again == "\n\n".join(frames[after + 1 :])
 
 
-async def test_a_restart_changes_no_byte(serve, tmp_path):
-    place = tmp_path / "j.db"
-    server = await serve(*SCRIPT, agents=(OWN,), journal=SQLiteJournal(place))
+async def test_a_restart_changes_no_byte(serve):
+    server = await serve(*SCRIPT, agents=(OWN,))
     text = await raw(server, background=True, metadata={"k": "v"})
     response = last(text)
     await server.stop()
 
-    server = await serve(agents=(OWN,), journal=SQLiteJournal(place))
+    server = await serve(agents=(OWN,))
 
     assert await told_again(server, response["id"]) == text
     assert await get(server, response["id"]) == (200, response)
@@ -149,12 +152,11 @@ async def test_what_is_not_stored_may_go_on_with_what_is(serve, ask):
     assert (await get(server, second["id"]))[0] == 404
 
 
-async def test_a_conversation_goes_on_after_a_restart(serve, ask, tmp_path):
-    place = tmp_path / "j.db"
-    server = await serve("One", journal=SQLiteJournal(place))
+async def test_a_conversation_goes_on_after_a_restart(serve, ask):
+    server = await serve("One")
     _, first = await ask(server, "1")
     await server.stop()
-    server = await serve("Two", journal=SQLiteJournal(place))
+    server = await serve("Two")
 
     status, second = await ask(server, "2", previous_response_id=first["id"])
 
@@ -315,25 +317,23 @@ async def test_background_survives_its_client(serve, upstream):
     assert (await get(server, response_id))[1]["status"] == "completed"
 
 
-async def test_a_background_response_is_taken_over_by_the_next_process(serve, ask, upstream, tmp_path):
-    place = tmp_path / "j.db"
+async def test_a_background_response_is_taken_over_by_the_next_process(serve, ask, upstream):
     model = upstream()
-    server = await serve(model=model, journal=SQLiteJournal(place))
+    server = await serve(model=model)
     _, queued = await ask(server, background=True)
     await model.began.wait()
     await server.stop()
 
-    server = await serve("Here I am", journal=SQLiteJournal(place))
+    server = await serve("Here I am")
     text = await told_again(server, queued["id"])
 
     assert last(text)["status"] == "completed"
     assert last(text)["output"][0]["content"][0]["text"] == "Here I am"
 
 
-async def test_a_foreground_response_is_not_taken_over(serve, upstream, tmp_path):
-    place = tmp_path / "j.db"
+async def test_a_foreground_response_is_not_taken_over(serve, upstream):
     model = upstream()
-    server = await serve(model=model, journal=SQLiteJournal(place))
+    server = await serve(model=model)
     stream = asyncio.create_task(raw(server))
     await model.began.wait()
     turn = server.runtime.running_turns[0][1]
@@ -342,7 +342,7 @@ async def test_a_foreground_response_is_not_taken_over(serve, upstream, tmp_path
     await asyncio.wait((stream,))
     stream.exception()
 
-    server = await serve(journal=SQLiteJournal(place))
+    server = await serve()
     text = await told_again(server, response_id)
 
     assert '"status":"failed"' in text
@@ -372,9 +372,9 @@ async def test_the_sdk_comes_back_to_a_stream(serve):
     assert items.data[0].content[0].text == "Hi"
 
 
-async def test_the_pages_list_of_sessions_has_no_responses_unless_asked(serve, ask, tmp_path):
-    for journal in (None, SQLiteJournal(tmp_path / "j.db")):
-        server = await serve("One", journal=journal)
+async def test_the_pages_list_of_sessions_has_no_responses_unless_asked(serve, ask):
+    for options in ({"journal": None}, {}):  # in memory, too
+        server = await serve("One", **options)
         await ask(server)
 
         for query, total in (({}, 0), ({"responses": "true"}, 1)):
@@ -382,11 +382,10 @@ async def test_the_pages_list_of_sessions_has_no_responses_unless_asked(serve, a
                 assert (await reply.json())["total"] == total
 
 
-async def test_a_response_that_another_process_runs_is_followed_through_the_journal(serve, ask, upstream, tmp_path):
-    place = tmp_path / "j.db"
+async def test_a_response_that_another_process_runs_is_followed_through_the_journal(serve, ask, upstream):
     model = upstream(TextDelta("Hello out there, "))
-    runs = await serve(model=model, journal=SQLiteJournal(place))
-    reads = await serve(journal=SQLiteJournal(place))
+    runs = await serve(model=model)
+    reads = await serve()
     _, queued = await ask(runs, background=True)
     await model.began.wait()
 
