@@ -4,14 +4,19 @@ An answer is whole when it said why it ended, or `[DONE]`; anything less is a br
 """
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import Self
 
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError
+from gaia_core.models._refrain import Refrain
 from gaia_core.models._sse import EventTooLargeError, SSEDecoder
 from gaia_core.models._wire import Chunk, decode_chunk, deltas_of, finish_of, piece_of, stream_error, usage_of
+
+_FIRST_EVENTS = 2
+"""How many events are decoded before it is looked whether the rest repeats them."""
 
 
 class Reader:
@@ -20,6 +25,7 @@ class Reader:
     def __init__(self, secret: str | None) -> None:
         self._secret = secret
         self._events = SSEDecoder()
+        self._refrain = Refrain(lambda event: piece_of(decode_chunk(event, secret)))
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._called = False
@@ -32,18 +38,34 @@ class Reader:
         return self.done or self._finish is not None
 
     def feed(self, data: bytes) -> tuple[Delta, ...]:
-        """The deltas that *data* completes. Raises ModelError."""
+        """The deltas that *data* completes; adjacent pieces of text are one, so that a burst costs little behind this.
+
+        Raises ModelError.
+        """
+        deltas: list[Delta] = []
+        events = _FIRST_EVENTS
+        while data and not self.done:
+            begun = self._events.begun()
+            data = begun + data if begun else data
+            if begun is not None and (found := self._refrain.read(data)) is not None:
+                piece, data = found
+                deltas.append(piece)
+                continue
+            end = _end_of(data, events)
+            self._decode(self._split(data[:end]), deltas)
+            data = data[end:]
+            events *= 4
+        return _joined(deltas)
+
+    def _split(self, data: bytes) -> list[bytes]:
         try:
-            events = self._events.feed(data)
+            return self._events.feed(data)
         except EventTooLargeError as error:
             raise ModelError("broken_stream", f"the endpoint sent {error}") from None
-        return self._deltas(events)
 
-    def _deltas(self, events: list[bytes]) -> tuple[Delta, ...]:
-        """The deltas of *events*; adjacent pieces of text are one, so that a burst costs little behind this."""
-        deltas: list[Delta] = []
-        kind: type[TextDelta | ReasoningDelta] = TextDelta
-        run: list[str] = []
+    def _decode(self, events: list[bytes], into: list[Delta]) -> None:
+        """Append the deltas of *events*."""
+        plain, count = b"", 0
         for event in events:
             if event == b"[DONE]":
                 self.done = True
@@ -52,17 +74,14 @@ class Reader:
                 continue
             chunk = decode_chunk(event, self._secret)
             piece = piece_of(chunk)
-            if run and (piece is None or type(piece) is not kind):
-                deltas.append(kind("".join(run)))
-                run = []
             if piece is None:
-                self._take(chunk, deltas)
+                self._take(chunk, into)
             else:
-                kind = type(piece)
-                run.append(piece.text)
-        if run:
-            deltas.append(kind("".join(run)))
-        return tuple(deltas)
+                into.append(piece)
+                plain = event
+                count += 1
+        if plain:
+            self._refrain.missed(plain, count)
 
     def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:
         if chunk.error is not None:
@@ -87,7 +106,9 @@ class Reader:
     def end(self) -> tuple[Delta, ...]:
         """What was left, and the end. Raises ModelError("broken_stream") when the answer had none."""
         try:
-            rest = self._deltas(self._events.end())
+            deltas: list[Delta] = []
+            self._decode(self._events.end(), deltas)
+            rest = _joined(deltas)
         except ModelError as error:
             if error.kind != "broken_stream":
                 raise
@@ -95,6 +116,31 @@ class Reader:
         if not self.whole:
             raise ModelError("broken_stream", "the endpoint's answer broke off before its end", retryable=True)
         return (*rest, Finished(finish_of(self._finish or "stop", called=self._called), self._usage))
+
+
+def _end_of(data: bytes, events: int) -> int:
+    """Where so many events of *data* end; all of it when it hasn't more."""
+    end = 0
+    for _ in range(events):
+        end = data.find(b"\n\n", end) + 2
+        if end == 1:
+            return len(data)
+    return end
+
+
+def _joined(deltas: list[Delta]) -> tuple[Delta, ...]:
+    """*deltas*, adjacent pieces of text in one; empty ones are left out."""
+    if len(deltas) == 1:
+        return tuple(deltas) if type(deltas[0]) is not TextDelta or deltas[0].text else ()
+    joined: list[Delta] = []
+    for kind, run in itertools.groupby(deltas, type):
+        if kind is TextDelta or kind is ReasoningDelta:
+            text = "".join([delta.text for delta in run])  # type: ignore[union-attr]
+            if text:
+                joined.append(kind(text))
+        else:
+            joined += run
+    return tuple(joined)
 
 
 class SilenceError(Exception):

@@ -20,6 +20,14 @@ class SSEDecoder:
         self._carriage = False
         self._started = False
 
+    def begun(self) -> bytes | None:
+        """Take back what is there of an event that isn't complete, for whoever reads events himself; None when what
+        follows may not be read as it is."""
+        if self._carriage or not self._started:
+            return None
+        begun, self._buffer = self._buffer, b""
+        return begun
+
     def feed(self, data: bytes) -> list[bytes]:
         """The data of the events that *data* completes. Raises EventTooLargeError."""
         if not self._started:
