@@ -121,7 +121,8 @@ class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="st
 class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"):
     """A call is over; *content* is what the model reads, *full* the whole result where that was shortened.
 
-    *loaded*: the tools that it loaded for the session (`find_tools`).
+    *loaded*: the tools that it loaded for the session (`find_tools`). *usage*: what it had models do itself, vectors
+    for that search, say; it is in the turn's.
     """
 
     call_id: str
@@ -132,6 +133,7 @@ class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"
     still_running: bool = False
     full: str | None = None
     loaded: tuple[str, ...] = ()
+    usage: Usage = Usage()
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="asked"):

@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.facts import AgentChanged, Answered, Began, Decided, Done, Ended, Fact, Started, decode_fact
+from gaia_core.facts import AgentChanged, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started, decode_fact
 from gaia_core.journal import Journal, Lease, Record, branch
 from gaia_core.messages import Usage
 from gaia_core.turn import NO_OPTIONS, Grant, Transcript, TurnOptions, decode_grant
@@ -58,6 +58,8 @@ def fold(records: tuple[Record, ...], head: int) -> History:
 
 def _take(history: History, seq: int, fact: Fact) -> None:
     history.transcript.apply(seq, fact)
+    if isinstance(fact, Answered | Done | Compacted):
+        history.usage += fact.usage
     match fact:
         case AgentChanged():
             history.agent, history.fingerprint = fact.agent, fact.fingerprint
@@ -67,7 +69,6 @@ def _take(history: History, seq: int, fact: Fact) -> None:
             history.steps, history.tool_calls, history.usage = 0, 0, NO_USAGE
         case Answered():
             history.answered, history.steps = fact, fact.step
-            history.usage += fact.usage
         case Started() | Done(outcome="invalid"):
             history.tool_calls += 1
         case Decided(grant=grant) if grant:

@@ -1,7 +1,8 @@
 """Search over tools by meaning: which of an agent's tools are nearest to a query, by the vectors of a model.
 
 The vectors of a toolset's definitions are made at its first search and kept beside the open model, for the toolsets
-that were searched last; a query's vector is made for each search, in one of the model's slots.
+that were searched last; a query's vector is made for each search, in one of the model's slots. What both take is
+charged to the search that made them.
 """
 
 import math
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from gaia_core.messages import Usage
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError, SlotRequest
 from gaia_core.tools import Toolset
 from gaia_core.turn._setting import ModelAccess, Vectors
@@ -19,8 +21,13 @@ _RANK = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Büttcher, 2009)."""
 
 
-async def by_meaning(access: ModelAccess, toolset: Toolset, query: str, owner: str) -> tuple[str, ...]:
-    """The names of all of *toolset*, the nearest to *query* first. Raises ModelError, QueueFullError."""
+async def by_meaning(
+    access: ModelAccess, toolset: Toolset, query: str, owner: str, charge: Callable[[Usage], None]
+) -> tuple[str, ...]:
+    """The names of all of *toolset*, the nearest to *query* first; *charge* is told what each request took.
+
+    Raises ModelError, QueueFullError.
+    """
     make: Callable[[EmbeddingRequest], Awaitable[Embeddings]] | None = getattr(access.model, "embed", None)
     if make is None:
         raise ModelError("bad_request", "the model makes no embeddings")
@@ -28,6 +35,7 @@ async def by_meaning(access: ModelAccess, toolset: Toolset, query: str, owner: s
     async def embed(texts: tuple[str, ...]) -> Vectors:
         with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
             made = await make(EmbeddingRequest(msgspec.json.encode(texts), len(texts)))
+        charge(Usage(input_tokens=made.tokens))
         if len(made.vectors) != len(texts):
             raise ModelError("broken_stream", f"the model made {len(made.vectors)} vectors of {len(texts)} texts")
         return tuple(_unit(vector) for vector in made.vectors)

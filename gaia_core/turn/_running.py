@@ -12,7 +12,7 @@ import msgspec
 from gaia_core.errors import ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
-from gaia_core.messages import ToolCall
+from gaia_core.messages import ToolCall, Usage
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._answers import QUESTION
@@ -23,6 +23,8 @@ from gaia_core.turn._setting import Setting
 
 _log = logging.getLogger(__name__)
 
+_NO_USAGE = Usage()
+
 
 class Running:
     """Runs validated, approved calls of one turn. *emit* takes live events, *delegate* runs sub-agents."""
@@ -32,12 +34,14 @@ class Running:
         "_emit",
         "_loaded",
         "_setting",
+        "_used",
     )
 
     def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
         self._emit = emit
         self._loaded: dict[str, tuple[str, ...]] = {}
+        self._used: dict[str, Usage] = {}
         self._delegate = delegate
 
     def key(self, call: ToolCall) -> str:
@@ -66,10 +70,12 @@ class Running:
         content, full = shortened(content, setting.agent.limits.result_chars, call.id)
         if bound.tool is read_result:
             full = None
-        loaded = self._loaded.pop(call.id, ())
+        loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
         seconds = time.monotonic() - started
         setting.counts.tool_call(call.name, outcome, seconds)
-        await setting.recorder.add(Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded))
+        await setting.recorder.add(
+            Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
+        )
 
     def _still_running(self, call: ToolCall) -> bool:
         return self._setting.path + call.id in self._setting.abandoned
@@ -152,17 +158,23 @@ class Running:
             return setting.transcript, setting.agent.limits.result_chars
         if bound.tool is find_tools:
             load = partial(self._loaded.__setitem__, call.id)
-            return Finding(setting.agent, setting.transcript, load, self._by_meaning())
+            return Finding(setting.agent, setting.transcript, load, self._by_meaning(call))
         recipe = bound.resource
         return await setting.resources(recipe).get(recipe) if recipe is not None else None
 
-    def _by_meaning(self) -> Callable[[str], Awaitable[tuple[str, ...]]] | None:
+    def _by_meaning(self, call: ToolCall) -> Callable[[str], Awaitable[tuple[str, ...]]] | None:
         setting = self._setting
         search = setting.agent.search
         if search is None or search.embeddings is None:
             return None
         access = setting.resolve(search.embeddings)
-        return lambda query: by_meaning(access, setting.agent.tools, query, setting.owner)
+        charge = partial(self._charge, call)
+        return lambda query: by_meaning(access, setting.agent.tools, query, setting.owner, charge)
+
+    def _charge(self, call: ToolCall, usage: Usage) -> None:
+        """*call* has had a model do this; the turn's budget knows it at once, the record with the call's end."""
+        self._setting.budget.charge(usage)
+        self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
         self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gaia_core import (
@@ -24,6 +25,7 @@ from gaia_core import (
     scripted,
     tool,
 )
+from gaia_core.agent import ToolSearch
 from gaia_core.events import (
     AgentChanged,
     ApprovalRequested,
@@ -34,9 +36,11 @@ from gaia_core.events import (
     TurnEnded,
     TurnResumed,
 )
+from gaia_core.facts import Answered
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
-from gaia_core.models import ModelError
+from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
+from gaia_core.runtime import read_facts
 from gaia_core.runtime._takeover import is_dead
 
 
@@ -48,8 +52,8 @@ def opened(tmp_path: Path):
     """
 
     @asynccontextmanager
-    async def opened(agent: Agent, model) -> AsyncIterator[Runtime]:
-        catalog = Catalog.of(agent, models={"local": model})
+    async def opened(agent: Agent, model, **others: object) -> AsyncIterator[Runtime]:
+        catalog = Catalog.of(agent, models={"local": model, **others})
         async with Runtime(catalog, SQLiteJournal(tmp_path / "j.db"), ttl=3_600) as runtime:
             yield runtime
 
@@ -111,6 +115,31 @@ async def test_an_approval_waits_over_a_restart_and_the_call_runs_once(opened):
 
     assert log == ["x"]
     assert [type(event).__name__ for event in rest][:4] == ["Reset", "TurnResumed", "ApprovalDecided", "ToolStarted"]
+
+
+class Vectors:
+    """A model that makes vectors, a hundred tokens each."""
+
+    async def embed(self, request: EmbeddingRequest) -> Embeddings:
+        return Embeddings(((1.0,),) * request.count, tokens=100 * request.count)
+
+
+async def test_what_calls_had_models_do_is_in_the_usage_after_a_restart(opened):
+    log: list[str] = []
+    searching = attrs.evolve(asking(log), search=ToolSearch(core={"erase"}, embeddings="vectors"))
+    finds = scripted(call("find_tools", query="erase"), call("erase", path="x"))
+    async with opened(searching, finds, vectors=Vectors()) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        _, asked = await until(turn, ApprovalRequested)
+
+    async with opened(searching, scripted("Done."), vectors=Vectors()) as runtime:
+        turn = await resumed(runtime)
+        await runtime.sessions.decide("", "s", asked.approval_id, True)
+        ended = await turn.result()
+        facts = [fact for _, fact in await read_facts(runtime.journal, "", "s")]
+
+    steps = sum(fact.usage.total_tokens for fact in facts if isinstance(fact, Answered))
+    assert ended.usage.total_tokens == steps + 200, "one tool's vector, and the query's"
 
 
 async def test_an_approval_that_expired_while_nothing_ran_is_a_denial(opened):

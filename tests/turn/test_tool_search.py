@@ -6,11 +6,25 @@ import attrs
 import msgspec
 import pytest
 
-from gaia_core import Agent, Catalog, ConfigError, Runtime, ScriptedModel, Toolset, call, scripted, tool
+from gaia_core import (
+    Agent,
+    Catalog,
+    ConfigError,
+    Limits,
+    Runtime,
+    ScriptedModel,
+    Toolset,
+    call,
+    scripted,
+    tool,
+)
 from gaia_core.agent import ToolSearch
-from gaia_core.facts import Done
+from gaia_core.facts import Answered, Done
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.messages import Usage
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
+from gaia_core.runtime import read_facts
+from gaia_core.runtime._quota import NoQuota
 from gaia_core.tools import ToolIndex
 from gaia_core.turn._meaning import fused
 
@@ -172,7 +186,8 @@ class Vectors:
         self.asked.append(request.count)
         texts = msgspec.json.decode(request.input)
         money = ("invoice", "bill", "cash")
-        return Embeddings(tuple((float(any(word in text for word in money)), 0.1, "weather" in text) for text in texts))
+        vectors = tuple((float(any(word in text for word in money)), 0.1, "weather" in text) for text in texts)
+        return Embeddings(vectors, tokens=100 * request.count)
 
 
 THINKER = attrs.evolve(CLERK, search=ToolSearch(core={"help"}, embeddings="vectors"))
@@ -193,6 +208,45 @@ async def test_what_no_word_finds_is_found_by_its_meaning():
 
         assert vectors.asked == [len(TOOLS), 1, 1], "the tools' vectors are made once, a query's for each search"
         assert [load.busy for load in runtime.stats().models] == [0, 0]
+
+
+class Meter(NoQuota):
+    """A quota that only counts."""
+
+    def __init__(self) -> None:
+        self.tokens: list[tuple[str, int]] = []
+
+    def ended(self, owner: str, usage: Usage) -> None:
+        self.tokens.append((owner, usage.total_tokens))
+
+
+async def test_what_vectors_take_is_in_the_usage_of_the_turn_and_in_its_owners_quota():
+    meter = Meter()
+    model = scripted(call("find_tools", query="cash"), "Done.", call("find_tools", query="cash"), "Done.")
+    catalog = Catalog.of(THINKER, models={"local": model, "vectors": Vectors()})
+    async with Runtime(catalog, quota=meter) as runtime:
+        session = await runtime.open("clerk", id="s", owner="o")
+        ended = [await (await runtime.start(session, "Go.")).result() for _ in range(2)]
+        facts = [fact for _, fact in await read_facts(runtime.journal, "o", "s")]
+        counted = runtime.stats().usage.total_tokens
+
+    vectors = [fact.usage.input_tokens for fact in facts if isinstance(fact, Done)]
+    steps = [fact.usage.total_tokens for fact in facts if isinstance(fact, Answered)]
+    assert vectors == [100 * (len(TOOLS) + 1), 100], "the tools' are made once, by the first search"
+    used = [sum(steps[:2]) + vectors[0], sum(steps[2:]) + vectors[1]]
+    assert [each.usage.total_tokens for each in ended] == used
+    assert meter.tokens == [("o", used[0]), ("o", used[1])]
+    assert counted == sum(used)
+
+
+async def test_what_vectors_take_counts_against_the_agents_limit():
+    model = scripted(call("find_tools", query="cash"))
+    thrifty = attrs.evolve(THINKER, limits=Limits(tokens=600))
+    async with Runtime(Catalog.of(thrifty, models={"local": model, "vectors": Vectors()})) as runtime:
+        ended = await (await runtime.start(await runtime.open("clerk"), "Go.")).result()
+
+    assert ended.status == "limit"
+    assert len(model.requests) == 1
 
 
 async def test_words_and_meaning_are_joined_and_a_name_comes_first():
