@@ -7,7 +7,6 @@ from collections.abc import Callable
 import attrs
 import msgspec
 
-from gaia_core.agent import Limits
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentChanged, Answered, Began, Edit, Ended, Fact, Resumed
@@ -329,7 +328,7 @@ class Turns:
             transcript=transcript,
             recorder=recorder,
             access=generation.access(session.agent.model),
-            budget=Budget(_limits(session.agent.limits, wish.options.tool_calls)),
+            budget=Budget(session.agent.limits),
             threads=self._threads,
             resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
             resolve=generation.access,
@@ -457,10 +456,6 @@ def _began(session: Session, wish: Wish, content: Content | None) -> Began:
         wish.note,
         wish.edits,
     )
-
-
-def _limits(limits: Limits, tool_calls: int | None) -> Limits:
-    return limits if tool_calls is None else attrs.evolve(limits, tool_calls=min(limits.tool_calls, tool_calls))
 
 
 def _waits(history: History) -> bool:

@@ -138,7 +138,11 @@ class Calls:
         bound = self.get(call.name)
         if bound is None:
             return unknown_tool(self._setting.agent, call)
-        if reached := self._setting.budget.tool_call():
+        most, budget = self._setting.options.tool_calls, self._setting.budget
+        if most is not None and budget.tool_calls >= most:
+            content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."
+            return Refused(call, "denied", content)
+        if reached := budget.tool_call():
             self.limit = reached
             return Refused(call, "denied", f"Not run: {reached.message}.")
         try:

@@ -289,6 +289,7 @@ class _Loop:
             setting.window,
             setting.affinity or setting.turn.session_id,
             first=self._steps == 1,
+            calls=setting.budget.tool_calls,
             mended=self._mended,
             core=self._core,
         )

@@ -20,11 +20,15 @@ def request_of(
     session_key: str,
     *,
     first: bool,
+    calls: int = 0,
     mended: bool = False,
     core: tuple[ToolDefinition, ...] = (),
 ) -> ModelRequest:
-    """The request of a step. *first*: of the turn's first; *mended*: only a final text's form is asked for again;
-    *core*: the definitions that a search for tools leaves, where they are known already."""
+    """The request of a step.
+
+    *first*: of the turn's first; *calls*: the agent's own that the turn has made; *mended*: only a final text's form is
+    asked for again; *core*: the definitions that a search for tools leaves, where they are known already.
+    """
     tools = agent.tools.definitions
     loaded: tuple[ToolDefinition, ...] = ()
     if agent.search is not None:
@@ -32,6 +36,8 @@ def request_of(
         loaded = loaded_definitions(agent, transcript.loaded)
     elif transcript.full and READ_RESULT not in agent.tools:
         tools = tuple(sorted((*tools, read_result.definition), key=lambda tool: tool.name))
+    if options.tool_calls is not None and calls >= options.tool_calls:
+        tools = loaded = ()
     choice, parallel, form = ToolChoice(), None, options.response_format
     if mended:
         # Once more, and only the form: nothing is called, and an endpoint that can holds the model to it.

@@ -26,7 +26,8 @@ class TurnOptions:
 
     *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
     `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are told
-    to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own, as its limit does.
+    to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own: once so many were made,
+    the model is offered none of them any more and answers with what it knows.
 
     *approvals_only*: who answers can say yes or no to the turn's own calls; a tool's question, and what a sub-agent
     needs approval for, are answered as if nobody were here. *foreground*: the turn is its client's alone, and is not

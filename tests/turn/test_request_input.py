@@ -1,6 +1,9 @@
 """A turn whose request brings more than a user's words: several messages, a client's results, words for this turn."""
 
-from gaia_core import Agent, Catalog, Context, Limits, Runtime, Toolset, call, scripted, tool
+import pytest
+
+from gaia_core import Agent, Catalog, Context, Runtime, Toolset, call, scripted, tool
+from gaia_core.events import ToolEnded
 from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn import TurnOptions
@@ -66,11 +69,15 @@ async def test_who_only_approves_is_asked_no_questions():
     assert "nobody is here to answer" in model.requests[1].messages[-1].content
 
 
-async def test_a_request_may_bound_the_calls():
-    model = scripted(call("look"), call("look"), "never")
-    agent = Agent("a", tools=Toolset("tools", (look,)), limits=Limits(tool_calls=9))
+@pytest.mark.parametrize(("most", "made", "offered"), [(0, 0, [0, 0, 0]), (1, 1, [1, 0, 0]), (9, 3, [1, 1, 1])])
+async def test_a_request_may_bound_the_calls_and_is_answered(most, made, offered):
+    model = scripted((call("look"), call("look")), call("look"), "I saw it")
+    agent = Agent("a", tools=Toolset("tools", (look,)))
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
-        turn = await runtime.start(await runtime.open(agent), "Hi", options=TurnOptions(tool_calls=1))
-        ended = await turn.result()
+        turn = await runtime.once(agent, (UserMessage("Hi"),), options=TurnOptions(tool_calls=most))
+        events = [event async for event in turn.events()]
 
-    assert ended.status == "limit"
+    outcomes = [event.outcome for event in events if isinstance(event, ToolEnded)]
+    assert sorted(outcomes) == ["denied"] * (3 - made) + ["ok"] * made
+    assert (events[-1].status, events[-1].text) == ("completed", "I saw it")
+    assert [len(request.tools) for request in model.requests] == offered

@@ -1,5 +1,6 @@
 """POST /v1/responses: the object and the events, what the input may be, and what is refused."""
 
+import asyncio
 import json
 
 import pytest
@@ -22,6 +23,12 @@ async def secret(ctx: Context[None]) -> str:
 async def broken(ctx: Context[None]) -> str:
     """Fail."""
     raise ValueError("no")
+
+
+@tool(effects="write", approval=True)
+async def erase(ctx: Context[None]) -> str:
+    """Erase it."""
+    return "erased"
 
 
 OWN = Agent("a", instructions="Be brief.", tools=Toolset("tools", (secret, broken)))
@@ -118,6 +125,26 @@ async def test_a_failure_before_anything_was_said_is_a_status(serve, ask):
         assert (status, set(answer["error"])) == (expected, {"message", "type", "param", "code"})
 
 
+async def test_parallel_calls_some_to_be_approved_and_one_for_the_client(serve, stream):
+    agent = Agent("a", tools=Toolset("tools", (secret, broken, erase)))
+    calls = (call("secret"), call("erase"), call("look"), call("broken"), call("secret"))
+    server = await serve(calls, "Done", agents=(agent,))
+    tools = [{"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}]
+
+    first = (await stream(server, tools=tools))[-1]["response"]
+    (wanted,) = [item for item in first["output"] if item["type"] == "mcp_approval_request"]
+    denial = {"type": "mcp_approval_response", "approval_request_id": wanted["id"], "approve": False, "reason": "no"}
+    second = (await stream(server, [denial], previous_response_id=first["id"], tools=tools))[-1]["response"]
+    result = {"type": "function_call_output", "call_id": second["output"][-1]["call_id"], "output": "seen"}
+    third = (await stream(server, [result], previous_response_id=second["id"], tools=tools))[-1]["response"]
+
+    kinds = [[item["type"] for item in response["output"]] for response in (first, second, third)]
+    assert sorted(kinds[0]) == ["mcp_approval_request", "mcp_call", "mcp_call", "mcp_call"]
+    assert kinds[1:] == [["mcp_call", "function_call"], ["message"]]
+    told = [message.content for message in server.model.requests[1].messages[2:]]
+    assert [words.partition(":")[0] for words in sorted(told)] == ["Denied", "Error", "seen", *["the secret is 42"] * 2]
+
+
 async def test_a_failure_in_mid_stream_is_response_failed_and_an_error(serve, stream):
     server = await serve(failing(ModelError("broken_stream", "the line broke"), TextDelta("Half an ")))
 
@@ -130,6 +157,30 @@ async def test_a_failure_in_mid_stream_is_response_failed_and_an_error(serve, st
     assert error["type"] == "error"
     assert (error["code"], error["message"]) == ("model_broken_stream", "the line broke")
     assert error["error"]["message"] == "the line broke"
+
+
+async def test_a_conversation_that_is_too_long_says_so_in_the_words_that_clients_act_on(serve, ask):
+    server = await serve(failing(ModelError("context_length", "too long")))
+
+    status, answer = await ask(server)
+    _, begun = await ask(server, background=True)
+    async with server.sdk() as client, asyncio.timeout(20):
+        while (again := await client.responses.retrieve(begun["id"])).status != "failed":
+            await asyncio.sleep(0.01)
+
+    assert (status, answer["error"]["param"], answer["error"]["code"]) == (400, "input", "context_length_exceeded")
+    assert (again.error.code, again.error.message) == ("context_length_exceeded", "too long")
+
+
+async def test_calls_beyond_what_the_client_allows_are_not_made_and_the_answer_comes(serve, stream):
+    for most, kinds in ((0, ["message"]), (1, ["mcp_call", "message"])):
+        server = await serve(*([call("secret")] if most else []), "It is 42.", agents=(OWN,))
+
+        events = await stream(server, max_tool_calls=most)
+
+        response = events[-1]["response"]
+        assert (response["status"], [item["type"] for item in response["output"]]) == ("completed", kinds)
+        assert server.model.requests[-1].tools == ()
 
 
 # What the model gets.
@@ -223,6 +274,7 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
         ({"text": {"format": {"type": "poem"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.name"),
         ({"top_logprobs": 3}, "top_logprobs"),
+        ({"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]}, "include"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"truncation": "middle"}, "truncation"),
         ({"background": True, "store": False}, "background"),

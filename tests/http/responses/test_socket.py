@@ -67,12 +67,13 @@ async def test_a_stored_response_goes_on_over_both(serve, ask):
     assert texts(server.model.requests[2]) == ["1", "One", "2", "Two", "3"]
 
 
-async def test_input_may_be_brought_before_it_is_answered(serve):
+async def test_input_may_be_brought_before_it_is_answered(serve, check):
     server = await serve("Done")
     async with server.http.ws_connect("/v1/responses") as socket:
         warm = await told(socket, "1", store=False, generate=False)
         await told(socket, "2", store=False, previous_response_id=warm[-1]["response"]["id"])
 
+    check(warm)
     assert [event["type"] for event in warm] == ["response.created", "response.in_progress", "response.completed"]
     assert warm[-1]["response"]["output"] == []
     assert [texts(request) for request in server.model.requests] == [["1", "2"]]

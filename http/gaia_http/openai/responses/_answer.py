@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from litestar.types import Receive, Scope, Send
 
 from gaia_core.events import ErrorInfo, Event
-from gaia_http._errors import ApiError, ErrorReply, encoded, of_turn
+from gaia_http._errors import ApiError, ErrorReply, encoded
 from gaia_http._line import Headers, Line
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.openai.responses._begun import Begun
+from gaia_http.openai.responses._object import failure_of
 from gaia_http.openai.responses._output import Output, Told
 from gaia_http.openai.responses._stored import Store, Stored
 
@@ -77,7 +78,7 @@ class ResponseStream:
 
     async def _stopped(self, output: Output, line: Line) -> None:
         """This process stops: a background response goes on in the next one, another is over."""
-        told = [] if self._begun.note.background else output.fail(of_turn(STOPS, tools_ran=output.tools_ran))
+        told = [] if self._begun.note.background else output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
         await line.write(framed(told) + (_DONE if told else b""), more=False)
 
 
@@ -154,7 +155,7 @@ class WholeResponse:
             if not output.done:
                 await begun.cancel()
         if not output.done:
-            output.fail(of_turn(STOPS, tools_ran=output.tools_ran))
+            output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
         return not gone
 
 

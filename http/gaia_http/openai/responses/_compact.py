@@ -11,10 +11,10 @@ from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
 from gaia_core.turn import Transcript, summary_request
 from gaia_http._caller import Caller
-from gaia_http._errors import ApiError, cancelled, of_turn
+from gaia_http._errors import ApiError, cancelled
 from gaia_http._stream import ended
 from gaia_http.openai.responses._create import Beginning
-from gaia_http.openai.responses._object import usage_of
+from gaia_http.openai.responses._object import failure_of, usage_of
 from gaia_http.openai.responses._summary import packed
 from gaia_http.openai.responses._wire import CreateRequest
 
@@ -30,7 +30,7 @@ async def compacted(
         return None
     result = await turn.result()
     if result.status == "failed" and result.error is not None:
-        raise ApiError(of_turn(result.error, tools_ran=False))
+        raise ApiError(failure_of(result.error, tools_ran=False))
     if result.status == "cancelled":
         raise ApiError(cancelled(tools_ran=False))
     item = {"id": f"cmp_{new_id()}", "type": "compaction", "encrypted_content": packed(result.text)}

@@ -11,9 +11,10 @@ from gaia_core import Runtime
 from gaia_core.events import ErrorInfo
 from gaia_core.models import ModelError
 from gaia_http._caller import Caller
-from gaia_http._errors import ApiError, of_turn
+from gaia_http._errors import ApiError
 from gaia_http._settings import Settings
 from gaia_http.openai.responses._create import Beginning
+from gaia_http.openai.responses._object import failure_of
 from gaia_http.openai.responses._options import options_of
 from gaia_http.openai.responses._wire import CreateRequest
 
@@ -28,6 +29,6 @@ async def counted(
         usage = await runtime.count_tokens(agent, messages, options)
     except ModelError as error:
         told = ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
-        raise ApiError(of_turn(told, tools_ran=False)) from None
+        raise ApiError(failure_of(told, tools_ran=False)) from None
     shown: dict[str, Any] = {"object": "response.input_tokens", "input_tokens": usage.input_tokens}
     return {**shown, "x_gaia": {"estimated": True}} if usage.estimated else shown

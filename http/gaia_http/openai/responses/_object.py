@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import msgspec
 
 from gaia_core.events import ErrorInfo
 from gaia_core.messages import Usage
-from gaia_http._errors import ErrorReply
+from gaia_http._errors import ErrorReply, of_turn
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses._note import Note
 
-_RATE_LIMITED = frozenset(("rate_limit_exceeded",))
+_CODES = frozenset(("rate_limit_exceeded", "context_length_exceeded"))
+"""Codes that clients act on: they wait, or put the conversation in short (source: Codex CLI for the second)."""
 
 
 def usage_of(usage: Usage) -> dict[str, Any]:
@@ -25,10 +27,18 @@ def usage_of(usage: Usage) -> dict[str, Any]:
     }
 
 
+def failure_of(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
+    """The reply to a turn that failed, with the names that fields have in this API."""
+    reply = of_turn(error, tools_ran=tools_ran)
+    message = reply.message.replace("response_format", "text.format") if error.type == "response_format" else None
+    param = "input" if reply.param == "messages" else reply.param
+    return attrs.evolve(reply, message=message or reply.message, param=param)
+
+
 def error_of(reply: ErrorReply) -> dict[str, Any]:
     """`error` of a response: one of the API's few codes, and the words."""
-    if reply.code in _RATE_LIMITED:
-        code = "rate_limit_exceeded"
+    if reply.code is not None and reply.code in _CODES:
+        code = reply.code
     else:
         code = "invalid_prompt" if reply.status == 400 else "server_error"
     return {"code": code, "message": reply.message}

@@ -21,6 +21,7 @@ from gaia_http.openai.responses._wire import CreateRequest, WireTool
 _CUSTOM = (
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
+_LOGPROBS = "message.output_text.logprobs"
 _PARAMS = (
     (re.compile(r"tools\[(\d+)\]\.function"), r"tools[\1]"),
     (re.compile(r"tool_choice\.allowed_tools\.tools\[(\d+)\]\.function"), r"tool_choice.tools[\1]"),
@@ -62,10 +63,11 @@ def _check(request: CreateRequest) -> None:
         raise invalid(
             "prompt: there are no stored prompts here; send instructions", param="prompt", code="unsupported_value"
         )
-    if request.top_logprobs:
+    logprobs = "top_logprobs" if request.top_logprobs else "include" if _LOGPROBS in (request.include or ()) else None
+    if logprobs is not None:
         raise invalid(
-            "top_logprobs: an agent's answer may come from several model requests",
-            param="top_logprobs",
+            f"{logprobs}: there are no logprobs: an agent's answer may come from several model requests",
+            param=logprobs,
             code="unsupported_value",
         )
     for name, least in (("max_output_tokens", 1), ("max_tool_calls", 0)):

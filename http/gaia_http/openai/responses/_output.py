@@ -30,10 +30,10 @@ from gaia_core.events import (
     TurnResumed,
 )
 from gaia_core.messages import Usage, text_of
-from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
+from gaia_http._errors import ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
 from gaia_http.openai.responses._note import Note
-from gaia_http.openai.responses._object import error_of, incomplete_reason, response_object
+from gaia_http.openai.responses._object import error_of, failure_of, incomplete_reason, response_object
 from gaia_http.openai.responses._open import McpCall, Message, Reasoning, activity_item, client_call
 
 Told: TypeAlias = tuple[str, bytes]
@@ -338,7 +338,7 @@ class Output:
                 self._failed(None, "cancelled")
                 return
             failure = (
-                of_turn(event.error, tools_ran=self.tools_ran)
+                failure_of(event.error, tools_ran=self.tools_ran)
                 if event.error is not None
                 else cancelled(tools_ran=self.tools_ran)
             )

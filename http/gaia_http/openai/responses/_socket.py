@@ -16,13 +16,14 @@ from litestar.types import Receive, Scope, Send
 from gaia_core import GaiaError
 from gaia_core.messages import Message
 from gaia_http._caller import Caller, caller_of
-from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_exception, of_turn
+from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_exception
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import decode_body, shortened
 from gaia_http.openai.responses._answer import STOPS
 from gaia_http.openai.responses._begun import Begun, Warmed
 from gaia_http.openai.responses._create import Beginning
+from gaia_http.openai.responses._object import failure_of
 from gaia_http.openai.responses._output import Output
 from gaia_http.openai.responses._wire import CreateRequest, decode_create
 
@@ -148,7 +149,7 @@ class _Connection:
             if output.done:
                 break
         if not output.done:
-            for _, data in output.fail(of_turn(STOPS, tools_ran=output.tools_ran)):
+            for _, data in output.fail(failure_of(STOPS, tools_ran=output.tools_ran)):
                 await self._tell(data)
         if begun.ref.session == "" and output.failure is None and begun.turn is not None:
             self._newest = (begun.ref.id, (*begun.said, *begun.turn.messages))
