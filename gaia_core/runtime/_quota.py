@@ -1,4 +1,5 @@
-"""The quota: what the turns of an owner may use. Who opens a runtime to others brings one; by default there is none."""
+"""The quota: what the turns of an owner may use and do. Who opens a runtime to others brings one; by default there is
+none."""
 
 from typing import Protocol
 
@@ -16,6 +17,10 @@ class Quota(Protocol):
         """A turn that was counted has ended, and has used this."""
         ...
 
+    def approves(self, owner: str, tool: str) -> bool:
+        """Whether *owner* has said yes beforehand to what a call of *tool* needs approval for. Asked for each call."""
+        ...
+
 
 class NoQuota:
     """Everybody may use what there is."""
@@ -25,3 +30,7 @@ class NoQuota:
 
     def ended(self, owner: str, usage: Usage) -> None:
         """Nobody counts."""
+
+    def approves(self, owner: str, tool: str) -> bool:  # noqa: ARG002
+        """Nobody has said yes beforehand."""
+        return False

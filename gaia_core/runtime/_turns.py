@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import msgspec
@@ -335,6 +336,7 @@ class Turns:
             counts=self._counts,
             grants=grants,
             owner=session.owner,
+            approves=partial(self._quota().approves, session.owner),
             affinity=affinity,
             patience=patience,
             interactive=wish.interactive,

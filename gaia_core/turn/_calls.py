@@ -31,6 +31,8 @@ UNKNOWN_OUTCOME = (
     "itself. Find out before you repeat it."
 )
 
+_BEFOREHAND = "the key that asks has approved this tool beforehand"
+
 _READ_RESULT = Bound(read_result, "gaia")
 _FIND_TOOLS = Bound(find_tools, "gaia")
 
@@ -161,6 +163,8 @@ class Calls:
         if grant is not None:
             decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
             return Ready(call, bound, arguments, decided)
+        if setting.approves(call.name):
+            return Ready(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
         if not setting.interactive:
             return unattended(call, reason)
         asked = Asked(

@@ -75,6 +75,10 @@ class Counting(Protocol):
         ...
 
 
+def _nobody_approves(_tool: str) -> bool:
+    return False
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The surroundings of one turn, or of a sub-agent's part of it."""
 
@@ -102,6 +106,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     options: TurnOptions = NO_OPTIONS
     calls_only: bool = False
     """The turn makes the calls that it begins with, and asks no model."""
+    approves: Callable[[str], bool] = _nobody_approves
+    """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
     early: Early | None = None
     """The first request, where it was sent while the turn was claimed."""
     path: str = ""

@@ -41,13 +41,14 @@ def test_a_key_is_shown_once_alone_on_stdout(run, ring, tmp_path):
 
 def test_a_keys_rights_are_kept(run, ring):
     run("create", "ci", "-a", "b", "--agent", "a", "--requests-per-minute", "60", "--tokens-per-minute", "9000")
-    run("create", "root", "--admin", "--running-turns", "2")
+    run("create", "root", "--admin", "--running-turns", "2", "--approve", "sh_*", "--approve", "save")
 
     ci, root = ring().keys
     assert (ci.agents, ci.admin, ci.limits.requests_per_minute, ci.limits.tokens_per_minute) == (
         ("a", "b"), False, 60, 9_000,
     )  # fmt: skip
     assert (root.agents, root.admin, root.limits.running_turns) == (None, True, 2)
+    assert (ci.approves, root.approves) == ((), ("save", "sh_*"))
 
 
 def test_the_list(run):
@@ -56,9 +57,12 @@ def test_the_list(run):
 
     head, *rows = (line.split("\t") for line in run("list")[0].splitlines())
 
-    assert head == ["id", "name", "created", "agents", "admin", "limits"]
+    assert head == ["id", "name", "created", "agents", "admin", "approves", "limits"]
     assert [row[1] for row in rows] == ["ci", "root"]
-    assert [row[3:] for row in rows] == [["coder", "no", "running turns 2"], ["all", "yes", "none"]]
+    assert [row[3:] for row in rows] == [
+        ["coder", "no", "none", "running turns 2"],
+        ["all", "yes", "none", "none"],
+    ]
 
 
 @pytest.mark.parametrize("by", ["id", "name"])
@@ -106,4 +110,4 @@ def test_what_cannot_be_done_is_said(run, arguments, words):
 
 
 def test_the_list_of_no_file(run):
-    assert run("list")[0].splitlines() == ["id\tname\tcreated\tagents\tadmin\tlimits"]
+    assert run("list")[0].splitlines() == ["id\tname\tcreated\tagents\tadmin\tapproves\tlimits"]

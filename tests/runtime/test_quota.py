@@ -4,12 +4,13 @@ import pytest
 
 from gaia_core import Agent, BusyError, Catalog, LimitError, ModelSpec, Runtime, ScriptedModel, scripted
 from gaia_core.messages import UserMessage
+from gaia_core.runtime._quota import NoQuota
 
 AGENT = Agent("a")
 SAID = (UserMessage("Hi"),)
 
 
-class Counting:
+class Counting(NoQuota):
     """Counts, and refuses when it is told to."""
 
     def __init__(self) -> None:

@@ -1,4 +1,5 @@
-"""Allowances: how much of its limits each key has used. They belong to one process, and begin anew with it.
+"""Allowances: how much of its limits each key has used, and what it approves. They belong to one process, and begin
+anew with it.
 
 Requests and tokens are buckets that fill evenly, a sixtieth of a minute's share each second. What a turn used is known
 when it has ended, so a bucket of tokens may be overdrawn; nothing begins until it has filled again.
@@ -6,6 +7,7 @@ when it has ended, so a bucket of tokens may be overdrawn; nothing begins until 
 
 import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 import attrs
 
@@ -95,6 +97,11 @@ class Allowances:
             self._tokens(key, share).left -= usage.total_tokens
         if not allowance.running and allowance.requests is None and allowance.tokens is None:
             del self._kept[owner]
+
+    def approves(self, owner: str, tool: str) -> bool:
+        """Whether the key says yes beforehand to calls of *tool*: by what it says now, and not once it is revoked."""
+        key = self._keyring.now(owner)
+        return key is not None and any(fnmatchcase(tool, pattern) for pattern in key.approves)
 
     def headers(self, key: Key) -> Headers:
         """What a response says of the key's limits, in OpenAI's names; nothing of what has no limit."""

@@ -31,8 +31,9 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     """A key.
 
     *id* owns the objects that are made with it. *name* is for people. *digest* is its secret's. *agents*: the names of
-    those it may use; None: all. *admin*: it may see and change what belongs to the server, not to a caller. *created*
-    is in Unix seconds.
+    those it may use; None: all. *admin*: it may see and change what belongs to the server, not to a caller. *approves*:
+    tools (`write_file`, `sh_*`) whose calls need nobody's approval when they are made with it. *created* is in Unix
+    seconds.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     agents: tuple[str, ...] | None = None
     admin: bool = False
     limits: Limits = Limits()
+    approves: tuple[str, ...] = ()
 
 
 def new_secret() -> str:

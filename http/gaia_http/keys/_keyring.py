@@ -91,6 +91,11 @@ class Keyring:
         """The key that owns what *owner* owns."""
         return next((key for key in self._plain.keys + self._kept.keys if key.id == owner), None)
 
+    def now(self, owner: str) -> Key | None:
+        """The same, as the file says it now: it is looked at first."""
+        self._refresh()
+        return self.of(owner)
+
     def _refresh(self, *, strict: bool = False) -> None:
         """Read the file anew, if it is another than before."""
         if self._file is None:

@@ -16,7 +16,7 @@ from gaia_http.keys._file import KeyFile, change, read
 from gaia_http.keys._key import Key, Limits, digest_of, new_id, new_secret
 from gaia_http.keys._place import FILE_ENVIRONMENT, key_file
 
-_COLUMNS = ("id", "name", "created", "agents", "admin", "limits")
+_COLUMNS = ("id", "name", "created", "agents", "admin", "approves", "limits")
 _NAME_CHARS = 64
 
 _file_option = click.option(
@@ -37,6 +37,13 @@ def keys() -> None:
 @click.argument("name")
 @click.option("--agent", "-a", "agents", multiple=True, help="An agent that it may use; again for more. Default: all.")
 @click.option("--admin", is_flag=True, help="It may see and change what belongs to the server: metrics, settings.")
+@click.option(
+    "--approve",
+    "approves",
+    multiple=True,
+    metavar="TOOL",
+    help="A tool (or sh_*, say) whose calls need nobody's approval with this key; again for more. Default: none.",
+)
 @click.option("--requests-per-minute", type=click.IntRange(1), help="Requests that ask for work. Default: no limit.")
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="Prompts and answers. Default: no limit.")
 @click.option("--running-turns", type=click.IntRange(1), help="Turns at once. Default: no limit.")
@@ -45,6 +52,7 @@ def create(
     name: str,
     agents: tuple[str, ...],
     admin: bool,
+    approves: tuple[str, ...],
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     running_turns: int | None,
@@ -67,6 +75,7 @@ def create(
             tuple(sorted(set(agents))) or None,
             admin,
             Limits(requests_per_minute, tokens_per_minute, running_turns),
+            tuple(sorted(set(approves))),
         )
         return msgspec.structs.replace(before, keys=(*before.keys, key))
 
@@ -151,5 +160,6 @@ def _row(key: Key) -> tuple[str, ...]:
         iso(key.created),
         ", ".join(key.agents) if key.agents is not None else "all",
         "yes" if key.admin else "no",
+        ", ".join(key.approves) or "none",
         ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in limits.items()) or "none",
     )
