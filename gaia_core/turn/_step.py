@@ -169,7 +169,7 @@ class Step:
         if (budget := setting.access.slots.context_tokens) is not None:
             prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
             # Nobody said how long: a guess, which must not refuse what the model could still answer.
-            tokens = prompt + (longest if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
+            tokens = prompt + (max(0, longest) if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
         return SlotRequest(setting.owner, setting.turn.session_id, setting.background, tokens)
 
     def _chars(self) -> int:

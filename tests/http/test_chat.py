@@ -169,6 +169,15 @@ async def test_sampling_options_reach_the_model(serve, body):
     assert server.model.requests[1].sampling == Sampling(stop="x", max_tokens=10)
 
 
+async def test_no_limit_as_clients_of_local_servers_say_it(serve, body):
+    server = await serve("ok")
+
+    status, _, _ = await server.post(body(max_tokens=-1))
+
+    assert status == 200
+    assert server.model.requests[0].sampling.max_tokens is None
+
+
 async def test_null_is_absent_and_unknown_fields_are_ignored(serve, body):
     server = await serve("ok")
     fields = (

@@ -16,6 +16,7 @@ from gaia_http.openai._wire import ChatRequest, WireFunction, decoding_error, gi
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
 _STOPS = 4
+_NO_LIMIT = -1  # what clients of local servers send for none (source: the examples of LM Studio and llama.cpp)
 _DEPTH = 128  # of a tool's parameters: a model's server walks them by recursion
 _METADATA = (16, 64, 512)  # pairs, characters of a key, of a value
 
@@ -83,6 +84,10 @@ def _check(request: ChatRequest) -> None:
             param="stop",
             code="array_above_max_length",
         )
+    for name in ("max_tokens", "max_completion_tokens"):
+        value = getattr(request, name)
+        if value is not None and value < 1 and value != _NO_LIMIT:
+            raise invalid(f"{name}: {value} is less than 1", param=name, code="integer_below_min_value")
     check_metadata(request.metadata)
 
 
@@ -118,7 +123,7 @@ def _sampling(request: ChatRequest) -> Sampling:
         frequency_penalty=request.frequency_penalty,
         logit_bias=tuple(sorted(bias.items())) if bias else None,
         reasoning_effort=request.reasoning_effort,
-        max_tokens=most,
+        max_tokens=most if most != _NO_LIMIT else None,
     )
 
 
@@ -227,6 +232,9 @@ def _chosen(request: ChatRequest, tools: tuple[ToolDefinition, ...]) -> tuple[tu
         )
         kept = tuple(tool for tool in tools if tool.name in allowed)
         return _by_mode(choice.allowed_tools.mode, kept, "tool_choice.allowed_tools.mode")
+    if choice.type in ("function", "allowed_tools"):
+        param = f"tool_choice.{choice.type}"
+        raise invalid(f"{param} is missing", param=param, code="missing_required_parameter")
     raise invalid(
         f"tool_choice: the type {shortened(choice.type)!r} is not supported; "
         "send none, auto, required, a function or allowed_tools",
@@ -242,7 +250,8 @@ def _by_mode(mode: str, tools: tuple[ToolDefinition, ...], param: str) -> tuple[
         return tools, ToolChoice()
     if mode == "required":
         if not tools:
-            raise invalid(f"{param}: 'required', but there are no tools to choose from", param=param)
+            words = f"{param}: 'required', but there are no tools to choose from"
+            raise invalid(words, param=param, code="invalid_value")
         return tools, ToolChoice("required")
     raise invalid(f"{param}: {shortened(mode)!r} is not one of none, auto, required", param=param, code="invalid_value")
 

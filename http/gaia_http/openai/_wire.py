@@ -185,7 +185,7 @@ def decoding_error(error: msgspec.ValidationError, document: bytes, root: str = 
     """A decoder's error about *document*, which stands at the path *root* of the request."""
     text = str(error)
     found = _AT.search(text)
-    path = found["path"] if found else ""
+    path = found["path"].replace("[...]", "") if found else ""  # of a map's value it is not said which
     param = f"{root}.{path}" if root and path and not path.startswith("[") else f"{root}{path}"
     words = text[: found.start()] if found else text
     words = words[:1].lower() + words[1:]
