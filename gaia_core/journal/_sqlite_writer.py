@@ -193,7 +193,7 @@ class Writer:
                 else:
                     outcomes.append((work, outcome))
             except (GaiaError, ValueError) as error:
-                outcomes.append((work, error))
+                outcomes.append((work, error.with_traceback(None)))  # its frames would keep it and all the group
         if not appends:
             return outcomes
         # Of a claim with its first records, the lease is asked for.

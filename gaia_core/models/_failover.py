@@ -164,7 +164,10 @@ class Failover:
 
     def _failure(self, seats: list[_Seat], tried: list[_Tried]) -> ModelError:
         if len(self._seats) == 1 and tried:
-            return tried[0].error
+            one = tried[0].error  # told anew: raised from where it is kept, it and the frames would keep each other
+            return ModelError(
+                one.kind, str(one), retryable=one.retryable, retry_after=one.retry_after, status=one.status
+            )
         last = {one.seat.url: one.error for one in tried}
         shut = [seat for seat in seats if seat.url not in last]
         words = [f"{url}: {error}" for url, error in last.items()]
@@ -253,7 +256,7 @@ class _Attempt:
                 breaker.answers(admission)  # by an error, but it is there
             if begun or error.kind not in _ELSEWHERE:
                 raise
-            self.error = error
+            self.error = error.with_traceback(None)  # its frames would keep it alive
         finally:
             seat.running -= 1
             breaker.untold(admission)

@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Mapping
+from copy import copy
 from typing import cast
 from urllib.parse import quote, urlsplit
 
@@ -141,6 +142,7 @@ class PlainResponse:
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
+        # Copies of it are raised: with a traceback it would keep the frames alive that keep this alive.
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self.heard = False
@@ -156,14 +158,14 @@ class PlainResponse:
         """Wait for the status and the headers. Raises ExchangeError."""
         while not self.status:
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)
             await self._more()
 
     async def arriving(self) -> bytes:
         """See `Response`."""
         while not (parts := self._parts):
             if self._error is not None:
-                raise self._error
+                raise copy(self._error)
             if self.ended:
                 return b""
             await self._more()

@@ -332,7 +332,7 @@ class Runtime:
         for turn in tuple(self._turns.running):
             if turn.journal is self._journal and turn.lease is not None:
                 try:
-                    self._turns.signalled(turn, await self._journal.take_signals(turn.lease()))
+                    self._turns.signalled(turn, await self._journal.take_signals(turn.lease))
                 except FencedError:
                     await turn.cancel()
 

@@ -392,7 +392,7 @@ class Turns:
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:
-                    self.histories.put(turn.lease(), history, setting.agent)
+                    self.histories.put(turn.lease, history, setting.agent)
             if not close:
                 self._places.free(key, state)
 

@@ -24,25 +24,34 @@ class Early:
         self.stream: AsyncGenerator[tuple[Delta, ...], None] = model.stream(request)
         """What follows the first batch."""
         self._slot = slot
-        self._first = asyncio.create_task(self._begin(), name="gaia early request")
+        self._first: asyncio.Task[tuple[Delta, ...]] | None = asyncio.create_task(
+            self._begin(), name="gaia early request"
+        )
 
     async def _begin(self) -> tuple[Delta, ...]:
         return await anext(self.stream, ())
 
     async def first(self) -> tuple[Delta, ...]:
-        """The first batch; empty when there is none. Raises what the model raises."""
+        """The first batch; empty when there is none. Not after `aclose`. Raises what the model raises."""
+        first = self._first
+        assert first is not None
         # Not awaited itself: if it ends in its own way when it is cancelled, its reader's cancellation would be lost.
-        await asyncio.wait((self._first,))
-        return self._first.result()
+        await asyncio.wait((first,))
+        try:
+            return first.result()
+        finally:
+            del first  # its error's traceback has this frame
 
     async def aclose(self) -> None:
         """Close the model's stream, then give the slot back. Idempotent."""
         try:
-            if not self._first.done():
-                self._first.cancel()
-                await asyncio.wait((self._first,))
-            if not self._first.cancelled():
-                self._first.exception()  # nobody else may ask for it
+            if (first := self._first) is not None:
+                if not first.done():
+                    first.cancel()
+                    await asyncio.wait((first,))
+                if not first.cancelled():
+                    first.exception()  # nobody else may ask for it
+                self._first = None  # its error would keep the turn's frames, which keep this
             await self.stream.aclose()
         finally:
             self._slot.release()

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -99,7 +100,7 @@ class _Loop:
         self._setting = setting
         self._agent: Agent = setting.agent
         self._emit = emit
-        self._calls = Calls(setting, emit, self._delegate)
+        self._calls = Calls(setting, emit, partial(_delegated, setting, emit))
         self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
         self._core: tuple[ToolDefinition, ...] = ()
         self._steps = steps
@@ -351,36 +352,34 @@ class _Loop:
         seconds = time.monotonic() - self._began
         return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds)
 
-    async def _delegate(self, call_id: str, agent: Agent, task: str) -> str:
-        """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
-        setting = self._setting
-        transcript = Transcript()
-        recorder = NestedRecorder(transcript, self._emit, setting.turn, call_id)
-        child = msgspec.structs.replace(
-            setting,
-            agent=agent,
-            access=setting.resolve(agent.model),
-            transcript=transcript,
-            recorder=recorder,
-            budget=Budget(agent.limits, setting.budget),
-            compacts=True,
-            options=NO_OPTIONS,
-            interactive=setting.interactive and not setting.options.approvals_only,
-            calls_only=False,
-            early=None,
-            path=f"{setting.path}{call_id}/",
-        )
-        transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))
-        loop = _Loop(child, recorder.emit)
-        try:
-            ended = await loop.run()
-        except (ModelError, QueueFullError) as error:
-            raise ToolError(f"the agent {agent.name} failed: {error}") from error
-        if loop.last:
-            await recorder.add(*loop.last)
-        if ended.limit is not None:
-            recorder.emit(ended.limit)
-            raise ToolError(
-                f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}"
-            )
-        return ended.text
+
+async def _delegated(setting: Setting, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:
+    """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
+    transcript = Transcript()
+    recorder = NestedRecorder(transcript, emit, setting.turn, call_id)
+    child = msgspec.structs.replace(
+        setting,
+        agent=agent,
+        access=setting.resolve(agent.model),
+        transcript=transcript,
+        recorder=recorder,
+        budget=Budget(agent.limits, setting.budget),
+        compacts=True,
+        options=NO_OPTIONS,
+        interactive=setting.interactive and not setting.options.approvals_only,
+        calls_only=False,
+        early=None,
+        path=f"{setting.path}{call_id}/",
+    )
+    transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))
+    loop = _Loop(child, recorder.emit)
+    try:
+        ended = await loop.run()
+    except (ModelError, QueueFullError) as error:
+        raise ToolError(f"the agent {agent.name} failed: {error}") from error
+    if loop.last:
+        await recorder.add(*loop.last)
+    if ended.limit is not None:
+        recorder.emit(ended.limit)
+        raise ToolError(f"the agent {agent.name} was stopped by a limit. What it has so far: {ended.text or 'nothing'}")
+    return ended.text

@@ -6,6 +6,7 @@ go together into the next. `MemoryRecorder` keeps them in this object, for turns
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeAlias
 
 from gaia_core.events import Event, Nested
@@ -91,7 +92,7 @@ class MemoryRecorder:
         self._facts: list[Recorded] = []
         self.epoch = 0
         """See Recorder."""
-        turn.replay = self._replay
+        turn.replay = partial(_after, self._facts)
 
     @property
     def seq(self) -> int:
@@ -108,8 +109,9 @@ class MemoryRecorder:
         """See Recorder."""
         self._teller.tell(0)
 
-    async def _replay(self, after: int) -> Sequence[Recorded]:
-        return self._facts[after:]
+
+async def _after(facts: list[Recorded], after: int) -> Sequence[Recorded]:
+    return facts[after:]
 
 
 class NestedRecorder:
@@ -159,7 +161,7 @@ class JournalRecorder:
         self._teller = _Teller(turn, transcript)
         self._signalled = signalled
         turn.journal = journal
-        turn.lease = lambda: self._lease
+        turn.lease = lease
         self._lock = asyncio.Lock()
         self._teller.take(claimed, lease.seq - len(claimed) + 1, lease.epoch, done=False)
 
@@ -191,7 +193,7 @@ class JournalRecorder:
             records = tuple([record_of(fact) for fact in facts])
             first = self._lease.seq + 1
             appended = await self._journal.append(self._lease, records, done=done)
-            self._lease = appended.lease
+            self._lease = self._turn.lease = appended.lease
             self._teller.take(facts, first, self._lease.epoch, done=done)
         if appended.signals:
             self._signalled(appended.signals)

@@ -102,7 +102,7 @@ class Turn:
         self.replay = replay
         self.journal: Journal | None = None
         """Where the turn is recorded; None for one that leaves nothing behind."""
-        self.lease: Callable[[], Lease] | None = None
+        self.lease: Lease | None = None
         """The lease under which it is recorded, as it is now."""
         self.suspended = False
         """Left for another process to go on with: its readers end without a `TurnEnded`."""

@@ -28,7 +28,11 @@ _HEADERS = (
 
 
 class Line:
-    """Made by the task that writes. *name* is the log's; *left* is called once when the client has gone by itself."""
+    """Made by the task that writes. *name* is the log's.
+
+    *left* is called once when the client has gone by itself (None: it stops the line). It is given the line: one that
+    holds it would be held by it, and both stay until the garbage collector comes.
+    """
 
     def __init__(
         self,
@@ -37,7 +41,7 @@ class Line:
         settings: Settings,
         headers: Headers = (),
         *,
-        left: Callable[[], Awaitable[object]],
+        left: Callable[["Line"], Awaitable[object]] | None = None,
     ) -> None:
         self._name = name
         self._send = send
@@ -85,7 +89,10 @@ class Line:
                 await self._overdue()
                 continue
             self.gone = True
-            await self._left()
+            if self._left is None:
+                self.stop()
+            else:
+                await self._left(self)
             return
 
     def _next_due(self) -> float:

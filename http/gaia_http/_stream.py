@@ -55,7 +55,7 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn, translator = self._turn, self._translator
-        line = Line(turn.id, send, self._settings, self._headers, left=turn.cancel)
+        line = Line(turn.id, send, self._settings, self._headers, left=lambda _: turn.cancel())
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         refused: ErrorReply | None = None

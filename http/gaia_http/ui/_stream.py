@@ -21,7 +21,7 @@ class Stream:
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = Line(self._name, send, self._settings, left=lambda: _stop(line))
+        line = Line(self._name, send, self._settings)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         try:
@@ -36,7 +36,3 @@ class Stream:
         finally:
             self._counts.open_streams -= 1
             watcher.cancel()
-
-
-async def _stop(line: Line) -> None:
-    line.stop()

@@ -45,7 +45,7 @@ class ResponseStream:
         begun = self._begun
         output = Output(begun.ref, begun.note)
 
-        async def left() -> None:
+        async def left(line: Line) -> None:
             if begun.owned and not output.done:
                 await begun.cancel()
             line.stop()
@@ -94,11 +94,7 @@ class StoredStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stored = self._stored
-
-        async def left() -> None:
-            line.stop()
-
-        line = Line(stored.ref.id, send, self._settings, left=left)
+        line = Line(stored.ref.id, send, self._settings)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         output = Output(stored.ref, stored.note, after=self._after)
         self._counts.open_streams += 1
