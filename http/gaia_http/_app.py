@@ -25,7 +25,7 @@ import msgspec
 from litestar import Litestar, Response
 from litestar.connection import Request
 from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException
-from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from gaia_core import ConfigError, Runtime
@@ -36,6 +36,7 @@ from gaia_http._idempotency import Idempotency
 from gaia_http._logs import LogContext
 from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http._page import Page
+from gaia_http._post import post_handler
 from gaia_http._settings import Settings
 from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._offer import NEEDED, Offer
@@ -115,13 +116,10 @@ def create_app(
 
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
-) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
+) -> list[BaseRouteHandler]:
     files = Files(settings.data)
     parts = Parts(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
-
-    async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
-        return await completions.handle(request)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
 
@@ -160,8 +158,8 @@ def _routes(
         caller_of(request.scope).check_admin()
         return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
 
-    handlers = [
-        HTTPRouteHandler("/v1/chat/completions", http_method="POST", status_code=200)(chat_completions),
+    handlers: list[BaseRouteHandler] = [
+        post_handler("/v1/chat/completions", completions.handle),
         HTTPRouteHandler("/v1/embeddings", http_method="POST", status_code=200)(embeddings),
         HTTPRouteHandler("/v1/files", http_method="POST", status_code=200)(upload_file),
         HTTPRouteHandler("/v1/files", http_method=_READ, status_code=200)(list_files),

@@ -119,11 +119,13 @@ class Idempotency:
         self._tasks: set[asyncio.Task[None]] = set()
         self._swept_at = 0.0
 
-    async def response(self, scope: Scope, body: bytes, respond: Respond, *, safe: bool = False) -> ASGIApp:
+    async def response(
+        self, scope: Scope, body: bytes, respond: Respond, *, safe: Callable[[], bool] = lambda: False
+    ) -> ASGIApp:
         """The response to the request: *respond*'s, or the one that its key has already.
 
-        *safe*: to run it twice does no harm, so a run that a crash interrupted is run again. Raises ApiError 400 for a
-        key that is none, 409 for one that stands for another body.
+        *safe* says whether to run it twice does no harm, so a run that a crash interrupted is run again. Raises
+        ApiError 400 for a key that is none, 409 for one that stands for another body.
         """
         key = _key_of(scope["headers"])
         if key is None:
@@ -137,7 +139,7 @@ class Idempotency:
             return _Follower(run, self._settings, replayed=True)
         run = self._runs[name] = _Run(fingerprint)
         try:
-            lease = await self._begin(name, fingerprint, safe=safe)
+            lease = await self._begin(name, fingerprint, safe=safe())
             if isinstance(lease, _Answer):
                 self._runs.pop(name)
                 run.status, run.headers = lease.status, _as_bytes(lease.headers)

@@ -330,7 +330,7 @@ async def test_what_a_crash_interrupted_runs_again_only_where_that_is_safe(apart
         await runtime.journal.release("1@dead.0")
 
         if safe:
-            assert await asked.ask(safe=True) == b"xx"
+            assert await asked.ask(safe=lambda: True) == b"xx"
             assert asked.runs == 2
         else:
             with pytest.raises(ApiError, match="stopped while it ran") as refused:

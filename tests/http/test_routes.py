@@ -95,6 +95,14 @@ async def test_a_wrong_method_says_which_are_right(serve, method, path, allowed)
     assert set(response.headers["allow"].split(", ")) == allowed
 
 
+async def test_options_says_what_a_route_takes(serve):
+    server = await serve()
+
+    async with server.http.options(f"{server.url}/v1/chat/completions") as response:
+        assert (response.status, await response.read()) == (204, b"")
+        assert set(response.headers["allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
 # Health, readiness, metrics.
 
 

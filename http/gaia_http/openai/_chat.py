@@ -2,7 +2,6 @@
 
 import time
 
-from litestar.connection import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import Agent, Runtime, Session
@@ -40,11 +39,11 @@ class ChatCompletions:
         self._idempotency = idempotency
         self._suspended = SuspendedTurns()
 
-    async def handle(self, request: Request) -> ASGIApp:  # type: ignore[type-arg]
-        """Begin the turn that *request* asks for; returns the response that tells of it."""
-        check_headers(request.scope["headers"])
+    async def handle(self, scope: Scope, receive: Receive) -> ASGIApp:
+        """Begin the turn that a request asks for; returns the response that tells of it."""
+        check_headers(scope["headers"])
         try:
-            body = await read_body(request.receive, self._settings)
+            body = await read_body(receive, self._settings)
         except ClientGone:
             return _nothing
         wire = decode_request(body)
@@ -54,11 +53,10 @@ class ChatCompletions:
                 param="model",
                 code="missing_required_parameter",
             )
-        caller = caller_of(request.scope)
+        caller = caller_of(scope)
         agent = agent_of(self._runtime, wire.model, caller)
-        safe = all(tool.idempotent or tool.effects <= {"read"} for tool in agent.tools)
         return await self._idempotency.response(
-            request.scope, body, lambda: self._respond(request.scope, wire, agent, caller), safe=safe
+            scope, body, lambda: self._respond(scope, wire, agent, caller), safe=lambda: _is_safe(agent)
         )
 
     async def _respond(self, scope: Scope, wire: ChatRequest, agent: Agent, caller: Caller) -> ASGIApp:
@@ -150,6 +148,11 @@ class _Answer:
         ]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _is_safe(agent: Agent) -> bool:
+    """Whether it does no harm to run a turn of *agent* twice."""
+    return all(tool.idempotent or tool.effects <= {"read"} for tool in agent.tools)
 
 
 def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:

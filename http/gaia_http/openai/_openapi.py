@@ -14,6 +14,7 @@ from litestar import Response
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from gaia_http._errors import encoded
+from gaia_http._post import METHODS
 from gaia_http.openai._embeddings import EmbeddingsBody
 from gaia_http.openai._wire import ChatRequest
 from gaia_http.openai.responses._wire import CreateRequest
@@ -63,11 +64,12 @@ def document(handlers: Iterable[BaseRouteHandler], version: str) -> dict[str, An
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     by_path = {path: schema for (path, _), schema in zip(_BODIES, schemas[1:], strict=True)}
     paths: dict[str, dict[str, Any]] = {}
-    for handler in (one for one in handlers if isinstance(one, HTTPRouteHandler)):
+    for handler in handlers:
+        methods = handler.http_methods if isinstance(handler, HTTPRouteHandler) else handler.opt.get(METHODS, ())
         for given in sorted(handler.paths):
             if given.startswith("/v1/"):
                 path = _PARAMETER.sub(r"{\1}", given)
-                for method in sorted(set(map(str, handler.http_methods)) - _SILENT):
+                for method in sorted(set(map(str, methods)) - _SILENT):
                     paths.setdefault(path, {})[method.lower()] = _operation(method, path, by_path.get(path), schemas[0])
     return {
         "openapi": "3.1.0",

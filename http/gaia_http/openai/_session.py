@@ -21,6 +21,7 @@ from gaia_http._errors import invalid
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _CODEX = "codex"
+_TASK = b"x-openwebui-task"
 
 
 @attrs.frozen
@@ -53,7 +54,7 @@ def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | Non
 
 def is_named_task(scope: Scope) -> bool:
     """Whether Open WebUI says by a header that it asks for a task of its own. On an ordinary message it is empty."""
-    return bool(_filled(_headers(scope), b"x-openwebui-task"))
+    return any(name == _TASK for name, _ in scope["headers"]) and bool(_filled(_headers(scope), _TASK))
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:
