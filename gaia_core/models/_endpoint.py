@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from gaia_core.deadline import Deadline
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
 from gaia_core.models._aiohttp import AiohttpClient
@@ -182,7 +183,7 @@ class Endpoint:
     async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> Response:
         config = self._config
         try:
-            async with asyncio.timeout(config.first_token_timeout):
+            with Deadline(config.first_token_timeout):
                 response = await self._send("POST", path, headers, body)
         except ConnectTimeoutError:
             words = f"no connection to {config.base} within {config.connect_timeout:g} s"
@@ -358,10 +359,9 @@ def _headers(secret: str | None) -> Headers:
 
 async def _drained(response: Response) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
-            while await response.arriving():
-                pass
+    with suppress(TimeoutError), Deadline(_DRAIN_SECONDS):
+        while await response.arriving():
+            pass
 
 
 def _is_json(response: Response) -> bool:

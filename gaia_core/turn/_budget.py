@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gaia_core.agent import Limits
+from gaia_core.deadline import Deadline
 from gaia_core.events import LimitReached
 from gaia_core.messages import Usage
 
@@ -12,26 +13,18 @@ from gaia_core.messages import Usage
 class Budget:
     """The counters of one turn; *parent* is charged too."""
 
-    __slots__ = ("_asking", "_clock", "_limits", "_parent", "_remaining", "steps", "tool_calls", "usage")
+    __slots__ = ("_asking", "_limits", "_parent", "_remaining", "clock", "steps", "tool_calls", "usage")
 
     def __init__(self, limits: Limits, parent: "Budget | None" = None) -> None:
         self._limits = limits
         self._parent = parent
-        self._clock: asyncio.Timeout | None = None
         self._asking = 0
         self._remaining = 0.0
         self.steps = 0
         self.tool_calls = 0
         self.usage = Usage()
-
-    @contextmanager
-    def clock(self, clock: asyncio.Timeout) -> Iterator[None]:
-        """Let *clock* be the turn's wall clock, which `asking` stops."""
-        self._clock = clock
-        try:
-            yield
-        finally:
-            self._clock = None
+        self.clock: Deadline | None = None
+        """The turn's wall clock while it runs, which `asking` stops."""
 
     @property
     def limits(self) -> Limits:
@@ -85,13 +78,13 @@ class Budget:
         if self._parent is not None:
             self._parent._pause()  # noqa: SLF001  # of this class
         self._asking += 1
-        if self._asking == 1 and self._clock is not None and (when := self._clock.when()) is not None:
+        if self._asking == 1 and self.clock is not None and (when := self.clock.when()) is not None:
             self._remaining = when - asyncio.get_running_loop().time()
-            self._clock.reschedule(None)
+            self.clock.reschedule(None)
 
     def _go_on(self) -> None:
         if self._parent is not None:
             self._parent._go_on()  # noqa: SLF001
         self._asking -= 1
-        if self._asking == 0 and self._clock is not None and not self._clock.expired():
-            self._clock.reschedule(asyncio.get_running_loop().time() + self._remaining)
+        if self._asking == 0 and self.clock is not None and not self.clock.expired():
+            self.clock.reschedule(asyncio.get_running_loop().time() + self._remaining)

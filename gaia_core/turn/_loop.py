@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from gaia_core.agent import Agent
+from gaia_core.deadline import Deadline
 from gaia_core.errors import QueueFullError, ToolError
 from gaia_core.events import (
     ErrorInfo,
@@ -119,15 +120,17 @@ class _Loop:
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
-        seconds = self._agent.limits.seconds
+        seconds, budget = self._agent.limits.seconds, self._setting.budget
         try:
-            async with asyncio.timeout(seconds) as clock:
-                with self._setting.budget.clock(clock):
-                    return await self._run_steps()
+            with Deadline(seconds) as clock:
+                budget.clock = clock
+                return await self._run_steps()
         except TimeoutError:
             if not clock.expired():
                 raise
             return self._limited(LimitReached("seconds", seconds, f"the limit of {seconds:g} seconds is reached"))
+        finally:
+            budget.clock = None
 
     async def _run_steps(self) -> Ended:
         if self._answer is not None:

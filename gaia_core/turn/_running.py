@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from gaia_core.deadline import Deadline
 from gaia_core.errors import ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
@@ -86,7 +87,7 @@ class Running:
         tool = bound.tool
         seconds = tool.timeout or self._setting.agent.limits.tool_seconds
         try:
-            async with asyncio.timeout(seconds) as clock:
+            with Deadline(seconds) as clock:
                 result = await self._invoke(call, bound, arguments, clock, replies)
             return "ok", _text(result), False
         except ToolError as error:
@@ -114,7 +115,7 @@ class Running:
         )
 
     async def _invoke(
-        self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, arguments: Any, clock: Deadline, replies: list[str | None]
     ) -> Any:
         tool, parameters = bound.tool, bound.tool.parameters
         named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
@@ -136,9 +137,7 @@ class Running:
                     self._setting.resources(bound.resource).close_after(bound.resource, running)
             raise
 
-    async def _context(
-        self, call: ToolCall, bound: Bound, clock: asyncio.Timeout, replies: list[str | None]
-    ) -> Context[Any]:
+    async def _context(self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]) -> Context[Any]:
         setting = self._setting
         return Context(
             await self._resource(call, bound),
@@ -177,7 +176,7 @@ class Running:
         self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
-        self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]
+        self, call_id: str, clock: Deadline, replies: list[str | None], question: str, options: tuple[str, ...]
     ) -> str:
         """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
         setting = self._setting

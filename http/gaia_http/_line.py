@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from litestar.types import Receive, Scope, Send
 
+from gaia_core.deadline import Deadline
 from gaia_http._settings import Settings
 
 ABORT = "gaia_abort"
@@ -82,7 +83,7 @@ class Line:
         while True:
             due = min(self._next_due(), self._loop.time() + settings.write_seconds)
             try:
-                async with asyncio.timeout_at(due):
+                with Deadline(due - self._loop.time()):
                     while (await receive())["type"] != "http.disconnect":
                         pass
             except TimeoutError:
