@@ -84,7 +84,9 @@ async def test_input_may_be_brought_before_it_is_answered(serve, check):
     [
         ("{bad", None),
         ("[]", None),
-        ('{"type": "response.steer"}', "type"),
+        ('{"type": "response.stop"}', "type"),
+        ('{"type": "response.steer", "input": "x"}', None),
+        ('{"type": "response.create", "model": "a", "input": "x", "stream_id": 5}', "stream_id"),
         ('{"type": "response.create", "model": "nobody", "input": "x"}', "model"),
         ('{"type": "response.create", "model": "a"}', "input"),
         ('{"type": "response.create", "model": "a", "input": "x", "background": true}', "background"),

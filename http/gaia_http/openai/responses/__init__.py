@@ -4,7 +4,7 @@
 |---|---|
 | `_wire` | the request's structs |
 | `_ids` | ids that say where a response and its items are |
-| `_items` | items of the input → messages of the core |
+| `_items`, `_content` | items of the input, and their parts → messages of the core |
 | `_summary` | the `compaction` item |
 | `_options` | what a request says beside its input → `TurnOptions`, and its echo |
 | `_note` | what is kept of a request beside its turn |
@@ -14,9 +14,9 @@
 | `_object` | the response object |
 | `_stored` | responses found again, and told again |
 | `_answer` | the ASGI responses |
-| `_socket` | the same over a WebSocket |
+| `_socket`, `_steer` | the same over a WebSocket; what is said to a response that runs |
 | `_compact`, `_counted` | a conversation in short; how many tokens it has |
-| `_conversations` | /v1/conversations |
+| `_conversations`, `_omitted` | /v1/conversations; what was deleted from one |
 | `_page`, `_routes` | the routes |
 """
 
