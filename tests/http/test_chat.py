@@ -282,9 +282,35 @@ async def test_surrogates_of_a_model_are_mended(serve, body):
     assert answer["choices"][0]["message"]["content"] == "a\N{GRINNING FACE}b�c"
 
 
+async def test_a_message_with_sources_is_no_task_of_open_webui(serve, body):
+    """A chat that has files: its prompt begins as a task's does."""
+    agent = Agent("a", instructions="Add things.", tools=Toolset("tools", (add,)))
+    server = await serve("42", agents=(agent,))
+    say = '### Task:\nAnswer from the context.\n\n<context>\n<source id="1">6 * 7 = 42</source>\n</context>\n\nWell?'
+
+    _, given, _ = await server.post(body(say), headers={"X-Session-Id": "s"})
+
+    assert given["x-session-id"] == "s"
+    assert [tool.name for tool in server.model.requests[0].tools] == ["add"]
+    assert server.model.requests[0].messages == (SystemMessage("Add things."), UserMessage(say))
+
+
+async def test_what_the_header_says_of_a_task_counts_more_than_its_prompt(serve, body):
+    agent = Agent("a", tools=Toolset("tools", (add,)))
+    server = await serve("42", agents=(agent,))
+
+    await server.post(body("### Task:\nAdd 40 and 2."), headers={"X-OpenWebUI-Task": ""})
+
+    assert [tool.name for tool in server.model.requests[0].tools] == ["add"]
+
+
 @pytest.mark.parametrize(
     ("say", "headers"),
-    [("### Task:\nWrite a title.", {}), ("Write a title.", {"X-OpenWebUI-Task": "title_generation"})],
+    [
+        ("### Task:\nWrite a title.", {}),
+        ("### Task:\nWrite a title.", {"X-OpenWebUI-Task": "{{TASK}}"}),
+        ("Write a title.", {"X-OpenWebUI-Task": "title_generation"}),
+    ],
 )
 async def test_tasks_of_open_webui_are_answered_by_the_model_alone(serve, body, say, headers):
     agent = Agent("a", instructions="Add things.", tools=Toolset("tools", (add,)))

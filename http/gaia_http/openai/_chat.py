@@ -158,12 +158,17 @@ def _is_safe(agent: Agent) -> bool:
 def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:
     """Whether Open WebUI asks for a title, tags or follow-ups: the model alone answers that, without tools or session.
 
-    Source: such a request's header has the task's name, where that is set up; its prompt begins with `### Task:`.
+    Source: such a request's header has the task's name, where that is set up; its prompt begins with `### Task:`. So
+    does an ordinary message of a chat that has files or searches the web, but there the sources follow in `<context>`
+    (Open WebUI's DEFAULT_RAG_TEMPLATE).
     """
-    if is_named_task(scope):
-        return True
+    if (named := is_named_task(scope)) is not None:
+        return named
     last = transcript[-1]
-    return isinstance(last, UserMessage) and text_of(last.content).startswith("### Task:")
+    if not isinstance(last, UserMessage):
+        return False
+    text = text_of(last.content)
+    return text.startswith("### Task:") and "<context>" not in text
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -22,6 +22,7 @@ from gaia_http._errors import invalid
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _CODEX = "codex"
 _TASK = b"x-openwebui-task"
+_UNFILLED = "{{"
 
 
 @attrs.frozen
@@ -52,9 +53,17 @@ def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | Non
     return Named(_fitting(codex), "queue") if codex else None
 
 
-def is_named_task(scope: Scope) -> bool:
-    """Whether Open WebUI says by a header that it asks for a task of its own. On an ordinary message it is empty."""
-    return any(name == _TASK for name, _ in scope["headers"]) and bool(_filled(_headers(scope), _TASK))
+def is_named_task(scope: Scope) -> bool | None:
+    """Whether Open WebUI says by a header that it asks for a task of its own; on an ordinary message that is empty.
+
+    None: it doesn't say, because the header isn't set up, or is one that it doesn't fill in.
+    """
+    if not any(name == _TASK for name, _ in scope["headers"]):
+        return None
+    headers = _headers(scope)
+    if headers[_TASK].startswith(_UNFILLED):
+        return None
+    return bool(_filled(headers, _TASK))
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:
@@ -65,7 +74,7 @@ def _filled(headers: dict[bytes, str], name: bytes) -> str:
     """A header of Open WebUI's: its users write `{{CHAT_ID}}`, which older versions send as it stands, and which is
     empty or no value where there is nothing to fill in."""
     value = headers.get(name, "")
-    return "" if value.startswith("{{") or value.lower() in ("none", "null", "undefined") else value
+    return "" if value.startswith(_UNFILLED) or value.lower() in ("none", "null", "undefined") else value
 
 
 def _is_codex(headers: dict[bytes, str]) -> bool:
