@@ -70,7 +70,9 @@ Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, .
 
 @attrs.frozen
 class Catalog:
-    """Agents and models by name, sorted. *created* is in Unix seconds; *problems* are what had to be left out.
+    """Agents and models by name, sorted. *created* is when they were last configured, in Unix seconds:
+    the configuration file's time, the same in every process; without a file, now. *problems* are what had to be left
+    out.
 
     *sources* are toolsets that have to be asked for: until then the agents are without them, and `with_listed` gives
     the catalog that has them.

@@ -58,6 +58,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         if not path.is_file():
             return default_catalog(found, problems, environ, cwd)
     document = parsed(path)
+    created = int(path.stat().st_mtime)
     folder = path.resolve().parent
     models = {name: _model(name, table, folder) for name, table in document.models.items()}
     names = tuple(document.agents) or (DEFAULT_AGENT,)
@@ -67,7 +68,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
     if not document.agents:
         without = default_catalog(found, problems, environ, cwd)
         models = {spec.name: spec for spec in without.models} | models
-        return Catalog.of(*without.agents, models=models, problems=without.problems)
+        return attrs.evolve(Catalog.of(*without.agents, models=models, problems=without.problems), created=created)
     drafts, broken = drafts_of(document, Installed(found, problems), folder)
     agents = tuple(draft.agent() for draft in drafts)
     if not agents:
@@ -78,7 +79,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         default = agents[0].name
     catalog = Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
     sources = sources_of(drafts)
-    return attrs.evolve(catalog, sources=sources, compose=Composer(drafts) if sources else None)
+    return attrs.evolve(catalog, sources=sources, compose=Composer(drafts) if sources else None, created=created)
 
 
 def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:

@@ -1,5 +1,7 @@
 """gaia.toml becomes a catalog; what it says wrong is named by its place, with the nearest right name."""
 
+import os
+
 import pytest
 
 from gaia_core import ConfigError, Limits
@@ -305,3 +307,13 @@ def test_a_search_is_by_meaning_where_one_model_makes_vectors(load):
     assert searched(vectors("v") + vectors("w"), '{ embeddings = "w" }') == "w"
     with pytest.raises(ConfigError, match=r"tool_search\.embeddings: no model 'local' has embeddings = true"):
         searched(vectors("v"), '{ embeddings = "local" }')
+
+
+@pytest.mark.parametrize("agents", ["[agents.here]", ""])
+def test_agents_are_as_old_as_their_file(tmp_path, plugins, agents):
+    """What clients are told of a model's age is the same in every process, and after a reload."""
+    path = tmp_path / "gaia.toml"
+    path.write_text(MODEL + agents)
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+    assert load_catalog(path, environ={}, cwd=tmp_path, plugins=plugins).created == 1_700_000_000
