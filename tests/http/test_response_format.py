@@ -5,7 +5,10 @@ import pydantic
 import pytest
 
 from gaia_core import Agent, Toolset, call, tool
+from gaia_core.events import TextDelta
 from gaia_core.messages import AssistantMessage
+from gaia_core.models import Finished
+from gaia_http import Settings
 
 
 class City(pydantic.BaseModel):
@@ -77,10 +80,24 @@ async def test_it_is_an_error_in_a_stream_that_has_begun(serve):
     assert not any(chunk.choices[0].delta.content for chunk in told)
 
 
-async def test_what_max_tokens_cut_is_given_with_its_finish_reason(serve):
-    from gaia_core.events import TextDelta
-    from gaia_core.models import Finished
+async def test_a_stream_that_holds_its_text_back_says_that_it_lives(serve, upstream):
+    """The form is checked when the text is whole; it can't be streamed and then be mended."""
+    model = upstream(TextDelta(ULM))
+    server = await serve(model=model, settings=Settings(heartbeat_seconds=0.01))
 
+    request = {"model": "a", "messages": USER, "response_format": SCHEMA, "stream": True}
+    async with server.http.post("/v1/chat/completions", json=request) as response:
+        assert response.status == 200
+        first = await response.content.readline()
+        model.go.set()
+        rest = await response.text()
+
+    assert first == b": still here\n"
+    assert '"content":"{\\"city\\": \\"Ulm\\"' in rest
+    assert rest.endswith("data: [DONE]\n\n")
+
+
+async def test_what_max_tokens_cut_is_given_with_its_finish_reason(serve):
     server = await serve((TextDelta('{"city": '), Finished("length")))
 
     async with server.sdk() as client:
