@@ -118,7 +118,7 @@ async def new_journal(request, tmp_path) -> AsyncIterator[Callable[[], Journal]]
 
 
 @pytest.fixture
-def recorded(serve, new_journal):
+def recorded(new_journal, serve):  # in this order: servers end before their journal's place does
     """`serve` with journals that outlive the process: who is started again finds what the first one left."""
 
     async def recorded(*answers: object, **options: object):

@@ -81,6 +81,16 @@ async def test_a_conversation_and_a_previous_response_exclude_each_other(serve, 
     assert (status, answer["error"]["param"]) == (400, "conversation")
 
 
+async def test_a_conversation_keeps_its_responses(serve, ask):
+    server = await serve("One")
+    async with server.sdk() as client:
+        conversation = await client.conversations.create()
+
+    status, answer = await ask(server, conversation=conversation.id, store=False)
+
+    assert (status, answer["error"]["param"]) == (400, "store")
+
+
 async def test_another_session_is_no_conversation(serve, ask):
     server = await serve("One")
     _, first = await ask(server)

@@ -17,6 +17,12 @@ async def secret(ctx: Context[None]) -> str:
     return "the secret is 42"
 
 
+@tool(effects="write", approval=True)
+async def wipe(ctx: Context[None]) -> str:
+    """Wipe it."""
+    return "wiped"
+
+
 OWN = Agent("a", tools=Toolset("tools", (secret,)))
 SCRIPT = (
     AssistantMessage("I look it up, wait.", (call("secret"),), reasoning_content="Hm, where is it?"),
@@ -43,6 +49,11 @@ async def told_again(server, response_id: str, **query: object) -> str:
 async def raw(server, **fields: object) -> str:
     async with server.http.post("/v1/responses", json={"model": "a", "input": "Hi", "stream": True, **fields}) as reply:
         return await reply.text()
+
+
+def last_of(text: str) -> dict:
+    """The last event of a stream."""
+    return json.loads(text.split("\n\n")[-3].partition("\ndata: ")[2])
 
 
 def last(text: str) -> dict:
@@ -287,6 +298,55 @@ async def test_a_deleted_response_is_gone_and_so_is_its_session_with_the_last(se
     async with server.http.delete(f"/v1/responses/{second['id']}") as reply:
         assert reply.status == 404
     assert (await server.runtime.sessions.totals()).sessions == 0
+
+
+async def erased(server, *ids: str) -> list[int]:
+    """Delete the responses; how many sessions there are after each."""
+    left = []
+    for response_id in ids:
+        async with server.http.delete(f"/v1/responses/{response_id}") as reply:
+            assert reply.status == 200
+        left.append((await server.runtime.sessions.totals()).sessions)
+    return left
+
+
+async def test_a_session_that_shares_anothers_past_goes_with_its_own_responses(serve, ask):
+    server = await serve("One", "Two", "Three")
+    _, first = await ask(server)
+    others = [(await ask(server, previous_response_id=first["id"]))[1]["id"] for _ in range(2)]
+
+    assert await erased(server, first["id"], *others) == [2, 1, 0]
+
+
+async def test_a_response_that_asked_for_approval_may_go_before_the_one_that_went_on(serve, ask):
+    server = await serve(call("wipe"), "Wiped", agents=(Agent("a", tools=Toolset("tools", (wipe,))),))
+    _, first = await ask(server)
+    approval = {"type": "mcp_approval_response", "approval_request_id": first["output"][0]["id"], "approve": True}
+    _, second = await ask(server, [approval], previous_response_id=first["id"])
+
+    assert await erased(server, first["id"]) == [1]
+    assert await get(server, second["id"]) == (200, second)
+    assert await erased(server, second["id"]) == [0]
+
+
+async def test_a_deleted_response_that_waits_for_approval_waits_no_more(serve, ask):
+    server = await serve(call("wipe"), agents=(Agent("a", tools=Toolset("tools", (wipe,))),))
+    _, waits = await ask(server)
+
+    assert await erased(server, waits["id"]) == [0]
+    assert server.runtime.running_turns == ()
+
+
+async def test_a_deleted_response_that_runs_runs_no_more(serve, upstream):
+    model = upstream()
+    server = await serve(model=model)
+    streamed = asyncio.create_task(raw(server))
+    await model.began.wait()
+    (_, running), *_ = server.runtime.running_turns
+
+    assert await erased(server, f"resp_{running.id.removeprefix('turn_')}000{running.session_id}") == [0]
+    assert last_of(await streamed)["type"] == "error"
+    assert model.connected == 0
 
 
 async def test_a_client_that_goes_takes_its_response_with_it(serve, upstream):

@@ -106,6 +106,12 @@ class Beginning:
                 param="conversation",
                 code="mutually_exclusive_parameters",
             )
+        if conversation is not None and request.store is False:
+            raise invalid(
+                "store: a conversation keeps its responses; leave store out, or send the whole conversation as input",
+                param="store",
+                code="unsupported_value",
+            )
         agent = self._agent(request, caller, previous)
         found = await self._base(owner, previous, conversation)
         before = base if base is not None else found.messages if found is not None else ()
@@ -299,7 +305,7 @@ class Beginning:
             except BusyError:
                 pass  # somebody else was quicker
         forked = await sessions.fork(owner, base.info_id, at=base.at)
-        await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES))
+        await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES, since=base.at))
         return await start(forked.id, base.at)
 
 

@@ -116,6 +116,9 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     left_out: tuple[str, ...] = ()
     """The items of the conversation that were deleted."""
 
+    since: int = 0
+    """The record after which the session's own responses begin; what is before it has a fork of another's."""
+
     @property
     def ours(self) -> bool:
         """Whether the session was made by responses."""

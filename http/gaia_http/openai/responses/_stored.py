@@ -90,21 +90,22 @@ class Store:
             return await self._runtime.sessions.update(owner, session_id, metadata=metadata)
 
     async def delete(self, stored: Stored) -> None:
-        """Forget the response; its session is erased when it was the last one there."""
-        owner, session = stored.owner, stored.ref.session
-        if stored.running and stored.note.background:
+        """Forget the response, and end what it still does; its session is erased when it was the last one there."""
+        owner, ref = stored.owner, stored.ref
+        following = Ref(ref.session, ref.turn, ref.part + 1).name
+        if stored.running and kept_of(stored.info).note(following) is None:  # else the turn is that one's by now
             await self.cancel(stored)
-        name = stored.ref.name
         info = await self.keep(
-            owner, session, lambda kept: msgspec.structs.replace(kept, deleted=(*kept.deleted, name))
+            owner, ref.session, lambda kept: msgspec.structs.replace(kept, deleted=(*kept.deleted, ref.name))
         )
         kept = kept_of(info)
-        if not kept.ours or info.id.startswith("conv_"):
+        if not kept.ours or kept.is_conversation:
             return
-        turns = {record.turn for record, _ in await self._runtime.sessions.facts(owner, session)}
-        gone = set(kept.deleted)
-        if all(Ref(session, turn).name in gone for turn in turns) and self._runtime.running(owner, session) is None:
-            await self._runtime.sessions.delete(owner, session)
+        facts = await self._runtime.sessions.facts(owner, ref.session)
+        names = {Ref(ref.session, record.turn).name for record, _ in facts if record.seq > kept.since}
+        names.update(name for name, _ in kept.notes)
+        if names <= set(kept.deleted) and self._runtime.running(owner, ref.session) is None:
+            await self._runtime.sessions.delete(owner, ref.session)
 
     async def cancel(self, stored: Stored) -> None:
         """End the response's turn, if it still runs."""
