@@ -87,23 +87,30 @@ class Step:
     async def run(self, emit: Callable[..., None], early: Early | None = None) -> Answer:
         """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
         (law 7)."""
+        try:
+            await self._asked(emit, early)
+            answer = self.answer()
+        except BaseException:
+            self._setting.budget.charge(self._so_far())
+            raise
+        self._measure(answer[2])
+        if self._held and not (answer[0].tool_calls and not answer[0].content):
+            emit(*self._held)
+        return answer
+
+    async def _asked(self, emit: Callable[..., None], early: Early | None) -> None:
         access = self._setting.access
         if early is not None:
             async with aclosing(early):
                 if told := self.take(await early.first()):
                     emit(*told)
                 await self._hear(early.stream, emit)
-        else:
-            asked = self._slot_request()
-            request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
-            with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
-                async with aclosing(access.model.stream(request)) as stream:
-                    await self._hear(stream, emit)
-        answer = self.answer()
-        self._measure(answer[2])
-        if self._held and not (answer[0].tool_calls and not answer[0].content):
-            emit(*self._held)
-        return answer
+            return
+        asked = self._slot_request()
+        request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
+        with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
+            async with aclosing(access.model.stream(request)) as stream:
+                await self._hear(stream, emit)
 
     async def _hear(self, stream: AsyncGenerator[tuple[Delta, ...], None], emit: Callable[..., None]) -> None:
         async for batch in stream:
@@ -148,13 +155,8 @@ class Step:
         """The whole message. Raises ModelError when the stream had no end."""
         if self._finished is None:
             raise ModelError("broken_stream", "the model's stream ended without saying why")
-        text = self.text
-        calls = tuple(
-            ToolCall(call_id, FunctionCall(name, arguments))
-            for _, (call_id, name, arguments) in sorted(self._calls.items())
-        )
-        reasoning = "".join(self._reasoning) or None
-        message = AssistantMessage(text if text or not calls else None, calls, reasoning_content=reasoning)
+        message = self._message()
+        reasoning = message.reasoning_content
         message, reason = repair(message, self._finished.reason, self._request.tools)
         if message.tool_calls:
             ids = [_unique(call.id, self._taken_ids) for call in message.tool_calls]
@@ -162,6 +164,23 @@ class Step:
                 calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
                 message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
         return message, reason, self._finished.usage or self._estimate(message)
+
+    def _message(self) -> AssistantMessage:
+        """What has come so far, as it came."""
+        text = self.text
+        calls = tuple(
+            ToolCall(call_id, FunctionCall(name, arguments))
+            for _, (call_id, name, arguments) in sorted(self._calls.items())
+        )
+        return AssistantMessage(
+            text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
+        )
+
+    def _so_far(self) -> Usage:
+        """What a request took that was cut short: nothing before its first token, then the prompt and what came."""
+        if self._finished is not None and self._finished.usage is not None:
+            return self._finished.usage
+        return self._estimate(self._message()) if self._text or self._reasoning or self._calls else Usage()
 
     def _slot_request(self) -> SlotRequest:
         """Who asks, and, where that counts, for how many tokens: the prompt and the longest answer, estimated."""
@@ -186,7 +205,8 @@ class Step:
             self._setting.transcript.measure(self._chars(), usage.input_tokens)
 
     def _estimate(self, message: AssistantMessage) -> Usage:
-        answer = int(len(wire_bytes(message)) / self._setting.transcript.chars_per_token)
+        chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
+        answer = int(chars / self._setting.transcript.chars_per_token)
         return Usage(self._prompt_tokens(), answer, estimated=True)
 
 

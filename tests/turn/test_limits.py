@@ -4,8 +4,8 @@ import asyncio
 
 from gaia_core import Agent, Limits, ToolError, Toolset, call, tool
 from gaia_core.events import LimitReached, StepEnded, TextDelta, ToolEnded
-from gaia_core.messages import UserMessage
-from gaia_core.models import ScriptedModel
+from gaia_core.messages import Usage, UserMessage
+from gaia_core.models import Finished, ScriptedModel, ToolCallDelta
 
 
 @tool(effects="read")
@@ -57,6 +57,46 @@ async def test_seconds_close_the_stream_and_keep_what_was_said(run):
     assert told.of(LimitReached)[0].limit == "seconds"
     assert (told.ended.status, told.ended.text) == ("limit", "so far")
     assert closed == [True]
+
+
+async def test_what_was_said_until_then_is_in_the_usage(run):
+    async def model(_request):
+        yield TextDelta("so far, " * 20)
+        yield TextDelta("so good")
+        await asyncio.Event().wait()
+
+    told = await run(agent(seconds=0.02), ScriptedModel(model), say="x" * 400)
+
+    used = told.ended.usage
+    assert used.estimated
+    assert used.input_tokens > 100
+    assert used.output_tokens > 40
+
+
+async def test_a_model_that_said_nothing_has_used_nothing(run):
+    async def model(_request):
+        await asyncio.Event().wait()
+        yield TextDelta("never")
+
+    told = await run(agent(seconds=0.02), ScriptedModel(model), say="x" * 400)
+
+    assert told.ended.usage == Usage()
+
+
+async def test_what_a_sub_agent_had_said_counts_when_its_caller_is_stopped(run):
+    async def model(request):
+        if request.tools:
+            yield ToolCallDelta(0, "c", "writer", '{"task": "Write."}')
+            yield Finished("tool_calls", Usage(7, 3))
+            return
+        yield TextDelta("once upon a time " * 20)
+        await asyncio.Event().wait()
+
+    boss = Agent("boss", tools=Toolset("t", (Agent("writer").as_tool(),)), limits=Limits(seconds=0.05))
+    told = await run(boss, ScriptedModel(model))
+
+    assert told.ended.status == "limit"
+    assert told.ended.usage.output_tokens > 3 + 80
 
 
 async def test_a_tools_own_timeout_error_is_not_the_turns(run):

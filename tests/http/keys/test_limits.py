@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from gaia_core import LimitError
+from gaia_core.events import TextDelta
 from gaia_core.messages import Usage
 from gaia_http.keys import Allowances, Key, Keyring, Limits
 from gaia_http.keys._allowance import duration
@@ -210,6 +211,20 @@ async def test_a_client_that_goes_gives_its_turn_back(serve, room, bearer, body,
     model.go.set()
 
     assert (await ask(server, headers, body=body()))[0] == 200
+
+
+async def test_a_client_that_goes_pays_for_what_was_said(serve, room, bearer, body, upstream):
+    model = upstream(TextDelta("word " * 400))
+    headers = bearer(room.make("ci", limits=Limits(tokens_per_minute=200)))
+    server = await serve(model=model, keyring=room.ring())
+    async with server.http.post("/v1/chat/completions", json=body(stream=True), headers=headers) as stream:
+        await stream.content.readline()
+        stream.close()
+    await model.closed.wait()
+    while server.runtime.running_turns:
+        await asyncio.sleep(0)
+
+    assert (await ask(server, headers, body=body()))[0] == 429
 
 
 async def test_a_cancel_is_never_refused(serve, room, bearer):
