@@ -102,7 +102,7 @@ async def test_a_thread_that_outlives_its_time_is_reported_and_its_resource_clos
         yield "thing"
         log.append("closed")
 
-    @tool(timeout=0.01)
+    @tool(timeout=0.3)
     def slow(ctx: Context[str]) -> None:
         """Take long."""
         gate.wait()
