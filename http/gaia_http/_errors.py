@@ -22,7 +22,7 @@ from gaia_core import (
     NotFoundError,
     QueueFullError,
 )
-from gaia_core.events import ErrorInfo
+from gaia_core.events import ErrorInfo, LimitReached
 from gaia_core.messages import mended
 
 _NO_RETRY = (("x-should-retry", "false"),)
@@ -132,6 +132,11 @@ def cancelled(*, tools_ran: bool) -> ErrorReply:
     return of_turn(ErrorInfo("cancelled", "the turn was cancelled because the server stops"), tools_ran=tools_ran)
 
 
+def overdue(limit: LimitReached, *, tools_ran: bool) -> ErrorReply:
+    """The reply to a turn whose time was up before it had said anything."""
+    return of_turn(ErrorInfo("deadline", f"{limit.message}, and nothing was said until then"), tools_ran=tools_ran)
+
+
 def _of_kind(error: ErrorInfo) -> ErrorReply:
     kind, message = error.type, error.message
     match kind:
@@ -143,6 +148,8 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             return ErrorReply(status=503, message=message, type=SERVER, code=code, headers=after)
         case "timeout":
             return ErrorReply(status=504, message=message, type=SERVER, code="model_timeout")
+        case "deadline":
+            return ErrorReply(status=504, message=message, type=SERVER, code="deadline_exceeded")
         case "context_length":
             return ErrorReply(status=400, message=message, param="messages", code="context_length_exceeded")
         case "response_format":  # another try costs two more model requests, and tools that run again

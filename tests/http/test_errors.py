@@ -2,11 +2,13 @@
 
 import asyncio
 
+import attrs
+import msgspec
 import openai
 import pytest
 
-from gaia_core import Agent, ConfigError, ScriptedModel, Toolset, call, tool
-from gaia_core.models import ModelError
+from gaia_core import Agent, ConfigError, Limits, ScriptedModel, Toolset, call, tool
+from gaia_core.models import Finished, ModelError, ToolCallDelta
 
 
 @tool(effects="write")
@@ -79,6 +81,45 @@ async def test_after_a_tool_has_run_nothing_is_retried(serve, body, error, statu
     else:
         assert (got, answer["error"]["code"], headers["x-should-retry"]) == (424, "agent_run_failed", "false")
         assert "retry-after" not in headers
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("before", [(), (call("send"),)])
+async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, before, streamed):
+    """Else an empty answer would look like a good one."""
+    left = list(before)
+
+    async def answer(request):
+        if left:
+            made = left.pop()
+            yield ToolCallDelta(0, made.id, made.name, made.arguments)
+            yield Finished("tool_calls")
+            return
+        await asyncio.Event().wait()
+
+    server = await serve(ScriptedModel(answer), agents=(attrs.evolve(SENDER, limits=Limits(seconds=0.3)),))
+
+    async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
+        text = await response.text()
+
+    wanted = (424, "agent_run_failed") if before else (504, "deadline_exceeded")
+    told = text if not text.startswith("data: ") else text.split("data: ")[-2]
+    assert msgspec.json.decode(told)["error"]["code"] == wanted[1]
+    assert response.status == (200 if text.startswith("data: ") else wanted[0])
+    assert text.startswith("data: ") is bool(streamed and before), "a stream has begun when a tool was told of"
+    assert '"finish_reason":"' not in text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_turn_whose_time_is_up_gives_what_it_has_said(serve, body, upstream, streamed):
+    server = await serve(model=upstream(), agents=(Agent("a", limits=Limits(seconds=0.3)),))
+
+    async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
+        text = await response.text()
+
+    assert response.status == 200
+    assert '"content":"partial"' in text
+    assert '"finish_reason":"length"' in text
 
 
 async def test_the_official_sdk_does_not_repeat_a_run_whose_tools_ran(serve):

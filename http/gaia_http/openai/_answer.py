@@ -1,13 +1,14 @@
 """Events → the chat completion that is not streamed. The same text as the stream's, in one piece."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import msgspec
 
 from gaia_core import Agent
-from gaia_core.events import Event, StepEnded, ToolCalled, ToolEnded, ToolStarted, TurnEnded
+from gaia_core.events import Event, LimitReached, StepEnded, ToolCalled, ToolEnded, ToolStarted, TurnEnded
 from gaia_core.messages import ToolCall, text_of
-from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
+from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http.openai._chunks import completion_id
 from gaia_http.openai._suspended import client_ids
 from gaia_http.openai._usage import ChatUsage, chat_usage
@@ -70,6 +71,8 @@ def completion_of(
         return of_turn(ended.error, tools_ran=ran) if ended.error is not None else cancelled(tools_ran=ran)
     own = _own_calls(events)
     message = _message(turn_id, events, ended, hidden=bool(own), formed=formed)
+    if not message.content and (limit := next(filter(_is_deadline, events), None)) is not None:
+        return overdue(limit, tools_ran=any(type(event) is ToolStarted for event in events))
     completion = _Completion(
         id=completion_id(turn_id),
         object="chat.completion",
@@ -103,6 +106,10 @@ def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden:
         reasoning_content=reasoning or msgspec.UNSET,
         tool_calls=calls or msgspec.UNSET,
     )
+
+
+def _is_deadline(event: Event) -> TypeGuard[LimitReached]:
+    return type(event) is LimitReached and event.limit == "seconds"
 
 
 def _own_calls(events: Sequence[Event]) -> tuple[_OwnCall, ...]:

@@ -14,6 +14,7 @@ from gaia_core.activity import line_of, told
 from gaia_core.events import (
     Event,
     FinishReason,
+    LimitReached,
     ReasoningDelta,
     StepStarted,
     TextDelta,
@@ -22,7 +23,7 @@ from gaia_core.events import (
     TurnEnded,
 )
 from gaia_core.messages import FunctionCall, ToolCall, mended
-from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn
+from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._suspended import client_ids
 from gaia_http.openai._usage import chat_usage
@@ -85,6 +86,7 @@ class Chunks:
         self._line_open = False
         self._own_calls = False
         self._tools_ran = False
+        self._overdue: LimitReached | None = None
         self.done = False
         self.failure: ErrorReply | None = None
 
@@ -139,6 +141,8 @@ class Chunks:
         elif told(event) is not None:
             self._own_calls = self._own_calls or kind is ToolCalled
             self._tools_ran = self._tools_ran or kind is ToolStarted
+            if kind is LimitReached and event.limit == "seconds":  # type: ignore[union-attr]
+                self._overdue = event  # type: ignore[assignment]
             out.append(self._told(event))
 
     def _told(self, event: Event) -> bytes:
@@ -159,8 +163,10 @@ class Chunks:
                 if event.error is not None
                 else cancelled(tools_ran=self._tools_ran)
             )
-            self.failure = failure
-            out += (b"data: ", failure.body, b"\n\n", _DONE)
+            self._fail(failure, out)
+            return
+        if self._overdue is not None and not self._said:
+            self._fail(overdue(self._overdue, tools_ran=self._tools_ran), out)
             return
         if event.client_calls:
             out.append(self._open + self._calls(event.client_calls) + self._close)
@@ -168,6 +174,10 @@ class Chunks:
         if self._include_usage:
             out += (self._head, b',"choices":[],"usage":', _encode(chat_usage(event.usage)), b"}\n\n")
         out.append(_DONE)
+
+    def _fail(self, failure: ErrorReply, out: list[bytes]) -> None:
+        self.failure = failure
+        out += (b"data: ", failure.body, b"\n\n", _DONE)
 
     def _calls(self, calls: tuple[ToolCall, ...]) -> bytes:
         ids = client_ids(self._turn_id, calls) if self._own_calls else tuple(call.id for call in calls)
