@@ -1,5 +1,6 @@
 """Who asks: the caller of a request, as the door found it out. Everything that a request reaches is its caller's."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -10,6 +11,7 @@ if TYPE_CHECKING:  # commands read it, too, and need no framework
     from litestar.types import Scope
 
 _STATE = "gaia.caller"
+_COUNT = "gaia.count"
 
 
 @attrs.frozen(kw_only=True)
@@ -66,3 +68,15 @@ def caller_of(scope: "Scope") -> Caller:
 def set_caller(scope: "Scope", caller: Caller) -> None:
     """Note the caller of a request, once it is known."""
     scope["state"][_STATE] = caller
+
+
+def set_count(scope: "Scope", count: Callable[[], None]) -> None:
+    """Note what counts a request for work against the limits of the caller's key, where the door can't count it."""
+    scope["state"][_COUNT] = count
+
+
+def count_request(scope: "Scope") -> None:
+    """Count one call of an MCP client, as a request. Raises LimitError: not now."""
+    count: Callable[[], None] | None = scope["state"].get(_COUNT)
+    if count is not None:
+        count()

@@ -2,7 +2,8 @@
 
 Who may come in is the entrance's to say (`_entrance`). Every response gets an `x-request-id`. Who came in with a key
 that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
-against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count.
+against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count,
+and calls of MCP clients are counted where they are known.
 """
 
 import logging
@@ -11,9 +12,10 @@ from typing import Any
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.utils.path import normalize_path
 
 from gaia_core import LimitError
-from gaia_http._caller import set_caller
+from gaia_http._caller import set_caller, set_count
 from gaia_http._cors import preflight_headers, response_headers
 from gaia_http._entrance import Entrance, Entry
 from gaia_http._errors import SERVER, ErrorReply, rate_limited
@@ -50,9 +52,13 @@ class Door:
         self._log_context = log
         self._counts = counts
         self._entrance = Entrance(settings, keyring)
+        self._most_waiting = settings.max_body_bytes
         self._allowances = allowances
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if "//" in path or path.endswith("/"):  # as Litestar finds its route, and so as limits and errors see it
+            scope["path"] = normalize_path(path)
         if scope["type"] == ScopeType.HTTP:
             await self._http(scope, receive, send)
         else:  # a WebSocket; Litestar takes the lifespan itself
@@ -80,7 +86,7 @@ class Door:
             elif entry.preflight:
                 await _answer_preflight(scope, send_named)
             else:
-                set_caller(scope, entry.caller)
+                self._introduce(entry, scope)
                 if entry.key is not None and self._allowances is not None and _asks_for_work(scope):
                     self._allowances.request(entry.key)
                 await self._app(scope, receive, send_named)
@@ -107,9 +113,16 @@ class Door:
             await _refuse_websocket(entry.refusal, scope, send)
             return
 
+        accepted = False
+
         async def send_while_held(message: Message) -> None:
+            nonlocal accepted
             if message["type"] == "websocket.accept":
+                accepted = True
                 message["headers"] = [*message.get("headers", ()), (b"x-request-id", entry.request_id)]
+            elif message["type"] == "websocket.close" and not accepted:  # Litestar has no route for it
+                await _refuse_websocket(_no_websocket(str(scope["path"])), scope, send)
+                return
             elif message["type"] == "websocket.send" and self._is_revoked(entry):
                 message = {"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"}
             await send(message)
@@ -126,12 +139,18 @@ class Door:
                 return await closed("the key was revoked")
             return message
 
-        inbox = Inbox(receive, lambda: self._count(entry))
-        set_caller(scope, entry.caller)
+        inbox = Inbox(receive, lambda: self._count(entry), self._most_waiting)
+        self._introduce(entry, scope)
         try:
             await self._app(scope, receive_while_held, send_while_held)
         finally:
             inbox.close()
+
+    def _introduce(self, entry: Entry, scope: Scope) -> None:
+        """Let the application know who asks, and by what it counts the requests that the door doesn't know."""
+        set_caller(scope, entry.caller)
+        if entry.key is not None and self._allowances is not None:
+            set_count(scope, lambda: self._count(entry))
 
     def _note(self, entry: Entry) -> None:
         """Let log lines from here on say which request they are about."""
@@ -139,7 +158,7 @@ class Door:
             self._log_context.request(entry.request_id.decode(), entry.caller.name)
 
     def _count(self, entry: Entry) -> None:
-        """Count a message of a WebSocket. Raises LimitError. What its turns use, the runtime's quota minds."""
+        """Count a WebSocket's message, or an MCP call. Raises LimitError. What turns use, the runtime's quota minds."""
         if entry.key is not None and self._allowances is not None:
             self._allowances.request(entry.key, tokens=False)
 
@@ -166,6 +185,10 @@ def _asks_for_work(scope: HTTPScope) -> bool:
 async def _answer_preflight(scope: Scope, send: Send) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": [*preflight_headers(scope["headers"])]})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _no_websocket(path: str) -> ErrorReply:
+    return ErrorReply(status=404, message=f"there is no WebSocket {path[:200]}", code="unknown_url")
 
 
 async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:

@@ -29,6 +29,7 @@ from gaia_http.keys import Key, Keyring
 
 _OPEN = frozenset(("/health", "/ready"))
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+_HOST = re.compile(r"(?P<name>\[[0-9a-z:.%]+\]|[^\[\]:@/]*)(?::[0-9]*)?\Z")
 _ANY = "*"
 _DEFAULT_PORTS = ("80", "443")
 _BEARER = ("www-authenticate", 'Bearer realm="gaia"')
@@ -201,10 +202,9 @@ def _caller(key: Key) -> Caller:
 
 
 def host_name(host: str) -> str:
-    """The name in `name:port`, lower case, without a trailing dot; an IPv6 address keeps its brackets."""
-    if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
-    return host.partition(":")[0].rstrip(".").lower()
+    """The name in `name:port`, lower case, without a trailing dot; an IPv6 address keeps its brackets; "": none."""
+    found = _HOST.match(host.lower())
+    return found["name"].rstrip(".") if found is not None else ""
 
 
 def _plain(authority: str) -> str:

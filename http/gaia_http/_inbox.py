@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from litestar.types import Receive
 from litestar.types.asgi_types import ReceiveMessage as Message
@@ -10,20 +11,21 @@ from litestar.types.asgi_types import ReceiveMessage as Message
 from gaia_core import LimitError
 
 _AHEAD = 16
-"""Messages that are taken in while one waits."""
+"""Messages that are taken in while one waits; together they may have the bytes of the largest one."""
 TOO_MANY = "too many messages at once: the key's limits make them wait"
 
 
 class Inbox:
-    """Reads one connection. *count* counts a message, or raises LimitError: not yet.
+    """Reads one connection. *count* counts a message, or raises LimitError: not yet. *most*: bytes that may wait.
 
     While a message waits, those behind it are taken in, within a bound: only so is it seen that the client has gone,
     which is then what comes next.
     """
 
-    def __init__(self, receive: Receive, count: Callable[[], None]) -> None:
+    def __init__(self, receive: Receive, count: Callable[[], None], most: int) -> None:
         self._receive = receive
         self._count = count
+        self._most = most
         self._ahead: deque[Message] = deque()
         self._coming: asyncio.Task[Message] | None = None
 
@@ -39,9 +41,9 @@ class Inbox:
                     continue
                 if late["type"] != "websocket.receive":
                     return late
-                if len(self._ahead) == _AHEAD:
-                    return None
                 self._ahead.append(late)
+                if len(self._ahead) > _AHEAD or sum(map(_size, self._ahead)) > self._most:
+                    return None
             else:
                 break
         return message
@@ -61,3 +63,8 @@ class Inbox:
         """Look for nothing more."""
         if self._coming is not None:
             self._coming.cancel()
+
+
+def _size(message: Any) -> int:
+    """About the bytes of a message: a text's characters are counted."""
+    return len(message.get("text") or message.get("bytes") or b"")

@@ -64,6 +64,7 @@ async def run_server(
 
     from gaia_http._app import create_app  # noqa: PLC0415
     from gaia_http._protocol import BoundedProtocol  # noqa: PLC0415
+    from gaia_http._socket_protocol import BoundedSocket  # noqa: PLC0415
 
     with listening:
         catalog = await with_model(catalog, environ=os.environ)
@@ -73,8 +74,7 @@ async def run_server(
         config = Config(
             create_app(settings, runtime, keyring, log=log, telemetry=telemetry, mcp=offer),
             http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
-            ws="websockets-sansio",
-            ws_max_size=settings.max_body_bytes,
+            ws=partial(BoundedSocket, settings=settings),  # type: ignore[arg-type]  # makes one
             lifespan="on",
             log_config=None,
             access_log=False,

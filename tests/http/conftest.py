@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import aiohttp
 import attrs
@@ -17,6 +18,7 @@ from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http._protocol import BoundedProtocol
+from gaia_http._socket_protocol import BoundedSocket
 from gaia_http.keys import Keyring
 from gaia_http.mcp._offer import Offer
 
@@ -103,7 +105,8 @@ async def run(
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
     app = create_app(settings, runtime, keyring, telemetry=telemetry, mcp=mcp)
-    config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws="websockets-sansio")
+    ws = partial(BoundedSocket, settings=settings)
+    config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws=ws)
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()

@@ -207,7 +207,22 @@ async def test_hosts_of_this_machine_may_enter(serve, host):
     assert (await get(server, "/health", headers={"host": host}))[0] == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example:4200", "", "[::2]"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:4200",
+        "",
+        "[::2]",
+        "[::1].evil.example",
+        "[::1]evil.example:80",
+        "localhost:80@evil.example",
+        "localhost:x",
+        "localhost/x",
+        "[::1",
+    ],
+)
 async def test_other_hosts_may_not(serve, host):
     server = await serve()
 

@@ -9,9 +9,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
-from gaia_core import Agent, ClosedError, GaiaError, Runtime
+from gaia_core import Agent, ClosedError, GaiaError, LimitError, QueueFullError, Runtime
 from gaia_core.tools import Tool
-from gaia_http._caller import Caller
+from gaia_http._caller import Caller, count_request
 from gaia_http.mcp._call import Following, Waiting, answered, can_ask, follow, given
 from gaia_http.mcp._offer import Offer
 from gaia_http.ui._system import package_version
@@ -52,8 +52,10 @@ def make_server(
             raise MCPError(code=mcp_types.INVALID_PARAMS, message=f"Unknown tool: {params.name[:100]}")
         arguments = msgspec.json.encode(params.arguments or {}).decode()
         try:
+            if ctx.request is not None:
+                count_request(ctx.request.scope)
             turn = await runtime.call(agent, params.name, arguments, interactive=can_ask(ctx), key=owner)
-        except ClosedError as error:
+        except (ClosedError, LimitError, QueueFullError) as error:
             raise MCPError(code=mcp_types.INTERNAL_ERROR, message=str(error)) from None
         return await follow(ctx, Following(turn, owner), waiting)
 

@@ -162,6 +162,15 @@ async def test_both_apis_count_together(serve, room, bearer, body):
     assert seen["retry-after"]
 
 
+@pytest.mark.parametrize("path", ["/api/chat/send/", "/api//chat/send", "/v1/chat/completions//"])
+async def test_no_other_spelling_of_a_path_goes_uncounted(serve, room, bearer, body, path):
+    headers = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    server = await serve("Hello", keyring=room.ring())
+    assert (await ask(server, headers, body=body()))[0] == 200
+
+    assert (await ask(server, headers, path, body()))[0] == 429
+
+
 async def test_tokens_are_counted_from_what_turns_used(serve, room, bearer, body):
     headers = bearer(room.make("ci", limits=Limits(tokens_per_minute=5)))
     server = await serve("one two three four five six", keyring=room.ring())

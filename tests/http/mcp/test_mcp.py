@@ -12,7 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
-from gaia_http.keys import Key, Keyring
+from gaia_http.keys import Key, Keyring, Limits
 from gaia_http.keys._file import change
 from gaia_http.keys._key import digest_of, new_id, new_secret
 from gaia_http.mcp._offer import Offer
@@ -265,6 +265,32 @@ async def test_a_key_of_some_agents_gets_these_and_no_bare_toolset(serve, keys):
         assert [each.name for each in (await found.list_tools()).tools] == ["other"]
         with pytest.raises(MCPError, match="Unknown tool"):
             await found.call_tool("shout", {"text": "x"})
+
+
+async def test_calls_count_as_requests_and_listing_does_not(serve, keys):
+    limited = keys("ci", limits=Limits(requests_per_minute=1))
+    server = await serve("one", agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    async with client(server.url, key=limited) as found:
+        for _ in range(3):
+            await found.list_tools()
+        first = await found.call_tool("coder", {"task": "Hi"})
+        with pytest.raises(MCPError, match="1 requests a minute"):
+            await found.call_tool("coder", {"task": "Hi"})
+
+    assert not first.is_error
+
+
+async def test_turns_at_once_are_counted(serve, keys, upstream):
+    model = upstream()
+    limited = keys("ci", limits=Limits(running_turns=1))
+    server = await serve(model=model, agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    async with client(server.url, key=limited) as found:
+        first = asyncio.create_task(found.call_tool("coder", {"task": "Hi"}))
+        await model.began.wait()
+        with pytest.raises(MCPError, match="1 turns at once"):
+            await found.call_tool("coder", {"task": "Hi"})
+        model.go.set()
+        assert not (await first).is_error
 
 
 @pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}])

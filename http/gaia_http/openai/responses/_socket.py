@@ -8,6 +8,7 @@ is. `response.steer` says something to one that runs (see `_steer`). A client th
 """
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from gaia_core import GaiaError
 from gaia_core.messages import Message
 from gaia_http._caller import Caller, caller_of
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_exception
+from gaia_http._line import ABORT
 from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import decode_body, shortened
@@ -44,7 +46,7 @@ from gaia_http.openai.responses._steer import (
 from gaia_http.openai.responses._wire import CreateRequest, decode_create
 
 _WAITING = 8
-"""Messages that may wait, in all lanes."""
+"""Messages that may wait, in all lanes; together they may have the bytes of the largest one."""
 
 _LANES = 16
 """Lanes that are remembered, those that run among them."""
@@ -60,6 +62,8 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
     generate: bool | None = None
     stream_id: str | None = None
 
+
+_log = logging.getLogger(__name__)
 
 _head_decoder = msgspec.json.Decoder(_Head)
 _steer_decoder = msgspec.json.Decoder(Steer)
@@ -139,7 +143,7 @@ class _Connection:
                         await self._steer(body)
                         continue
                     lane = self._lane(head.stream_id if head is not None else None)
-                    if lane is None or self._waiting == _WAITING:
+                    if lane is None or self._is_full(body):
                         await self._close(_POLICY, "too many messages at once: wait for each response to end")
                         break
                     lane.messages.append(body)
@@ -160,9 +164,10 @@ class _Connection:
         text, data = message.get("text"), message.get("bytes")
         return text.encode("utf-8", "surrogatepass") if text is not None else data or b""
 
-    @property
-    def _waiting(self) -> int:
-        return sum(len(lane.messages) for lane in self._lanes.values())
+    def _is_full(self, body: bytes) -> bool:
+        """Whether *body* may not wait, too."""
+        waiting = [len(each) for lane in self._lanes.values() for each in lane.messages]
+        return len(waiting) >= _WAITING or (bool(waiting) and sum(waiting) + len(body) > self._settings.max_body_bytes)
 
     def _head(self, body: bytes) -> _Head | None:
         """What a message is; None: its answer will say what is wrong with it."""
@@ -347,7 +352,11 @@ class _Connection:
             async with asyncio.timeout(self._settings.write_seconds):
                 await self._send({"type": "websocket.send", "text": data.decode(), "bytes": None})
         except TimeoutError:
-            await self._close(_POLICY, "nothing was read for long")
+            _log.warning("a WebSocket loses its reader, who has read nothing for %g s", self._settings.write_seconds)
+            self._closed = True
+            if (abort := self._scope["state"].get(ABORT)) is not None:  # to say farewell would wait for the reader, too
+                abort()
+            await self._stop()
             raise _Gone from None
 
     async def _refuse(self, lane: _Lane, reply: ErrorReply) -> None:
