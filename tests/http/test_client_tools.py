@@ -2,10 +2,12 @@
 
 import json
 
+import attrs
 import msgspec
 import pytest
 
 from gaia_core import Agent, Context, Toolset, call, tool
+from gaia_core.agent import ToolSearch
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import ToolChoice
 from gaia_http.openai._suspended import SuspendedTurns, client_ids
@@ -74,13 +76,25 @@ async def test_an_agent_may_reject_client_tools(serve, body):
     assert (status, answer["error"]["param"]) == (400, "tools")
 
 
-async def test_a_name_that_the_agent_has_is_refused(serve, body):
-    server = await serve("ok", agents=(OWN,))
+@pytest.mark.parametrize("name", ["secret", "find_tools", "read_result"])
+async def test_a_name_that_the_agent_has_is_refused(serve, body, name):
+    """Those of the tools, too, that a turn adds to them: else the model had two of one name."""
+    server = await serve("ok", agents=(attrs.evolve(OWN, search=ToolSearch(core={"secret"})),))
 
-    status, _, answer = await server.post(body(tools=[function("weather"), function("secret")]))
+    status, _, answer = await server.post(body(tools=[function("weather"), function(name)]))
 
     assert (status, answer["error"]["param"]) == (400, "tools[1].function.name")
-    assert "'secret'" in answer["error"]["message"]
+    assert answer["error"]["code"] == "tool_name_taken"
+    assert repr(name) in answer["error"]["message"]
+
+
+async def test_a_name_that_no_turn_adds_is_the_clients(serve, body):
+    server = await serve("ok", agents=(Agent("a"),))
+
+    status, _, _ = await server.post(body(tools=[function("find_tools"), function("read_result")]))
+
+    assert status == 200
+    assert sorted(tool.name for tool in server.model.requests[0].tools) == ["find_tools", "read_result"]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import sys
 import msgspec
 
 from gaia_core import Agent, SchemaError
+from gaia_core.agent import FIND_TOOLS
 from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
-from gaia_core.turn import TurnOptions, check_format
+from gaia_core.turn import READ_RESULT, TurnOptions, check_format
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
 from gaia_http.openai._wire import ChatRequest, WireFunction, decoding_error, given, shortened
@@ -146,7 +147,7 @@ def _client_tools(request: ChatRequest, agent: Agent, settings: Settings) -> tup
             continue
         path = f"tools[{index}].function"
         definition = _definition(bytes(tool.function), path, settings.max_schema_bytes)
-        if definition.name in agent.tools:
+        if _is_taken(definition.name, agent):
             raise invalid(
                 f"{path}.name: the agent {agent.name!r} has a tool {definition.name!r} of its own; rename yours",
                 param=f"{path}.name",
@@ -162,6 +163,13 @@ def _client_tools(request: ChatRequest, agent: Agent, settings: Settings) -> tup
             code="unsupported_value",
         )
     return tuple(definitions.values())
+
+
+def _is_taken(name: str, agent: Agent) -> bool:
+    """Whether *agent*'s model may be sent a tool of that name: one of the agent's, or what a turn adds to them."""
+    if name == FIND_TOOLS and agent.search is not None:
+        return True
+    return name in agent.tools or (name == READ_RESULT and len(agent.tools) > 0)
 
 
 def _definition(raw: bytes, path: str, most: int) -> ToolDefinition:
