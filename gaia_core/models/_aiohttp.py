@@ -78,6 +78,10 @@ class _Response:
     def headers(self) -> Mapping[str, str]:
         return self._response.headers
 
+    @property
+    def ended(self) -> bool:
+        return self._response.content.is_eof()
+
     async def arriving(self) -> bytes:
         import aiohttp  # noqa: PLC0415  # see AiohttpClient._open
 

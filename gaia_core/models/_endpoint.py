@@ -359,6 +359,8 @@ def _headers(secret: str | None) -> Headers:
 
 async def _drained(response: Response) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
+    if response.ended:
+        return
     with suppress(TimeoutError), Deadline(_DRAIN_SECONDS):
         while await response.arriving():
             pass

@@ -41,6 +41,11 @@ class Response(Protocol):
         given."""
         ...
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has arrived."""
+        ...
+
     def fail(self, error: Exception) -> None:
         """Let the present and every later `arriving` raise *error*."""
         ...

@@ -148,7 +148,7 @@ class PlainResponse:
         self.heard = False
         """Whether anything of it has arrived."""
         self.ended = False
-        """Whether all of it has."""
+        """See `Response`."""
         self.status = 0
         """See `Response`; 0 until the head has arrived."""
         self.headers: Mapping[str, str] = {}

@@ -11,7 +11,8 @@
 """
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -22,6 +23,7 @@ from gaia_http._errors import ErrorReply
 from gaia_http._line import ABORT
 from gaia_http._reader import MUCH, Reader
 from gaia_http._settings import Settings
+from gaia_http._together import Together
 
 HEAD_SECONDS = 30.0
 _FRAMING = 7
@@ -129,6 +131,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
+        together = Together(self.transport)
+        cycle.transport = cast("asyncio.Transport", together)
+        cycle.on_response = partial(self._on_response, together)
         super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
@@ -165,6 +170,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._stop_clock()
         super().on_message_complete()
+
+    def _on_response(self, together: Together) -> None:
+        together.flush()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         self._look_at_reader()  # what is written may be less than what pauses the writer, and is kept all the same
