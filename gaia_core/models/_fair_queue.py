@@ -25,11 +25,11 @@ class FairQueue(Generic[T]):
         self._passed = 0
 
     def __len__(self) -> int:
-        return len(self._interactive) + len(self._background)
+        return self._interactive.length + self._background.length
 
     def waiting(self, *, background: bool) -> int:
         """How many of that class wait."""
-        return len(self._background if background else self._interactive)
+        return (self._background if background else self._interactive).length
 
     def push(self, item: T, key: str, session: str, *, background: bool) -> None:
         """Let *item* wait as the last of its session."""
@@ -43,7 +43,7 @@ class FairQueue(Generic[T]):
         """Take out who is next; its key and its session go to the end of their rounds."""
         chosen = self._next_class()
         chosen.pop()
-        if chosen is self._background or not len(self._background):
+        if chosen is self._background or not self._background.length:
             self._passed = 0
         else:
             self._passed += 1
@@ -51,14 +51,14 @@ class FairQueue(Generic[T]):
     def remove(self, item: T, key: str, session: str, *, background: bool) -> bool:
         """Take *item* out, wherever it stands; whether it was there. The turns of others stay as they are."""
         removed = (self._background if background else self._interactive).remove(item, key, session)
-        if not len(self._background):
+        if not self._background.length:
             self._passed = 0
         return removed
 
     def order(self) -> Iterator[T]:
         """All that wait, in the order in which they would be popped if nobody else came."""
         interactive, background = self._interactive.order(), self._background.order()
-        passed, both = self._passed, len(self._background)
+        passed, both = self._passed, self._background.length
         for item in interactive:
             if both and passed >= BACKGROUND_EVERY - 1:
                 yield next(background)
@@ -69,7 +69,7 @@ class FairQueue(Generic[T]):
 
     def _next_class(self) -> "_Class[T]":
         due = self._passed >= BACKGROUND_EVERY - 1
-        if len(self._background) and (due or not len(self._interactive)):
+        if self._background.length and (due or not self._interactive.length):
             return self._background
         return self._interactive
 
@@ -79,14 +79,12 @@ class _Class(Generic[T]):
 
     def __init__(self) -> None:
         self._keys: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
-        self._length = 0
-
-    def __len__(self) -> int:
-        return self._length
+        self.length = 0
+        """How many wait."""
 
     def push(self, item: T, key: str, session: str) -> None:
         self._keys.setdefault(key, OrderedDict()).setdefault(session, deque()).append(item)
-        self._length += 1
+        self.length += 1
 
     def first(self) -> T | None:
         for sessions in self._keys.values():
@@ -102,7 +100,7 @@ class _Class(Generic[T]):
             sessions[session] = row
         if sessions:
             self._keys[key] = sessions
-        self._length -= 1
+        self.length -= 1
 
     def remove(self, item: T, key: str, session: str) -> bool:
         sessions = self._keys.get(key)
@@ -114,7 +112,7 @@ class _Class(Generic[T]):
             del sessions[session]
         if not sessions:
             del self._keys[key]
-        self._length -= 1
+        self.length -= 1
         return True
 
     def order(self) -> Iterator[T]:

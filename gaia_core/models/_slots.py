@@ -203,7 +203,7 @@ class SlotPool:
         self._held.discard(slot)
         self._tokens -= slot.tokens
         self._hold_seconds += _SMOOTHING * (self._clock() - slot.taken - self._hold_seconds)
-        if self._serve():
+        if self._waiting and self._serve():
             self._tell_positions()
 
     def _serve(self) -> bool:

@@ -92,6 +92,7 @@ class _Loop:
         "_steps",
         "_tools",
         "_tools_chars",
+        "_window",
         "last",
     )
 
@@ -109,6 +110,7 @@ class _Loop:
         self._call_ids = setting.transcript.call_ids()
         self._tools: tuple[ToolDefinition, ...] = ()
         self._tools_chars = 0
+        self._window = setting.window
         self._answer = resumed
         self._limit: LimitReached | None = None
         self._form: Form | None = None
@@ -202,9 +204,12 @@ class _Loop:
         objection = ""
         if formed and not message.tool_calls:
             message, objection = self._checked(message, finish)
-        message = self._one_at_a_time(message)
-        own = [call for call in message.tool_calls if call.name not in self._client_names]
-        theirs = tuple(call.id for call in message.tool_calls if call.name in self._client_names)
+        own: list[ToolCall] = []
+        theirs: tuple[str, ...] = ()
+        if message.tool_calls:
+            message = self._one_at_a_time(message)
+            own = [call for call in message.tool_calls if call.name not in self._client_names]
+            theirs = tuple([call.id for call in message.tool_calls if call.name in self._client_names])
         self._answer = Answered(
             self._steps, message, finish, usage, theirs, seconds, first_seconds, objection, self._servers(own)
         )
@@ -290,7 +295,7 @@ class _Loop:
             self._agent,
             setting.transcript,
             setting.options,
-            setting.window,
+            self._window,
             setting.affinity or setting.turn.session_id,
             first=self._steps == 1,
             calls=setting.budget.tool_calls,
@@ -311,7 +316,7 @@ class _Loop:
     async def _compact(self) -> None:
         """Put the older messages into a summary when all of them would be too many, as a fact."""
         setting = self._setting
-        window, transcript = setting.window, setting.transcript
+        window, transcript = self._window, setting.transcript
         if window is None or not setting.compacts or not self._agent.context.compact:
             return
         tokens = size(self._agent, transcript)

@@ -58,7 +58,7 @@ class Ring:
 
     def mark(self, seq: int, epoch: int) -> None:
         """What is added from now on comes after the record *seq*."""
-        self._marks.append((self.end, seq, epoch))
+        self._marks.append((self.first + len(self._events), seq, epoch))
 
     def add(self, events: Sequence[Event]) -> None:
         """Add *events*; the earliest are forgotten when there are too many."""

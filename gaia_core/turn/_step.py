@@ -168,10 +168,8 @@ class Step:
     def _message(self) -> AssistantMessage:
         """What has come so far, as it came."""
         text = self.text
-        calls = tuple(
-            ToolCall(call_id, FunctionCall(name, arguments))
-            for _, (call_id, name, arguments) in sorted(self._calls.items())
-        )
+        called = sorted(self._calls.items()) if self._calls else ()
+        calls = tuple([ToolCall(call_id, FunctionCall(name, given)) for _, (call_id, name, given) in called])
         return AssistantMessage(
             text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
         )

@@ -17,6 +17,7 @@ CHARS_PER_TOKEN = 4.0
 
 INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
 _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
+_OF_A_CALL = frozenset((Started, Asked, Decided, Replied))
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -115,10 +116,10 @@ class Transcript:
 
     def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
         """Fold *fact* of the record *seq* in; the messages that this added."""
-        if type(fact) is Began and fact.edits:
-            self.edit(fact.edits)
-        before = len(self.entries)
         kind = type(fact)  # compared by identity, the most frequent first: this is on every step's path
+        if kind is Began and fact.edits:  # type: ignore[union-attr]
+            self.edit(fact.edits)  # type: ignore[union-attr]
+        before = len(self.entries)
         if kind is Answered:
             self._answered(fact, seq)  # type: ignore[arg-type]
         elif kind is Done:
@@ -131,8 +132,8 @@ class Transcript:
         elif kind is Compacted:
             self._compact(fact, seq)  # type: ignore[arg-type]
             return ()
-        elif isinstance(fact, Started | Asked | Decided | Replied) and (opened := self.open.get(fact.call_id)):
-            opened.take(fact)
+        elif kind in _OF_A_CALL and (opened := self.open.get(fact.call_id)):  # type: ignore[union-attr]
+            opened.take(fact)  # type: ignore[arg-type]
         if len(self.entries) == before:
             return ()
         return tuple([entry.message for entry in self.entries[before:]])
