@@ -157,17 +157,32 @@ _encoder = msgspec.json.Encoder()
 def wire_bytes(message: Message) -> bytes:
     """*message* in the encoded form that all chat endpoints take.
 
-    A developer's message goes as `system`, a model's reasoning is not sent back, and half a surrogate pair, which has
-    no UTF-8, becomes U+FFFD.
+    A developer's message goes as `system`, a model's reasoning is not sent back, its refusal is words that it said
+    (most endpoints know text parts only, and a message of nothing is none), and half a surrogate pair, which has no
+    UTF-8, becomes U+FFFD.
     """
     if isinstance(message, DeveloperMessage):
         message = SystemMessage(message.content, message.name)
-    elif isinstance(message, AssistantMessage) and message.reasoning_content is not None:
-        message = AssistantMessage(message.content, message.tool_calls, message.name, message.refusal)
+    elif isinstance(message, AssistantMessage):
+        if message.refusal is not None or type(message.content) is tuple:
+            message = AssistantMessage(_said(message), message.tool_calls, message.name)
+        elif message.reasoning_content is not None:
+            message = AssistantMessage(message.content, message.tool_calls, message.name)
     try:
         return _encoder.encode(message)
     except UnicodeEncodeError:
         return _encoder.encode(mended(msgspec.to_builtins(message)))
+
+
+def _said(message: AssistantMessage) -> Content | None:
+    """The content of *message* in which a refusal is text."""
+    content, refusal = message.content, message.refusal
+    if not content:
+        return refusal if refusal is not None else content
+    if isinstance(content, str):
+        return content if refusal is None else f"{content}\n\n{refusal}"
+    parts = [TextPart(part.refusal) if isinstance(part, RefusalPart) else part for part in content]
+    return tuple(parts) if refusal is None else (*parts, TextPart(refusal))
 
 
 def mended(value: Any) -> Any:

@@ -11,6 +11,7 @@ from gaia_core.messages import (
     FunctionCall,
     ImagePart,
     ImageURL,
+    RefusalPart,
     SystemMessage,
     TextPart,
     ToolCall,
@@ -137,6 +138,28 @@ async def test_equal_requests_are_equal_bytes(endpoint, ask, hi):
 async def test_developer_messages_are_sent_as_system_messages(endpoint, ask):
     body = await sent(endpoint, ask, ModelRequest((DeveloperMessage("Be brief.", "dev"), UserMessage("Hi"))))
     assert body["messages"][0] == {"role": "system", "content": "Be brief.", "name": "dev"}
+
+
+@pytest.mark.parametrize(
+    ("message", "content"),
+    [
+        (AssistantMessage(None, refusal="No."), "No."),
+        (AssistantMessage("", refusal="No."), "No."),
+        (AssistantMessage("I thought.", refusal="No.", reasoning_content="Hm"), "I thought.\n\nNo."),
+        (
+            AssistantMessage((TextPart("I thought."), RefusalPart("No."))),
+            [{"type": "text", "text": "I thought."}, {"type": "text", "text": "No."}],
+        ),
+        (
+            AssistantMessage((TextPart("I thought."),), refusal="No."),
+            [{"type": "text", "text": "I thought."}, {"type": "text", "text": "No."}],
+        ),
+    ],
+)
+async def test_a_refusal_is_sent_as_what_was_said(endpoint, ask, message, content):
+    """Endpoints of local models refuse other parts, and messages of nothing."""
+    body = await sent(endpoint, ask, ModelRequest((UserMessage("Hi"), message, UserMessage("Why?"))))
+    assert body["messages"][1] == {"role": "assistant", "content": content}
 
 
 @pytest.mark.parametrize(
