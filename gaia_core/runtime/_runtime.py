@@ -410,6 +410,7 @@ class Runtime:
             with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
                 made: Embeddings = await make(request)
             used = Usage(input_tokens=made.tokens)
+            self._counts.usage += used
         finally:
             self.quota.ended(owner, used)
         return made

@@ -52,6 +52,7 @@ class RuntimeStats:
     tool_calls: tuple[tuple[str, str, int], ...]
     """Tool calls by tool and outcome."""
     usage: Usage
+    """What ended turns and requests for vectors took."""
     journal: JournalStats
     turn_seconds: tuple[tuple[str, Spread], ...] = ()
     """How long ended turns ran, by status."""

@@ -67,6 +67,14 @@ async def test_the_sdk_asks_for_base64_and_gets_the_endpoints_numbers(server, en
     assert endpoint.asked == [{"model": "nomic", "input": ["a", "four"], "encoding_format": "float"}]
 
 
+async def test_their_tokens_are_in_the_metrics(server):
+    async with server.sdk() as client:
+        await client.embeddings.create(model="embed", input=["a", "four"])
+
+    async with server.http.get("/metrics") as response:
+        assert 'gaia_tokens_total{kind="input"} 7.0' in await response.text()
+
+
 async def test_base64_is_float32_little_endian(server):
     async with server.http.post(
         "/v1/embeddings", json={"model": "embed", "input": "abc", "encoding_format": "base64"}
