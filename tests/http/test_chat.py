@@ -5,7 +5,7 @@ import asyncio
 import openai
 import pytest
 
-from gaia_core import Agent, Context, Limits, Toolset, call, tool
+from gaia_core import Agent, ApprovalPolicy, Context, Limits, Toolset, call, tool
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import (
     AssistantMessage,
@@ -80,6 +80,18 @@ async def test_the_agents_own_tools_run_here_and_are_told_beside_the_message(ser
         "id": "call_1", "tool": "add", "arguments": '{"a":1,"b":2}', "outcome": "ok", "seconds": 0,
     }  # fmt: skip
     assert answer["usage"]["completion_tokens"] == 4 + 3  # the sum over the steps
+
+
+async def test_a_denied_call_says_why(serve, body):
+    agent = Agent("a", tools=Toolset("tools", (add,)), approvals=ApprovalPolicy(tools={"add"}))
+    server = await serve(call("add", a=1, b=2), "I may not.", agents=(agent,))
+
+    _, _, answer = await server.post(body())
+
+    (made,) = answer["x_gaia"]["tool_calls"]
+    assert made["outcome"] == "denied"
+    assert made["reason"] == "the agent's policy asks for every call of add, and nobody is here to give it"
+    assert made["reason"] in server.model.requests[1].messages[-1].content
 
 
 async def test_nothing_of_the_conversation_is_lost(serve, body):

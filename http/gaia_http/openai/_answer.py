@@ -6,7 +6,16 @@ from typing import TypeGuard
 import msgspec
 
 from gaia_core import Agent
-from gaia_core.events import Event, LimitReached, StepEnded, ToolCalled, ToolEnded, ToolStarted, TurnEnded
+from gaia_core.events import (
+    ApprovalDecided,
+    Event,
+    LimitReached,
+    StepEnded,
+    ToolCalled,
+    ToolEnded,
+    ToolStarted,
+    TurnEnded,
+)
 from gaia_core.messages import ToolCall, text_of
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http.openai._chunks import completion_id
@@ -31,13 +40,14 @@ class _Choice(msgspec.Struct, frozen=True, gc=False):
 
 
 class _OwnCall(msgspec.Struct, frozen=True, gc=False):
-    """One call of the agent's own tools."""
+    """One call of the agent's own tools. *reason*: why it was denied."""
 
     id: str
     tool: str
     arguments: str
     outcome: str
     seconds: float
+    reason: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Gaia(msgspec.Struct, frozen=True, gc=False):
@@ -114,8 +124,16 @@ def _is_deadline(event: Event) -> TypeGuard[LimitReached]:
 
 def _own_calls(events: Sequence[Event]) -> tuple[_OwnCall, ...]:
     arguments = {event.call_id: event.arguments for event in events if type(event) is ToolCalled}
+    denied = {event.call_id: event.reason for event in events if type(event) is ApprovalDecided and not event.approved}
     return tuple(
-        _OwnCall(event.call_id, event.tool, arguments.get(event.call_id, ""), event.outcome, round(event.seconds, 4))
+        _OwnCall(
+            event.call_id,
+            event.tool,
+            arguments.get(event.call_id, ""),
+            event.outcome,
+            round(event.seconds, 4),
+            denied.get(event.call_id, msgspec.UNSET),
+        )
         for event in events
         if type(event) is ToolEnded
     )
