@@ -105,7 +105,8 @@ async def test_a_compaction_is_one_item_that_goes_back_in(serve, ask):
     _, first = await ask(server, "What is it?")
 
     async with server.http.post(
-        "/v1/responses/compact", json={"model": "a", "previous_response_id": first["id"], "input": "And now?"}
+        "/v1/responses/compact",
+        json={"model": "a", "previous_response_id": first["id"], "input": "And now?", "instructions": "Keep numbers."},
     ) as reply:
         compacted = await reply.json()
     status, response = await ask(server, [*compacted["output"], {"role": "user", "content": "Sure?"}])
@@ -114,6 +115,7 @@ async def test_a_compaction_is_one_item_that_goes_back_in(serve, ask):
     assert [item["type"] for item in compacted["output"]] == ["compaction"]
     assert server.model.requests[2].tools == ()
     assert "the secret is 42" in server.model.requests[2].messages[-1].content
+    assert server.model.requests[2].messages[0].content.endswith("Keep numbers.")
     assert status == 200, response
     assert "The secret is 42." in server.model.requests[3].messages[0].content
     assert server.model.requests[3].messages[-1].content == "Sure?"

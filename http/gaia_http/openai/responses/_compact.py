@@ -9,7 +9,7 @@ from litestar.types import Receive
 
 from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
-from gaia_core.turn import Transcript, summary_request
+from gaia_core.turn import Transcript, TurnOptions, summary_request
 from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, cancelled
 from gaia_http._stream import ended
@@ -25,7 +25,9 @@ async def compacted(
     """The object of the summary; None when the client has gone. Raises ApiError."""
     agent, messages = await beginning.conversation(request, caller)
     alone = Agent(agent.name, model=agent.model, limits=agent.limits)
-    turn = await runtime.once(alone, summary_request(agent, Transcript(messages).entries), key=caller.owner)
+    options = TurnOptions(instructions=request.instructions or "")
+    asked = summary_request(agent, Transcript(messages).entries)
+    turn = await runtime.once(alone, asked, options=options, key=caller.owner)
     if not await ended(turn, receive):
         return None
     result = await turn.result()
