@@ -21,14 +21,21 @@ model_provider = "gaia"
 name = "gaia"
 base_url = "{base_url}"
 wire_api = "responses"
+supports_websockets = {sockets}
 """
 
 
 def main() -> None:
     scenes = Scenes()
-    program = sys.argv[2]
+    for way, sockets in (("responses", False), ("responses over a WebSocket", True)):
+        play(scenes, sys.argv[2], way, sockets=sockets)
+    scenes.end()
+
+
+def play(scenes: Scenes, program: str, way: str, *, sockets: bool) -> None:
+    """The scenes on one transport."""
     with tempfile.TemporaryDirectory() as home, tempfile.TemporaryDirectory() as folder:
-        (Path(home) / "config.toml").write_text(CONFIG.format(base_url=scenes.base_url))
+        (Path(home) / "config.toml").write_text(CONFIG.format(base_url=scenes.base_url, sockets=str(sockets).lower()))
         environ = os.environ | {"CODEX_HOME": home}
         options = ("exec", "--skip-git-repo-check", "--json", "--dangerously-bypass-approvals-and-sandbox")
 
@@ -49,22 +56,22 @@ def main() -> None:
             items = [event["item"] for event in events if event["type"] == "item.completed"]
             return [item["text"] for item in items if item["type"] == "agent_message"]
 
-        with scenes("responses: stream, tool"):
+        with scenes(f"{way}: stream, tool"):
             events = ask("Tell me the secret")
             assert texts(events) == [SECRET], events
             assert events[-1]["type"] == "turn.completed", events
-        with scenes("responses: client tool (its shell)"):
+        with scenes(f"{way}: client tool (its shell)"):
             events = ask("Use the shell")
             assert "21 degrees" in texts(events)[-1], events
             ran = [event["item"] for event in events if event.get("item", {}).get("type") == "command_execution"]
             assert ran[-1]["exit_code"] == 0, events
-        with scenes("responses: second turn"):
+        with scenes(f"{way}: second turn"):
             assert texts(ask("resume", "--last", "Hi")) == ["Hello from the model."]
-        with scenes("responses: error"):
+        with scenes(f"{way}: error"):
             events = ask("Please break")
             assert events[-1]["type"] == "turn.failed", events
             assert "the model broke, as it was asked" in events[-1]["error"]["message"], events
-        with scenes("responses: cancel"):
+        with scenes(f"{way}: cancel"):
             running = subprocess.Popen(
                 (program, *options, "Talk forever"),
                 cwd=folder,
@@ -78,7 +85,6 @@ def main() -> None:
             os.killpg(running.pid, signal.SIGINT)  # as Ctrl-C in a terminal: its children, too
             running.wait(SECONDS)
             scenes.wait_for_turns(0)
-    scenes.end()
 
 
 main()
