@@ -240,7 +240,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     | `failed` | *error* says why |
 
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
-    *seconds*: how long it ran, in the process that ended it.
+    *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is.
     """
 
     status: TurnStatus
@@ -251,6 +251,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     client_calls: tuple[ToolCall, ...] = ()
     error: ErrorInfo | None = None
     seconds: float = 0.0
+    reasoning: str = ""
 
 
 class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):

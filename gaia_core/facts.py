@@ -207,6 +207,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     error: ErrorInfo | None = None
     limit: LimitReached | None = None
     seconds: float = 0.0
+    reasoning: str = ""
 
 
 Fact: TypeAlias = (
@@ -284,6 +285,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
                 fact.client_calls,
                 fact.error,
                 fact.seconds,
+                fact.reasoning,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():

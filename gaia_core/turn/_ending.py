@@ -54,6 +54,7 @@ def _event(ended: Ended) -> TurnEnded:
         ended.client_calls,
         ended.error,
         ended.seconds,
+        ended.reasoning,
     )
 
 

@@ -356,9 +356,10 @@ class _Loop:
         text = (
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
+        reasoning = self._step.reasoning if self._step is not None else ""
         usage = self._setting.budget.usage
         seconds = time.monotonic() - self._began
-        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds)
+        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
 
 
 async def _delegated(setting: Setting, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:

@@ -84,6 +84,11 @@ class Step:
         """The answer so far."""
         return "".join(self._text)
 
+    @property
+    def reasoning(self) -> str:
+        """What the model thought so far."""
+        return "".join(self._reasoning)
+
     async def run(self, emit: Callable[..., None], early: Early | None = None) -> Answer:
         """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
         (law 7)."""

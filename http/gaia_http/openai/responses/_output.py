@@ -322,7 +322,11 @@ class Output:
         self._finished("completed", None)
 
     def _end(self, event: TurnEnded) -> None:
-        if event.text and self._steps < event.steps:  # of a step that was cut short
+        if event.reasoning:  # of a step that was cut short, as the text that follows
+            said = self._open.text if isinstance(self._open, Reasoning) else ""
+            if event.reasoning.startswith(said):
+                self._reason(event.reasoning[len(said) :])
+        if event.text and self._steps < event.steps:
             said = self._open.text if isinstance(self._open, Message) else ""
             if event.text.startswith(said):
                 self._text(event.text[len(said) :])
