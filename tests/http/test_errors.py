@@ -97,7 +97,9 @@ async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, befo
             return
         await asyncio.Event().wait()
 
-    server = await serve(ScriptedModel(answer), agents=(attrs.evolve(SENDER, limits=Limits(seconds=0.3)),))
+    server = await serve(
+        ScriptedModel(answer), agents=(attrs.evolve(SENDER, limits=Limits(seconds=1.0 if before else 0.05)),)
+    )
 
     async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
         text = await response.text()
@@ -112,7 +114,7 @@ async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, befo
 
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_a_turn_whose_time_is_up_gives_what_it_has_said(serve, body, upstream, streamed):
-    server = await serve(model=upstream(), agents=(Agent("a", limits=Limits(seconds=0.3)),))
+    server = await serve(model=upstream(), agents=(Agent("a", limits=Limits(seconds=1.0)),))
 
     async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
         text = await response.text()

@@ -52,7 +52,7 @@ async def test_seconds_close_the_stream_and_keep_what_was_said(run):
         finally:
             closed.append(True)
 
-    told = await run(agent(seconds=0.02), ScriptedModel(model))
+    told = await run(agent(seconds=0.5), ScriptedModel(model))
 
     assert told.of(LimitReached)[0].limit == "seconds"
     assert (told.ended.status, told.ended.text) == ("limit", "so far")
@@ -65,7 +65,7 @@ async def test_what_was_said_until_then_is_in_the_usage(run):
         yield TextDelta("so good")
         await asyncio.Event().wait()
 
-    told = await run(agent(seconds=0.02), ScriptedModel(model), say="x" * 400)
+    told = await run(agent(seconds=0.5), ScriptedModel(model), say="x" * 400)
 
     used = told.ended.usage
     assert used.estimated
@@ -92,7 +92,7 @@ async def test_what_a_sub_agent_had_said_counts_when_its_caller_is_stopped(run):
         yield TextDelta("once upon a time " * 20)
         await asyncio.Event().wait()
 
-    boss = Agent("boss", tools=Toolset("t", (Agent("writer").as_tool(),)), limits=Limits(seconds=0.05))
+    boss = Agent("boss", tools=Toolset("t", (Agent("writer").as_tool(),)), limits=Limits(seconds=1.0))
     told = await run(boss, ScriptedModel(model))
 
     assert told.ended.status == "limit"
