@@ -92,7 +92,7 @@ async def test_what_is_no_object(server, data):
         ({"max_tokens": 1.5}, "max_tokens", "(1.5)"),
         ({"stream": "yes"}, "stream", '("yes")'),
         ({"stop": 1}, "stop", "(1)"),
-        ({"metadata": {"k": 1}}, "metadata", "str"),
+        ({"metadata": {"k": 1}}, "metadata", "one of its values is wrong: expected `str`"),
         ({"logit_bias": {"50256": "no"}}, "logit_bias", "float"),
         ({"tools": [{"type": "function", "function": {"name": 7}}]}, "tools[0].function.name", "(7)"),
         ({"tools": {}}, "tools", "array"),

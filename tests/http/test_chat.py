@@ -138,6 +138,29 @@ async def test_nothing_of_the_conversation_is_lost(serve, body):
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("nothing", [None, [], ""])
+async def test_a_tool_may_have_said_nothing(serve, body, nothing):
+    made = {"id": "c1", "type": "function", "function": {"name": "send", "arguments": "{}"}}
+    server = await serve("Sent.")
+
+    status, _, _ = await server.post(
+        body()
+        | {
+            "messages": [
+                {"role": "user", "content": "Send it."},
+                {"role": "assistant", "content": nothing, "tool_calls": [made]},
+                {"role": "tool", "tool_call_id": "c1", "content": nothing},
+            ]
+        }
+    )
+
+    assert status == 200
+    _, called, result = server.model.requests[0].messages
+    assert called.content in (None, "")
+    assert called.tool_calls == (ToolCall("c1", FunctionCall("send", "{}")),)
+    assert result == ToolMessage("", "c1")
+
+
 async def test_function_calls_of_the_first_form_become_tool_calls(serve, body):
     server = await serve("ok")
     messages = [

@@ -103,7 +103,7 @@ class _Reading:
             calls = (call,)
             self._legacy = (function.name, call.id)
         content: Content | None = None
-        if message.content is not None:
+        if message.content or (message.content is not None and not calls):
             content = _content(message, index)
         elif not calls and message.refusal is None:
             content = ""
@@ -119,7 +119,8 @@ class _Reading:
         if call_id not in self._calls:
             raise invalid(f"{param}: {shortened(call_id)!r} is no call of the assistant message before it", param=param)
         self._answered.add(call_id)
-        return ToolMessage(_content(message, index), call_id)
+        # A tool that gave nothing: null or no parts, as clients have it.
+        return ToolMessage(_content(message, index) if message.content else "", call_id)
 
     def _function(self, message: WireMessage, index: int) -> Message:
         if not message.name:

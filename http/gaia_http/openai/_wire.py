@@ -18,6 +18,7 @@ _NOTHING = msgspec.Raw(b"")
 _INT64 = msgspec.Meta(ge=-(2**63), le=2**63 - 1)
 _AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>[^`]*)`\Z")
 _STEP = re.compile(r"\.?([A-Za-z0-9_]+)|\[(\d+)\]")
+_SOME_VALUE = "[...]"
 _SHOWN_CHARS = 80
 
 Integer: TypeAlias = Annotated[int, _INT64]
@@ -185,10 +186,12 @@ def decoding_error(error: msgspec.ValidationError, document: bytes, root: str = 
     """A decoder's error about *document*, which stands at the path *root* of the request."""
     text = str(error)
     found = _AT.search(text)
-    path = found["path"].replace("[...]", "") if found else ""  # of a map's value it is not said which
+    path = found["path"] if found else ""
     param = f"{root}.{path}" if root and path and not path.startswith("[") else f"{root}{path}"
     words = text[: found.start()] if found else text
     words = words[:1].lower() + words[1:]
+    if param.endswith(_SOME_VALUE):  # of a map's value the decoder doesn't say which
+        param, words = param.removesuffix(_SOME_VALUE), f"one of its values is wrong: {words}"
     return invalid(f"{param or 'the body'}: {words}{_shown(document, path)}", param=param or None, code="invalid_type")
 
 
