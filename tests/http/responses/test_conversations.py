@@ -61,6 +61,7 @@ async def test_a_conversation_is_changed_and_erased(serve):
         conversation = await client.conversations.create()
         changed = await client.conversations.update(conversation.id, metadata={"a": "b"})
         assert (await client.conversations.retrieve(conversation.id)).metadata == changed.metadata == {"a": "b"}
+        unchanged = await client.conversations.update(conversation.id, metadata=None)
         response = await client.responses.create(model="a", input="1", conversation=conversation.id)
         deleted = await client.conversations.delete(conversation.id)
         with pytest.raises(NotFoundError):
@@ -68,6 +69,7 @@ async def test_a_conversation_is_changed_and_erased(serve):
         with pytest.raises(NotFoundError):
             await client.responses.retrieve(response.id)
 
+    assert unchanged.metadata == {"a": "b"}
     assert deleted.deleted is True
     assert (await server.runtime.sessions.totals()).sessions == 0
 

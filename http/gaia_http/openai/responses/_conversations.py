@@ -95,7 +95,9 @@ class Conversations:
             return nothing
         check_metadata(body.metadata)
         info = await self._info(request)
-        raw = msgspec.Raw(msgspec.json.encode(body.metadata or {}))
+        if body.metadata is None:
+            return json(_shape(info))
+        raw = msgspec.Raw(msgspec.json.encode(body.metadata))
         return json(
             _shape(
                 await self._store.keep(
