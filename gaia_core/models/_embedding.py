@@ -9,6 +9,8 @@ import msgspec
 
 from gaia_core.models._protocol import EmbeddingRequest, Embeddings, ModelError
 
+_BYTES_OF_A_TOKEN = 4
+
 
 class _Vector(msgspec.Struct):
     embedding: tuple[float, ...]
@@ -35,8 +37,9 @@ def embedding_body(request: EmbeddingRequest, model: str) -> bytes:
     return msgspec.json.encode(members)
 
 
-def embeddings_of(body: bytes, count: int) -> Embeddings:
-    """What the endpoint answered: *count* vectors. Raises ModelError for anything else."""
+def embeddings_of(body: bytes, request: EmbeddingRequest) -> Embeddings:
+    """What the endpoint answered to *request*: a vector for each text. Raises ModelError for anything else."""
+    count = request.count
     try:
         answer = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -46,4 +49,12 @@ def embeddings_of(body: bytes, count: int) -> Embeddings:
     if all(vector.index >= 0 for vector in answer.data):
         answer.data.sort(key=lambda vector: vector.index)
     vectors = tuple([vector.embedding for vector in answer.data])
-    return Embeddings(vectors, (answer.usage and answer.usage.prompt_tokens) or 0)
+    return Embeddings(vectors, (answer.usage and answer.usage.prompt_tokens) or _estimated(request))
+
+
+def _estimated(request: EmbeddingRequest) -> int:
+    """About how many tokens *request* has, for an endpoint that doesn't say: else they would count against nothing."""
+    given = request.input
+    if b'"' not in given:
+        return given.count(b",") + 1  # it is tokens
+    return max(request.count, len(given) // _BYTES_OF_A_TOKEN)

@@ -259,7 +259,7 @@ class Endpoint:
         secret = self._secret()
         response = await self._post("/embeddings", _headers(secret), embedding_body(request, model), secret)
         try:
-            return embeddings_of(await self._read_all(response, began), request.count)
+            return embeddings_of(await self._read_all(response, began), request)
         except (ExchangeError, TimeoutError) as error:
             raise _unfinished(error, self._config) from None
         finally:

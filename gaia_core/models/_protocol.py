@@ -99,7 +99,8 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """A vector for each text, in their order, and the tokens that they had (0: the endpoint didn't say)."""
+    """A vector for each text, in their order, and the tokens that they had; estimated where the endpoint didn't
+    say."""
 
     vectors: tuple[tuple[float, ...], ...]
     tokens: int = 0

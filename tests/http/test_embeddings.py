@@ -75,6 +75,17 @@ async def test_their_tokens_are_in_the_metrics(server):
         assert 'gaia_tokens_total{kind="input"} 7.0' in await response.text()
 
 
+@pytest.mark.parametrize("usage", [{}, {"usage": None}, {"usage": {"total_tokens": 0}}])
+@pytest.mark.parametrize(("given", "least", "most"), [("word " * 100, 100, 150), ([5] * 80, 80, 80)])
+async def test_an_endpoint_that_counts_nothing_is_estimated(server, endpoint, usage, given, least, most):
+    endpoint.answer = {"data": [{"index": 0, "embedding": [1.0]}], **usage}
+
+    async with server.sdk() as client:
+        made = await client.embeddings.create(model="embed", input=given, encoding_format="float")
+
+    assert least <= made.usage.prompt_tokens <= most
+
+
 async def test_base64_is_float32_little_endian(server):
     async with server.http.post(
         "/v1/embeddings", json={"model": "embed", "input": "abc", "encoding_format": "base64"}
