@@ -131,7 +131,7 @@ def _end_of(data: bytes, events: int) -> int:
 def _joined(deltas: list[Delta]) -> tuple[Delta, ...]:
     """*deltas*, adjacent pieces of text in one; empty ones are left out."""
     if len(deltas) == 1:
-        return tuple(deltas) if type(deltas[0]) is not TextDelta or deltas[0].text else ()
+        return tuple(deltas) if getattr(deltas[0], "text", True) else ()
     joined: list[Delta] = []
     for kind, run in itertools.groupby(deltas, type):
         if kind is TextDelta or kind is ReasoningDelta:
@@ -179,10 +179,7 @@ class Watch:
         if self._heard is not None:
             self._heard = self._loop.time()
         elif deltas:
-            self._heard = self._loop.time()
-            if self._timer is not None:
-                self._timer.cancel()
-            self._look()
+            self._heard = self._loop.time()  # the timer looks in time: it never waits longer than for a silence
 
     def released(self) -> None:
         """The reader waits for more."""
@@ -195,7 +192,7 @@ class Watch:
         if self._held:
             due = max(due, now + self._silence)
         if now < due:
-            self._timer = self._loop.call_at(due, self._look)
+            self._timer = self._loop.call_at(min(due, now + self._silence), self._look)
             return
         said = f"no token for {self._first:g} s" if self._heard is None else f"nothing for {self._silence:g} s"
         self._fail(SilenceError(said))

@@ -94,6 +94,21 @@ class Ring:
         """The text that was told since the section's record and is forgotten, in one piece of each kind."""
         return tuple(self._lost)
 
+    def numbered(self, position: int) -> list[tuple[EventId, Event]]:
+        """The events from *position* on, each with its id."""
+        marks, found = self._marks, []
+        last = len(marks) - 1
+        at = last
+        while marks[at][0] > position:
+            at -= 1
+        for event in self.since(position):
+            while at < last and marks[at + 1][0] <= position:
+                at += 1
+            begin, seq, epoch = marks[at]
+            found.append((EventId(seq, epoch, position - begin), event))
+            position += 1
+        return found
+
     def id_at(self, position: int) -> EventId:
         """The id of the event at *position*."""
         at, seq, epoch = next(mark for mark in reversed(self._marks) if mark[0] <= position)

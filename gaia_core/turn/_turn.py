@@ -152,7 +152,7 @@ class Turn:
             if position is None or position < ring.first:
                 frames, position = await self._rejoin(last, reset=last is not None)
             elif position < ring.end:
-                frames = [(ring.id_at(position + n), event) for n, event in enumerate(ring.since(position))]
+                frames = ring.numbered(position)
                 position = ring.end
             elif self.ended is not None:
                 return

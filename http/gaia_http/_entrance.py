@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterable
 
-import attrs
+import msgspec
 from litestar.types import Scope
 
 from gaia_http._caller import LOCAL, Caller
@@ -36,8 +36,7 @@ _BEARER = ("www-authenticate", 'Bearer realm="gaia"')
 _BASIC = ("www-authenticate", 'Basic realm="gaia", charset="UTF-8"')
 
 
-@attrs.frozen(kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known of a request at the door: why it is refused, or who its caller is.
 
     *origin*: the page of another host that calls, where it is an allowed one. *preflight*: its browser asks first.
@@ -51,8 +50,7 @@ class Entry:
     preflight: bool = False
 
 
-@attrs.define
-class _Head:
+class _Head(msgspec.Struct, gc=False):
     """What the headers say, as far as it matters here."""
 
     request_id: bytes = b""

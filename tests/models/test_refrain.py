@@ -103,6 +103,14 @@ def test_chunks_that_differ_in_their_text_are_read_at_once(key, kind):
     assert refrain.read(burst) == (kind('b"ü\n'), b"")
 
 
+@pytest.mark.parametrize("key", ["content", "reasoning_content"])
+def test_a_chunk_without_text_tells_nothing(key):
+    reader = Reader(None)
+    assert len(reader.feed(stream_of(chunk("a", key), chunk("b", key)))) == 1
+    assert reader.feed(stream_of(chunk("", key))) == ()
+    assert reader.feed(stream_of(chunk("", key), chunk("", key))) == ()
+
+
 def test_what_follows_the_last_of_them_is_left():
     rest = stream_of(b"[DONE]")
     assert learned(chunk("a")).read(stream_of(chunk("b")) + rest) == (TextDelta("b"), rest)

@@ -22,6 +22,10 @@ from gaia_http._errors import invalid
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 _CODEX = "codex"
 _TASK = b"x-openwebui-task"
+_NAMING = frozenset(
+    (_TASK, b"x-session-id", b"x-openwebui-chat-id", b"session-id", b"session_id", b"originator", b"user-agent")
+)
+"""The headers that are looked at here."""
 _UNFILLED = "{{"
 
 
@@ -48,8 +52,8 @@ def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | Non
     if chat := _filled(headers, b"x-openwebui-chat-id"):
         return Named(_fitting(chat), "queue")
     codex = headers.get(b"session-id") or headers.get(b"session_id") or ""
-    if not codex and _is_codex(headers):
-        codex = prompt_cache_key or ""
+    if not codex and prompt_cache_key and _is_codex(headers):
+        codex = prompt_cache_key
     return Named(_fitting(codex), "queue") if codex else None
 
 
@@ -67,7 +71,7 @@ def is_named_task(scope: Scope) -> bool | None:
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:
-    return {name: value.decode("latin-1").strip() for name, value in scope["headers"]}
+    return {name: value.decode("latin-1").strip() for name, value in scope["headers"] if name in _NAMING}
 
 
 def _filled(headers: dict[bytes, str], name: bytes) -> str:
