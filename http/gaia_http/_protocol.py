@@ -131,7 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
-        together = Together(self.transport)
+        together = Together(self.transport, self.loop)
         cycle.transport = cast("asyncio.Transport", together)
         cycle.on_response = partial(self._on_response, together)
         super()._start_asgi_task(cycle, app)

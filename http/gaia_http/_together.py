@@ -1,7 +1,8 @@
 """A response's head and the first piece of its body in one write.
 
-uvicorn writes a head as soon as it has it. What follows comes in the same moment, and a write more costs the server a
-call of the system and the client a wake-up.
+uvicorn writes a head as soon as it has it. What follows mostly comes in the same moment, and a write more costs the
+server a call of the system and the client a wake-up. A head that nothing follows is written in the loop's next round:
+whoever watches for what may happen learns at once that he does.
 """
 
 import asyncio
@@ -10,15 +11,13 @@ _CONTINUE = b"HTTP/1.1 100 "
 
 
 class Together:
-    """A transport for one response: its head waits for what comes next.
+    """A transport for one response: its head waits for what comes next in this round of *loop*."""
 
-    Source: the ASGI specification of `http.response.start`: nothing is sent before the first event of the body.
-    """
+    __slots__ = ("_held", "_loop", "_told", "_transport")
 
-    __slots__ = ("_held", "_told", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self._loop = loop
         self._held = b""
         self._told = False
 
@@ -31,9 +30,10 @@ class Together:
             self._held, self._told = b"", True
         else:
             self._held = data
+            self._loop.call_soon(self.flush)
 
     def flush(self) -> None:
-        """Write the head of a response that has no body."""
+        """Write a head that still waits."""
         if self._held:
             self._transport.write(self._held)
             self._held, self._told = b"", True

@@ -47,6 +47,8 @@ async def app(scope, receive, send) -> None:
     await send({"type": "http.response.start", "status": status, "headers": TEXT})
     if scope["path"] == "/breaks":
         raise RuntimeError
+    if scope["path"] == "/watch":
+        await asyncio.get_running_loop().create_future()
     if scope["path"] == "/stream":
         await send({"type": "http.response.body", "body": b"one", "more_body": True})
         await send({"type": "http.response.body", "body": b"two", "more_body": True})
@@ -99,6 +101,19 @@ async def test_a_head_without_a_body_is_written(connection, request_line):
     assert written.startswith(b"HTTP/1.1 20")
     assert written.endswith(b"\r\n\r\n")
     assert b"one" not in written
+
+
+async def test_a_head_that_nothing_follows_is_written_at_once(connection):
+    protocol, wire, _ = connection
+    protocol.data_received(b"GET /watch HTTP/1.1\r\nhost: a\r\n\r\n")
+
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    (written,) = wire.writes
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    for task in protocol.tasks:
+        task.cancel()
 
 
 async def test_each_of_several_requests_at_once_has_its_head(connection):
