@@ -68,7 +68,7 @@ def conversation(
             assert chosen is not None
             given, left = Session(str(uuid4()), runtime.catalog.agent(chosen.name), OWNER), None
         if catalog.model(given.agent.model).kind == "embedded":
-            runtime.model(given.agent.model)  # so that it is fetched and started while the person types
+            runtime.models.get(given.agent.model)  # so that it is fetched and started while the person types
         return given, left
 
     try:
@@ -192,7 +192,7 @@ class Conversation:
         """Wait until the model may answer, and show how far it is; False when the person doesn't want to."""
         assert ended.error is not None
         self.screen.status(ended.error.message)
-        model = self.runtime.model(self.session.agent.model)
+        model = self.runtime.models.get(self.session.agent.model)
         try:
             while True:
                 threading.Event().wait(_NOT_READY_SECONDS)

@@ -2,7 +2,7 @@
 
 | module | what lives there |
 |---|---|
-| `_runtime` | `Runtime`: sessions, turns, models, its life |
+| `_runtime` | `Runtime`: sessions, turns, catalogs, its life |
 | `_state` | what changes of a session in this process; counts and their picture |
 | `_histogram` | how long things took |
 | `_places`, `_turns` | who has a session's place; the turns that run |
@@ -14,6 +14,7 @@
 | `export` | conversations to take along: Markdown and JSON |
 | `_replay` | a recorded conversation against its agent as it is now |
 | `_generations` | one catalog after the other, each with its models |
+| `_models` | `Models`: what is asked of models beside turns |
 | `_sources` | toolsets that have to be asked for |
 | `_takeover` | heartbeats, and turns that a dead process left |
 | `_quota` | what the turns of an owner may use |
@@ -26,6 +27,7 @@ from gaia_core.runtime._feed import SessionChange
 from gaia_core.runtime._histogram import Spread
 from gaia_core.runtime._history import read_facts
 from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
+from gaia_core.runtime._models import Models
 from gaia_core.runtime._places import WhenBusy
 from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._replay import Divergence, Replayed, replay
@@ -42,6 +44,7 @@ __all__ = [
     "Facts",
     "Message",
     "ModelLoad",
+    "Models",
     "Quota",
     "Replayed",
     "Runtime",

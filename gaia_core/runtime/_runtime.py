@@ -19,15 +19,15 @@ from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
-from gaia_core.errors import ClosedError, FencedError, NotFoundError
+from gaia_core.errors import FencedError, NotFoundError
 from gaia_core.events import Event
 from gaia_core.facts import Edit
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
-from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
 from gaia_core.runtime._feed import Feed
 from gaia_core.runtime._generations import Generations
 from gaia_core.runtime._history import fold
+from gaia_core.runtime._models import Models
 from gaia_core.runtime._places import Places, WhenBusy
 from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._sessions import Sessions
@@ -41,11 +41,8 @@ from gaia_core.turn import (
     Grant,
     Observer,
     ToolThreads,
-    Transcript,
     Turn,
     TurnOptions,
-    request_of,
-    tokens_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -106,6 +103,8 @@ class Runtime:
             lambda: self.quota,
             observer,
         )
+        self.models = Models(self._generations, self._places, self._counts, lambda: self.quota)
+        """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
             self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
         )
@@ -336,16 +335,6 @@ class Runtime:
                 except FencedError:
                     await turn.cancel()
 
-    # Models.
-
-    def check_room(self, model: str) -> None:
-        """Raise QueueFullError when an interactive request to *model* that came now would be refused."""
-        self._generations.current.access(model).slots.check_room()
-
-    def model(self, name: str) -> Model:
-        """The open model of that name in the catalog, opened at first use. Raises NotFoundError."""
-        return self._generations.current.access(name).model
-
     # Catalogs.
 
     async def reload(self, catalog: Catalog) -> Catalog:
@@ -368,52 +357,6 @@ class Runtime:
         composed = self._sources.composed(self._base)
         if composed != self.catalog:
             self._generations.replace(composed)
-
-    async def inputs(self, name: str) -> frozenset[Input]:
-        """What the model of that name takes beside text, as configured or as it says; nothing when it doesn't."""
-        spec = self.catalog.model(name)
-        if spec.inputs is not None:
-            return spec.inputs
-        ask = getattr(self.model(name), "inputs", None)
-        try:
-            return await ask() if ask is not None else frozenset()
-        except ModelError as error:
-            _log.warning("model %s doesn't say what it takes: %s", name, error)
-            return frozenset()
-
-    async def count_tokens(
-        self, agent: Agent, transcript: tuple[Message, ...], options: TurnOptions = NO_OPTIONS
-    ) -> Usage:
-        """The input tokens of the first request that a turn on the whole *transcript* would make; nobody answers it.
-
-        `estimated` where the model doesn't count itself. Raises NotFoundError, ModelError, ClosedError.
-        """
-        if not self.accepting:
-            raise ClosedError("the server stops; no new requests are taken")
-        request = request_of(agent, Transcript(transcript), options, None, "", first=True)
-        return await tokens_of(self.model(agent.model), request)
-
-    async def embed(self, name: str, request: EmbeddingRequest, *, owner: str = "") -> Embeddings:
-        """The vectors that the model of that name makes, in one of its slots.
-
-        Raises NotFoundError, ModelError, QueueFullError, LimitError, ClosedError.
-        """
-        if not self.accepting:
-            raise ClosedError("the server stops; no new requests are taken")
-        access = self._generations.current.access(name)
-        make = getattr(access.model, "embed", None)
-        if make is None:
-            raise ModelError("bad_request", f"the model {name} makes no embeddings")
-        self.quota.begin(owner)
-        used = Usage()
-        try:
-            with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
-                made: Embeddings = await make(request)
-            used = Usage(input_tokens=made.tokens)
-            self._counts.usage += used
-        finally:
-            self.quota.ended(owner, used)
-        return made
 
     # Life.
 

@@ -169,7 +169,7 @@ def _server(
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             # Opened now, so that it is fetched and started before somebody asks.
-            embedded = [runtime.model(spec.name) for spec in runtime.catalog.models if spec.kind == "embedded"]
+            embedded = [runtime.models.get(spec.name) for spec in runtime.catalog.models if spec.kind == "embedded"]
             if settings.tune_gc:
                 gc.collect()
                 gc.freeze()

@@ -190,4 +190,4 @@ async def test_a_model_without_embeddings_says_so():
 
     async with Runtime(Catalog.of(Agent("a"), models={"local": scripted()})) as runtime:
         with pytest.raises(ModelError, match="makes no embeddings"):
-            await runtime.embed("local", EmbeddingRequest(json.dumps(["a"]).encode(), 1))
+            await runtime.models.embed("local", EmbeddingRequest(json.dumps(["a"]).encode(), 1))

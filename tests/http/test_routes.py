@@ -189,7 +189,7 @@ async def test_metrics_know_which_endpoints_are_left_alone(serve):
     model = scripted()
     model.endpoints = (EndpointLoad("http://127.0.0.1:1/v1"), EndpointLoad("http://127.0.0.1:2/v1", "open", 3))
     server = await serve(model=model)
-    server.runtime.model("local")
+    server.runtime.models.get("local")
     async with server.http.get("/metrics") as response:
         lines = (await response.text()).splitlines()
 

@@ -67,16 +67,16 @@ async def test_those_who_wait_for_a_session_are_told_their_place():
 async def test_a_model_without_room_is_known_before_a_turn_begins():
     go = asyncio.Event()
     async with Runtime(catalog(held(go), slots=1, queue=0)) as runtime:
-        runtime.check_room("local")
+        runtime.models.check_room("local")
         turn = await runtime.start(await runtime.open(AGENT), "1")
         while not runtime.stats().models[0].busy:
             await asyncio.sleep(0)
 
         with pytest.raises(QueueFullError) as caught:
-            runtime.check_room("local")
+            runtime.models.check_room("local")
         go.set()
         await turn.result()
-        runtime.check_room("local")
+        runtime.models.check_room("local")
 
     assert caught.value.retry_after > 0
 

@@ -78,10 +78,10 @@ async def test_a_running_turn_keeps_its_model_and_the_next_one_has_the_new():
 async def test_an_equal_model_stays_open_with_its_slots():
     model = Held("same")
     async with Runtime(with_model(model, Agent("a"))) as runtime:
-        before = runtime.model("local")
+        before = runtime.models.get("local")
         await runtime.reload(with_model(Held("never opened"), Agent("a", instructions="Be kind.")))
 
-        assert runtime.model("local") is before
+        assert runtime.models.get("local") is before
         assert runtime.catalog.agent("a").instructions == "Be kind."
     assert model.closed.is_set()
 

@@ -112,6 +112,6 @@ async def test_a_models_endpoints_are_in_the_statistics():
     model = ScriptedModel(lambda request: "ok")
     model.endpoints = (EndpointLoad("http://127.0.0.1:1/v1", "open", 3, 0, 2.5),)
     async with runtime_of(model) as runtime:
-        runtime.model("local")
+        runtime.models.get("local")
 
         assert runtime.stats().models[0].endpoints == model.endpoints

@@ -32,7 +32,9 @@ def runtime_of(model: object) -> Runtime:
 async def test_the_model_counts_what_it_would_be_sent():
     model = Counting(None)
     async with runtime_of(model) as runtime:
-        usage = await runtime.count_tokens(AGENT, (UserMessage("Hello there"),), TurnOptions(instructions="Rhyme."))
+        usage = await runtime.models.count_tokens(
+            AGENT, (UserMessage("Hello there"),), TurnOptions(instructions="Rhyme.")
+        )
 
     assert (usage.input_tokens, usage.estimated) == (6, False)
     assert [one.name for one in model.counted.tools] == ["secret"]
@@ -42,7 +44,7 @@ async def test_the_model_counts_what_it_would_be_sent():
 async def test_tools_in_words_are_counted_as_they_are_sent():
     model = Counting(None)
     async with runtime_of(PromptedTools(model)) as runtime:
-        usage = await runtime.count_tokens(AGENT, (UserMessage("Hello there"),))
+        usage = await runtime.models.count_tokens(AGENT, (UserMessage("Hello there"),))
 
     assert usage.input_tokens > 100
     assert model.counted.tools == ()
@@ -51,8 +53,8 @@ async def test_tools_in_words_are_counted_as_they_are_sent():
 
 async def test_what_no_model_counts_is_an_estimate_that_grows_with_the_text():
     async with runtime_of(scripted("never")) as runtime:
-        short = await runtime.count_tokens(AGENT, (UserMessage("Hello there"),))
-        long = await runtime.count_tokens(AGENT, (UserMessage("Hello there" + "x" * 4_000),))
+        short = await runtime.models.count_tokens(AGENT, (UserMessage("Hello there"),))
+        long = await runtime.models.count_tokens(AGENT, (UserMessage("Hello there" + "x" * 4_000),))
 
     assert short.estimated
     assert long.input_tokens == short.input_tokens + 1_000
@@ -62,4 +64,4 @@ async def test_an_image_is_not_estimated():
     image = ImagePart(ImageURL("data:image/png;base64,AA=="))
     async with runtime_of(scripted("never")) as runtime:
         with pytest.raises(ModelError, match="can't be estimated"):
-            await runtime.count_tokens(AGENT, (UserMessage((TextPart("What?"), image)),))
+            await runtime.models.count_tokens(AGENT, (UserMessage((TextPart("What?"), image)),))

@@ -94,7 +94,7 @@ class EmbeddingsRoute:
 
         async def make() -> bytes:
             try:
-                made = await self._runtime.embed(spec.name, asked, owner=caller.owner)
+                made = await self._runtime.models.embed(spec.name, asked, owner=caller.owner)
             except ModelError as error:
                 told = ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
                 raise ApiError(of_turn(told, tools_ran=False)) from None

@@ -84,7 +84,9 @@ class Parts:
         """*messages* as the model of *agent* takes them. A file's id is one of *owner*'s. Raises ApiError."""
         if not any(_has_more_than_text(message.content) for message in messages):
             return messages
-        making = _Making(self._files, self._fetch, self._pdfs, await self._runtime.inputs(agent.model), agent, owner)
+        making = _Making(
+            self._files, self._fetch, self._pdfs, await self._runtime.models.inputs(agent.model), agent, owner
+        )
         made: list[Message] = []
         for index, message in enumerate(messages):
             content = message.content
@@ -96,7 +98,7 @@ class Parts:
 
     async def inputs(self, agent: Agent) -> frozenset[Input]:
         """What the model of *agent* takes beside text."""
-        return await self._runtime.inputs(agent.model)
+        return await self._runtime.models.inputs(agent.model)
 
     async def _fetch(self, url: str, media: tuple[str, ...]) -> tuple[str, bytes] | str:
         """What *url* gives: its type and content, or why it isn't fetched."""

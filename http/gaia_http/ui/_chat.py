@@ -48,7 +48,7 @@ class Chat:
         parent = body.parent_id
         if parent is not None:
             parent = await self._sessions.record_of(call.owner, session.id, parent)
-        self._runtime.check_room(session.agent.model)
+        self._runtime.models.check_room(session.agent.model)
         starting = Starting()
         task = asyncio.create_task(
             self._runtime.start(

@@ -38,7 +38,7 @@ def embedded_phase(runtime: Runtime) -> str | None:
         return None
     from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415  # only where there is one
 
-    model = runtime.model(spec.name)
+    model = runtime.models.get(spec.name)
     return model.state.phase if isinstance(model, EmbeddedModel) else None
 
 
@@ -48,7 +48,7 @@ async def state_of(runtime: Runtime, spec: ModelSpec) -> ModelState:
         return ModelState(answers=False, name=spec.name)
     if isinstance(spec.open, OpenEndpoints):
         return await _of_endpoints(spec, spec.open.configs)
-    model = runtime.model(spec.name)
+    model = runtime.models.get(spec.name)
     if isinstance(model, Endpoint):
         return _of_endpoint(spec, model.config, alive=await model.alive(_ALIVE_SECONDS))
     if spec.kind == "embedded":

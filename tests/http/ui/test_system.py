@@ -94,7 +94,7 @@ async def test_an_embedded_model_says_how_far_it_is(tmp_path):
     model = EmbeddedModel(tmp_path / "missing.gguf", environ={"XDG_CACHE_HOME": str(tmp_path)})
     spec = ModelSpec("local", open=lambda: model, kind="embedded")
     async with Runtime(Catalog.of(Agent("a"), models={"local": spec})) as runtime:
-        runtime.model("local")
+        runtime.models.get("local")
         async with asyncio.timeout(10):
             async for each in model.states():
                 if each.phase == "failed":

@@ -26,7 +26,7 @@ async def counted(
     agent, messages = await beginning.conversation(request, caller)
     options = options_of(request, agent, settings, foreground=True)
     try:
-        usage = await runtime.count_tokens(agent, messages, options)
+        usage = await runtime.models.count_tokens(agent, messages, options)
     except ModelError as error:
         told = ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
         raise ApiError(failure_of(told, tools_ran=False)) from None
