@@ -25,9 +25,9 @@ Said: TypeAlias = tuple[tuple[str, str], ...]
 _MASK = "***"
 _SECRETS = re.compile(
     r"(?i)\b(bearer|basic)\s+[^\s\"',;]{8,}"
-    r"|\b(authorization|x-api-key|api[_-]?key|password|secret|token)\b(\"?'?\s*[=:]\s*\"?'?(?:(?:bearer|basic)\s+)?)[^\s\"',;&]{4,}"
-    r"|\b(sk|gaia)([-_])[A-Za-z0-9_-]{16,}"
-    r"|(\w+://[^/\s:@]+:)[^/\s@]+(?=@)"
+    r"|((?<![A-Za-z0-9])(?:authorization|api[_-]?key|password|secret|token)\b|(?<=[?&])key)(\"?'?\s*[=:]\s*\"?'?(?:(?:bearer|basic)\s+)?)[^\s\"',;&]{4,}"
+    r"|\b(sk|gaia|hf|gh[a-z]|github_pat|xox[a-z])([-_])[A-Za-z0-9_-]{16,}"
+    r"|(\b\w{1,20}://[^/\s:@]{1,200}:)[^/\s@]+(?=@)"  # bounded: a line of a megabyte must not take a megabyte's square
 )
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _IN_TRACE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 
 import pytest
 
@@ -117,3 +118,29 @@ def test_lone_surrogates_are_no_trouble():
     text = lines_of(JsonFormatter, lambda log: log.warning("x %s", "\ud800"))
 
     assert json.loads(text)["message"].startswith("x ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GAIA_API_KEY=a-quite-long-one",
+        "client_secret: a-quite-long-one",
+        "'access_token': 'a-quite-long-one'",
+        "GET /x?key=a-quite-long-one",
+        "hf_aquitelongoneofletters",
+        "ghp_aquitelongoneofletters",
+    ],
+)
+def test_secrets_are_masked_by_the_ends_of_their_names(text):
+    assert "long" not in masked(text)
+    assert masked("key=laptop max_tokens=4096") == "key=laptop max_tokens=4096"
+
+
+@pytest.mark.parametrize("part", ["a", "_-", "secret", "token_", "://", "a://b:", "bearer "])
+def test_masking_a_long_line_takes_no_time(part):
+    text = part * (1_000_000 // len(part))
+    began = time.perf_counter()
+
+    masked(text)
+
+    assert time.perf_counter() - began < 10
