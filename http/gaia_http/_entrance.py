@@ -79,7 +79,12 @@ class Entrance:
         head = _head(scope["headers"])
         request_id = head.request_id or b"req_" + os.urandom(16).hex().encode()
         keyring = self._keyring if self._keyring is not None and self._keyring.required else None
-        refusal = self._too_large(head) or self._host_refused(head, keyring) or self._origin_refused(head, keyring)
+        refusal = (
+            self._too_large(head)
+            or _one_host(scope, head)
+            or self._host_refused(head, keyring)
+            or self._origin_refused(head, keyring)
+        )
         if refusal is not None:
             return Entry(request_id=request_id, refusal=refusal)
         origin = head.origin.encode("latin-1") if head.origin and head.origin.lower() in self._origins else None
@@ -142,6 +147,13 @@ class Entrance:
             "allowed_origins",
             code="origin_not_allowed",
         )
+
+
+def _one_host(scope: Scope, head: _Head) -> ErrorReply | None:
+    """What a request hears that names no host, or several. Source: RFC 9112, section 3.2."""
+    if len(head.hosts) == 1 or scope.get("http_version") != "1.1":
+        return None
+    return ErrorReply(status=400, message=f"there are {len(head.hosts)} Host headers; give one", code="invalid_host")
 
 
 def _head(headers: Iterable[tuple[bytes, bytes]]) -> _Head:

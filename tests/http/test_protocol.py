@@ -49,6 +49,22 @@ def statuses(raw: bytes) -> list[int]:
 # Requests.
 
 
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nhost: localhost\r\n"], ids=["none", "two"])
+async def test_a_request_names_one_host(serve, hosts):
+    server = await serve()
+
+    raw = await said(server, b"GET /v1/models HTTP/1.1\r\nconnection: close\r\n%b\r\n" % hosts)
+
+    assert statuses(raw) == [400]
+    assert b'"code":"invalid_host"' in raw
+
+
+async def test_http_1_0_needs_no_host(serve):
+    server = await serve()
+
+    assert b" 200 " in await said(server, b"GET /health HTTP/1.0\r\n\r\n")
+
+
 @pytest.mark.parametrize("body", [LENGTH, CHUNKED], ids=["length", "chunked"])
 async def test_an_offer_of_http_2_is_passed_over_with_its_body_taken(serve, body):
     server = await serve("One", "Two", "Three")
