@@ -17,7 +17,8 @@ SECONDS = 120
 def main() -> None:
     scenes = Scenes()
     program = sys.argv[2]
-    with tempfile.TemporaryDirectory() as folder:
+    # A child of the one that was stopped may still be writing there.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environ = os.environ | {"HOME": folder, "OPENAI_BASE_URL": scenes.base_url, "OPENAI_API_KEY": "unused"}
 
         def command(model: str, message: str) -> tuple[str, ...]:
