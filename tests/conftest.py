@@ -158,16 +158,16 @@ def make_server():
 @pytest.fixture(scope="session")
 def postgres():
     """A server for all tests that only need its database."""
-    server = make_server()
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder)
+    yield from running_server()
 
 
 @pytest.fixture
 def own_postgres():
     """A server that the test may stop and start."""
+    yield from running_server()
+
+
+def running_server():
     server = make_server()
     server.start()
     yield server

@@ -59,12 +59,17 @@ class Responses:
         self._idempotency = idempotency
         self._beginning = beginning
 
-    async def create(self, request: Request[Any, Any, Any]) -> ASGIApp:
-        """Begin a response; returns what tells of it."""
+    async def _body(self, request: Request[Any, Any, Any]) -> bytes | None:
+        """What *request* brings; None: its client has gone."""
         check_headers(request.scope["headers"])
         try:
-            body = await read_body(request.receive, self._settings)
+            return await read_body(request.receive, self._settings)
         except ClientGone:
+            return None
+
+    async def create(self, request: Request[Any, Any, Any]) -> ASGIApp:
+        """Begin a response; returns what tells of it."""
+        if (body := await self._body(request)) is None:
             return nothing
         scope, wanted = request.scope, decode_create(body)
         return await self._idempotency.response(scope, body, lambda: self._respond(scope, wanted))
@@ -75,10 +80,7 @@ class Responses:
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A conversation in short."""
-        check_headers(request.scope["headers"])
-        try:
-            body = await read_body(request.receive, self._settings)
-        except ClientGone:
+        if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
         found = await compacted(self._runtime, self._beginning, wanted, caller, request.receive)
@@ -86,10 +88,7 @@ class Responses:
 
     async def input_tokens(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """How many tokens the first model request of a response would have."""
-        check_headers(request.scope["headers"])
-        try:
-            body = await read_body(request.receive, self._settings)
-        except ClientGone:
+        if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
         return json(await counted(self._runtime, self._beginning, wanted, caller, self._settings))
