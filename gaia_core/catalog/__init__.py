@@ -5,6 +5,7 @@
 | `_catalog` | `Catalog`, `ModelSpec`, `Problem` |
 | `_plugins` | toolset plugins, found by entry points, their arguments checked against their own signatures |
 | `_config` | `gaia.toml` → Catalog, a pure function |
+| `_tables`, `_compose` | what that file may say; its agents, composed of their toolsets |
 | `_lock` | `gaia.lock`: what was reviewed of tools, and what is refused |
 | `_default` | what there is without a configuration: the agent, and the model that answers |
 """

@@ -4,7 +4,8 @@
 |---|---|
 | `_protocol` | the contract: `Model`, `ModelRequest`, the deltas |
 | `_scripted` | a function, a list of answers or a recording, for tests |
-| `_endpoint` | an OpenAI-compatible HTTP endpoint (`_wire`: what it answers; `_arrival`, `_sse`: how that arrives) |
+| `_endpoint` | an OpenAI-compatible HTTP endpoint (`_wire`: what it answers) |
+| `_arrival`, `_sse`, `_refrain` | how an endpoint's answer arrives, and what need not be decoded of it |
 | `_http` | no model: HTTP as an endpoint needs it (`_plain_http`: plain and direct; `_aiohttp`: all the rest) |
 | `_request`, `_listed`, `_embedding` | what an endpoint is sent, lists, and makes of texts |
 | `_prompted` | another model without reliable tool calls, prompted into making them |

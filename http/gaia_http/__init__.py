@@ -14,8 +14,12 @@
 | `_cors` | what browsers are told of pages of other hosts |
 | `_caller` | who asks, for all that comes after the door |
 | `keys` | keys: their file, what each may do, `gaia keys` |
-| `_protocol` | bounds on a request's head, below ASGI |
-| `_body` | reading a request's body within its bounds |
+| `_protocol`, `_socket_protocol` | bounds on a connection, below ASGI; on a WebSocket's |
+| `_reader`, `_together` | whether a client reads; a response's head and first piece in one write |
+| `_inbox` | the messages of a WebSocket whose key has limits |
+| `_body`, `_post` | reading a request's body within its bounds; a route that asks for tokens |
+| `_fetch` | the guard over URLs that clients name |
+| `_idempotency` | one answer for one `Idempotency-Key` |
 | `_errors` | the error envelope, and which failure gets which status |
 | `_line` | the line to a client: writes, heartbeats, and noticing that it has gone |
 | `_stream` | the stream of a turn that belongs to its client |
@@ -26,7 +30,8 @@
 | `openai` | the OpenAI API: wire messages in, chunks and answers out |
 | `ui` | the UI API: sessions, conversations and their streams |
 | `mcp` | agents and toolsets as an MCP server |
-| `serve` | the command `gaia serve` |
+| `serve`, `_greeting` | the command `gaia serve`, and what it says |
+| `process` | the process around one application: signals, the drain |
 | `reload`, `_reload` | the command `gaia reload`, and what the server does then |
 | `_presence` | which servers run here |
 
