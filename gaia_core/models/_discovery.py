@@ -9,6 +9,7 @@ import msgspec
 from gaia_core.models._http import ExchangeError, body_of
 from gaia_core.models._plain_http import PlainClient
 from gaia_core.models._wire import MAX_LIST_BYTES
+from gaia_core.nesting import decode_json
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
@@ -63,8 +64,8 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 response = await client.send("GET", "/models", ())
                 if response.status != 200:
                     return None
-                listed = msgspec.json.decode(await body_of(response, MAX_LIST_BYTES), type=_List)
-        except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
+                listed = decode_json(await body_of(response, MAX_LIST_BYTES), _List)
+        except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError):
             return None
         finally:
             await client.aclose()

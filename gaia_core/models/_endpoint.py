@@ -37,6 +37,7 @@ from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Inpu
 from gaia_core.models._request import request_body
 from gaia_core.models._sse import MAX_EVENT_BYTES
 from gaia_core.models._wire import MAX_LIST_BYTES, error_of
+from gaia_core.nesting import decode_json
 
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0
@@ -77,7 +78,7 @@ class EndpointConfig:
         if not _names_a_host(self.url):
             raise ConfigError(f"url {self.url!r} must begin with http:// or https:// and name a host")
         try:
-            msgspec.json.decode(self.extra, type=dict[str, msgspec.Raw])
+            decode_json(self.extra, dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(f"extra must be a JSON object of members of the request body: {error}") from None
 
@@ -301,7 +302,7 @@ class Endpoint:
             why = str(error) or type(error).__name__
             words = f"the model's endpoint {self._config.base} can't be reached: {why}"
             raise ModelError("connect", words, retryable=True) from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError):
             raise ModelError("bad_request", f"{self._config.base}/models answered something else than models") from None
 
     async def alive(self, timeout: float = 1.0) -> bool:
@@ -327,8 +328,8 @@ class _Count(msgspec.Struct):
 def _counted(body: bytes) -> int | None:
     """The number in *body*; None for an endpoint that answers any path with something."""
     try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return decode_json(body, _Count).input_tokens
+    except (msgspec.DecodeError, UnicodeError):
         return None
 
 

@@ -12,6 +12,7 @@ import msgspec
 from gaia_core.catalog import Catalog
 from gaia_core.errors import GaiaError, NotFoundError
 from gaia_core.journal import NewSession, SessionInfo
+from gaia_core.nesting import decode_json
 from gaia_core.runtime._carry import Said
 from gaia_core.runtime._configured import configured
 from gaia_core.runtime._messages import Facts, Message, iso, messages_of
@@ -130,8 +131,8 @@ def export(session: Session, facts: Facts, *, as_json: bool) -> Export:
 def read_import(data: bytes) -> Import:
     """The JSON export in *data*. Raises GaiaError."""
     try:
-        return msgspec.json.decode(data, type=Import)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_json(data, Import)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GaiaError(f"this is no JSON export of a session: {error}") from None
 
 

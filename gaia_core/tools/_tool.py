@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias, cast, overload
 import attrs
 import msgspec
 
-from gaia_core.errors import ToolDeclarationError
+from gaia_core.errors import NestingError, ToolDeclarationError
+from gaia_core.nesting import check_nesting
 from gaia_core.tools._parameters import Parameters, parameters_of
 from gaia_core.tools._problems import nearest
 
@@ -101,6 +102,10 @@ class Tool:
             raise ToolDeclarationError(f"{owner}: timeout {self.timeout!r} must be a positive number of seconds")
         if self.approval not in (None, True):
             raise ToolDeclarationError(f"{owner}: approval must be True or None; only an agent's policy can waive it")
+        try:
+            check_nesting(self.parameters.schema)
+        except NestingError as error:
+            raise ToolDeclarationError(f"{owner}: its parameters' schema is {error}") from None
         object.__setattr__(self, "definition", define(self.name, self.description, self.parameters.schema))
         object.__setattr__(self, "is_async", _is_async(self.handler))
 

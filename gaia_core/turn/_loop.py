@@ -29,7 +29,7 @@ from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
-from gaia_core.turn._calls import Calls
+from gaia_core.turn._calls import Calls, nested_too_deep
 from gaia_core.turn._context import compaction_point, size, summary_request
 from gaia_core.turn._early import Early
 from gaia_core.turn._ending import error_info
@@ -208,8 +208,8 @@ class _Loop:
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
             message = self._one_at_a_time(message)
-            own = [call for call in message.tool_calls if call.name not in self._client_names]
-            theirs = tuple([call.id for call in message.tool_calls if call.name in self._client_names])
+            own = [call for call in message.tool_calls if not self._is_the_clients(call)]
+            theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
         self._answer = Answered(
             self._steps, message, finish, usage, theirs, seconds, first_seconds, objection, self._servers(own)
         )
@@ -236,6 +236,10 @@ class _Loop:
         if text and self._setting.options.response_format is not None and not self._answer.objection:
             self._emit(TextDelta(text))
         self.last = (self._answer,)
+
+    def _is_the_clients(self, call: ToolCall) -> bool:
+        """Whether the client runs *call*. It is not given one that it may not send back: that is refused here."""
+        return call.name in self._client_names and nested_too_deep(call) is None
 
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
         """*message* without the client's calls after the first, where the client takes one at a time and the model

@@ -1,7 +1,6 @@
 """What a request says beside its messages: sampling, client tools, tool choice, response format → `TurnOptions`."""
 
 import re
-import sys
 
 import msgspec
 
@@ -18,7 +17,6 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
 _STOPS = 4
 _NO_LIMIT = -1  # what clients of local servers send for none (source: the examples of LM Studio and llama.cpp)
-_DEPTH = 128  # of a tool's parameters: a model's server walks them by recursion
 _METADATA = (16, 64, 512)  # pairs, characters of a key, of a value
 
 
@@ -192,8 +190,6 @@ def _definition(raw: bytes, path: str, most: int) -> ToolDefinition:
         raise invalid(
             f"{path}.parameters has {len(parameters)} bytes; at most {most} are taken", param=f"{path}.parameters"
         )
-    if parameters.count(b"{") + parameters.count(b"[") > _DEPTH and depth_of(parameters) > _DEPTH:
-        raise invalid(f"{path}.parameters is nested deeper than {_DEPTH} levels", param=f"{path}.parameters")
     # Encoded here and not by the core's `define`, so that `strict` reaches the model.
     fields: dict[str, object] = {"name": function.name}
     if function.description is not None:
@@ -203,22 +199,6 @@ def _definition(raw: bytes, path: str, most: int) -> ToolDefinition:
         fields["strict"] = function.strict
     encoded = msgspec.json.encode({"type": "function", "function": fields})
     return ToolDefinition(function.name, function.description or "", parameters, encoded)
-
-
-def depth_of(document: bytes) -> int:
-    """How deep the JSON *document* is nested."""
-    try:
-        deepest, level = 0, [msgspec.json.decode(document)]
-    except RecursionError:
-        return sys.getrecursionlimit()
-    while level := [
-        item
-        for value in level
-        if isinstance(value, dict | list)
-        for item in (value.values() if isinstance(value, dict) else value)
-    ]:
-        deepest += 1
-    return deepest
 
 
 def _chosen(request: ChatRequest, tools: tuple[ToolDefinition, ...]) -> tuple[tuple[ToolDefinition, ...], ToolChoice]:

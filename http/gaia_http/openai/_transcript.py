@@ -7,6 +7,7 @@ import base64
 import binascii
 import re
 
+from gaia_core import NestingError
 from gaia_core.messages import (
     AssistantMessage,
     AudioPart,
@@ -28,8 +29,9 @@ from gaia_core.messages import (
     ToolMessage,
     UserMessage,
 )
+from gaia_core.nesting import check_nesting
 from gaia_http._errors import ApiError, invalid
-from gaia_http.openai._wire import WireCall, WireMessage, WirePart, shortened
+from gaia_http.openai._wire import WireCall, WireFunctionCall, WireMessage, WirePart, shortened, too_deep
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _PARTS = (
@@ -98,8 +100,8 @@ class _Reading:
         if len(self._calls) < len(calls):
             raise invalid(f"messages[{index}].tool_calls: two calls have one id", param=f"messages[{index}].tool_calls")
         if message.function_call is not None and not calls:
-            function = message.function_call
-            call = ToolCall(f"call_function_{index}", FunctionCall(function.name, function.arguments or ""))
+            function = _function_call(message.function_call, f"messages[{index}].function_call")
+            call = ToolCall(f"call_function_{index}", function)
             calls = (call,)
             self._legacy = (function.name, call.id)
         content: Content | None = None
@@ -137,7 +139,22 @@ def _call(call: WireCall, path: str) -> ToolCall:
         raise invalid(f"{path}: only calls of type 'function' are taken", param=path, code="unsupported_value")
     if not call.id:
         raise invalid(f"{path}.id is missing", param=f"{path}.id")
-    return ToolCall(call.id, FunctionCall(call.function.name, call.function.arguments or ""))
+    return ToolCall(call.id, _function_call(call.function, f"{path}.function"))
+
+
+def _function_call(called: WireFunctionCall, path: str) -> FunctionCall:
+    arguments = called.arguments or ""
+    check_arguments(arguments, f"{path}.arguments")
+    return FunctionCall(called.name, arguments)
+
+
+def check_arguments(arguments: str, param: str) -> None:
+    """Raise ApiError 400 when the JSON in the text at *param* is nested too deep: a model's server decodes it to make
+    a prompt of it."""
+    try:
+        check_nesting(arguments)
+    except NestingError as error:
+        raise too_deep(error, param) from None
 
 
 def _content(message: WireMessage, index: int) -> Content:

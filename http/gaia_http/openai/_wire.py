@@ -10,6 +10,8 @@ from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
+from gaia_core import NestingError
+from gaia_core.nesting import check_nesting
 from gaia_http._errors import ApiError, invalid
 
 T = TypeVar("T")
@@ -165,17 +167,23 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         if not body.isascii():
             body.decode()  # the decoder skips over bytes in fields that it does not know
+        check_nesting(body)
         return decoder.decode(body)
     except UnicodeDecodeError as error:
         raise _not_json(f"byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise _not_json("it is nested too deeply") from None
+    except NestingError as error:
+        raise too_deep(error) from None
     except msgspec.ValidationError as error:
         raise decoding_error(error, body) from None
     except msgspec.DecodeError as error:
         hint = " (it begins with a byte order mark: leave that out)" if body.startswith(b"\xef\xbb\xbf") else ""
         words = "it is empty" if not body.strip() else f"{str(error).removeprefix('JSON is malformed: ')}{hint}"
         raise _not_json(words) from None
+
+
+def too_deep(error: NestingError, param: str | None = None) -> ApiError:
+    """The refusal of a body that is nested too deep, or of the JSON in the text at *param*."""
+    return invalid(f"{param or 'the body'} is {error}", param=param or error.place or None, code="nesting_too_deep")
 
 
 def _not_json(words: str) -> ApiError:
@@ -201,7 +209,7 @@ def _shown(document: bytes, path: str) -> str:
         value: object = msgspec.json.decode(document)
         for name, index in _STEP.findall(path):
             value = value[int(index)] if index else value[name]  # type: ignore[index]
-    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError):
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
         return ""
     if isinstance(value, dict | list):
         return ""

@@ -5,11 +5,13 @@ from typing import Any, TypeVar
 import msgspec
 from litestar.connection import Request
 
+from gaia_core import NestingError
+from gaia_core.nesting import decode_json
 from gaia_http._body import check_headers, read_body
 from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
-from gaia_http.openai._wire import decoding_error
+from gaia_http.openai._wire import decoding_error, too_deep
 
 T = TypeVar("T")
 
@@ -72,9 +74,11 @@ class Call:
         try:
             if not raw.isascii():
                 raw.decode()  # the decoder skips over bytes in fields that it does not know
-            return msgspec.json.decode(raw, type=kind)
+            return decode_json(raw, kind)
+        except NestingError as error:
+            raise too_deep(error) from None
         except msgspec.ValidationError as error:
             raise unfit(decoding_error(error, raw).reply.message) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             words = f"the body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
             raise ApiError(ErrorReply(status=400, message=words, code="invalid_json")) from None

@@ -24,7 +24,7 @@ import msgspec
 from gaia_core.messages import AssistantMessage, Message, ToolMessage
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
-from gaia_http.openai._transcript import transcript_of
+from gaia_http.openai._transcript import check_arguments, transcript_of
 from gaia_http.openai._wire import WireCall, WireFunctionCall, WireMessage, given, shortened
 from gaia_http.openai._wire import WirePart as ChatPart
 from gaia_http.openai.responses._content import content_of, missing_field, urls_in, with_names_of_here
@@ -279,6 +279,7 @@ class _Reading:
             arguments = msgspec.json.encode({"input": decode_text(item.input, f"{path}.input")}).decode()
         else:
             arguments = decode_text(item.arguments, f"{path}.arguments")
+            check_arguments(arguments, f"{path}.arguments")
         if kind == "mcp_call":
             self._behind[call_id] = _result(call_id, _outcome(item, path), path)
         elif (result := self._results.pop(call_id, None)) is not None:
