@@ -72,7 +72,7 @@ class NestingError(GaiaError, msgspec.DecodeError):
         self.most = most
         self.place = place
         where = f", in {place}" if place else ""
-        super().__init__(f"nested deeper than {most} levels{where}; make it flatter, or send the inner part as text")
+        super().__init__(f"nested deeper than {most} levels{where}")
 
 
 class SchemaError(GaiaError, ValueError):

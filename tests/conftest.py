@@ -7,11 +7,23 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
+
+
+def at_a_stack_of(frames: int, function: Callable[[], Any]) -> Any:
+    return function() if frames <= 0 else at_a_stack_of(frames - 1, function)
+
+
+@pytest.fixture
+def on_a_full_stack() -> Callable[[Callable[[], Any]], Any]:
+    """Call a function where about half of the frames that Python allows are used: deeper than any caller of ours is."""
+    return lambda function: at_a_stack_of(450, function)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Parameters:
         try:
             check_nesting(arguments)
         except NestingError as error:
-            raise ArgumentsError(tool, (f"arguments: {error}",)) from None
+            raise ArgumentsError(tool, (f"arguments: {error}; make them flatter",)) from None
         if self.decoder is None:
             return self._any_object(tool, arguments)
         arguments = arguments or b"{}"

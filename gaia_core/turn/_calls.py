@@ -103,7 +103,7 @@ def nested_too_deep(call: ToolCall) -> Refused | None:
     try:
         check_nesting(call.arguments)
     except NestingError as error:
-        return invalid_arguments(call, ArgumentsError(call.name, (f"arguments: {error}",)))
+        return invalid_arguments(call, ArgumentsError(call.name, (f"arguments: {error}; make them flatter",)))
     return None
 
 

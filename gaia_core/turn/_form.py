@@ -103,7 +103,7 @@ def _decoded(schema: bytes) -> Any:
     try:
         value = decode_json(schema)
     except NestingError as error:
-        raise SchemaError(f"the schema is {error}, or put parts into $defs") from None
+        raise SchemaError(f"the schema is {error}; put parts into $defs") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise SchemaError(f"the schema is not JSON: {error}") from None
     if not isinstance(value, dict):

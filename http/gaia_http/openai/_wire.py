@@ -183,7 +183,8 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
 
 def too_deep(error: NestingError, param: str | None = None) -> ApiError:
     """The refusal of a body that is nested too deep, or of the JSON in the text at *param*."""
-    return invalid(f"{param or 'the body'} is {error}", param=param or error.place or None, code="nesting_too_deep")
+    words = f"{param or 'the body'} is {error}; make it flatter, or send the inner part as text"
+    return invalid(words, param=param or error.place or None, code="nesting_too_deep")
 
 
 def _not_json(words: str) -> ApiError:
