@@ -32,19 +32,16 @@ five frames of Python's 1,000 a level, pydantic's parser ends at 200 levels, jso
 FRAME = 8
 """Levels that a file of this program may add around a document that was checked."""
 
-_CHUNK = 65_536
+_CHUNK = 131_072
 _PASSES = 8
 _STEPS_SHOWN = 4
 _NAME_CHARS = 40
 _MOST_TOKENS = 20_000
 
-_ESCAPED = b'"\\/bfnrtu'
-"""What may follow a backslash in a string (RFC 8259, section 7); every decoder in use refuses anything else."""
-
 _SQUARE = bytes.maketrans(b"{}", b"[]")
 _STEP = bytes.maketrans(b"[]", b"\x01\xff")
 _NOT_OPENING = bytes(byte for byte in range(256) if byte not in b"[{")
-_NOT_SHAPE = bytes(byte for byte in range(256) if byte not in b"[]{}" + _ESCAPED)
+_NOT_SHAPE = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 
 
@@ -101,27 +98,30 @@ def nesting_of(value: Any) -> int:
 class Nesting:
     """Follows one document as its bytes arrive. For documents that are read in pieces; else use `check_nesting`."""
 
-    __slots__ = ("_depth", "_half_escape", "_most", "_quoted")
+    __slots__ = ("_backslash", "_depth", "_most", "_quoted")
 
     def __init__(self, most: int = MAX_NESTING) -> None:
         self._most = most
         self._depth = 0
         self._quoted = 0
         """1 inside a string, which is the index of the first part outside strings once a piece is split at quotes."""
-        self._half_escape = b""
+        self._backslash = b""
+        """A backslash at the end of what was read, which escapes what comes next."""
 
     def feed(self, data: bytes) -> bool:
         """Read on; False when the document is nested too deep, after which there is nothing left to ask."""
-        text = self._half_escape + data.translate(_SQUARE, _NOT_SHAPE)
-        if b"\\" in text:
-            text = text.replace(b"\\\\", b"").replace(b'\\"', b"")
-        self._half_escape = text[-1:] if text.endswith(b"\\") else b""
-        for start in range(0, len(text), _CHUNK):  # so that a body full of quotes makes no list of millions
-            parts = text[start : start + _CHUNK].split(b'"')
-            if not self._follow(b"".join(parts[self._quoted :: 2]).translate(None, _ESCAPED)):
-                return False
-            self._quoted ^= (len(parts) - 1) & 1
-        return True
+        # In chunks, so that a document full of quotes makes no list of millions.
+        return all(self._read(data[start : start + _CHUNK]) for start in range(0, len(data), _CHUNK))
+
+    def _read(self, chunk: bytes) -> bool:
+        text = self._backslash + chunk
+        if b"\\" in text:  # of the same length: that is done in place
+            text = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+        self._backslash = b"\\" if text.endswith(b"\\") else b""
+        parts = text.translate(_SQUARE, _NOT_SHAPE).split(b'"')
+        outside = b"".join(parts[self._quoted :: 2])
+        self._quoted ^= (len(parts) - 1) & 1
+        return self._follow(outside)
 
     def _follow(self, brackets: bytes) -> bool:
         """Count *brackets*, all of which are outside strings, and square."""

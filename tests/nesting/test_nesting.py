@@ -97,7 +97,10 @@ def test_no_broken_document_is_decoded_deeper_than_it_says(value, most, random):
         assert passes(sent, most) == (depth(found) <= most)
 
 
-@pytest.mark.parametrize("filler", [b'"' + b"[" * 300_000 + b'", ', b"[], " * 100_000, b'"\\"\\\\", ' * 50_000])
+@pytest.mark.parametrize(
+    "filler",
+    [b'"' + b"[" * 300_000 + b'", ', b"[], " * 100_000, b'"\\"\\\\", ' * 50_000, b'"x' + b"\\\\" * 100_001 + b'", '],
+)
 def test_long_documents(filler):
     before = b"[" + filler
 
