@@ -4,9 +4,9 @@
 |---|---|
 | `_model` | `EmbeddedModel`: fetches, starts, restarts, answers |
 | `_state` | how far it is, as a value |
-| `_weights` | which file, where it is kept, how it gets there |
+| `_weights` | which file, where it is kept |
+| `_download` | how it gets there: by one process (`_lock`), from the first source that has it |
 | `_sources` | where it can come from |
-| `_lock` | one process fetches |
 | `_process` | one run of the child, from outside |
 | `_child` | the child's program |
 """
