@@ -98,6 +98,20 @@ def _bias(token: str) -> float:
     return 0.0 if token == "<|im_end|>" or (token.isascii() and not token.startswith("<|")) else -10.0
 
 
+@pytest.fixture
+def runtime(tmp_path, monkeypatch):
+    """Put a module `xllamacpp` in the place of the real one, for the embedded model's child. Gives its folder."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
+
+    def put(source: str) -> Path:
+        (folder / "xllamacpp.py").write_text(source)
+        return folder
+
+    return put
+
+
 # PostgreSQL.
 
 

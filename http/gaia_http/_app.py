@@ -49,7 +49,7 @@ from gaia_http.openai._openapi import openapi_handler
 from gaia_http.openai._parts import Parts
 from gaia_http.openai.responses import response_handlers
 from gaia_http.ui import ui_handlers
-from gaia_http.ui._model import embedded_phase
+from gaia_http.ui._model import embedded_state
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
@@ -180,8 +180,10 @@ def _routes(
 def _readiness(runtime: Runtime) -> Response[bytes]:
     if not runtime.accepting:
         body = b'{"status":"draining"}'
-    elif (phase := embedded_phase(runtime)) not in (None, "ready"):
-        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is {phase}"})
+    elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
+        # Whoever asks has shown no key. What crashed or lacks something here may be told, file names may not.
+        told = str(state) if state.lasting or state.phase == "crashed" else state.phase
+        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is not ready: {told}"})
     else:
         return Response(b'{"status":"ready"}', media_type=_JSON)
     return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})

@@ -72,6 +72,23 @@ def test_a_broken_command_is_named_and_harms_no_other(install, value, why):
     assert "gaia 0.1.0" in run("--version")
 
 
+NATIVE = "raise ImportError('libgcc_s.so.1: cannot open shared object file: No such file or directory', name='fast')"
+
+
+@pytest.mark.parametrize("when", ["when it is loaded", "when it runs"])
+def test_a_native_library_that_is_missing_is_named_with_what_to_install(install, when):
+    run_it = f"import click\n@click.command()\ndef command():\n    {NATIVE}\n"
+    install(
+        "native", "gaia.commands", {"do": "native:command"}, native=NATIVE if when == "when it is loaded" else run_it
+    )
+
+    said = run("do", code=1)
+
+    assert "can't be loaded: libgcc_s.so.1 is missing on this system." in said
+    assert "apt-get install libgcc-s1" in said
+    assert "Reinstall" not in said
+
+
 def test_nobody_replaces_a_command_by_being_installed(install):
     install("aaa-evil", "gaia.commands", {"tools": "no_such_module:command"})
 

@@ -7,10 +7,14 @@
 | `_weights` | which file, where it is kept |
 | `_download` | how it gets there: by one process (`_lock`), from the first source that has it |
 | `_sources` | where it can come from |
+| `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
 | `_process` | one run of the child, from outside |
+| `_fault` | why it ended or can't run, for clients and for the log |
 | `_child` | the child's program |
 """
 
+from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
 from gaia_core.models.embedded._sources import Hub, LocalFile, Package, Packages, Source, SourceError
 from gaia_core.models.embedded._state import State
@@ -22,16 +26,20 @@ from gaia_core.models.embedded._weights import (
     checked_file,
     fetch,
     given_path,
+    libraries_folder,
     sources_of,
 )
 
 __all__ = [
     "QWEN_CODER",
+    "ChildError",
     "EmbeddedModel",
+    "Fault",
     "Hub",
     "LocalFile",
     "Package",
     "Packages",
+    "ReplacementLibrary",
     "Source",
     "SourceError",
     "State",
@@ -41,5 +49,8 @@ __all__ = [
     "checked_file",
     "fetch",
     "given_path",
+    "libraries_folder",
+    "load_runtime",
+    "replacements",
     "sources_of",
 ]

@@ -75,15 +75,24 @@ QWEN_CODER = Weights(
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where weights are kept: below GAIA_CACHE, or the user's cache folder as this platform has it."""
+    return _cache(environ) / "weights"
+
+
+def libraries_folder(environ: Mapping[str, str]) -> Path:
+    """Where shared libraries are kept that this system lacks, beside them."""
+    return _cache(environ) / "libraries"
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
     if chosen := environ.get("GAIA_CACHE"):
-        return Path(chosen).expanduser() / "weights"
+        return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gaia" / "Cache" / "weights"
+        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gaia" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "gaia" / "weights"
+        return Path.home() / "Library" / "Caches" / "gaia"
     base = environ.get("XDG_CACHE_HOME", "")
     # A relative path there is invalid and to be ignored (XDG Base Directory Specification).
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "gaia" / "weights"
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "gaia"
 
 
 def given_path(weights: Path | None, environ: Mapping[str, str]) -> Path | None:

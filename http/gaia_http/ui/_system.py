@@ -88,6 +88,7 @@ class System:
             processor_name=machine.processor,
             model_downloaded=model.downloaded,
             download_progress=model.progress,
+            model_error=model.error,
         )
 
     async def tasks(self, _call: Call) -> TaskList:
