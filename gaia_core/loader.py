@@ -80,7 +80,7 @@ def _install(library: str) -> str:
     debian = (
         f"apt-get install {package}" if package is not None else f"the package that apt-file search {library} names"
     )
-    return f"Install it (Debian, Ubuntu: {debian}; elsewhere: the package that provides {library})"
+    return f"Install it (Debian: {debian}; elsewhere: the package that provides {library})"
 
 
 def _file_name(path: str) -> str:

@@ -70,12 +70,12 @@ SO = "/home/somebody/.venv/lib/python3.13/site-packages/fast/fast.abi3.so"
         (
             "libgomp.so.1: cannot open shared object file: No such file or directory",
             "libgomp.so.1",
-            "libgomp.so.1 is missing on this system. Install it (Debian, Ubuntu: apt-get install libgomp1; elsewhere: ",
+            "libgomp.so.1 is missing on this system. Install it (Debian: apt-get install libgomp1; elsewhere: ",
         ),
         (
             "libfoo.so.2: cannot open shared object file: No such file or directory",
             "libfoo.so.2",
-            "(Debian, Ubuntu: the package that apt-file search libfoo.so.2 names; elsewhere: the package that ",
+            "(Debian: the package that apt-file search libfoo.so.2 names; elsewhere: the package that ",
         ),
         (
             f"Error loading shared library libgcc_s.so.1: No such file or directory (needed by {SO})",

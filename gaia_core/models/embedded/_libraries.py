@@ -112,9 +112,9 @@ async def load_runtime(
             raise ChildError(_and(fault, "`gaia model pull` fetches a replacement, which needs no root"))
         try:
             await download(file, replacement.sources, told)
-        except DownloadError as error:
-            words = "A replacement, which needs no root, could not be fetched; the server's log says why"
-            raise ChildError(_and(fault, words, str(error))) from None
+        except DownloadError:  # logged, source by source
+            words = "A replacement, which needs no root, could not be fetched; the log says why"
+            raise ChildError(_and(fault, words)) from None
     await Child.check(file.path.parent)
     return replacement
 
@@ -129,7 +129,6 @@ def _is_right(file: Download, stop: threading.Event) -> bool:
     return False
 
 
-def _and(fault: Fault, words: str, detail: str = "") -> Fault:
+def _and(fault: Fault, words: str) -> Fault:
     """*fault* with more to say."""
-    more = "; ".join(part for part in (fault.detail, detail) if part)
-    return msgspec.structs.replace(fault, words=f"{fault.words}. {words}", detail=more)
+    return msgspec.structs.replace(fault, words=f"{fault.words}. {words}")
