@@ -1,5 +1,6 @@
 """What several rooms of tests need: a real model file of noise, and a real PostgreSQL server on loopback."""
 
+import asyncio
 import itertools
 import os
 import pwd
@@ -11,11 +12,24 @@ from pathlib import Path
 
 import pytest
 
+from gaia_core.models.embedded import libraries_folder, load_runtime, replacements
+
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
 
 
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory) -> Path:
+def libraries():
+    """For a machine that lacks a library of the embedded model's: its replacement, fetched once, for all processes."""
+    folder = libraries_folder(os.environ)
+    library = asyncio.run(load_runtime(folder, replacements(), lambda state: None))
+    with pytest.MonkeyPatch.context() as patch:
+        if library is not None:
+            patch.setenv("LD_LIBRARY_PATH", str(library.file(folder).path.parent))
+        yield
+
+
+@pytest.fixture(scope="session")
+def noise(libraries, tmp_path_factory) -> Path:
     """A random GGUF of 300 KB: it loads in a blink and answers with noise, in real processes over real HTTP.
 
     Its vocabulary is gpt2's bytes, because grammars fail with a sentencepiece one. Its output leans to ASCII and to
