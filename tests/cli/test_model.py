@@ -79,7 +79,7 @@ def test_status_of_a_runtime_that_is_not_installed(gaia, runtime):
 
 
 def test_pull_fetches_what_replaces_a_missing_library(runtime, tmp_path, capsys):
-    runtime("import os\nif 'LD_LIBRARY_PATH' not in os.environ: " + MISSING)
+    runtime(f"import os\nif {str(tmp_path)!r} not in os.environ.get('LD_LIBRARY_PATH', ''): {MISSING}")
     library = tmp_path / "library"
     library.write_bytes(b"a library")
     digest = hashlib.sha256(library.read_bytes()).hexdigest()

@@ -192,10 +192,13 @@ class EmbeddedModel:
             self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
+        before: Fault | None = None
         while True:
             fault = await self._until_fault()
             pause = _LASTING_RESTARTS * self._restart_seconds
-            _log.error("the embedded model can't run: %s", fault.logged)
+            if before is None or fault.words != before.words:  # once, and not every ten minutes
+                _log.error("the embedded model can't run: %s", fault.logged)
+            before = fault
             self._unloadable = fault.unloadable
             self._awake.clear()
             self._tell(State("failed", reason=fault.words, retry_after=pause, lasting=True))

@@ -97,7 +97,7 @@ async def test_the_package_is_named(runtime, made):
     assert "(Debian: apt-get install libgomp1; elsewhere: the package that provides libgomp.so.1)" in state.reason
 
 
-async def test_a_runtime_that_cannot_be_loaded_is_tried_again_after_a_long_while(runtime, made, tmp_path):
+async def test_a_runtime_that_cannot_be_loaded_is_tried_again_after_a_long_while(runtime, made, tmp_path, caplog):
     runtime(counted(f"raise ImportError({GOMP!r})", tmp_path))
     model = made(restart_seconds=0.001)  # so a long while is 0.6 s
     failed = []
@@ -110,6 +110,7 @@ async def test_a_runtime_that_cannot_be_loaded_is_tried_again_after_a_long_while
 
     assert failed[1] - failed[0] >= 0.6
     assert imports(tmp_path) == 2
+    assert len([record for record in caplog.records if record.levelname == "ERROR"]) == 1, "what is known is not logged"
     runtime(ALIVE)
     await until(model, "ready")
 
