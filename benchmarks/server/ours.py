@@ -7,10 +7,10 @@ import asyncio
 import sys
 
 from gaia_core import Agent, Catalog, ModelSpec
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_at
 from gaia_core.models import Endpoint, EndpointConfig
 from gaia_http import Settings
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 
 def main(port: int, upstream: int, journal: str = "memory", slots: int = 10_000, queue: int = 256) -> None:

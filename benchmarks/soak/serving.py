@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from gaia_core import Agent, Catalog, ModelSpec, Toolset, tool
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_at
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_http import Settings
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 SLOTS, SILENCE_SECONDS = 8, 1.0
 

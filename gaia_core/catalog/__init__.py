@@ -11,9 +11,9 @@
 """
 
 from gaia_core.catalog._catalog import Catalog, ModelSpec, Problem, agents_below
-from gaia_core.catalog._config import CONFIG_NAME, load_catalog
-from gaia_core.catalog._default import DEFAULT_AGENT, DEFAULT_MODEL, with_model
-from gaia_core.catalog._lock import (
+from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
+from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
+from gaia_core.catalog._lock_file import (
     LOCK_NAME,
     Lock,
     LockedTool,

@@ -12,7 +12,7 @@ from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
 
 if TYPE_CHECKING:
-    from gaia_core.catalog._lock import Lock
+    from gaia_core.catalog._lock_file import Lock
 
 T = TypeVar("T")
 

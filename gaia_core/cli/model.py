@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gaia_core.catalog import with_model
-from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
     QWEN_CODER,
@@ -62,7 +62,7 @@ def pull(source: str, path: Path | None) -> None:
 
 def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
     """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
-    from gaia_core.cli._fetching import fetching  # rich is needed here only
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     if weights.is_in(folder):
         click.echo(f"{weights.name} is there: {weights.path(folder)}")

@@ -22,12 +22,12 @@ from gaia_core.catalog import (
     read_lock,
     write_lock,
 )
-from gaia_core.cli._config import config_option, read_catalog
-from gaia_core.cli._table import print_table
-from gaia_core.cli._versions import is_version, schema_of
+from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._toolset_versions import is_version, schema_of
+from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
-from gaia_core.turn._transcript import CHARS_PER_TOKEN
+from gaia_core.turn.context._transcript import CHARS_PER_TOKEN
 
 _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
 

@@ -17,9 +17,7 @@
 """
 
 from gaia_core.models._discovery import CANDIDATES, OWN, Candidate, Found, discover
-from gaia_core.models._endpoint import Endpoint, EndpointConfig
-from gaia_core.models._failover import Failover, OpenEndpoints
-from gaia_core.models._prompted import PromptedTools
+from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import (
     Delta,
     EmbeddingRequest,
@@ -35,9 +33,11 @@ from gaia_core.models._protocol import (
     ToolCallDelta,
     ToolChoice,
 )
-from gaia_core.models._repair import repair
 from gaia_core.models._scripted import ReplayModel, ScriptedModel, call, first_difference, scripted
-from gaia_core.models._slots import Slot, SlotPool, SlotRequest
+from gaia_core.models._tool_call_repair import repair
+from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
+from gaia_core.models.endpoint._failover import Failover, OpenEndpoints
+from gaia_core.models.slots._pool import Slot, SlotPool, SlotRequest
 
 __all__ = [
     "CANDIDATES",

@@ -6,9 +6,9 @@ import re
 import attrs
 import msgspec
 
-from gaia_core.models._http import ExchangeError, body_of
-from gaia_core.models._plain_http import PlainClient
-from gaia_core.models._wire import MAX_LIST_BYTES
+from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
+from gaia_core.models.http._client import ExchangeError, body_of
+from gaia_core.models.http._plain_client import PlainClient
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""

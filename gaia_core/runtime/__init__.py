@@ -21,22 +21,31 @@
 | `_feed` | what happens to sessions, for whoever watches them |
 """
 
-from gaia_core.runtime._carry import Said, write
-from gaia_core.runtime._configured import configured
-from gaia_core.runtime._feed import SessionChange
+from gaia_core.runtime._answer_text import PARAGRAPH, Stats, Tally
 from gaia_core.runtime._histogram import Spread
-from gaia_core.runtime._history import read_facts
-from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
-from gaia_core.runtime._models import Models
-from gaia_core.runtime._places import WhenBusy
+from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import Quota
-from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
-from gaia_core.runtime._sessions import Sessions
-from gaia_core.runtime._sources import SourceState, listed
-from gaia_core.runtime._state import ModelLoad, RuntimeStats
+from gaia_core.runtime._session_gate import WhenBusy
+from gaia_core.runtime._session_state import ModelLoad, RuntimeStats
 from gaia_core.runtime._takeover import is_dead, replica_name
-from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
+from gaia_core.runtime._toolset_sources import SourceState, listed
+from gaia_core.runtime.sessions._history import read_facts
+from gaia_core.runtime.sessions._replay import Divergence, Replayed, replay
+from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import SessionChange
+from gaia_core.runtime.sessions._session_messages import (
+    Facts,
+    Message,
+    Step,
+    before_turn,
+    end_of_turn,
+    iso,
+    last_end,
+    messages_of,
+)
+from gaia_core.runtime.sessions._sessions import Sessions
+from gaia_core.runtime.sessions._transfer import Said, write
 
 __all__ = [
     "PARAGRAPH",

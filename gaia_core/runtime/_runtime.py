@@ -24,17 +24,17 @@ from gaia_core.events import Event
 from gaia_core.facts import Edit
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
-from gaia_core.runtime._feed import Feed
-from gaia_core.runtime._generations import Generations
-from gaia_core.runtime._history import fold
-from gaia_core.runtime._models import Models
-from gaia_core.runtime._places import Places, WhenBusy
+from gaia_core.runtime._catalog_generations import Generations
+from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import NoQuota, Quota
-from gaia_core.runtime._sessions import Sessions
-from gaia_core.runtime._sources import Sources, SourceState
-from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
+from gaia_core.runtime._session_gate import Places, WhenBusy
+from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._turns import Turns, Wish
+from gaia_core.runtime._toolset_sources import Sources, SourceState
+from gaia_core.runtime._turn_runner import Turns, Wish
+from gaia_core.runtime.sessions._history import fold
+from gaia_core.runtime.sessions._session_events import Feed
+from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     NO_OPTIONS,

@@ -21,9 +21,9 @@
 """
 
 from gaia_core.testing._conformance import PROMISES, Checked, ConformanceError, Fault, check_toolset
-from gaia_core.testing._frozen import mutable
-from gaia_core.testing._opened import OpenToolset, Result, opened
-from gaia_core.testing._schemas import UPDATE, SnapshotError, check_schemas
+from gaia_core.testing._immutability import mutable
+from gaia_core.testing._open_toolset import OpenToolset, Result, opened
+from gaia_core.testing._schema_snapshots import UPDATE, SnapshotError, check_schemas
 
 __all__ = [
     "PROMISES",

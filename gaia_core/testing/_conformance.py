@@ -9,12 +9,12 @@ from typing import Any
 
 import attrs
 
-from gaia_core.testing._behaviour import Behaviour
-from gaia_core.testing._elsewhere import ElsewhereError, fingerprints
-from gaia_core.testing._frozen import mutable
+from gaia_core.testing._call_checks import Behaviour
+from gaia_core.testing._immutability import mutable
 from gaia_core.testing._leaks import left, open_now, watched
-from gaia_core.testing._modules import changed, kept, state
-from gaia_core.testing._samples import fits, sample
+from gaia_core.testing._module_state import changed, kept, state
+from gaia_core.testing._other_process import ElsewhereError, fingerprints
+from gaia_core.testing._sample_arguments import fits, sample
 from gaia_core.tools import Toolset, nearest
 
 PROMISES = (

@@ -15,15 +15,15 @@
 | `_diff` | what changed between two versions |
 """
 
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._context import Context
 from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
-from gaia_core.tools._problems import nearest
 from gaia_core.tools._resource import Recipe, Scope, resource
-from gaia_core.tools._search import ToolIndex
-from gaia_core.tools._source import Live, Source
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
+from gaia_core.tools._tool_index import ToolIndex
 from gaia_core.tools._toolset import Bound, Toolset, effects_text
+from gaia_core.tools._toolset_source import Live, Source
 
 __all__ = [
     "EFFECTS",

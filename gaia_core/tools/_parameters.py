@@ -17,10 +17,10 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.errors import ArgumentsError, ToolDeclarationError
+from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
-from gaia_core.tools._problems import passed_unseen, problems_of
-from gaia_core.tools._schema import json_form, object_schema, shapes_below
-from gaia_core.tools._shape import Field, Object, Row, Scalar, split_annotated, union_members
+from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, split_annotated, union_members
 
 # What looking at a type that has no JSON form may raise.
 _UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)

@@ -9,8 +9,8 @@ import attrs
 import msgspec
 
 from gaia_core.errors import ToolDeclarationError
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._parameters import Parameters, parameters_of
-from gaia_core.tools._problems import nearest
 
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 

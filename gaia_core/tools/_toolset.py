@@ -18,7 +18,7 @@ from typing import Any
 import attrs
 
 from gaia_core.errors import ToolCollisionError, ToolDeclarationError, ToolsetError
-from gaia_core.tools._problems import nearest
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition
 

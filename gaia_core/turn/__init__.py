@@ -22,27 +22,27 @@
 | `_observer` | who sees turns beside their readers |
 """
 
-from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
-from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
-from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
-from gaia_core.turn._context import size, summary_request
-from gaia_core.turn._counting import tokens_of
-from gaia_core.turn._early import Early
-from gaia_core.turn._ending import finish
-from gaia_core.turn._form import check_format
+from gaia_core.turn._event_ring import EventId
 from gaia_core.turn._loop import run_turn
 from gaia_core.turn._observer import Observer, Observers, TurnObserver
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
-from gaia_core.turn._request import request_of
-from gaia_core.turn._resources import OpenResources
-from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
-from gaia_core.turn._ring import EventId
-from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions, window_of
-from gaia_core.turn._step import may_become_call
-from gaia_core.turn._threads import ToolThreads
-from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._speculative_request import Early
 from gaia_core.turn._turn import Frame, Turn
+from gaia_core.turn._turn_context import NO_OPTIONS, ModelAccess, Setting, TurnOptions, window_of
+from gaia_core.turn._turn_end import finish
+from gaia_core.turn.calls._approval import Grant, decode_grant
+from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
+from gaia_core.turn.calls._open_resources import OpenResources
+from gaia_core.turn.calls._pending_answers import APPROVAL, QUESTION, Decision, check_kind
+from gaia_core.turn.calls._tool_calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
+from gaia_core.turn.calls._tool_threads import ToolThreads
+from gaia_core.turn.context._context_window import size, summary_request
+from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_step import may_become_call
+from gaia_core.turn.step._response_format import check_format
+from gaia_core.turn.step._token_count import tokens_of
 
 __all__ = [
     "APPROVAL",

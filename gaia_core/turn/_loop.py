@@ -29,17 +29,17 @@ from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
-from gaia_core.turn._calls import Calls
-from gaia_core.turn._context import compaction_point, size, summary_request
-from gaia_core.turn._early import Early
-from gaia_core.turn._ending import error_info
-from gaia_core.turn._find import core_definitions
-from gaia_core.turn._form import Form, correction, unfenced
 from gaia_core.turn._recorder import NestedRecorder
-from gaia_core.turn._request import request_of
-from gaia_core.turn._setting import NO_OPTIONS, Setting
-from gaia_core.turn._step import Answer, Clock, Step
-from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._speculative_request import Early
+from gaia_core.turn._turn_context import NO_OPTIONS, Setting
+from gaia_core.turn._turn_end import error_info
+from gaia_core.turn.calls._tool_calls import Calls
+from gaia_core.turn.context._context_window import compaction_point, size, summary_request
+from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_step import Answer, Clock, Step
+from gaia_core.turn.step._response_format import Form, correction, unfenced
+from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)
 

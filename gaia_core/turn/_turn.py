@@ -17,9 +17,9 @@ from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
 from gaia_core.models import ModelRequest
-from gaia_core.turn._answers import APPROVAL, QUESTION, Answers, Decision, check_kind
+from gaia_core.turn._event_ring import EventId, Ring
 from gaia_core.turn._observer import TurnObserver
-from gaia_core.turn._ring import EventId, Ring
+from gaia_core.turn.calls._pending_answers import APPROVAL, QUESTION, Answers, Decision, check_kind
 
 _log = logging.getLogger(__name__)
 

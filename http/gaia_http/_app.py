@@ -29,31 +29,31 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from gaia_core import ConfigError, Runtime
-from gaia_http._caller import caller_of
-from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
-from gaia_http._idempotency import Idempotency
-from gaia_http._logs import LogContext
-from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
-from gaia_http._page import Page
-from gaia_http._post import post_handler
 from gaia_http._settings import Settings
+from gaia_http.door._caller import caller_of
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._middleware import Door, body_of
+from gaia_http.door._post_route import post_handler
 from gaia_http.keys import Allowances, Keyring
-from gaia_http.mcp._offer import NEEDED, Offer
-from gaia_http.openai._chat import ChatCompletions
+from gaia_http.mcp._exposed_tools import NEEDED, Offer
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
-from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._openapi import openapi_handler
-from gaia_http.openai._parts import Parts
+from gaia_http.openai.chat._chat_completions import ChatCompletions
 from gaia_http.openai.responses import response_handlers
+from gaia_http.operations._logs import LogContext
+from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http.page._static_files import Page
+from gaia_http.request._content_parts import Parts
+from gaia_http.request._uploaded_files import Files
 from gaia_http.ui import ui_handlers
-from gaia_http.ui._model import embedded_phase
+from gaia_http.ui._model_state import embedded_phase
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
-    from gaia_http.mcp._http import McpRoute
+    from gaia_http.mcp._http_route import McpRoute
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def create_app(
     served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
     app.asgi_handler = Door(served, settings, counts, keyring, allowances, log)
     if telemetry is not None:
-        from gaia_http._traced import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
+        from gaia_http.operations._request_spans import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
 
         app.asgi_handler = Traced(app.asgi_handler, telemetry)
     return app
@@ -189,7 +189,7 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
 
 def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":
     try:
-        from gaia_http.mcp._http import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
+        from gaia_http.mcp._http_route import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
     except ImportError as error:
         raise ConfigError(NEEDED) from error
     return McpRoute(runtime, offer, settings)

@@ -17,10 +17,10 @@ from gaia_core import Agent, Catalog, ModelSpec, Runtime, ScriptedModel, scripte
 from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
-from gaia_http._protocol import BoundedProtocol
-from gaia_http._socket_protocol import BoundedSocket
 from gaia_http.keys import Keyring
-from gaia_http.mcp._offer import Offer
+from gaia_http.mcp._exposed_tools import Offer
+from gaia_http.server._http_protocol import BoundedProtocol
+from gaia_http.server._websocket_protocol import BoundedSocket
 
 
 class Upstream:

@@ -10,7 +10,7 @@ from gaia_core import Agent, Context, Toolset, call, tool
 from gaia_core.agent import ToolSearch
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import ToolChoice
-from gaia_http.openai._suspended import SuspendedTurns, client_ids
+from gaia_http.openai.chat._suspended_turns import SuspendedTurns, client_ids
 
 
 @tool(effects="read")

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
 from gaia_http import Settings
-from gaia_http._fetch import Fetcher, FetchError, is_public
+from gaia_http.request._url_fetch import Fetcher, FetchError, is_public
 
 PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES = ("image/",)

@@ -4,7 +4,7 @@ import pytest
 
 from gaia_core.messages import TextPart
 from gaia_http import Settings
-from gaia_http.openai._files import Files, FullError
+from gaia_http.request._uploaded_files import Files, FullError
 
 
 @pytest.fixture(params=["memory", "folder"])

@@ -8,10 +8,10 @@ import pytest
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel
 from gaia_core.messages import AudioPart, FileData, FilePart, ImagePart, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_http import Settings
-from gaia_http._fetch import Fetched, FetchError
-from gaia_http.openai._files import Files
-from gaia_http.openai._parts import Parts
-from gaia_http.openai._pdf import PdfError, PdfReader
+from gaia_http.request._content_parts import Parts
+from gaia_http.request._pdf import PdfError, PdfReader
+from gaia_http.request._uploaded_files import Files
+from gaia_http.request._url_fetch import Fetched, FetchError
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 

@@ -389,7 +389,8 @@ def test_the_application_starts_without_what_few_requests_need():
     import sys
 
     few = ("aiohttp", "jsonschema_rs", "pypdf")
-    code = f"import sys, gaia_http.serve, gaia_http._app; print([name for name in {few} if name in sys.modules])"
+    loaded = "import sys, gaia_http.server.serve_command, gaia_http._app"
+    code = f"{loaded}; print([name for name in {few} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert out.stdout.strip() == "[]"

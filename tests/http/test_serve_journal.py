@@ -14,11 +14,17 @@ from click.testing import CliRunner
 
 from gaia_core import ConfigError
 from gaia_core.journal import MemoryJournal
-from gaia_core.journal.place import data_folder, journal_at
+from gaia_core.journal.from_url import data_folder, journal_at
 from gaia_core.journal.sqlite import SQLiteJournal
-from gaia_http.serve import serve
+from gaia_http.server.serve_command import serve
 
-COMMAND = (sys.executable, "-c", "from gaia_http.serve import serve; serve(prog_name='gaia serve')", "--port", "0")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from gaia_http.server.serve_command import serve; serve(prog_name='gaia serve')",
+    "--port",
+    "0",
+)
 
 
 @pytest.fixture

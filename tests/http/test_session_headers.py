@@ -6,7 +6,7 @@ import pytest
 
 from gaia_core import Agent, Context, Toolset, call, tool
 from gaia_core.events import ApprovalRequested, TextDelta
-from gaia_http.openai._session import session_of
+from gaia_http.openai.chat._session_headers import session_of
 
 LONG = "c" * 200
 

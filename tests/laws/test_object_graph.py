@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Limits, Toolset, doc, load_catalog, resource, tool
-from gaia_core.testing import _frozen
+from gaia_core.testing import _immutability as _frozen
 from gaia_core.tools import Source
 
 NEEDED = {"mcp": {"command": ("a-server",), "env": {"MY_TOKEN": "env:MY_TOKEN"}}}

@@ -14,9 +14,9 @@ from aiohttp import web
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import Endpoint, EndpointConfig, Finished, Model, ModelError, ModelRequest
-from gaia_core.models._aiohttp import AiohttpClient
-from gaia_core.models._endpoint import client_for
-from gaia_core.models._http import Client
+from gaia_core.models.endpoint._endpoint import client_for
+from gaia_core.models.http._aiohttp_client import AiohttpClient
+from gaia_core.models.http._client import Client
 
 RESET = "reset"
 HANG = "hang"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models import Finished, ModelError, ToolCallDelta
-from gaia_core.models._arrival import Reader
+from gaia_core.models.endpoint._response_reader import Reader
 
 
 async def test_an_answer_is_told(endpoint, ask, wire):

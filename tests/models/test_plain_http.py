@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from gaia_core.models import Endpoint, EndpointConfig
-from gaia_core.models._aiohttp import AiohttpClient
-from gaia_core.models._endpoint import client_for
-from gaia_core.models._http import ExchangeError, UnspokenError, body_of
-from gaia_core.models._plain_http import PlainClient
+from gaia_core.models.endpoint._endpoint import client_for
+from gaia_core.models.http._aiohttp_client import AiohttpClient
+from gaia_core.models.http._client import ExchangeError, UnspokenError, body_of
+from gaia_core.models.http._plain_client import PlainClient
 
 OK = b"HTTP/1.1 200 OK\r\n"
 MB = 1_000_000

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.models import ModelError
-from gaia_core.models._arrival import Reader
-from gaia_core.models._refrain import Refrain
-from gaia_core.models._sse import SSEDecoder
-from gaia_core.models._wire import decode_chunk, deltas_of, piece_of
+from gaia_core.models.endpoint._chunk_fast_path import Refrain
+from gaia_core.models.endpoint._chunk_wire import decode_chunk, deltas_of, piece_of
+from gaia_core.models.endpoint._response_reader import Reader
+from gaia_core.models.endpoint._sse_decoder import SSEDecoder
 
 
 def chunk(text: str, key: str = "content", **more: object) -> bytes:

@@ -26,7 +26,7 @@ from gaia_core.journal import NewSession
 from gaia_core.messages import AssistantMessage, UserMessage
 from gaia_core.runtime import Said
 from gaia_core.turn import Transcript
-from gaia_core.turn._transcript import Entry
+from gaia_core.turn.context._transcript import Entry
 
 AGENT = Agent("a", instructions="You are a.")
 LIVE = (StepStarted, TextDelta)

@@ -133,7 +133,7 @@ async def test_a_source_that_takes_long_is_composed_in_when_it_is_there(asked, m
         await go.wait()
         yield asked
 
-    monkeypatch.setattr("gaia_core.runtime._sources.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("gaia_core.runtime._toolset_sources.PATIENCE_SECONDS", 0.01)
     asked.lists("x")
     async with Runtime(catalog(Source("slow", slow()))) as runtime:
         assert runtime.catalog.agent("a").tools.names == ()
@@ -150,7 +150,7 @@ async def test_closing_does_not_wait_for_a_source_that_never_opens(asked, monkey
         await asyncio.get_running_loop().create_future()
         yield asked
 
-    monkeypatch.setattr("gaia_core.runtime._sources.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("gaia_core.runtime._toolset_sources.PATIENCE_SECONDS", 0.01)
     async with asyncio.timeout(30), Runtime(catalog(Source("never", never()))) as runtime:
         assert runtime.sources[0].problem == "is being asked"
 

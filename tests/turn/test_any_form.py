@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gaia_core import SchemaError
 from gaia_core.models import ResponseFormat
-from gaia_core.turn._form import Form, unfenced
+from gaia_core.turn.step._response_format import Form, unfenced
 
 _KEYWORDS = (
     "type", "properties", "items", "$ref", "$defs", "anyOf", "allOf", "oneOf", "not", "if", "then", "else", "enum",

@@ -24,7 +24,7 @@ from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
 from gaia_core.models import Finished, ModelError, ResponseFormat
 from gaia_core.tools import define
 from gaia_core.turn import TurnOptions, check_format
-from gaia_core.turn._form import Form, unfenced
+from gaia_core.turn.step._response_format import Form, unfenced
 
 CITY = {
     "type": "object",

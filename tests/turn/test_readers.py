@@ -8,7 +8,7 @@ from gaia_core import Agent, Catalog, EventId, EventIdError, Runtime, ScriptedMo
 from gaia_core.events import Reset, StepEnded, TextDelta, ToolEnded, TurnEnded
 from gaia_core.messages import ToolMessage
 from gaia_core.models import Finished
-from gaia_core.turn._ring import Ring
+from gaia_core.turn._event_ring import Ring
 
 
 @tool(effects="read")

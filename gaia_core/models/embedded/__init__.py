@@ -12,8 +12,8 @@
 """
 
 from gaia_core.models.embedded._model import EmbeddedModel
-from gaia_core.models.embedded._sources import Hub, LocalFile, Package, Packages, Source, SourceError
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, Source, SourceError
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,

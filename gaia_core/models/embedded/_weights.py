@@ -13,9 +13,9 @@ from pathlib import Path
 import attrs
 
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models.embedded._lock import locked
-from gaia_core.models.embedded._sources import Hub, Package, Packages, Source, SourceError, in_thread, sha256_of
+from gaia_core.models.embedded._file_lock import locked
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import Hub, Package, Packages, Source, SourceError, in_thread, sha256_of
 
 _log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ A secret is 256 random bits, so a digest of it can't be undone by guessing, howe
 (scrypt, argon2) would buy nothing, and cost each request its 50 ms. What a thief of the key file has is useless.
 """
 
-from gaia_http.keys._allowance import Allowances
 from gaia_http.keys._key import Key, Limits
+from gaia_http.keys._key_file_path import keyring_at
+from gaia_http.keys._key_limits import Allowances
 from gaia_http.keys._keyring import Keyring
-from gaia_http.keys._place import keyring_at
 
 __all__ = ["Allowances", "Key", "Keyring", "Limits", "keyring_at"]

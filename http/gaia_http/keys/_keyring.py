@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from gaia_core import ConfigError
-from gaia_http.keys import _file
+from gaia_http.keys import _key_file as _file
 from gaia_http.keys._key import Key, digest_of, new_salt
 
 _log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ import click
 
 from gaia_core import Catalog, ConfigError, Runtime
 from gaia_core.catalog import find_plugins, load_catalog, with_model
-from gaia_core.cli._config import config_option
-from gaia_http._caller import LOCAL
-from gaia_http.mcp._offer import NEEDED, Offer, offer_of
+from gaia_core.cli._config_option import config_option
+from gaia_http.door._caller import LOCAL
+from gaia_http.mcp._exposed_tools import NEEDED, Offer, offer_of
 
 
 @click.command()

@@ -18,11 +18,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gaia_core import Catalog, ModelSpec, Runtime
 from gaia_core.events import ErrorInfo
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
-from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, encoded, invalid, of_turn
 from gaia_http._settings import Settings
-from gaia_http.openai._wire import decode_body, given, shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, check_headers, read_body
+from gaia_http.openai.chat._wire import decode_body, given, shortened
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16

@@ -7,12 +7,12 @@ from litestar import Response
 from litestar.connection import Request
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from gaia_http._body import ClientGone, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid
 from gaia_http._settings import Settings
-from gaia_http.openai._files import Files, FullError, StoredFile
-from gaia_http.openai._wire import shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, read_body
+from gaia_http.openai.chat._wire import shortened
+from gaia_http.request._uploaded_files import Files, FullError, StoredFile
 
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _FIELD_BYTES = 1_024

@@ -14,10 +14,10 @@ from litestar import Response
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from gaia_http._errors import encoded
-from gaia_http._post import METHODS
+from gaia_http.door._post_route import METHODS
 from gaia_http.openai._embeddings import EmbeddingsBody
-from gaia_http.openai._wire import ChatRequest
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.openai.chat._wire import ChatRequest
+from gaia_http.openai.responses.input._wire import CreateRequest
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")

@@ -3,9 +3,9 @@
 from gaia_core import Agent, Runtime
 from gaia_core.catalog import Catalog
 from gaia_core.tools import Bound
-from gaia_http._caller import Caller
-from gaia_http.ui._call import Call
-from gaia_http.ui._shapes import AgentInfo, AgentList, AgentTool, McpServer, McpState, McpStatus
+from gaia_http.door._caller import Caller
+from gaia_http.ui._request import Call
+from gaia_http.ui._response_bodies import AgentInfo, AgentList, AgentTool, McpServer, McpState, McpStatus
 
 _MASK = "•••"
 

@@ -9,18 +9,18 @@ from litestar.types import ASGIApp
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
 from gaia_core.events import ToolStarted
 from gaia_core.runtime import Tally, configured
-from gaia_core.runtime.export import metadata_of
+from gaia_core.runtime.sessions.export import metadata_of
 from gaia_core.turn import Turn
-from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, of_turn
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.ui._bodies import Cancel, Confirm, Send, UserInput
-from gaia_http.ui._call import Call
-from gaia_http.ui._frames import FrameId, Frames, frame
+from gaia_http.door._caller import Caller
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.ui._request import Call
+from gaia_http.ui._request_bodies import Cancel, Confirm, Send, UserInput
+from gaia_http.ui._response_bodies import Active, Answer, Done
 from gaia_http.ui._sessions import Sessions
-from gaia_http.ui._shapes import Active, Answer, Done
-from gaia_http.ui._stream import Stream
+from gaia_http.ui.streaming._frames import FrameId, Frames, frame
+from gaia_http.ui.streaming._turn_stream import Stream
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from gaia_http.ui._response_bodies import Problem
 from gaia_http.ui._route import Query, Route, Streamed
-from gaia_http.ui._shapes import Problem
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gaia_http.ui._call import Call
+from gaia_http.ui._request import Call
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 

@@ -13,23 +13,23 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import BusyError, Runtime
-from gaia_core.runtime.export import Export, Import, ImportedMessage, ImportedSession, Session
-from gaia_http._body import ClientGone
+from gaia_core.runtime.sessions.export import Export, Import, ImportedMessage, ImportedSession, Session
 from gaia_http._errors import ApiError, ErrorReply, encoded
-from gaia_http._idempotency import Idempotency
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.ui import _bodies as bodies
-from gaia_http.ui import _shapes as shapes
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._request_body import ClientGone
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.ui import _request_bodies as bodies
+from gaia_http.ui import _response_bodies as shapes
 from gaia_http.ui._agents import Agents
-from gaia_http.ui._call import Call
 from gaia_http.ui._chat import Chat
 from gaia_http.ui._openapi import document
+from gaia_http.ui._request import Call
 from gaia_http.ui._route import Method, Query, Route, Streamed
 from gaia_http.ui._sessions import Sessions
-from gaia_http.ui._store import Store
+from gaia_http.ui._settings_store import Store
 from gaia_http.ui._system import System, package_version
-from gaia_http.ui._watch import Watch
+from gaia_http.ui.streaming._session_events import Watch
 
 BUSY_SECONDS = 2
 """When to ask again for what a running turn is in the way of."""

@@ -8,7 +8,7 @@ import msgspec
 from gaia_core import NotFoundError, Runtime
 from gaia_core.journal import SessionInfo
 from gaia_core.runtime import Message, before_turn, end_of_turn, last_end, messages_of
-from gaia_core.runtime.export import (
+from gaia_core.runtime.sessions.export import (
     UNTITLED,
     Export,
     Import,
@@ -19,14 +19,14 @@ from gaia_core.runtime.export import (
     shape_of,
     take_in,
 )
-from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, ErrorReply
-from gaia_http._surface import MARK
+from gaia_http._session_surface import MARK
+from gaia_http.door._caller import Caller
 from gaia_http.ui._agents import default_agent
-from gaia_http.ui._bodies import Fork, Head, NewSession, Private, SessionChange
-from gaia_http.ui._call import Call
-from gaia_http.ui._shapes import Deleted, MessageList, SessionList
-from gaia_http.ui._store import Store
+from gaia_http.ui._request import Call
+from gaia_http.ui._request_bodies import Fork, Head, NewSession, Private, SessionChange
+from gaia_http.ui._response_bodies import Deleted, MessageList, SessionList
+from gaia_http.ui._settings_store import Store
 
 _MOST_SESSIONS = 200
 _MOST_MESSAGES = 10_000

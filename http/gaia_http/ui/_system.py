@@ -14,10 +14,10 @@ import msgspec
 from gaia_core import Runtime
 from gaia_core.runtime import iso
 from gaia_http._settings import Settings
-from gaia_http.ui._bodies import OnboardingDone, PageSettings
-from gaia_http.ui._call import Call
-from gaia_http.ui._model import ModelState, state_of
-from gaia_http.ui._shapes import (
+from gaia_http.ui._model_state import ModelState, state_of
+from gaia_http.ui._request import Call
+from gaia_http.ui._request_bodies import OnboardingDone, PageSettings
+from gaia_http.ui._response_bodies import (
     Health,
     HealthStats,
     InitTask,
@@ -29,7 +29,7 @@ from gaia_http.ui._shapes import (
     TaskList,
     Tunnel,
 )
-from gaia_http.ui._store import Kept, Store
+from gaia_http.ui._settings_store import Kept, Store
 
 SERVICE = "gaia-server"
 

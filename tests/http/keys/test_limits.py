@@ -8,7 +8,7 @@ from gaia_core import LimitError
 from gaia_core.events import TextDelta
 from gaia_core.messages import Usage
 from gaia_http.keys import Allowances, Key, Keyring, Limits
-from gaia_http.keys._allowance import duration
+from gaia_http.keys._key_limits import duration
 
 
 class Clock:
@@ -91,7 +91,7 @@ def test_turns_that_run(room):
 
 
 def test_limits_follow_the_file(room):
-    from gaia_http.keys._file import change
+    from gaia_http.keys._key_file import change
 
     clock = Clock()
     counted, key = allowances(room, clock, running_turns=1)

@@ -9,9 +9,9 @@ from aiohttp import WSMsgType
 from gaia_core import LimitError
 from gaia_core.events import TextDelta
 from gaia_http import Settings
-from gaia_http._door import Door
-from gaia_http._metrics import HttpCounts
+from gaia_http.door._middleware import Door
 from gaia_http.keys import Limits
+from gaia_http.operations._metrics import HttpCounts
 
 PATH = "/v1/responses"
 CREATE = json.dumps({"type": "response.create", "model": "a", "input": "Hi"})

@@ -13,9 +13,9 @@ from mcp.shared.exceptions import MCPError
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
 from gaia_http.keys import Key, Keyring, Limits
-from gaia_http.keys._file import change
 from gaia_http.keys._key import digest_of, new_id, new_secret
-from gaia_http.mcp._offer import Offer
+from gaia_http.keys._key_file import change
+from gaia_http.mcp._exposed_tools import Offer
 
 MODES = ("legacy", "auto")
 

@@ -15,10 +15,10 @@ from gaia_core.models import Finished, ModelError, ToolCallDelta
 from gaia_core.tools import define
 from gaia_core.turn import TurnOptions
 from gaia_http.openai.responses._ids import Ref
-from gaia_http.openai.responses._note import Note, encode_note
-from gaia_http.openai.responses._options import echo_of
-from gaia_http.openai.responses._output import Output, Told
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.openai.responses.input._options import echo_of
+from gaia_http.openai.responses.input._wire import CreateRequest
+from gaia_http.openai.responses.output._response_events import Output, Told
+from gaia_http.openai.responses.stored._request_note import Note, encode_note
 
 
 @tool(effects="read")

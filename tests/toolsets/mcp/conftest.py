@@ -11,7 +11,7 @@ import pytest
 
 from gaia_core import Context
 from gaia_mcp._connection import Connection
-from gaia_mcp._server import Server
+from gaia_mcp._server_config import Server
 
 RAW = Path(__file__).with_name("raw_server.py")
 

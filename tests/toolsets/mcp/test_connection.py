@@ -10,8 +10,8 @@ import pytest
 
 from gaia_core import ToolError
 from gaia_mcp._connection import Connection
-from gaia_mcp._extras import get_prompt, list_prompts, list_resources, read_resource
-from gaia_mcp._server import Server
+from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
+from gaia_mcp._server_config import Server
 
 
 async def test_a_servers_tools_are_called(raw, connect, context):

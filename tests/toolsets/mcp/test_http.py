@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import ToolError
-from gaia_mcp._server import Server
+from gaia_mcp._server_config import Server
 
 
 class Port(BaseModel):

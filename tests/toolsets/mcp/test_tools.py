@@ -5,8 +5,8 @@ import msgspec
 import pytest
 
 from gaia_core import Agent, ArgumentsError
-from gaia_mcp._server import Server
-from gaia_mcp._tools import toolset_of
+from gaia_mcp._listed_tools import toolset_of
+from gaia_mcp._server_config import Server
 
 SERVER = Server(name="srv", command=("srv",))
 SCHEMA = {

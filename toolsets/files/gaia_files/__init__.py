@@ -8,8 +8,8 @@
 `Workspace` does the work, and can be used and tested without a model.
 """
 
-from gaia_files._limits import Limits
-from gaia_files._paths import Refused
+from gaia_files._call_limits import Limits
+from gaia_files._path_resolution import Refused
 from gaia_files._tools import files, workspace
 from gaia_files._workspace import Workspace
 

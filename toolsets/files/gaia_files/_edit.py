@@ -8,9 +8,9 @@ import codecs
 
 import attrs
 
-from gaia_files._limits import Limits, counted
-from gaia_files._lock import locked
-from gaia_files._paths import Parts, Refused, folder, joined, missing, quoted, require_name
+from gaia_files._call_limits import Limits, counted
+from gaia_files._folder_lock import locked
+from gaia_files._path_resolution import Parts, Refused, folder, joined, missing, quoted, require_name
 from gaia_files._read import is_binary, read_whole
 from gaia_files._write import encoded, other_links, replace, replaceable, require_size
 

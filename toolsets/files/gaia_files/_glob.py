@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from gaia_files._paths import Parts, Refused, quoted
+from gaia_files._path_resolution import Parts, Refused, quoted
 
 _MOST_CHARS = 500
 _MOST_ALTERNATIVES = 64

@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from gaia_files._limits import Effort, Limits, counted, plain_size
-from gaia_files._paths import (
+from gaia_files._call_limits import Effort, Limits, counted, plain_size
+from gaia_files._path_resolution import (
     Parts,
     Refused,
     folder,

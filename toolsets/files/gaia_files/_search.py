@@ -8,11 +8,22 @@ from collections.abc import Iterator
 
 import attrs
 
+from gaia_files._call_limits import Effort, Page, counted, plain_size
+from gaia_files._folder_walk import Walk
 from gaia_files._glob import Glob
-from gaia_files._limits import Effort, Page, counted, plain_size
-from gaia_files._paths import Parts, Refused, folder, joined, kind_of, missing, quoted, refusal_of, shown, status_of
+from gaia_files._path_resolution import (
+    Parts,
+    Refused,
+    folder,
+    joined,
+    kind_of,
+    missing,
+    quoted,
+    refusal_of,
+    shown,
+    status_of,
+)
 from gaia_files._read import is_binary, marked_encoding, read_whole
-from gaia_files._walk import Walk
 
 _MOST_QUERY_CHARS = 1_000
 _UNSHOWN_BETWEEN_CHECKS = 1_024

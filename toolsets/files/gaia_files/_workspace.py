@@ -17,12 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gaia_files._call_limits import Effort, Limits, never
 from gaia_files._edit import edit_text
-from gaia_files._limits import Effort, Limits, never
-from gaia_files._paths import Refused, open_folder, parts_of, quoted, refusal_of, require_descriptors
+from gaia_files._folder_walk import find_names, list_folder
+from gaia_files._path_resolution import Refused, open_folder, parts_of, quoted, refusal_of, require_descriptors
 from gaia_files._read import Encoding, describe, read_lines
 from gaia_files._search import search
-from gaia_files._walk import find_names, list_folder
 from gaia_files._write import delete, make_folder, move, write_text
 
 _DEFAULT_LIMITS = Limits()

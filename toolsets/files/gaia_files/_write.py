@@ -11,9 +11,9 @@ import secrets
 import stat
 from contextlib import ExitStack, suppress
 
-from gaia_files._limits import Limits, counted, plain_size
-from gaia_files._lock import locked
-from gaia_files._paths import (
+from gaia_files._call_limits import Limits, counted, plain_size
+from gaia_files._folder_lock import locked
+from gaia_files._path_resolution import (
     DEPTH,
     Parts,
     Refused,

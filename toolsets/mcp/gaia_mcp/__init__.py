@@ -19,6 +19,6 @@
 The official SDK speaks the protocol. It is imported when a server is connected: without one it costs nothing.
 """
 
-from gaia_mcp._server import Server, mcp
+from gaia_mcp._server_config import Server, mcp
 
 __all__ = ["Server", "mcp"]

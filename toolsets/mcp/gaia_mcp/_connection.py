@@ -21,13 +21,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from gaia_core import ConfigError, Context, ToolError, Toolset
 from gaia_mcp._calls import Call, Calls, answered
-from gaia_mcp._http import Answers, http
-from gaia_mcp._questions import elicited, sampled
-from gaia_mcp._secrets import Hidden, resolved
-from gaia_mcp._server import Server
-from gaia_mcp._stdio import Allowance, Ended, stdio
-from gaia_mcp._tools import Listed, result_text, toolset_of
-from gaia_mcp._words import misfit, said, words_of
+from gaia_mcp._elicitation import elicited, sampled
+from gaia_mcp._failure_text import misfit, said, words_of
+from gaia_mcp._http_transport import Answers, http
+from gaia_mcp._listed_tools import Listed, result_text, toolset_of
+from gaia_mcp._secret_references import Hidden, resolved
+from gaia_mcp._server_config import Server
+from gaia_mcp._stdio_transport import Allowance, Ended, stdio
 
 _log = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ import msgspec
 from gaia_core import AnsweredError, BusyError, NotFoundError, Runtime
 from gaia_core.facts import Decided, Ended, Fact
 from gaia_http._errors import ApiError, invalid
-from gaia_http.openai._wire import shortened
-from gaia_http.openai.responses._begun import Begun
+from gaia_http.openai.chat._wire import shortened
 from gaia_http.openai.responses._ids import Ref, approval_item, parse_approval, parse_response
-from gaia_http.openai.responses._items import Approval
-from gaia_http.openai.responses._options import echo_of
-from gaia_http.openai.responses._stored import Store, Stored
-from gaia_http.openai.responses._wire import CreateRequest, WireItem
+from gaia_http.openai.responses._request_state import Begun
+from gaia_http.openai.responses.input._input_items import Approval
+from gaia_http.openai.responses.input._options import echo_of
+from gaia_http.openai.responses.input._wire import CreateRequest, WireItem
+from gaia_http.openai.responses.stored._stored_responses import Store, Stored
 
 
 class Approvals:

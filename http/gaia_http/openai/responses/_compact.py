@@ -10,13 +10,13 @@ from litestar.types import Receive
 from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
 from gaia_core.turn import Transcript, TurnOptions, summary_request
-from gaia_http._caller import Caller
 from gaia_http._errors import ApiError, cancelled
-from gaia_http._stream import ended
-from gaia_http.openai.responses._create import Beginning
-from gaia_http.openai.responses._object import failure_of, usage_of
-from gaia_http.openai.responses._summary import packed
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.door._caller import Caller
+from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses.input._compaction_item import packed
+from gaia_http.openai.responses.input._wire import CreateRequest
+from gaia_http.openai.responses.output._response_object import failure_of, usage_of
+from gaia_http.streaming._turn_stream import ended
 
 
 async def compacted(

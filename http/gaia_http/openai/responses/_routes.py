@@ -19,23 +19,23 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import ASGIApp, Scope
 
 from gaia_core import Runtime
-from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import invalid
-from gaia_http._idempotency import Idempotency
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.openai._parts import Parts
-from gaia_http.openai.responses._answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.door._caller import caller_of
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.responses._compact import compacted
-from gaia_http.openai.responses._conversations import Conversations
-from gaia_http.openai.responses._counted import counted
-from gaia_http.openai.responses._create import Beginning
-from gaia_http.openai.responses._note import input_items
-from gaia_http.openai.responses._page import flag, json, nothing, number, page
-from gaia_http.openai.responses._socket import ResponseSocket
-from gaia_http.openai.responses._stored import Store
-from gaia_http.openai.responses._wire import CreateRequest, decode_create
+from gaia_http.openai.responses._count_input_tokens import counted
+from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses._pagination import flag, json, nothing, number, page
+from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
+from gaia_http.openai.responses.output._response_answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.openai.responses.stored._conversations import Conversations
+from gaia_http.openai.responses.stored._request_note import input_items
+from gaia_http.openai.responses.stored._stored_responses import Store
+from gaia_http.openai.responses.websocket._websocket import ResponseSocket
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._content_parts import Parts
 
 _CONVERSATION = "/v1/conversations/{conversation_id:str}"
 

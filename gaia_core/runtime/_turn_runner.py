@@ -1,0 +1,465 @@
+"""Turns: those that run, from their beginning or from where a dead process left them, to their end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import msgspec
+
+from gaia_core.errors import BusyError, NotFoundError
+from gaia_core.events import ErrorInfo
+from gaia_core.facts import AgentChanged, Answered, Began, Edit, Ended, Fact, Resumed
+from gaia_core.journal import Journal, Lease, SessionInfo, Signal
+from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
+from gaia_core.models import SlotRequest
+from gaia_core.runtime._catalog_generations import Generations
+from gaia_core.runtime._journal_signals import apply_signal
+from gaia_core.runtime._quota import Quota
+from gaia_core.runtime._session_gate import Places
+from gaia_core.runtime._session_state import Counts, Key, SessionState
+from gaia_core.runtime.sessions._history import Histories, History, decode_options, encode_options, fold
+from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import Feed
+from gaia_core.session import Session, new_id
+from gaia_core.turn import (
+    Budget,
+    Early,
+    Grant,
+    JournalRecorder,
+    MemoryRecorder,
+    Observer,
+    Recorder,
+    Setting,
+    ToolThreads,
+    Transcript,
+    Turn,
+    TurnObserver,
+    TurnOptions,
+    finish,
+    record_of,
+    replay_of,
+    request_of,
+    run_turn,
+    size,
+    window_of,
+)
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.2
+
+TAKEOVERS = 3
+"""How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
+
+PATIENCE_SECONDS = 300.0
+"""How long a turn that was taken over waits for its model, which may be starting as its server did."""
+
+
+@attrs.frozen(kw_only=True)
+class Wish:
+    """How a turn is to be run. See `Runtime.start`."""
+
+    interactive: bool = False
+    background: bool = False
+    options: TurnOptions
+    input: tuple[Message, ...] = ()
+    note: bytes = b""
+    edits: tuple[Edit, ...] = ()
+
+
+class Turns:
+    """Belongs to one Runtime."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        replica: str,
+        counts: Counts,
+        feed: Feed,
+        places: Places,
+        threads: ToolThreads,
+        ended: Callable[[Key, Turn], None],
+        quota: Callable[[], Quota],
+        observer: Observer | None = None,
+    ) -> None:
+        self._generations = generations
+        self._replica = replica
+        self._counts = counts
+        self._feed = feed
+        self._places = places
+        self._threads = threads
+        self._ended = ended
+        self._observer = observer
+        self._quota = quota
+        self.histories = Histories()
+        """What the sessions that talked last amount to."""
+        self.running: dict[Turn, Key] = {}
+        """The turns that run now, and whose they are."""
+
+    def get(self, key: Key) -> Turn | None:
+        """The turn that the session runs, or None."""
+        state = self._places.get(key)
+        return state.turn if state is not None and state.turn in self.running else None
+
+    # Beginning.
+
+    def once(
+        self,
+        session: Session,
+        key: Key,
+        state: SessionState,
+        messages: tuple[Message, ...],
+        wish: Wish,
+        *,
+        grants: list[Grant] | None = None,
+        given: tuple[ToolCall, ...] = (),
+        close: bool = False,
+    ) -> Turn:
+        """A turn on *messages* that no journal records; *close*: its resources close when it ends.
+
+        *grants* are the session's; what the turn adds to them goes with it. *given*: the turn makes these calls, as if
+        a model had asked for them, and asks none.
+        """
+        turn_id = f"turn_{new_id()}"
+        turn = state.turn = Turn(turn_id, session.id, observer=self._observed(session, turn_id))
+        transcript = Transcript(messages)
+        # A conversation that nobody names is known by its beginning.
+        affinity = transcript.beginning() if close else ""
+        recorder = MemoryRecorder(turn, transcript)
+        setting = self._setting(session, turn, transcript, recorder, state, grants or [], wish, affinity=affinity)
+        began = _began(session, wish, None)
+        if not given:
+            self._begin(setting, key, state, (began,), close=close)
+            return turn
+        asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
+        setting = msgspec.structs.replace(setting, calls_only=True)
+        self._begin(setting, key, state, (began, asked), resumed=asked, close=close)
+        return turn
+
+    async def recorded(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        content: Content | None,
+        parent: int | None,
+        wish: Wish,
+    ) -> Turn:
+        """A turn in the session's record. Raises BusyError, NotFoundError."""
+        began = _began(session, wish, content)
+        early = self._early(session, began, wish) if parent is None and journal.durable else None
+        try:
+            setting, opening, history = await self._claimed(journal, session, state, began, parent, wish, early)
+        except BaseException:
+            if early is not None:
+                await early.aclose()
+            raise
+        self._begin(setting, (session.owner, session.id), state, opening, history=history)
+        return setting.turn
+
+    def _early(self, session: Session, began: Began, wish: Wish) -> Early | None:
+        """The turn's first model request on its way, where it is known what that will be and a slot is free."""
+        if self._observer is not None and self._observer.sees_turns:
+            return None  # what the request carries on is the claimed turn's
+        agent = session.agent
+        access = self._generations.current.access(agent.model)
+        before = self.histories.guess((session.owner, session.id))
+        if before is None or not getattr(access.model, "any_task", False):
+            return None
+        if access.slots.context_tokens is not None:
+            return None  # how many tokens it needs, the turn will say
+        transcript = before.followed_by(began)
+        window = window_of(agent, access)
+        if window is not None and agent.context.compact and size(agent, transcript) > window:
+            return None  # a summary comes first
+        request = request_of(agent, transcript, wish.options, window, session.id, first=True)
+        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, wish.background))
+        return Early(access.model, request, slot) if slot is not None else None
+
+    async def _claimed(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        began: Began,
+        parent: int | None,
+        wish: Wish,
+        early: Early | None,
+    ) -> tuple[Setting, tuple[Fact, ...], History]:
+        """The session's place in its journal: what its turn is given, opens with and goes on from."""
+        owner, session_id, agent = session.owner, session.id, session.agent
+        first = (record_of(began, parent),)
+        lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
+        if lease is None:
+            raise BusyError(f"session {session_id!r} runs a turn already, in another process")
+        before = lease.seq - 1
+        try:
+            head = lease.found if parent is None else parent
+            history = self.histories.take(lease, head) if head == lease.found else None
+            if history is None:
+                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
+        except BaseException:
+            await journal.append(lease, (), done=True)
+            raise
+        setting = self._leased(
+            journal, session, state, lease, history, wish, after=before, seq=before, claimed=(began,), early=early
+        )
+        changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
+        setting.turn.opens_session = not head
+        return setting, (AgentChanged(agent.name, agent.fingerprint),) if changed else (), history
+
+    async def resume(self, journal: Journal, info: SessionInfo) -> None:
+        """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
+        key = (info.owner, info.id)
+        if not self._places.accepting or self._places.get(key) is not None:
+            return
+        state = await self._places.claim(key)
+        try:
+            lease = await journal.claim(info.owner, info.id, self._replica, None)
+            if lease is None:
+                self._places.free(key, state)
+                return
+            await self._resume(journal, info, lease, key, state)
+        except BaseException:
+            self._places.free(key, state)
+            raise
+
+    async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, key: Key, state: SessionState) -> None:
+        owner, session_id = key
+        history = fold(await journal.read(owner, session_id), lease.head)
+        began = history.began
+        if began is None or history.turn != lease.turn:
+            # Its process died before the first record: there is nothing to go on with.
+            await journal.append(lease, (), done=True)
+            self._places.free(key, state)
+            return
+        wish = Wish(interactive=began.interactive, options=decode_options(began.options))
+        try:
+            agent, lost = configured(self._generations.current.catalog, info, began.agent), None
+        except NotFoundError as error:
+            lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
+        if lease.takeovers > TAKEOVERS:
+            lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
+        if wish.options.foreground and not _waits(history):
+            lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
+        if lost is not None:
+            ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
+            await journal.append(lease, (record_of(ended),), done=True)
+            self._places.free(key, state)
+            return
+        session = Session(session_id, agent, owner)
+        setting = self._leased(
+            journal,
+            session,
+            state,
+            lease,
+            history,
+            wish,
+            after=history.before,
+            seq=lease.seq,
+            patience=PATIENCE_SECONDS,
+        )
+        setting.budget.restore(history.steps, history.tool_calls, history.usage)
+        for call in history.transcript.open.values():  # before anybody can find the turn and answer
+            if call.asked is not None and call.decided is None:
+                setting.turn.answers.ask(call.asked.approval_id)
+        opening: list[Fact] = [Resumed(lease.takeovers)]
+        if began.fingerprint != agent.fingerprint:
+            opening.insert(0, AgentChanged(agent.name, agent.fingerprint))
+        self._quota().begin(owner, resumed=True)
+        self._begin(setting, key, state, tuple(opening), history=history, resumed=history.answered)
+
+    def _leased(
+        self,
+        journal: Journal,
+        session: Session,
+        state: SessionState,
+        lease: Lease,
+        history: History,
+        wish: Wish,
+        *,
+        after: int,
+        seq: int,
+        claimed: tuple[Fact, ...] = (),
+        patience: float = 0.0,
+        early: Early | None = None,
+    ) -> Setting:
+        replay = replay_of(journal, session.owner, session.id, lease.turn)
+        turn = state.turn = Turn(
+            lease.turn,
+            session.id,
+            observer=self._observed(session, lease.turn),
+            replay=replay,
+            after=after,
+            seq=seq,
+            epoch=lease.epoch,
+        )
+        recorder = JournalRecorder(
+            journal,
+            lease,
+            turn,
+            history.transcript,
+            signalled=lambda found: self.signalled(turn, found),
+            claimed=claimed,
+        )
+        return self._setting(
+            session, turn, history.transcript, recorder, state, history.grants, wish, patience=patience, early=early
+        )
+
+    def _setting(
+        self,
+        session: Session,
+        turn: Turn,
+        transcript: Transcript,
+        recorder: Recorder,
+        state: SessionState,
+        grants: list[Grant],
+        wish: Wish,
+        *,
+        affinity: str = "",
+        patience: float = 0.0,
+        early: Early | None = None,
+    ) -> Setting:
+        generation = self._generations.current
+        return Setting(
+            agent=session.agent,
+            turn=turn,
+            transcript=transcript,
+            recorder=recorder,
+            access=generation.access(session.agent.model),
+            budget=Budget(session.agent.limits),
+            threads=self._threads,
+            resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
+            resolve=generation.access,
+            counts=self._counts,
+            grants=grants,
+            owner=session.owner,
+            approves=partial(self._quota().approves, session.owner),
+            affinity=affinity,
+            patience=patience,
+            interactive=wish.interactive,
+            background=wish.background,
+            compacts=isinstance(recorder, JournalRecorder),
+            options=wish.options,
+            early=early,
+        )
+
+    def _observed(self, session: Session, turn_id: str) -> TurnObserver | None:
+        return self._observer.turn(session, turn_id) if self._observer is not None else None
+
+    # Running.
+
+    def _begin(
+        self,
+        setting: Setting,
+        key: Key,
+        state: SessionState,
+        opening: tuple[Fact, ...],
+        *,
+        history: History | None = None,
+        resumed: Answered | None = None,
+        close: bool = False,
+    ) -> None:
+        turn = setting.turn
+        self.running[turn] = key
+        generation = self._generations.begin()  # nothing was awaited since `_setting`
+        run = self._run(setting, key, state, opening, history, resumed, close=close)
+        turn.task = asyncio.create_task(run, name=turn.id)
+        turn.task.add_done_callback(lambda _task: self._generations.end(generation))
+        if not close:
+            self._feed.tell("turn_started", *key)
+
+    async def _run(
+        self,
+        setting: Setting,
+        key: Key,
+        state: SessionState,
+        opening: tuple[Fact, ...],
+        history: History | None,
+        resumed: Answered | None,
+        *,
+        close: bool,
+    ) -> None:
+        turn = setting.turn
+        facts = await run_turn(setting, opening, resumed, resumed.step if resumed is not None else 0)
+
+        def over() -> None:
+            self.running.pop(turn, None)
+            done = turn.ended if not turn.suspended else None
+            self._quota().ended(setting.owner, done.usage if done is not None else Usage())
+            if turn.ended is not None and not turn.suspended:
+                self._counts.turn(turn.ended)
+                if history is not None and turn.lease is not None:
+                    self.histories.put(turn.lease, history, setting.agent)
+            if not close:
+                self._places.free(key, state)
+
+        await finish(setting, facts, over)
+        if close:
+            await self._places.drop(key, state)
+        else:
+            self._feed.tell("turn_ended", *key)
+            self._ended(key, turn)
+
+    def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
+        """What another process has to say to a turn of ours."""
+        for signal in signals:
+            self._places.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
+
+    # The end.
+
+    async def drain(self, seconds: float, durable: Journal | None) -> bool:
+        """Give the running turns *seconds* to end; True when all of them did.
+
+        One that waits for a person and is kept by *durable* isn't waited for: the next process goes on with it.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            busy = [
+                turn.task
+                for turn in self.running
+                if turn.task is not None and not (durable is not None and turn.journal is durable and turn.answers.open)
+            ]
+            left = until - loop.time()
+            if not busy or left <= 0:
+                return not self.running
+            await asyncio.wait(busy, timeout=min(left, _LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self, durable: Journal | None) -> None:
+        """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
+        running = tuple(self.running)
+        for turn in running:
+            if durable is not None and turn.journal is durable:
+                turn.suspend()
+        for turn in running:
+            if not turn.suspended:
+                await turn.cancel()
+        if tasks := tuple(turn.task for turn in running if turn.task is not None):
+            await asyncio.wait(tasks)
+        await self._places.close()
+
+
+def _began(session: Session, wish: Wish, content: Content | None) -> Began:
+    agent = session.agent
+    message = UserMessage(content) if content is not None else None
+    return Began(
+        agent.name,
+        agent.fingerprint,
+        agent.model,
+        message,
+        wish.interactive,
+        encode_options(wish.options),
+        agent.system_hash,
+        agent.tools.fingerprint,
+        wish.input,
+        wish.note,
+        wish.edits,
+    )
+
+
+def _waits(history: History) -> bool:
+    """Whether the turn waits for an approval."""
+    return any(call.asked is not None and call.decided is None for call in history.transcript.open.values())

@@ -1,0 +1,233 @@
+"""Running a call: its context, its time, its thread; and its result as the model reads it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from gaia_core.deadline import Deadline
+from gaia_core.errors import ToolError
+from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
+from gaia_core.facts import Done, Questioned, Replied
+from gaia_core.messages import ToolCall, Usage
+from gaia_core.session import new_id
+from gaia_core.tools import Bound, Context
+from gaia_core.turn._turn_context import Setting
+from gaia_core.turn.calls._long_results import READ_RESULT, read_result, shortened
+from gaia_core.turn.calls._pending_answers import QUESTION
+from gaia_core.turn.tool_search._find_tools import Finding, find_tools
+from gaia_core.turn.tool_search._vector_search import by_meaning
+
+_log = logging.getLogger(__name__)
+
+_NO_USAGE = Usage()
+
+
+class Running:
+    """Runs validated, approved calls of one turn. *emit* takes live events, *delegate* runs sub-agents."""
+
+    __slots__ = (
+        "_delegate",
+        "_emit",
+        "_loaded",
+        "_setting",
+        "_used",
+    )
+
+    def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+        self._setting = setting
+        self._emit = emit
+        self._loaded: dict[str, tuple[str, ...]] = {}
+        self._used: dict[str, Usage] = {}
+        self._delegate = delegate
+
+    def key(self, call: ToolCall) -> str:
+        """The idempotency key of *call*: the same for every attempt, in every process."""
+        setting = self._setting
+        return f"{setting.turn.id}/{setting.path}{call.id}"
+
+    async def together(self, runs: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Await all of *runs* in a task group."""
+        async with asyncio.TaskGroup() as group:
+            for run in runs:
+                group.create_task(run)
+
+    async def run(self, call: ToolCall, bound: Bound, arguments: Any, replies: tuple[str | None, ...] = ()) -> None:
+        """Run *call* and record how it ended. *replies* answer its first questions, as they did before."""
+        setting = self._setting
+        started = time.monotonic()
+        try:
+            outcome, content, still_running = await self._outcome(call, bound, arguments, list(replies))
+        except asyncio.CancelledError:
+            words = "The call was cancelled; its outcome is unknown."
+            seconds = time.monotonic() - started
+            setting.counts.tool_call(call.name, "cancelled", seconds)
+            self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
+            raise
+        content, full = shortened(content, setting.agent.limits.result_chars, call.id)
+        if bound.tool is read_result:
+            full = None
+        loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
+        seconds = time.monotonic() - started
+        setting.counts.tool_call(call.name, outcome, seconds)
+        await setting.recorder.add(
+            Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
+        )
+
+    def _still_running(self, call: ToolCall) -> bool:
+        return self._setting.path + call.id in self._setting.abandoned
+
+    async def _outcome(
+        self, call: ToolCall, bound: Bound, arguments: Any, replies: list[str | None]
+    ) -> tuple[Outcome, str, bool]:
+        tool = bound.tool
+        seconds = tool.timeout or self._setting.agent.limits.tool_seconds
+        try:
+            with Deadline(seconds) as clock:
+                result = await self._invoke(call, bound, arguments, clock, replies)
+            return "ok", _text(result), False
+        except ToolError as error:
+            return "error", f"Error: {error}", False
+        except TimeoutError as error:
+            if not clock.expired():
+                return "error", self._failed(call, error), False
+            running = self._still_running(call)
+            rest = " It can't be stopped and may still have an effect." if running else ""
+            return "timeout", f"Error: {call.name} took longer than {seconds:g} s and was given up.{rest}", running
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return "error", self._failed(call, error), False  # the tool's own
+        except Exception as error:  # noqa: BLE001  # whatever a tool raises is the call's result
+            return "error", self._failed(call, error), False
+
+    def _failed(self, call: ToolCall, error: BaseException) -> str:
+        """The trace for the operator's log; for the model only what kind of thing failed."""
+        turn = self._setting.turn
+        _log.error("tool %s failed in turn %s of session %s", call.name, turn.id, turn.session_id, exc_info=error)
+        return (
+            f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
+        )
+
+    async def _invoke(
+        self, call: ToolCall, bound: Bound, arguments: Any, clock: Deadline, replies: list[str | None]
+    ) -> Any:
+        tool, parameters = bound.tool, bound.tool.parameters
+        named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
+        if parameters.context is not None:
+            named[parameters.context] = await self._context(call, bound, clock, replies)
+        if tool.is_async:
+            return await tool.handler(**named)
+        return await self._on_thread(call, bound, partial(tool.handler, **named))
+
+    async def _on_thread(self, call: ToolCall, bound: Bound, function: Callable[[], Any]) -> Any:
+        threads = self._setting.threads
+        running = threads.submit(call.name, function)
+        try:
+            return await running.result
+        except asyncio.CancelledError:
+            if threads.abandon(running):
+                self._setting.abandoned.add(self._setting.path + call.id)
+                if bound.resource is not None:
+                    self._setting.resources(bound.resource).close_after(bound.resource, running)
+            raise
+
+    async def _context(self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]) -> Context[Any]:
+        setting = self._setting
+        return Context(
+            await self._resource(call, bound),
+            session_id=setting.turn.session_id,
+            turn_id=setting.turn.id,
+            call_id=call.id,
+            idempotency_key=self.key(call),
+            progress=partial(_progress, self._emit, call.id, asyncio.get_running_loop()),
+            ask=partial(self._ask, call.id, clock, replies),
+            cancelled=lambda: clock.expired() or setting.turn.cancelling,
+            delegate=partial(self._delegate, call.id),
+        )
+
+    async def _resource(self, call: ToolCall, bound: Bound) -> Any:
+        setting = self._setting
+        if bound.tool is read_result and bound.name == READ_RESULT:
+            return setting.transcript, setting.agent.limits.result_chars
+        if bound.tool is find_tools:
+            load = partial(self._loaded.__setitem__, call.id)
+            return Finding(setting.agent, setting.transcript, load, self._by_meaning(call))
+        recipe = bound.resource
+        return await setting.resources(recipe).get(recipe) if recipe is not None else None
+
+    def _by_meaning(self, call: ToolCall) -> Callable[[str], Awaitable[tuple[str, ...]]] | None:
+        setting = self._setting
+        search = setting.agent.search
+        if search is None or search.embeddings is None:
+            return None
+        access = setting.resolve(search.embeddings)
+        charge = partial(self._charge, call)
+        return lambda query: by_meaning(access, setting.agent.tools, query, setting.owner, charge)
+
+    def _charge(self, call: ToolCall, usage: Usage) -> None:
+        """*call* has had a model do this; the turn's budget knows it at once, the record with the call's end."""
+        self._setting.budget.charge(usage)
+        self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
+
+    async def _ask(
+        self, call_id: str, clock: Deadline, replies: list[str | None], question: str, options: tuple[str, ...]
+    ) -> str:
+        """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
+        setting = self._setting
+        seconds = setting.agent.approvals.timeout
+        if replies:
+            return _answered(replies.pop(0), question, seconds)
+        if not setting.interactive or setting.options.approvals_only:
+            raise ToolError(f"nobody is here to answer: {question}")
+        request_id = f"{QUESTION}{new_id()}"
+        loop = asyncio.get_running_loop()
+        left = (clock.when() or 0.0) - loop.time()
+        clock.reschedule(None)  # the call's time stops as well
+        try:
+            asked = Questioned(request_id, call_id, question, tuple(options), seconds, time.time() + seconds)
+            setting.turn.answers.ask(request_id)
+            await setting.recorder.add(asked)
+            with setting.budget.asking():
+                answer = await setting.turn.answers.wait(request_id, seconds)
+            assert answer is None or isinstance(answer, str)
+            await setting.recorder.add(Replied(request_id, call_id, answer))
+            setting.turn.answers.settle(request_id)
+        finally:
+            if not clock.expired():
+                clock.reschedule(loop.time() + left)
+        return _answered(answer, question, seconds)
+
+
+def _answered(answer: str | None, question: str, seconds: float) -> str:
+    if answer is None:
+        raise ToolError(f"nobody answered within {seconds:g} s: {question}")
+    return answer
+
+
+def _progress(emit: Callable[[Event], None], call_id: str, loop: asyncio.AbstractEventLoop, text: str) -> None:
+    event = ToolProgress(call_id, str(text))
+    try:
+        running = asyncio.get_running_loop()
+    except RuntimeError:
+        running = None
+    if running is loop:
+        emit(event)
+    else:
+        loop.call_soon_threadsafe(emit, event)
+
+
+def _text(result: Any) -> str:
+    """A handler's result as the model reads it."""
+    if isinstance(result, str):
+        return result.encode("utf-8", "replace").decode() if not result.isascii() else result
+    if result is None:
+        return "Done."
+    if isinstance(result, bytes | bytearray | memoryview):
+        return f"{len(result)} bytes of binary data"
+    return msgspec.json.encode(result, enc_hook=str).decode()
