@@ -5,7 +5,7 @@ goes on from the last one. A fact is recorded before its events are told (law 9)
 stands in `Answered`. In order:
 
     Began                        the user's message; recorded with the claim of the session
-      AgentChanged?              the session goes on with another configuration than its last turn had
+      AgentSwitched?             the session goes on with another configuration than its last turn had
       Compacted*                 what the older part of the conversation said, in short
       Answered                   the model's whole message; in the same commit the facts that begin its calls:
         Started                  a validated, approved call is about to run (its intent precedes its effect)
@@ -21,9 +21,7 @@ from typing import TypeAlias
 import msgspec
 
 from gaia_core.events import (
-    AgentChanged as AgentChangedEvent,
-)
-from gaia_core.events import (
+    AgentChanged,
     ApprovalDecided,
     ApprovalRequested,
     ContextCompacted,
@@ -47,7 +45,7 @@ from gaia_core.events import (
 from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
 
 
-class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
+class AgentSwitched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
     """From here on the session talks to this agent, in this configuration."""
 
     agent: str
@@ -211,7 +209,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
 
 
 Fact: TypeAlias = (
-    AgentChanged
+    AgentSwitched
     | Began
     | Answered
     | Started
@@ -303,8 +301,8 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
             return (ContextCompacted(fact.summary, fact.tokens_before, fact.usage),)
         case Resumed():
             return (TurnResumed(fact.attempt),)
-        case AgentChanged():
-            return (AgentChangedEvent(fact.agent, fact.fingerprint),)
+        case AgentSwitched():
+            return (AgentChanged(fact.agent, fact.fingerprint),)
         case _:
             raise TypeError(f"{fact!r} is no fact")
 

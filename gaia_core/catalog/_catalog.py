@@ -56,7 +56,7 @@ class ModelSpec:
 
 
 @attrs.frozen
-class Problem:
+class CatalogProblem:
     """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
 
     source: str
@@ -64,7 +64,7 @@ class Problem:
     plugin: str = ""
 
 
-Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[Problem, ...]]"]
+Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]"]
 """What sources list → the agents, and what is wrong with that. It raises nothing."""
 
 
@@ -83,7 +83,7 @@ class Catalog:
     agents: tuple[Agent, ...]
     models: tuple[ModelSpec, ...]
     default_agent: str
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[CatalogProblem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
     lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
     sources: tuple[Source, ...] = ()
@@ -97,7 +97,7 @@ class Catalog:
         *agents: Agent,
         models: Mapping[str, Model | ModelSpec],
         default_agent: str | None = None,
-        problems: Iterable[Problem] = (),
+        problems: Iterable[CatalogProblem] = (),
     ) -> "Catalog":
         """A catalog of *agents*, the first one the default. A live model may stand for a spec.
 
@@ -125,7 +125,7 @@ class Catalog:
             tuple(problems),
         )
 
-    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[Problem, ...] = ()) -> "Catalog":
+    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[CatalogProblem, ...] = ()) -> "Catalog":
         """This catalog, its agents composed with what its sources *listed*; *problems* are the sources' own.
 
         Where there is a lock, tools that it doesn't know as they are now are left out, with a problem that says so.
@@ -135,7 +135,7 @@ class Catalog:
         agents, broken = self.compose(listed)
         if self.lock is not None:
             agents, refused = self.lock.reviewed(agents)
-            broken += tuple(Problem(f"agents.{name}", words) for name, words in refused)
+            broken += tuple(CatalogProblem(f"agents.{name}", words) for name, words in refused)
         ordered = tuple(sorted(agents, key=lambda agent: agent.name))
         unlisted = tuple(source.name for source in self.sources if source not in listed)
         return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken), unlisted=unlisted)

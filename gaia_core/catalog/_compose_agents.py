@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits, ToolSearch
-from gaia_core.catalog._catalog import Problem
+from gaia_core.catalog._catalog import CatalogProblem
 from gaia_core.catalog._config_tables import AgentTable, Composition, Document, SearchTable, table_of
 from gaia_core.catalog._default_catalog import DEFAULT_MODEL
 from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, make
@@ -21,7 +21,7 @@ class Installed:
     """What `find_plugins` found."""
 
     plugins: Mapping[str, Plugin]
-    problems: tuple[Problem, ...]
+    problems: tuple[CatalogProblem, ...]
 
     def plugin(self, name: str, place: str) -> Plugin:
         """The plugin called *name*. Raises BrokenPluginError when it is there and broken, else ConfigError."""
@@ -83,14 +83,14 @@ class Composer:
 
     drafts: tuple[Draft, ...]
 
-    def __call__(self, listed: Mapping[Source, Toolset]) -> tuple[tuple[Agent, ...], tuple[Problem, ...]]:
+    def __call__(self, listed: Mapping[Source, Toolset]) -> tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]:
         agents: list[Agent] = []
-        problems: list[Problem] = []
+        problems: list[CatalogProblem] = []
         for draft in self.drafts:
             try:
                 agents.append(draft.agent(listed))
             except ConfigError as error:
-                problems.append(Problem(f"agents.{draft.name}", f"is without the tools of its servers: {error}"))
+                problems.append(CatalogProblem(f"agents.{draft.name}", f"is without the tools of its servers: {error}"))
                 agents.append(draft.agent())
         return tuple(agents), tuple(problems)
 
@@ -104,10 +104,12 @@ def sources_of(drafts: tuple[Draft, ...]) -> tuple[Source, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
-def drafts_of(document: Document, installed: Installed, folder: Path) -> tuple[tuple[Draft, ...], tuple[Problem, ...]]:
+def drafts_of(
+    document: Document, installed: Installed, folder: Path
+) -> tuple[tuple[Draft, ...], tuple[CatalogProblem, ...]]:
     """The agents that can be made, and what is wrong with others: what isn't the file's fault harms only them."""
     drafts: list[Draft] = []
-    problems: list[Problem] = []
+    problems: list[CatalogProblem] = []
     for name, value in document.agents.items():
         place = f"agents.{name}"
         table = table_of(value, AgentTable, place)
@@ -120,7 +122,7 @@ def drafts_of(document: Document, installed: Installed, folder: Path) -> tuple[t
         try:
             pieces = _pieces(table.tools, installed, f"{place}.tools", folder)
         except BrokenPluginError as error:
-            problems.append(Problem(place, str(error)))
+            problems.append(CatalogProblem(place, str(error)))
             continue
         draft = Draft(name, table, pieces)
         draft.agent()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from gaia_core.agent import NO_TOOLS, Agent
-from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, ModelSpec, Problem
+from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, CatalogProblem, ModelSpec
 from gaia_core.catalog._plugins import Plugin, make_toolset
 from gaia_core.errors import ConfigError
 from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
@@ -39,7 +39,7 @@ _WHAT_TO_DO = (
 
 
 def default_catalog(
-    plugins: Mapping[str, Plugin], problems: tuple[Problem, ...], environ: Mapping[str, str], cwd: Path
+    plugins: Mapping[str, Plugin], problems: tuple[CatalogProblem, ...], environ: Mapping[str, str], cwd: Path
 ) -> Catalog:
     """The agent `assistant`, which may read the files of *cwd*; and the model of GAIA_MODEL_URL, or none yet."""
     tools = NO_TOOLS
@@ -47,9 +47,12 @@ def default_catalog(
         try:
             tools = make_toolset(plugin, {"root": str(cwd)}, "the default agent", cwd)
         except ConfigError as error:  # there is no configuration whose fault it could be
-            problems = (*problems, Problem("the default agent", f"has no tools: {error}", plugin.name))
+            problems = (*problems, CatalogProblem("the default agent", f"has no tools: {error}", plugin.name))
     elif not any(problem.plugin == "files" for problem in problems):
-        problems = (*problems, Problem("the default agent", "has no tools: the toolset 'files' is not installed"))
+        problems = (
+            *problems,
+            CatalogProblem("the default agent", "has no tools: the toolset 'files' is not installed"),
+        )
     agent = Agent(
         DEFAULT_AGENT,
         instructions=_INSTRUCTIONS,

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gaia_core.catalog._catalog import Problem
+from gaia_core.catalog._catalog import CatalogProblem
 from gaia_core.errors import ConfigError
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
@@ -43,7 +43,7 @@ class Plugin:
         return f"{self.distribution} {self.version}".strip()
 
 
-def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, ...]]:
+def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[CatalogProblem, ...]]:
     """The installed plugins by name, and what is wrong with others.
 
     *selected* is the value of GAIA_PLUGINS: names divided by commas; empty for all. Raises ConfigError for a selected
@@ -59,7 +59,7 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
                 f"Installed: {', '.join(sorted(known)) or 'none'}"
             )
     plugins: dict[str, Plugin] = {}
-    problems: list[Problem] = []
+    problems: list[CatalogProblem] = []
     for point in points:
         if wanted and point.name not in wanted:
             continue
@@ -67,13 +67,15 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
         source = f"plugin {point.name!r} of {distribution or 'an unknown distribution'}"
         if point.name in plugins:
             other = plugins[point.name].distribution
-            problems.append(Problem(source, f"{other} has a plugin of the same name, which is used; uninstall one"))
+            problems.append(
+                CatalogProblem(source, f"{other} has a plugin of the same name, which is used; uninstall one")
+            )
             continue
         try:
             factory = point.load()
             _parameters(factory)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
-            problems.append(Problem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
+            problems.append(CatalogProblem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
             continue
         version = (point.dist.version if point.dist is not None else None) or ""
         plugins[point.name] = Plugin(point.name, factory, distribution, version)

@@ -13,7 +13,7 @@ import click
 
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.journal import Journal, SessionInfo
-from gaia_core.journal.from_url import journal_at
+from gaia_core.journal.from_url import journal_from_url
 from gaia_core.runtime import Facts, read_facts
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ def on_journal(place: str | None, work: Callable[[Journal], Awaitable[T]], *, ne
 
     Raises ConfigError, JournalError, NotFoundError.
     """
-    journal = journal_at(place, os.environ)
+    journal = journal_from_url(place, os.environ)
     if not journal.durable:
         raise ConfigError("a journal in memory holds nothing for other processes; name a file by --journal")
     path: Path | None = getattr(journal, "path", None)

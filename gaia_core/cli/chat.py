@@ -13,7 +13,7 @@ from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import journal_option
 from gaia_core.cli.terminal._event_loop_thread import background
-from gaia_core.journal.from_url import journal_at
+from gaia_core.journal.from_url import journal_from_url
 
 
 @click.command()
@@ -50,7 +50,7 @@ def chat(
     if not asked and (message is not None or not at_terminal):
         raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
     catalog = read_catalog(config, ask=False)
-    kept = None if private else journal_at(journal, os.environ)
+    kept = None if private else journal_from_url(journal, os.environ)
     here = screen_here()
     with _logging(verbose=verbose), background() as loop:
         catalog = loop.run(with_model(catalog, environ=os.environ))

@@ -15,8 +15,8 @@ from gaia_core.models.embedded import (
     QWEN_CODER,
     Hub,
     LocalFile,
-    Source,
     Weights,
+    WeightSource,
     cache_folder,
     checked_file,
     fetch,
@@ -60,7 +60,7 @@ def pull(source: str, path: Path | None) -> None:
     pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
 
 
-def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
+def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Path) -> None:
     """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
     from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
@@ -77,7 +77,7 @@ def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) ->
     click.echo(f"{weights.name}: {path}\n{weights.notice}")
 
 
-def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     if path is not None:
         return (LocalFile(path),)
     found = sources_of(weights, environ)

@@ -58,7 +58,7 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
     info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
     if as_json:
         for record, _ in facts:
-            line = _Line(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
+            line = _FactLine(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
             click.echo(msgspec.json.encode(line))
         return
     from gaia_core.cli.terminal._recorded_conversation import show_conversation
@@ -159,7 +159,7 @@ def fork(session: str, at: int | None, journal: str | None) -> None:
     click.echo(on_journal(journal, branch).id)
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _FactLine(msgspec.Struct, frozen=True):
     """A fact as `gaia sessions show --json` writes it."""
 
     seq: int

@@ -8,7 +8,7 @@ from gaia_core.journal._contract import JournalStats
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Meter:
+class AppendMeter:
     """Counts appends and their groups; not locked, so each is called from one thread."""
 
     def __init__(self) -> None:

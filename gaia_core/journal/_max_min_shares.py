@@ -1,7 +1,7 @@
 """Max-min fair shares of a limit: nobody gets more than it wants, and nobody could get more without taking it from
 somebody who has no more."""
 
-from gaia_core.journal._contract import Grant, Wanted
+from gaia_core.journal._contract import SlotDemand, SlotGrant
 
 
 def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
@@ -15,11 +15,13 @@ def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def grants(
-    replica: str, wanted: tuple[Wanted, ...], others: tuple[tuple[str, tuple[Wanted, ...], tuple[Grant, ...]], ...]
-) -> tuple[Grant, ...]:
+    replica: str,
+    wanted: tuple[SlotDemand, ...],
+    others: tuple[tuple[str, tuple[SlotDemand, ...], tuple[SlotGrant, ...]], ...],
+) -> tuple[SlotGrant, ...]:
     """What *replica* may use now: its share among all who want, and no more than what is left of the limit while
     the *others* (name, wanted, granted; all alive) still hold theirs."""
-    given: list[Grant] = []
+    given: list[SlotGrant] = []
     for want in wanted:
         claims = [(replica, want.slots)]
         held = 0
@@ -29,5 +31,5 @@ def grants(
         claims.sort()
         shares = max_min(want.limit, tuple(slots for _, slots in claims))
         share = next(share for (name, _), share in zip(claims, shares, strict=True) if name == replica)
-        given.append(Grant(want.model, max(0, min(share, want.limit - held))))
+        given.append(SlotGrant(want.model, max(0, min(share, want.limit - held))))
     return tuple(given)

@@ -8,7 +8,7 @@ from gaia_core.errors import FencedError, NotFoundError
 from gaia_core.journal._contract import Lease, NewRecord
 
 
-class Placed(msgspec.Struct, frozen=True, gc=False):
+class PositionedRecord(msgspec.Struct, frozen=True, gc=False):
     """A new record's place in the session."""
 
     seq: int
@@ -25,14 +25,14 @@ def earlier_parents(lease: Lease, records: tuple[NewRecord, ...]) -> tuple[int, 
     )
 
 
-def place(
+def position_records(
     lease: Lease, records: tuple[NewRecord, ...], count_at: Callable[[int], int] | None = None
-) -> tuple[Placed, ...]:
+) -> tuple[PositionedRecord, ...]:
     """The places of *records* after *lease*; *count_at* gives the message count at a recorded seq.
 
     Raises NotFoundError for a parent that is no earlier record.
     """
-    placed: list[Placed] = []
+    placed: list[PositionedRecord] = []
     parent, count = lease.head, lease.message_count
     for seq, record in enumerate(records, lease.seq + 1):
         if record.parent is not None and record.parent != parent:
@@ -46,12 +46,12 @@ def place(
             else:
                 count = count_at(parent) if parent and count_at is not None else 0
         count += record.visible
-        placed.append(Placed(seq, parent, count))
+        placed.append(PositionedRecord(seq, parent, count))
         parent = seq
     return tuple(placed)
 
 
-def advanced(lease: Lease, placed: tuple[Placed, ...]) -> Lease:
+def advanced(lease: Lease, placed: tuple[PositionedRecord, ...]) -> Lease:
     """The lease after its records were appended."""
     if not placed:
         return lease

@@ -27,7 +27,7 @@ def data_folder(environ: Mapping[str, str]) -> Path:
     return home / ".local" / "share" / "gaia"
 
 
-def journal_at(place: str | None, environ: Mapping[str, str]) -> Journal:
+def journal_from_url(place: str | None, environ: Mapping[str, str]) -> Journal:
     """The journal at *place*: a file, a PostgreSQL URL, or `memory`; not yet open.
 
     None: what GAIA_JOURNAL says, else `journal.sqlite` in the user's data folder. Raises ConfigError.

@@ -44,13 +44,13 @@ class Found:
     models: tuple[str, ...]
 
 
-class _Entry(msgspec.Struct):
+class _DiscoveredEntry(msgspec.Struct):
     id: str
     owned_by: str | None = None
 
 
-class _List(msgspec.Struct):
-    data: list[_Entry] = []
+class _DiscoveredList(msgspec.Struct):
+    data: list[_DiscoveredEntry] = []
 
 
 async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: float = 0.3) -> tuple[Found, ...]:
@@ -63,7 +63,7 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 response = await client.send("GET", "/models", ())
                 if response.status != 200:
                     return None
-                listed = msgspec.json.decode(await body_of(response, MAX_LIST_BYTES), type=_List)
+                listed = msgspec.json.decode(await body_of(response, MAX_LIST_BYTES), type=_DiscoveredList)
         except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
             return None
         finally:

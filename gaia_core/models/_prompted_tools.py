@@ -310,7 +310,7 @@ class _Decoder:
         if self._told >= 0:
             return (Finished("stop" if self._ended and reason == "tool_calls" else reason, finished.usage),)
         try:
-            answer = msgspec.json.decode(self._text, type=_Answer)
+            answer = msgspec.json.decode(self._text, type=_DecodedAnswer)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             # Cut off, or an endpoint that ignores schemas: half a call is not run, and plain text is an answer.
             text = self._text if reason != "length" or not self._text.lstrip().startswith("{") else ""
@@ -321,7 +321,7 @@ class _Decoder:
         return (TextDelta(text), finished) if text else (finished,)
 
 
-class _Answer(msgspec.Struct):
+class _DecodedAnswer(msgspec.Struct):
     """An answer whose members came in another order than the schema's, or that is a call."""
 
     name: str

@@ -11,7 +11,7 @@ from gaia_core.messages import text_of
 PARAGRAPH = "\n\n"
 
 
-class Stats(msgspec.Struct, frozen=True, gc=False):
+class AnswerStats(msgspec.Struct, frozen=True, gc=False):
     """What a turn's model requests took. Seconds include waiting for a slot."""
 
     tokens_per_second: float | None
@@ -20,7 +20,7 @@ class Stats(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int
 
 
-class Tally:
+class AnswerText:
     """What is known of a turn after the events that it took."""
 
     __slots__ = ("_generated", "_generating", "calls", "first_seconds", "parts", "step")
@@ -58,8 +58,8 @@ class Tally:
         last = self.unrecorded(ended)
         return PARAGRAPH.join((*self.parts, last) if last else self.parts)
 
-    def stats(self, ended: TurnEnded) -> Stats:
+    def stats(self, ended: TurnEnded) -> AnswerStats:
         """What the turn took."""
         rate = round(self._generated / self._generating, 2) if self._generating > 0 else None
         first = round(self.first_seconds, 4) if self.first_seconds is not None else None
-        return Stats(rate, first, ended.usage.input_tokens, ended.usage.output_tokens)
+        return AnswerStats(rate, first, ended.usage.input_tokens, ended.usage.output_tokens)

@@ -14,11 +14,11 @@ from gaia_core.turn import Turn
 _log = logging.getLogger(__name__)
 
 
-class Cancel(msgspec.Struct, frozen=True, gc=False, tag="cancel"):
+class CancelSignal(msgspec.Struct, frozen=True, gc=False, tag="cancel"):
     """End the turn."""
 
 
-class Decide(msgspec.Struct, frozen=True, gc=False, tag="decide"):
+class DecisionSignal(msgspec.Struct, frozen=True, gc=False, tag="decide"):
     """Answer a request for approval."""
 
     approval_id: str
@@ -27,14 +27,14 @@ class Decide(msgspec.Struct, frozen=True, gc=False, tag="decide"):
     scope: GrantScope = "once"
 
 
-class Reply(msgspec.Struct, frozen=True, gc=False, tag="reply"):
+class ReplySignal(msgspec.Struct, frozen=True, gc=False, tag="reply"):
     """Answer a tool's question."""
 
     request_id: str
     value: str
 
 
-Word: TypeAlias = Cancel | Decide | Reply
+Word: TypeAlias = CancelSignal | DecisionSignal | ReplySignal
 
 _decoder = msgspec.json.Decoder(Word)
 
@@ -53,9 +53,9 @@ async def apply_signal(turn: Turn, signal: Signal) -> None:
         return
     with suppress(AnsweredError, NotFoundError):  # whoever sent it has seen, or will see, what became of the request
         match word:
-            case Cancel():
+            case CancelSignal():
                 await turn.cancel()
-            case Decide():
+            case DecisionSignal():
                 await turn.decide(word.approval_id, word.approved, word.reason, scope=word.scope)
-            case Reply():
+            case ReplySignal():
                 await turn.answer(word.request_id, word.value)

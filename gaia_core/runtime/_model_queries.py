@@ -9,7 +9,7 @@ from gaia_core.messages import Message, Usage
 from gaia_core.models import EmbeddingRequest, Embeddings, Input, Model, ModelError, SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._quota import Quota
-from gaia_core.runtime._session_gate import Places
+from gaia_core.runtime._session_gate import SessionGate
 from gaia_core.runtime._session_state import Counts
 from gaia_core.turn import NO_OPTIONS, Transcript, TurnOptions, request_of, tokens_of
 
@@ -19,7 +19,9 @@ _log = logging.getLogger(__name__)
 class Models:
     """Belongs to one Runtime, and asks the models of the catalog as it is now."""
 
-    def __init__(self, generations: Generations, places: Places, counts: Counts, quota: Callable[[], Quota]) -> None:
+    def __init__(
+        self, generations: Generations, places: SessionGate, counts: Counts, quota: Callable[[], Quota]
+    ) -> None:
         self._generations = generations
         self._places = places
         self._counts = counts

@@ -27,13 +27,13 @@ from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, 
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import NoQuota, Quota
-from gaia_core.runtime._session_gate import Places, WhenBusy
+from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._toolset_sources import Sources, SourceState
-from gaia_core.runtime._turn_runner import Turns, Wish
+from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
+from gaia_core.runtime._turn_runner import TurnRequest, TurnRunner
 from gaia_core.runtime.sessions._history import fold
-from gaia_core.runtime.sessions._session_events import Feed
+from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
@@ -85,14 +85,14 @@ class Runtime:
         self._threads = ToolThreads(tool_threads)
         self.replica = replica_name()
         """This process's name in the journal."""
-        self.feed = Feed()
+        self.feed = SessionEvents()
         """What happens to sessions."""
         self.quota: Quota = quota or NoQuota()
         """What an owner's turns may use. Not to be changed once the runtime is open."""
-        self._places = Places(self._threads)
+        self._places = SessionGate(self._threads)
         self._generations = Generations(catalog, self._places.process, self._places.keep)
-        self._sources = Sources(self._places.process, self._recompose)
-        self._turns = Turns(
+        self._sources = ToolsetSources(self._places.process, self._recompose)
+        self._turns = TurnRunner(
             self._generations,
             self.replica,
             self._counts,
@@ -215,7 +215,7 @@ class Runtime:
 
         Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
         """  # fmt: skip
-        wish = Wish(
+        wish = TurnRequest(
             interactive=interactive, background=background, options=options, input=input, note=note, edits=edits
         )
         key = (session.owner, session.id)
@@ -270,7 +270,7 @@ class Runtime:
         place = ("", own)
         state = await self._places.claim(place)
         try:
-            wish = Wish(interactive=interactive, background=background, options=options)
+            wish = TurnRequest(interactive=interactive, background=background, options=options)
             with self._counted(key):
                 return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
         except BaseException:
@@ -290,7 +290,7 @@ class Runtime:
         place = ("", own)
         state = await self._places.claim(place)
         try:
-            wish = Wish(interactive=interactive, options=NO_OPTIONS)
+            wish = TurnRequest(interactive=interactive, options=NO_OPTIONS)
             given = (ToolCall(own, FunctionCall(tool, arguments)),)
             with self._counted(key):
                 return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)

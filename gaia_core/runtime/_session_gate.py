@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from gaia_core.errors import BusyError, ClosedError
-from gaia_core.runtime._session_state import Key, Place, SessionState
+from gaia_core.runtime._session_state import Key, SessionState, WaitingTurn
 from gaia_core.turn import OpenResources, ToolThreads
 
 _log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ WAITING_TURNS = 16
 WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
 
-class Places:
+class SessionGate:
     """Belongs to one Runtime."""
 
     def __init__(self, threads: ToolThreads) -> None:
@@ -60,7 +60,7 @@ class Places:
             raise BusyError(f"session {key[1]!r} runs a turn already")
         if len(state.waiting) >= WAITING_TURNS:
             raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
-        place = Place(asyncio.get_running_loop().create_future(), queued)
+        place = WaitingTurn(asyncio.get_running_loop().create_future(), queued)
         try:
             if when_busy == "interrupt":
                 state.waiting.insert(0, place)

@@ -96,7 +96,7 @@ class Counts:
 
 
 @attrs.define(eq=False)
-class Place:
+class WaitingTurn:
     """A turn that waits for its session: *free* is done when its time has come, *moved* is told its place (1: next)."""
 
     free: asyncio.Future[None]
@@ -113,7 +113,7 @@ class SessionState:
     """Whether a turn has the session's place; *turn* is set once it runs."""
     turn: Turn | None = None
     used_at: float = 0.0
-    waiting: list[Place] = attrs.field(factory=list)
+    waiting: list[WaitingTurn] = attrs.field(factory=list)
     """Turns that begin when this one has ended, in their order."""
 
     def tell_places(self) -> None:

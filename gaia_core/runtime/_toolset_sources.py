@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from gaia_core.catalog import Catalog, Problem
+from gaia_core.catalog import Catalog, CatalogProblem
 from gaia_core.tools import Live, Source, Toolset
 from gaia_core.turn import OpenResources, ToolThreads
 
@@ -33,7 +33,7 @@ class SourceState:
     problem: str
 
 
-class Sources:
+class ToolsetSources:
     """Belongs to one Runtime. *changed* is called after each change of a listing."""
 
     def __init__(self, process: OpenResources, changed: Callable[[], None]) -> None:
@@ -75,13 +75,13 @@ class Sources:
     def composed(self, catalog: Catalog) -> Catalog:
         """*catalog*, its agents composed with what its sources list now."""
         listed: dict[Source, Toolset] = {}
-        problems: list[Problem] = []
+        problems: list[CatalogProblem] = []
         for state in self.states(catalog):
             live = self._live.get(state.source)
             if live is not None and live.toolset is not None:
                 listed[state.source] = live.toolset
             if state.problem:
-                problems.append(Problem(f"server {state.source.name}", state.problem))
+                problems.append(CatalogProblem(f"server {state.source.name}", state.problem))
         return catalog.with_listed(listed, tuple(problems))
 
     def states(self, catalog: Catalog) -> tuple[SourceState, ...]:
@@ -100,7 +100,7 @@ async def listed(catalog: Catalog) -> Catalog:
     """*catalog* with what its sources list, for whoever runs no turns; they are closed again."""
     threads = ToolThreads(1)
     process = OpenResources(threads)
-    sources = Sources(process, lambda: None)
+    sources = ToolsetSources(process, lambda: None)
     try:
         await sources.open(catalog.sources, ASKING_SECONDS)
         return sources.composed(catalog)

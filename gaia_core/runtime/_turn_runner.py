@@ -10,31 +10,31 @@ import msgspec
 
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentChanged, Answered, Began, Edit, Ended, Fact, Resumed
+from gaia_core.facts import AgentSwitched, Answered, Began, Edit, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._journal_signals import apply_signal
 from gaia_core.runtime._quota import Quota
-from gaia_core.runtime._session_gate import Places
+from gaia_core.runtime._session_gate import SessionGate
 from gaia_core.runtime._session_state import Counts, Key, SessionState
 from gaia_core.runtime.sessions._history import Histories, History, decode_options, encode_options, fold
 from gaia_core.runtime.sessions._session_configuration import configured
-from gaia_core.runtime.sessions._session_events import Feed
+from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     Budget,
-    Early,
     Grant,
     JournalRecorder,
     MemoryRecorder,
     Observer,
     Recorder,
-    Setting,
+    SpeculativeRequest,
     ToolThreads,
     Transcript,
     Turn,
+    TurnContext,
     TurnObserver,
     TurnOptions,
     finish,
@@ -58,7 +58,7 @@ PATIENCE_SECONDS = 300.0
 
 
 @attrs.frozen(kw_only=True)
-class Wish:
+class TurnRequest:
     """How a turn is to be run. See `Runtime.start`."""
 
     interactive: bool = False
@@ -69,7 +69,7 @@ class Wish:
     edits: tuple[Edit, ...] = ()
 
 
-class Turns:
+class TurnRunner:
     """Belongs to one Runtime."""
 
     def __init__(
@@ -77,8 +77,8 @@ class Turns:
         generations: Generations,
         replica: str,
         counts: Counts,
-        feed: Feed,
-        places: Places,
+        feed: SessionEvents,
+        places: SessionGate,
         threads: ToolThreads,
         ended: Callable[[Key, Turn], None],
         quota: Callable[[], Quota],
@@ -111,7 +111,7 @@ class Turns:
         key: Key,
         state: SessionState,
         messages: tuple[Message, ...],
-        wish: Wish,
+        wish: TurnRequest,
         *,
         grants: list[Grant] | None = None,
         given: tuple[ToolCall, ...] = (),
@@ -145,7 +145,7 @@ class Turns:
         state: SessionState,
         content: Content | None,
         parent: int | None,
-        wish: Wish,
+        wish: TurnRequest,
     ) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
         began = _began(session, wish, content)
@@ -159,7 +159,7 @@ class Turns:
         self._begin(setting, (session.owner, session.id), state, opening, history=history)
         return setting.turn
 
-    def _early(self, session: Session, began: Began, wish: Wish) -> Early | None:
+    def _early(self, session: Session, began: Began, wish: TurnRequest) -> SpeculativeRequest | None:
         """The turn's first model request on its way, where it is known what that will be and a slot is free."""
         if self._observer is not None and self._observer.sees_turns:
             return None  # what the request carries on is the claimed turn's
@@ -176,7 +176,7 @@ class Turns:
             return None  # a summary comes first
         request = request_of(agent, transcript, wish.options, window, session.id, first=True)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, wish.background))
-        return Early(access.model, request, slot) if slot is not None else None
+        return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 
     async def _claimed(
         self,
@@ -185,9 +185,9 @@ class Turns:
         state: SessionState,
         began: Began,
         parent: int | None,
-        wish: Wish,
-        early: Early | None,
-    ) -> tuple[Setting, tuple[Fact, ...], History]:
+        wish: TurnRequest,
+        early: SpeculativeRequest | None,
+    ) -> tuple[TurnContext, tuple[Fact, ...], History]:
         """The session's place in its journal: what its turn is given, opens with and goes on from."""
         owner, session_id, agent = session.owner, session.id, session.agent
         first = (record_of(began, parent),)
@@ -208,7 +208,7 @@ class Turns:
         )
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
         setting.turn.opens_session = not head
-        return setting, (AgentChanged(agent.name, agent.fingerprint),) if changed else (), history
+        return setting, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
@@ -235,7 +235,7 @@ class Turns:
             await journal.append(lease, (), done=True)
             self._places.free(key, state)
             return
-        wish = Wish(interactive=began.interactive, options=decode_options(began.options))
+        wish = TurnRequest(interactive=began.interactive, options=decode_options(began.options))
         try:
             agent, lost = configured(self._generations.current.catalog, info, began.agent), None
         except NotFoundError as error:
@@ -267,7 +267,7 @@ class Turns:
                 setting.turn.answers.ask(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
-            opening.insert(0, AgentChanged(agent.name, agent.fingerprint))
+            opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
         self._quota().begin(owner, resumed=True)
         self._begin(setting, key, state, tuple(opening), history=history, resumed=history.answered)
 
@@ -278,14 +278,14 @@ class Turns:
         state: SessionState,
         lease: Lease,
         history: History,
-        wish: Wish,
+        wish: TurnRequest,
         *,
         after: int,
         seq: int,
         claimed: tuple[Fact, ...] = (),
         patience: float = 0.0,
-        early: Early | None = None,
-    ) -> Setting:
+        early: SpeculativeRequest | None = None,
+    ) -> TurnContext:
         replay = replay_of(journal, session.owner, session.id, lease.turn)
         turn = state.turn = Turn(
             lease.turn,
@@ -316,14 +316,14 @@ class Turns:
         recorder: Recorder,
         state: SessionState,
         grants: list[Grant],
-        wish: Wish,
+        wish: TurnRequest,
         *,
         affinity: str = "",
         patience: float = 0.0,
-        early: Early | None = None,
-    ) -> Setting:
+        early: SpeculativeRequest | None = None,
+    ) -> TurnContext:
         generation = self._generations.current
-        return Setting(
+        return TurnContext(
             agent=session.agent,
             turn=turn,
             transcript=transcript,
@@ -353,7 +353,7 @@ class Turns:
 
     def _begin(
         self,
-        setting: Setting,
+        setting: TurnContext,
         key: Key,
         state: SessionState,
         opening: tuple[Fact, ...],
@@ -373,7 +373,7 @@ class Turns:
 
     async def _run(
         self,
-        setting: Setting,
+        setting: TurnContext,
         key: Key,
         state: SessionState,
         opening: tuple[Fact, ...],
@@ -442,7 +442,7 @@ class Turns:
         await self._places.close()
 
 
-def _began(session: Session, wish: Wish, content: Content | None) -> Began:
+def _began(session: Session, wish: TurnRequest, content: Content | None) -> Began:
     agent = session.agent
     message = UserMessage(content) if content is not None else None
     return Began(

@@ -29,7 +29,7 @@ Say = Callable[[str, str], None]
 """Takes a promise that is broken, and how."""
 
 
-class Watch:
+class ResourceWatch:
     """What happened inside handlers: how many run, what the last one raised, how much the last one gave."""
 
     def __init__(self) -> None:
@@ -107,8 +107,8 @@ class Behaviour:
         if task.done():
             task.result()
 
-    def _watched(self, *, timeout: float | None = None) -> tuple[Watch, Toolset]:
-        watch = Watch()
+    def _watched(self, *, timeout: float | None = None) -> tuple[ResourceWatch, Toolset]:
+        watch = ResourceWatch()
 
         def change(tool: Tool) -> Tool:
             watched = watch.over(tool)
@@ -126,7 +126,7 @@ class Behaviour:
                     await self._judged(tools, watch, name, wrong, valid=False)
 
     async def _judged(
-        self, tools: OpenToolset, watch: Watch, name: str, arguments: Mapping[str, Any], *, valid: bool
+        self, tools: OpenToolset, watch: ResourceWatch, name: str, arguments: Mapping[str, Any], *, valid: bool
     ) -> None:
         watch.begin()
         result = await tools.call(name, arguments)
@@ -180,7 +180,7 @@ class Behaviour:
             return
         await _within(self.grace, tools_open.__aexit__(None, None, None))
 
-    async def _idle(self, watch: Watch) -> bool:
+    async def _idle(self, watch: ResourceWatch) -> bool:
         """Whether no handler runs, or none does soon."""
         loop = asyncio.get_running_loop()
         until = loop.time() + self.grace

@@ -15,7 +15,7 @@ _DUNDER = "__"
 
 
 @attrs.frozen(eq=False)
-class Kept:
+class ModuleState:
     """A picture of the process: what each module's names are bound to, the environment and the working folder."""
 
     bound: Mapping[str, object]
@@ -23,7 +23,7 @@ class Kept:
     folder: str
 
 
-def kept(package: str) -> Kept:
+def kept(package: str) -> ModuleState:
     """The picture now."""
     bound = {
         f"{module.__name__}.{name}": value
@@ -31,7 +31,7 @@ def kept(package: str) -> Kept:
         for name, value in vars(module).items()
         if not name.startswith(_DUNDER) and not isinstance(value, types.ModuleType)
     }
-    return Kept(bound, dict(os.environ), str(Path.cwd()))
+    return ModuleState(bound, dict(os.environ), str(Path.cwd()))
 
 
 def modules(package: str) -> tuple[types.ModuleType, ...]:
@@ -82,7 +82,7 @@ def vars_of(value: object) -> tuple[str, ...]:
     return tuple(sorted(held))
 
 
-def changed(before: Kept, after: Kept) -> Iterator[str]:
+def changed(before: ModuleState, after: ModuleState) -> Iterator[str]:
     """What use has changed of the process."""
     for name, value in after.bound.items():
         if name in before.bound and before.bound[name] is not value:

@@ -2,16 +2,16 @@
 
 | module | what lives there |
 |---|---|
-| `_shape` | one level of a type's structure |
-| `_schema` | types → JSON schema |
-| `_problems` | everything that is wrong with arguments, in words |
+| `_type_shape` | one level of a type's structure |
+| `_json_schema` | types → JSON schema |
+| `_argument_errors` | everything that is wrong with arguments, in words |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
 | `_context` | what a running tool is given |
 | `_resource` | recipes of what tools work on |
 | `_tool` | `Tool` and `@tool` |
 | `_toolset` | `Toolset` and its algebra |
-| `_source` | toolsets that have to be asked for |
-| `_search` | which of many tools fit some words |
+| `_toolset_source` | toolsets that have to be asked for |
+| `_tool_index` | which of many tools fit some words |
 | `_diff` | what changed between two versions |
 """
 

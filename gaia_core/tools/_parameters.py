@@ -1,7 +1,7 @@
 """Parameters: from a function's signature to the one type that is described, decoded and validated (law 5).
 
 The type is a `msgspec.Struct` made from the signature. A call's JSON is decoded in one go (under half a microsecond);
-only when that fails, `_problems` looks field by field for everything that is wrong.
+only when that fails, `_argument_errors` looks field by field for everything that is wrong.
 """
 
 import inspect

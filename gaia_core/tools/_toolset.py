@@ -27,7 +27,7 @@ _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
 
 
 @attrs.frozen
-class Note:
+class ToolInstructions:
     """Instructions as one tool carries them.
 
     *names* maps the names that the template uses to the names that these tools have now; *name* is the one under
@@ -38,7 +38,7 @@ class Note:
     names: tuple[tuple[str, str], ...]
     name: str
 
-    def rename(self, new_name: Callable[[str], str]) -> "Note":
+    def rename(self, new_name: Callable[[str], str]) -> "ToolInstructions":
         return attrs.evolve(self, names=tuple((old, new_name(current)) for old, current in self.names))
 
 
@@ -51,7 +51,7 @@ class Bound:
 
     tool: Tool
     origin: str
-    notes: tuple[Note, ...] = ()
+    notes: tuple[ToolInstructions, ...] = ()
     resource: Recipe | None = None
     package: str = attrs.field(default="", eq=False)
 
@@ -261,7 +261,7 @@ def _difference(one: Bound, other: Bound) -> str:
     return " (not the same tool)" if one.tool != other.tool else " (with different instructions)"
 
 
-def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Note, ...], ...]:
+def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[ToolInstructions, ...], ...]:
     """For each of *names*, the notes that it carries: one, or none when there are no instructions."""
     if not template:
         return tuple(() for _ in names)
@@ -272,7 +272,7 @@ def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Not
                 f"{nearest(used, names)} Write {{{{ and }}}} for braces"
             )
     pairs = tuple(sorted((name, name) for name in names))
-    return tuple((Note(template, pairs, name),) for name in names)
+    return tuple((ToolInstructions(template, pairs, name),) for name in names)
 
 
 def _instructions(members: tuple[Bound, ...]) -> str:

@@ -38,7 +38,7 @@ class EventId(msgspec.Struct, frozen=True, gc=False, order=True):
         return cls(*map(int, parts))
 
 
-class Ring:
+class EventRing:
     """Events by position: they count from 0, and the earliest are forgotten when there are more than *most*."""
 
     __slots__ = ("_events", "_lost", "_marks", "_most", "first")

@@ -30,15 +30,15 @@ from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import NestedRecorder
-from gaia_core.turn._speculative_request import Early
-from gaia_core.turn._turn_context import NO_OPTIONS, Setting
+from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._turn_context import NO_OPTIONS, TurnContext
 from gaia_core.turn._turn_end import error_info
-from gaia_core.turn.calls._tool_calls import Calls
+from gaia_core.turn.calls._tool_calls import ToolCalls
 from gaia_core.turn.context._context_window import compaction_point, size, summary_request
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
-from gaia_core.turn.step._model_step import Answer, Clock, Step
-from gaia_core.turn.step._response_format import Form, correction, unfenced
+from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
+from gaia_core.turn.step._response_format import ResponseFormatCheck, correction, unfenced
 from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ _PAUSE_SECONDS = 2.0
 
 
 async def run_turn(
-    setting: Setting, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
+    setting: TurnContext, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
 ) -> tuple[Fact, ...]:
     """Record *opening*, then go step by step; the facts that end the turn, for `finish`. Never raises.
 
@@ -97,23 +97,23 @@ class _Loop:
     )
 
     def __init__(
-        self, setting: Setting, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
+        self, setting: TurnContext, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
     ) -> None:
         self._setting = setting
         self._agent: Agent = setting.agent
         self._emit = emit
-        self._calls = Calls(setting, emit, partial(_delegated, setting, emit))
+        self._calls = ToolCalls(setting, emit, partial(_delegated, setting, emit))
         self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
         self._core: tuple[ToolDefinition, ...] = ()
         self._steps = steps
-        self._step: Step | None = None
+        self._step: ModelStep | None = None
         self._call_ids = setting.transcript.call_ids()
         self._tools: tuple[ToolDefinition, ...] = ()
         self._tools_chars = 0
         self._window = setting.window
         self._answer = resumed
         self._limit: LimitReached | None = None
-        self._form: Form | None = None
+        self._form: ResponseFormatCheck | None = None
         self._mended = False
         """Whether the model has been told that its answer has not the form."""
         self._began = time.monotonic()
@@ -252,7 +252,7 @@ class _Loop:
         wanted = self._setting.options.response_format
         if wanted is None or finish != "stop":
             return message, ""
-        self._form = self._form or Form(wanted)
+        self._form = self._form or ResponseFormatCheck(wanted)
         text = unfenced(text_of(message.content))
         problems = self._form.problems(text)
         if problems:
@@ -263,12 +263,12 @@ class _Loop:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
         return tuple([pair for pair in found if pair[1]]) if found else ()
 
-    async def _patiently(self, request: ModelRequest, clock: Clock, early: Early | None) -> Answer:
+    async def _patiently(self, request: ModelRequest, clock: Clock, early: SpeculativeRequest | None) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
         left = self._setting.patience
         attempt = 0
         while True:
-            self._step = Step(self._setting, request, self._call_ids, self._tools_chars)
+            self._step = ModelStep(self._setting, request, self._call_ids, self._tools_chars)
             try:
                 return await self._step.run(clock, early)
             except ModelError as error:
@@ -303,7 +303,7 @@ class _Loop:
             core=self._core,
         )
 
-    async def _early(self, request: ModelRequest) -> Early | None:
+    async def _early(self, request: ModelRequest) -> SpeculativeRequest | None:
         """The request that was sent while the turn was claimed, if it is this one; else that is closed."""
         early = self._setting.early
         if early is None or self._steps != 1:
@@ -326,7 +326,7 @@ class _Loop:
         request = ModelRequest(
             summary_request(self._agent, transcript.entries[:point]), session_key=setting.turn.session_id
         )
-        step = Step(setting, request, set())
+        step = ModelStep(setting, request, set())
         try:
             message, _, usage = await step.run(lambda *_events: None)
         except (ModelError, QueueFullError) as error:
@@ -362,7 +362,7 @@ class _Loop:
         return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
 
 
-async def _delegated(setting: Setting, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:
+async def _delegated(setting: TurnContext, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:
     """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
     transcript = Transcript()
     recorder = NestedRecorder(transcript, emit, setting.turn, call_id)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from gaia_core.models import Delta, Model, ModelRequest, Slot
 
 
-class Early:
+class SpeculativeRequest:
     """Holds its *slot* until it is closed (law 7)."""
 
     __slots__ = ("_first", "_slot", "began", "model", "request", "stream")

@@ -12,7 +12,7 @@ from gaia_core.models import Model, ResponseFormat, Sampling, SlotPool, ToolChoi
 from gaia_core.tools import Recipe, ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import Recorder
-from gaia_core.turn._speculative_request import Early
+from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Turn
 from gaia_core.turn.calls._approval import Grant
 from gaia_core.turn.calls._open_resources import OpenResources
@@ -54,7 +54,7 @@ Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 class ModelAccess:
     """A model, its slots, and the longest request that it takes (tokens; None: unknown).
 
-    *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_meaning`).
+    *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
     """
 
     model: Model
@@ -79,7 +79,7 @@ def _nobody_approves(_tool: str) -> bool:
     return False
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The surroundings of one turn, or of a sub-agent's part of it."""
 
     agent: Agent
@@ -108,7 +108,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The turn makes the calls that it begins with, and asks no model."""
     approves: Callable[[str], bool] = _nobody_approves
     """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
-    early: Early | None = None
+    early: SpeculativeRequest | None = None
     """The first request, where it was sent while the turn was claimed."""
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""

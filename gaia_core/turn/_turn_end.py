@@ -10,14 +10,14 @@ from gaia_core.errors import ClosedError, FencedError, GaiaError, JournalError, 
 from gaia_core.events import ErrorInfo, TurnEnded
 from gaia_core.facts import Ended, Fact
 from gaia_core.models import ModelError
-from gaia_core.turn._turn_context import Setting
+from gaia_core.turn._turn_context import TurnContext
 
 _log = logging.getLogger(__name__)
 
 _SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
 
 
-async def finish(setting: Setting, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
+async def finish(setting: TurnContext, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
     """Record *facts*, which end the turn; then call *over*, and then tell: also when the record can't be reached."""
     turn, recorder = setting.turn, setting.recorder
     ended = facts[-1]

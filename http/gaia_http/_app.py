@@ -13,7 +13,7 @@
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
-| GET /… | the page, where `Settings.ui_dist` names one: see `_page` |
+| GET /… | the page, where `Settings.ui_dist` names one: see `_static_files` |
 """
 
 import logging
@@ -33,10 +33,10 @@ from gaia_http._errors import SERVER, ErrorReply, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._idempotency import Idempotency
-from gaia_http.door._middleware import Door, body_of
+from gaia_http.door._middleware import DoorMiddleware, body_of
 from gaia_http.door._post_route import post_handler
 from gaia_http.keys import Allowances, Keyring
-from gaia_http.mcp._exposed_tools import NEEDED, Offer
+from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._models import list_models, one_model
@@ -45,9 +45,9 @@ from gaia_http.openai.chat._chat_completions import ChatCompletions
 from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
-from gaia_http.page._static_files import Page
-from gaia_http.request._content_parts import Parts
-from gaia_http.request._uploaded_files import Files
+from gaia_http.page._static_files import StaticPage
+from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._uploaded_files import UploadedFiles
 from gaia_http.ui import ui_handlers
 from gaia_http.ui._model_state import embedded_phase
 
@@ -68,7 +68,7 @@ def create_app(
     *,
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
@@ -105,20 +105,20 @@ def create_app(
         request_max_body_size=None,  # _body has the bound
         debug=False,
     )
-    served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = Door(served, settings, counts, keyring, allowances, log)
+    served = app.asgi_handler if settings.ui_dist is None else StaticPage(app.asgi_handler, settings.ui_dist)
+    app.asgi_handler = DoorMiddleware(served, settings, counts, keyring, allowances, log)
     if telemetry is not None:
-        from gaia_http.operations._request_spans import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
+        from gaia_http.operations._request_spans import RequestSpans  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
 
-        app.asgi_handler = Traced(app.asgi_handler, telemetry)
+        app.asgi_handler = RequestSpans(app.asgi_handler, telemetry)
     return app
 
 
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
-    files = Files(settings.data)
-    parts = Parts(runtime, settings, files)
+    files = UploadedFiles(settings.data)
+    parts = ContentParts(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
@@ -187,7 +187,7 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
     return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})
 
 
-def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":
+def _mcp_route(runtime: Runtime, offer: ExposedTools, settings: Settings) -> "McpRoute":
     try:
         from gaia_http.mcp._http_route import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
     except ImportError as error:

@@ -18,7 +18,7 @@ from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http.keys import Keyring
-from gaia_http.mcp._exposed_tools import Offer
+from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.server._http_protocol import BoundedProtocol
 from gaia_http.server._websocket_protocol import BoundedSocket
 
@@ -101,7 +101,7 @@ async def run(
     stop: asyncio.Event,
     head_seconds: float,
     telemetry: object = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
     app = create_app(settings, runtime, keyring, telemetry=telemetry, mcp=mcp)
@@ -129,7 +129,7 @@ async def running(
     keyring: Keyring | None,
     head_seconds: float,
     telemetry: object = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
@@ -160,7 +160,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             inputs: tuple[str, ...] = (),
             models: dict | None = None,
             telemetry: object = None,
-            mcp: Offer | None = None,
+            mcp: ExposedTools | None = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)

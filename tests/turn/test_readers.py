@@ -8,7 +8,7 @@ from gaia_core import Agent, Catalog, EventId, EventIdError, Runtime, ScriptedMo
 from gaia_core.events import Reset, StepEnded, TextDelta, ToolEnded, TurnEnded
 from gaia_core.messages import ToolMessage
 from gaia_core.models import Finished
-from gaia_core.turn._event_ring import Ring
+from gaia_core.turn._event_ring import EventRing
 
 
 @tool(effects="read")
@@ -130,7 +130,7 @@ async def test_a_reader_that_lags_behind_the_ring_goes_on_from_the_record(record
 
 
 def test_a_ring_forgets_the_earliest_events_and_keeps_their_text():
-    ring = Ring(0, 1, most=8)
+    ring = EventRing(0, 1, most=8)
     ring.mark(1, 1)
     for n in range(100):
         ring.add([TextDelta(str(n % 10))])

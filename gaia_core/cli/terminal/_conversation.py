@@ -19,8 +19,8 @@ import msgspec
 
 from gaia_core.catalog import Catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_session
-from gaia_core.cli.terminal._event_loop_thread import Background
-from gaia_core.cli.terminal._event_view import Show
+from gaia_core.cli.terminal._event_loop_thread import EventLoopThread
+from gaia_core.cli.terminal._event_view import EventView
 from gaia_core.cli.terminal._prompt import Prompt, echo
 from gaia_core.cli.terminal._recorded_conversation import show_recap
 from gaia_core.cli.terminal._screen import Screen
@@ -42,7 +42,7 @@ _BEAT_SECONDS = 0.25
 
 @contextmanager
 def conversation(
-    loop: Background,
+    loop: EventLoopThread,
     catalog: Catalog,
     agent: str | None,
     screen: Screen,
@@ -103,7 +103,7 @@ async def _found(
 class Conversation:
     """One session, this terminal, and who sits at it."""
 
-    loop: Background
+    loop: EventLoopThread
     runtime: Runtime
     session: Session
     screen: Screen
@@ -170,7 +170,7 @@ class Conversation:
 
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""
-        show = Show(self.screen)
+        show = EventView(self.screen)
         try:
             turn = _Turn(self, show)
             ended = turn.run(beginning)
@@ -207,7 +207,7 @@ class Conversation:
 class _Turn:
     """A turn that runs, as this thread sees it."""
 
-    def __init__(self, conversation: Conversation, show: Show) -> None:
+    def __init__(self, conversation: Conversation, show: EventView) -> None:
         self._of = conversation
         self._show = show
         self._arrived: SimpleQueue[Arrived] = SimpleQueue()

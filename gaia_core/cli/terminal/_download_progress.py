@@ -19,7 +19,7 @@ from gaia_core.models.embedded import State
 _STEP_PERCENT = 10
 
 
-class Fetching:
+class DownloadProgress:
     """Shows states as they come. Made by `fetching`."""
 
     def __init__(self, progress: Progress) -> None:
@@ -68,7 +68,7 @@ class Fetching:
 
 
 @contextmanager
-def fetching(console: Console | None = None) -> Iterator[Fetching]:
+def fetching(console: Console | None = None) -> Iterator[DownloadProgress]:
     """What shows states on *console* (default: stderr); it leaves no bar behind."""
     console = console or Console(stderr=True)
     progress = Progress(
@@ -81,7 +81,7 @@ def fetching(console: Console | None = None) -> Iterator[Fetching]:
         transient=True,
         disable=not console.is_terminal,
     )
-    shown = Fetching(progress)
+    shown = DownloadProgress(progress)
     try:
         yield shown
     finally:

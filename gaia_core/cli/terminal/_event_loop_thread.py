@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @attrs.frozen(eq=False)
-class Background:
+class EventLoopThread:
     """A running event loop, seen from another thread."""
 
     loop: asyncio.AbstractEventLoop
@@ -37,14 +37,14 @@ class Background:
 
 
 @contextmanager
-def background() -> Iterator[Background]:
+def background() -> Iterator[EventLoopThread]:
     """An event loop until the block is left, which cancels what still runs on it."""
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
         thread = threading.Thread(target=loop.run_forever, name="gaia event loop", daemon=True)
         thread.start()
         try:
-            yield Background(loop)
+            yield EventLoopThread(loop)
         finally:
             loop.call_soon_threadsafe(loop.stop)
             thread.join()

@@ -20,7 +20,7 @@ from gaia_core.events import (
 from gaia_core.messages import text_of
 
 
-class Show:
+class EventView:
     """Shows the events of one turn on *screen*."""
 
     def __init__(self, screen: Screen) -> None:

@@ -3,12 +3,12 @@
 import datetime as dt
 from collections.abc import Callable
 
-from gaia_core.cli.terminal._event_view import Show
+from gaia_core.cli.terminal._event_view import EventView
 from gaia_core.cli.terminal._screen import Screen
 from gaia_core.events import TurnEnded
 from gaia_core.facts import Began, Ended, events_of
 from gaia_core.messages import text_of
-from gaia_core.runtime import Facts, Tally, messages_of
+from gaia_core.runtime import AnswerText, Facts, messages_of
 
 _RECAP_MESSAGES = 6
 _RECAP_CHARS = 200
@@ -18,14 +18,14 @@ def show_conversation(facts: Facts, session_id: str, screen_of: Callable[[], Scr
     """Show every turn, each on a screen of its own; messages have their ids before them."""
     ends = {record.turn: record.seq for record, fact in facts if isinstance(fact, Ended)}
     screen, turn = screen_of(), ""
-    show, tally = Show(screen), Tally()
+    show, tally = EventView(screen), AnswerText()
     for record, fact in facts:
         if isinstance(fact, Began):
             if turn:
                 screen.line("")
                 screen.rest()
                 screen = screen_of()
-            turn, show, tally = record.turn, Show(screen), Tally()
+            turn, show, tally = record.turn, EventView(screen), AnswerText()
             if fact.message is not None:
                 screen.line(f"[{record.seq}] {when(record.at)}", "dim")
                 screen.line("> " + text_of(fact.message.content).replace("\n", "\n  "), "bold")

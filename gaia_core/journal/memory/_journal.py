@@ -11,11 +11,10 @@ from typing import Self
 import msgspec
 
 from gaia_core.errors import BusyError, NotFoundError
-from gaia_core.journal._append_meter import Meter
+from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
-    Grant,
     Job,
     JournalStats,
     Lease,
@@ -25,8 +24,9 @@ from gaia_core.journal._contract import (
     Replica,
     SessionInfo,
     Signal,
+    SlotDemand,
+    SlotGrant,
     Totals,
-    Wanted,
     Whereabouts,
     missing,
     new_name,
@@ -34,9 +34,9 @@ from gaia_core.journal._contract import (
     with_first,
 )
 from gaia_core.journal._max_min_shares import grants
-from gaia_core.journal._record_positions import advanced, fenced, place
+from gaia_core.journal._record_positions import advanced, fenced, position_records
 from gaia_core.journal._search_words import words
-from gaia_core.journal.memory._state import Beat, Line, SessionState, Task, hand_out, trim
+from gaia_core.journal.memory._state import Heartbeat, RecordLine, ScheduledJob, StoredSession, hand_out, trim
 
 
 class MemoryJournal:
@@ -45,11 +45,11 @@ class MemoryJournal:
     def __init__(self, *, ttl: float = TTL_SECONDS, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
         self._clock = clock
-        self._sessions: dict[tuple[str, str], SessionState] = {}
-        self._replicas: dict[str, Beat] = {}
-        self._jobs: dict[str, Task] = {}
+        self._sessions: dict[tuple[str, str], StoredSession] = {}
+        self._replicas: dict[str, Heartbeat] = {}
+        self._jobs: dict[str, ScheduledJob] = {}
         self._count = 0
-        self._meter = Meter()
+        self._meter = AppendMeter()
 
     @property
     def durable(self) -> bool:
@@ -88,7 +88,7 @@ class MemoryJournal:
             seq=0,
             message_count=0,
         )
-        return self._add(info, Line())
+        return self._add(info, RecordLine())
 
     async def get(self, owner: str, id: str) -> SessionInfo:
         """See Journal."""
@@ -162,10 +162,10 @@ class MemoryJournal:
         count = self._count_at(session, head)
         if (existing := self._sessions.get((owner, new_id))) is not None:
             return existing.info
-        base: Line | None = session.line
+        base: RecordLine | None = session.line
         while base is not None and last <= base.at:
             base = base.base
-        line = Line(base, last)
+        line = RecordLine(base, last)
         if base is not None:
             base.forks.append(line)
         now = self._clock()
@@ -198,23 +198,23 @@ class MemoryJournal:
         session.line.alive = False
         trim(session.line)
 
-    def _add(self, info: SessionInfo, line: Line) -> SessionInfo:
+    def _add(self, info: SessionInfo, line: RecordLine) -> SessionInfo:
         existing = self._sessions.get((info.owner, info.id))
         if existing is not None:
             return existing.info
         self._count += 1
-        session = SessionState(self._count, info, line, frozenset(words(info.title)))
+        session = StoredSession(self._count, info, line, frozenset(words(info.title)))
         self._sessions[info.owner, info.id] = session
         return info
 
-    def _of(self, owner: str, id: str) -> SessionState:
+    def _of(self, owner: str, id: str) -> StoredSession:
         try:
             return self._sessions[owner, id]
         except KeyError:
             raise missing(id) from None
 
     @staticmethod
-    def _count_at(session: SessionState, seq: int) -> int:
+    def _count_at(session: StoredSession, seq: int) -> int:
         if not 0 <= seq <= session.info.seq:
             raise NotFoundError(f"session {session.info.id!r} has no record {seq}; its last is {session.info.seq}")
         return session.line.record(seq).message_count if seq else 0
@@ -240,7 +240,7 @@ class MemoryJournal:
             session.handed_out.clear()
             info = msgspec.structs.replace(info, replica=replica, takeovers=info.takeovers + 1)
         now = self._clock()
-        beat = self._replicas.setdefault(replica, Beat("", (), now, now))
+        beat = self._replicas.setdefault(replica, Heartbeat("", (), now, now))
         if not self._alive(replica):
             beat.since = beat.beat_at = now
         session.epoch += 1
@@ -269,7 +269,7 @@ class MemoryJournal:
         if info.seq != lease.seq:
             self._meter.fenced()
             raise fenced(lease)
-        placed = place(lease, records, lambda seq: session.line.record(seq).message_count)
+        placed = position_records(lease, records, lambda seq: session.line.record(seq).message_count)
         now = self._clock()
         for new, spot in zip(records, placed, strict=True):
             session.line.records.append(
@@ -303,7 +303,7 @@ class MemoryJournal:
         newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
-        line: Line | None = self._of(owner, id).line
+        line: RecordLine | None = self._of(owner, id).line
         last = self._of(owner, id).info.seq if upto is None else upto
         parts: list[list[Record]] = []
         while line is not None and last > after_seq:
@@ -323,7 +323,7 @@ class MemoryJournal:
         address = beat.address if beat is not None else ""
         return Whereabouts(info.replica, address, self._alive(info.replica), info.turn, session.epoch, info.seq)
 
-    def _held(self, lease: Lease) -> SessionState:
+    def _held(self, lease: Lease) -> StoredSession:
         session = self._sessions.get((lease.owner, lease.id))
         if (
             session is None
@@ -353,8 +353,8 @@ class MemoryJournal:
     # Replicas.
 
     async def beat(
-        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[Wanted, ...] = ()
-    ) -> tuple[Grant, ...]:
+        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[SlotDemand, ...] = ()
+    ) -> tuple[SlotGrant, ...]:
         """See Journal."""
         now = self._clock()
         others = tuple(
@@ -364,7 +364,7 @@ class MemoryJournal:
         )
         given = grants(replica, wanted, others)
         since = self._replicas[replica].since if self._alive(replica) else now
-        self._replicas[replica] = Beat(address, agents, since, now, wanted, given)
+        self._replicas[replica] = Heartbeat(address, agents, since, now, wanted, given)
         return given
 
     async def replicas(self) -> tuple[Replica, ...]:
@@ -407,7 +407,7 @@ class MemoryJournal:
         """See Journal."""
         if key in self._jobs:
             return False
-        self._jobs[key] = Task(Job(key, body, run_at, 0))
+        self._jobs[key] = ScheduledJob(Job(key, body, run_at, 0))
         return True
 
     async def due(self, limit: int = 10, *, hold: float = 60.0) -> tuple[Job, ...]:

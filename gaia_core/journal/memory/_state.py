@@ -2,20 +2,20 @@
 
 import attrs
 
-from gaia_core.journal._contract import Grant, Job, Record, SessionInfo, Signal, Wanted
+from gaia_core.journal._contract import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
 
 
 @attrs.define(eq=False)
-class Line:
+class RecordLine:
     """A run of records that one session wrote. Forks refer to it, so it can outlive its session."""
 
-    base: "Line | None" = None
+    base: "RecordLine | None" = None
     at: int = 0
     """The last seq of *base* that belongs to this line's past."""
     records: list[Record] = attrs.field(factory=list)
     first_seen: dict[str, int] = attrs.field(factory=dict)
     """The seq that has a word first."""
-    forks: "list[Line]" = attrs.field(factory=list)
+    forks: "list[RecordLine]" = attrs.field(factory=list)
     alive: bool = True
     """Whether its session is there."""
 
@@ -29,7 +29,7 @@ class Line:
 
     def says(self, word: str) -> bool:
         """Whether this line or its past has the word."""
-        line: Line | None = self
+        line: RecordLine | None = self
         upto: float = float("inf")
         while line is not None:
             first = line.first_seen.get(word)
@@ -41,12 +41,12 @@ class Line:
 
 
 @attrs.define(eq=False)
-class SessionState:
+class StoredSession:
     """A session, and what its turn was signalled."""
 
     number: int
     info: SessionInfo
-    line: Line
+    line: RecordLine
     title_words: frozenset[str]
     epoch: int = 0
     waiting: list[Signal] = attrs.field(factory=list)
@@ -54,33 +54,33 @@ class SessionState:
 
 
 @attrs.define(eq=False)
-class Beat:
+class Heartbeat:
     """A replica's last heartbeat."""
 
     address: str
     agents: tuple[str, ...]
     since: float
     beat_at: float
-    wanted: tuple[Wanted, ...] = ()
-    grants: tuple[Grant, ...] = ()
+    wanted: tuple[SlotDemand, ...] = ()
+    grants: tuple[SlotGrant, ...] = ()
 
 
 @attrs.define(eq=False)
-class Task:
+class ScheduledJob:
     """A job, and until when somebody has it."""
 
     job: Job
     held_until: float = 0.0
 
 
-def hand_out(session: SessionState) -> tuple[Signal, ...]:
+def hand_out(session: StoredSession) -> tuple[Signal, ...]:
     """Forget the signals that were handed out before, and hand out those that came since."""
     session.handed_out = session.waiting
     session.waiting = []
     return tuple(session.handed_out)
 
 
-def trim(line: Line) -> None:
+def trim(line: RecordLine) -> None:
     """Drop what of a line without a session no fork shares, and with its last fork the line itself."""
     if line.alive:
         return

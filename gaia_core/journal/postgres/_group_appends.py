@@ -15,9 +15,9 @@ from typing import Any
 import asyncpg
 
 from gaia_core.errors import GaiaError
-from gaia_core.journal._append_meter import Meter
+from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
-from gaia_core.journal._record_positions import Placed, advanced, fenced
+from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
 from gaia_core.journal._search_words import words
 from gaia_core.journal.postgres._schema import Connection
 
@@ -77,7 +77,7 @@ class _Append:
         self,
         lease: Lease,
         records: tuple[NewRecord, ...],
-        placed: tuple[Placed, ...],
+        placed: tuple[PositionedRecord, ...],
         done: bool,
         future: "asyncio.Future[Appended]",
     ) -> None:
@@ -92,14 +92,16 @@ class _Append:
 class Appends:
     """Groups appends. *run* gives a function a connection, and calls it again when that was lost."""
 
-    def __init__(self, run: Callable[[Callable[[Connection], Awaitable[Any]]], Awaitable[Any]], meter: Meter) -> None:
+    def __init__(
+        self, run: Callable[[Callable[[Connection], Awaitable[Any]]], Awaitable[Any]], meter: AppendMeter
+    ) -> None:
         self._run = run
         self._meter = meter
         self._waiting: deque[_Append] = deque()
         self._flushing: asyncio.Task[None] | None = None
 
     async def append(
-        self, lease: Lease, records: tuple[NewRecord, ...], placed: tuple[Placed, ...], done: bool
+        self, lease: Lease, records: tuple[NewRecord, ...], placed: tuple[PositionedRecord, ...], done: bool
     ) -> Appended:
         """See Journal.append; *placed* says where the records go."""
         append = _Append(lease, records, placed, done, asyncio.get_running_loop().create_future())

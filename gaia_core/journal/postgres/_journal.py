@@ -12,11 +12,10 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
-from gaia_core.journal._append_meter import Meter
+from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
-    Grant,
     Job,
     JournalStats,
     Lease,
@@ -26,15 +25,16 @@ from gaia_core.journal._contract import (
     Replica,
     SessionInfo,
     Signal,
+    SlotDemand,
+    SlotGrant,
     Totals,
-    Wanted,
     Whereabouts,
     known_name,
     new_name,
     storable,
     with_first,
 )
-from gaia_core.journal._record_positions import earlier_parents, place
+from gaia_core.journal._record_positions import earlier_parents, position_records
 from gaia_core.journal.postgres import _replicas as replicas
 from gaia_core.journal.postgres import _sessions as store
 from gaia_core.journal.postgres._group_appends import Appends, token
@@ -69,7 +69,7 @@ class PostgresJournal:
         self._where = _shown(dsn)
         self._ttl = ttl
         self._patience = patience
-        self._meter = Meter()
+        self._meter = AppendMeter()
         self._appends = Appends(self._run, self._meter)
         self._pool: asyncpg.Pool | None = None
 
@@ -231,7 +231,7 @@ class PostgresJournal:
         counts: dict[int, int] = {}
         for seq in earlier_parents(lease, records):
             counts[seq] = await self._count_at(lease, seq)
-        return await self._appends.append(lease, records, place(lease, records, counts.__getitem__), done)
+        return await self._appends.append(lease, records, position_records(lease, records, counts.__getitem__), done)
 
     async def _count_at(self, lease: Lease, seq: int) -> int:
         return await self._run(lambda db: store.count_at(db, lease.number, seq))
@@ -271,8 +271,8 @@ class PostgresJournal:
     # Replicas.
 
     async def beat(
-        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[Wanted, ...] = ()
-    ) -> tuple[Grant, ...]:
+        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[SlotDemand, ...] = ()
+    ) -> tuple[SlotGrant, ...]:
         """See Journal."""
         return await self._run(lambda db: replicas.beat(db, replica, address, agents, wanted, self._ttl))
 

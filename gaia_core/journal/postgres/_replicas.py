@@ -2,7 +2,7 @@
 
 import msgspec
 
-from gaia_core.journal._contract import Grant, Job, Lease, Replica, SessionInfo, Signal, Totals, Wanted
+from gaia_core.journal._contract import Job, Lease, Replica, SessionInfo, Signal, SlotDemand, SlotGrant, Totals
 from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import fenced
 from gaia_core.journal._session_row import COLUMNS, info
@@ -46,8 +46,8 @@ async def take_signals(db: Connection, lease: Lease, mark: int) -> tuple[Signal,
 
 
 async def beat(
-    db: Connection, replica: str, address: str, agents: tuple[str, ...], wanted: tuple[Wanted, ...], ttl: float
-) -> tuple[Grant, ...]:
+    db: Connection, replica: str, address: str, agents: tuple[str, ...], wanted: tuple[SlotDemand, ...], ttl: float
+) -> tuple[SlotGrant, ...]:
     """A heartbeat, and the shares that come of it."""
     async with db.transaction():
         await lock_shares(db)
@@ -59,8 +59,8 @@ async def beat(
         others = tuple(
             (
                 row["name"],
-                msgspec.json.decode(row["wanted"], type=tuple[Wanted, ...]),
-                msgspec.json.decode(row["grants"], type=tuple[Grant, ...]),
+                msgspec.json.decode(row["wanted"], type=tuple[SlotDemand, ...]),
+                msgspec.json.decode(row["grants"], type=tuple[SlotGrant, ...]),
             )
             for row in rows
         )

@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from gaia_core.errors import ClosedError, JournalError
-from gaia_core.journal._append_meter import Meter
+from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
-    Grant,
     Job,
     JournalStats,
     Lease,
@@ -29,8 +28,9 @@ from gaia_core.journal._contract import (
     Replica,
     SessionInfo,
     Signal,
+    SlotDemand,
+    SlotGrant,
     Totals,
-    Wanted,
     Whereabouts,
     known_name,
     new_name,
@@ -66,7 +66,7 @@ class SQLiteJournal:
         self._path = Path(path)
         self._ttl = ttl
         self._clock = clock
-        self._meter = Meter()
+        self._meter = AppendMeter()
         self._writer = Writer(self._path, synchronous, clock, self._meter)
         self._threads: ThreadPoolExecutor | None = None
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
@@ -245,8 +245,8 @@ class SQLiteJournal:
     # Replicas.
 
     async def beat(
-        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[Wanted, ...] = ()
-    ) -> tuple[Grant, ...]:
+        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[SlotDemand, ...] = ()
+    ) -> tuple[SlotGrant, ...]:
         """See Journal."""
         return await self._writer.do(
             lambda db: replicas.beat(db, replica, address, agents, wanted, self._clock(), self._ttl)

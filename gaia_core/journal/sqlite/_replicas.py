@@ -4,7 +4,7 @@ import sqlite3
 
 import msgspec
 
-from gaia_core.journal._contract import Grant, Job, Lease, Replica, SessionInfo, Signal, Totals, Wanted, missing
+from gaia_core.journal._contract import Job, Lease, Replica, SessionInfo, Signal, SlotDemand, SlotGrant, Totals, missing
 from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import fenced
 from gaia_core.journal._session_row import COLUMNS, info
@@ -36,10 +36,10 @@ def beat(
     replica: str,
     address: str,
     agents: tuple[str, ...],
-    wanted: tuple[Wanted, ...],
+    wanted: tuple[SlotDemand, ...],
     now: float,
     ttl: float,
-) -> tuple[Grant, ...]:
+) -> tuple[SlotGrant, ...]:
     """A heartbeat, and the shares that come of it."""
     rows = db.execute(
         "SELECT name, wanted, grants FROM replica WHERE name <> ? AND beat_at > ?", (replica, now - ttl)
@@ -47,8 +47,8 @@ def beat(
     others = tuple(
         (
             name,
-            msgspec.json.decode(theirs, type=tuple[Wanted, ...]),
-            msgspec.json.decode(granted, type=tuple[Grant, ...]),
+            msgspec.json.decode(theirs, type=tuple[SlotDemand, ...]),
+            msgspec.json.decode(granted, type=tuple[SlotGrant, ...]),
         )
         for name, theirs, granted in rows
     )

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
-from gaia_core.journal._append_meter import Meter
+from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
-from gaia_core.journal._record_positions import Placed, advanced, fenced, place
+from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
 from gaia_core.journal._search_words import words
 from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, open_file
 from gaia_core.journal.sqlite._sessions import count_at, unclaim
@@ -42,11 +42,11 @@ _TELLING = (
 an update names."""
 
 
-class _Contested(Exception):  # noqa: N818
+class _WriteConflict(Exception):  # noqa: N818
     """An append of the group met the fence; which one shows when each has a transaction of its own."""
 
 
-class _Work:
+class _WriteRequest:
     """What somebody waits for: a function of the connection, or an append."""
 
     __slots__ = ("began", "done", "erases", "future", "lease", "records", "run")
@@ -61,20 +61,20 @@ class _Work:
         self.began = 0.0
 
 
-_Outcome = tuple[_Work, Any]
+_Outcome = tuple[_WriteRequest, Any]
 
 
 class Writer:
     """The thread, from `start` to `close`. *meter* is written by this thread only."""
 
-    def __init__(self, path: Path, synchronous: str, clock: Callable[[], float], meter: Meter) -> None:
+    def __init__(self, path: Path, synchronous: str, clock: Callable[[], float], meter: AppendMeter) -> None:
         self._path = path
         self._synchronous = synchronous
         self._clock = clock
         self._meter = meter
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_WriteRequest | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._erasing: list[_Work] = []
+        self._erasing: list[_WriteRequest] = []
         self._merging = False
         self._tries = 0
 
@@ -114,10 +114,10 @@ class Writer:
         self._queue.put(work)
         return work.future
 
-    def _work(self, run: Callable[[sqlite3.Connection], Any] | None) -> _Work:
+    def _work(self, run: Callable[[sqlite3.Connection], Any] | None) -> _WriteRequest:
         if self._thread is None:
             raise ClosedError(f"the journal {str(self._path)!r} is not open")
-        return _Work(asyncio.get_running_loop().create_future(), run)
+        return _WriteRequest(asyncio.get_running_loop().create_future(), run)
 
     # The thread.
 
@@ -132,9 +132,9 @@ class Writer:
                 self._erase_more(db)
         db.close()
 
-    def _next_group(self) -> tuple[list[_Work], bool]:
+    def _next_group(self) -> tuple[list[_WriteRequest], bool]:
         """What waits, at most _GROUP of it; waits for the first unless there is something to erase."""
-        group: list[_Work] = []
+        group: list[_WriteRequest] = []
         pause = None if not self._erasing else _CHECKPOINT_PAUSE_SECONDS if self._tries else 0.0
         while len(group) < _GROUP:
             try:
@@ -146,7 +146,7 @@ class Writer:
             group.append(work)
         return group, False
 
-    def _commit(self, db: sqlite3.Connection, group: list[_Work]) -> None:
+    def _commit(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> None:
         try:
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -174,9 +174,9 @@ class Writer:
             self._tries = 0
         _deliver([(work, outcome) for work, outcome in outcomes if work not in waits])
 
-    def _run(self, db: sqlite3.Connection, group: list[_Work]) -> list[_Outcome]:
+    def _run(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> list[_Outcome]:
         outcomes: list[_Outcome] = []
-        appends: list[tuple[_Work, Lease, tuple[Placed, ...]]] = []
+        appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]] = []
         for work in group:
             try:
                 if work.lease is not None:
@@ -200,12 +200,14 @@ class Writer:
         appended = self._append(db, appends)
         return outcomes + [(work, done if work.lease is not None else done.lease) for work, done in appended]
 
-    def _placed(self, db: sqlite3.Connection, lease: Lease, records: tuple[NewRecord, ...]) -> tuple[Placed, ...]:
-        return place(lease, records, lambda seq: count_at(db, lease.number, seq))
+    def _placed(
+        self, db: sqlite3.Connection, lease: Lease, records: tuple[NewRecord, ...]
+    ) -> tuple[PositionedRecord, ...]:
+        return position_records(lease, records, lambda seq: count_at(db, lease.number, seq))
 
     def _append(
-        self, db: sqlite3.Connection, appends: list[tuple[_Work, Lease, tuple[Placed, ...]]]
-    ) -> list[tuple[_Work, Appended]]:
+        self, db: sqlite3.Connection, appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]]
+    ) -> list[tuple[_WriteRequest, Appended]]:
         now = self._clock()
         plain: list[Any] = []
         telling: list[Any] = [now]
@@ -227,7 +229,7 @@ class Writer:
         if len(telling) > 1:
             moved += db.execute(_fence(len(telling) // 7, 7, _TELLING), telling).rowcount
         if moved != len(appends):
-            raise _Contested
+            raise _WriteConflict
         if rows:
             db.execute(_insert(len(rows) // 8), rows)
         for work, lease, placed in appends:
@@ -240,8 +242,8 @@ class Writer:
             (work, Appended(advanced(lease, placed), signals.get(lease.number, ()))) for work, lease, placed in appends
         ]
 
-    def _explained(self, work: _Work, error: Exception) -> Exception:
-        if isinstance(error, _Contested):
+    def _explained(self, work: _WriteRequest, error: Exception) -> Exception:
+        if isinstance(error, _WriteConflict):
             assert work.lease is not None
             return fenced(work.lease)
         if isinstance(error, sqlite3.OperationalError):

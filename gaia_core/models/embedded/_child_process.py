@@ -1,6 +1,6 @@
 """The child process: llama.cpp's own server on a loopback port, until standard input closes.
 
-    python -P _child.py WEIGHTS CONTEXT_TOKENS SLOTS
+    python -P _child_process.py WEIGHTS CONTEXT_TOKENS SLOTS
 
 It says `listening <url>` on standard output when it is ready; its log is on standard error. Standard input closes when
 the parent ends, however it ends. Ctrl-C and SIGTERM reach a whole process group, so they are ignored here: the parent

@@ -15,7 +15,7 @@ from gaia_core.models.embedded._child_process import LISTENING
 _log = logging.getLogger(__name__)
 
 # By its path and not by -m: it needs nothing of gaia_core, and is there sooner without. -P: nor what lies beside it.
-_PROGRAM = ("-P", str(Path(__file__).with_name("_child.py")))
+_PROGRAM = ("-P", str(Path(__file__).with_name("_child_process.py")))
 _START_SECONDS = 120.0
 _ENDING_SECONDS = 5.0
 _LAST_LINES = 12

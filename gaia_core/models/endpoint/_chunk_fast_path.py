@@ -24,7 +24,7 @@ _STRING = msgspec.json.Decoder(str)
 _STRINGS = msgspec.json.Decoder(list[str])
 
 
-class Refrain:
+class ChunkFastPath:
     """Belongs to one stream. *piece_in* decodes a whole chunk: its piece of text, if that is all that it says."""
 
     __slots__ = ("_after", "_before", "_between", "_kind", "_missed", "_piece_in")

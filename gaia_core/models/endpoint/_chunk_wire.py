@@ -38,7 +38,7 @@ class _ToolCall(msgspec.Struct, gc=False):
     function: _Function | None = None
 
 
-class _Message(msgspec.Struct, gc=False):
+class _ChunkMessage(msgspec.Struct, gc=False):
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -46,9 +46,9 @@ class _Message(msgspec.Struct, gc=False):
     tool_calls: list[_ToolCall] | None = None
 
 
-class _Choice(msgspec.Struct, gc=False):
-    delta: _Message | None = None
-    message: _Message | None = None
+class _ChunkChoice(msgspec.Struct, gc=False):
+    delta: _ChunkMessage | None = None
+    message: _ChunkMessage | None = None
     finish_reason: str | None = None
 
 
@@ -60,7 +60,7 @@ class _OutputDetails(msgspec.Struct, gc=False):
     reasoning_tokens: int | None = None
 
 
-class _Usage(msgspec.Struct, gc=False):
+class _ChunkUsage(msgspec.Struct, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _InputDetails | None = None
@@ -70,8 +70,8 @@ class _Usage(msgspec.Struct, gc=False):
 class Chunk(msgspec.Struct, gc=False):
     """One chunk of a stream, or a whole completion."""
 
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    choices: list[_ChunkChoice] | None = None
+    usage: _ChunkUsage | None = None
     error: Any = None
 
 
@@ -121,7 +121,7 @@ def piece_of(chunk: Chunk) -> TextDelta | ReasoningDelta | None:
     return TextDelta(content) if content and type(content) is str else None
 
 
-def deltas_of(message: _Message, into: list[Delta]) -> None:
+def deltas_of(message: _ChunkMessage, into: list[Delta]) -> None:
     """Append what *message* adds to *into*; reasoning comes before the text that it led to."""
     reasoning = message.reasoning_content or message.reasoning
     if reasoning:
@@ -142,7 +142,7 @@ def deltas_of(message: _Message, into: list[Delta]) -> None:
         into.append(ToolCallDelta(index, call.id or "", function.name or "", arguments))
 
 
-def usage_of(usage: _Usage) -> Usage:
+def usage_of(usage: _ChunkUsage) -> Usage:
     """The endpoint's usage as ours."""
     cached = usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
     reasoning = usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens

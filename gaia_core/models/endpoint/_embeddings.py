@@ -12,21 +12,21 @@ from gaia_core.models._protocol import EmbeddingRequest, Embeddings, ModelError
 _BYTES_OF_A_TOKEN = 4
 
 
-class _Vector(msgspec.Struct):
+class _WireVector(msgspec.Struct):
     embedding: tuple[float, ...]
     index: int = -1
 
 
-class _Usage(msgspec.Struct):
+class _EmbeddingsUsage(msgspec.Struct):
     prompt_tokens: int | None = None
 
 
-class _Answer(msgspec.Struct):
-    data: list[_Vector]
-    usage: _Usage | None = None
+class _EmbeddingsAnswer(msgspec.Struct):
+    data: list[_WireVector]
+    usage: _EmbeddingsUsage | None = None
 
 
-_decoder = msgspec.json.Decoder(_Answer)
+_decoder = msgspec.json.Decoder(_EmbeddingsAnswer)
 
 
 def embedding_body(request: EmbeddingRequest, model: str) -> bytes:

@@ -21,18 +21,18 @@ from gaia_core.events import ModelRetried
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
-from gaia_core.models.endpoint._model_list import Listed, listed_models
+from gaia_core.models.endpoint._model_list import ListedModel, listed_models
 from gaia_core.models.endpoint._request_body import request_body
-from gaia_core.models.endpoint._response_reader import Reader, SilenceError, Watch
+from gaia_core.models.endpoint._response_reader import ResponseReader, SilenceError, SilenceWatchdog
 from gaia_core.models.endpoint._sse_decoder import MAX_EVENT_BYTES
 from gaia_core.models.http._aiohttp_client import AiohttpClient
 from gaia_core.models.http._client import (
-    Client,
     ConnectTimeoutError,
     ExchangeError,
     Headers,
+    HttpClient,
+    HttpResponse,
     Method,
-    Response,
     UnspokenError,
     body_of,
 )
@@ -105,10 +105,12 @@ class Endpoint:
 
     any_task = True
 
-    def __init__(self, config: EndpointConfig, open_client: "Callable[[EndpointConfig], Client] | None" = None) -> None:
+    def __init__(
+        self, config: EndpointConfig, open_client: "Callable[[EndpointConfig], HttpClient] | None" = None
+    ) -> None:
         self._config = config
         self._open_client = open_client or client_for
-        self._clients: list[Client] = []  # the last one is asked
+        self._clients: list[HttpClient] = []  # the last one is asked
         self._first_listed: str | None = None
         self._inputs: frozenset[Input] | None = None
 
@@ -157,13 +159,13 @@ class Endpoint:
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
         response = await self._post("/chat/completions", headers, body, secret)
-        reader = Reader(secret)
+        reader = ResponseReader(secret)
         try:
             if _is_json(response):
                 yield reader.all_at_once(await self._read_all(response, began))
                 return
             first, silence = config.first_token_timeout, config.silence_timeout
-            with Watch(response.fail, began=began, first=first, silence=silence) as watch:
+            with SilenceWatchdog(response.fail, began=began, first=first, silence=silence) as watch:
                 while data := await response.arriving():
                     batch = reader.feed(data)
                     watch.heard(deltas=bool(batch))
@@ -180,7 +182,7 @@ class Endpoint:
             response.close()  # an endpoint that still generates must notice
         yield reader.end()
 
-    async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> Response:
+    async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> HttpResponse:
         config = self._config
         try:
             with Deadline(config.first_token_timeout):
@@ -206,7 +208,7 @@ class Endpoint:
             self._first_listed = self._inputs = None
         raise error_of(response.status, words_of_error, response.headers, secret)
 
-    async def _send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> Response:
+    async def _send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> HttpResponse:
         if not self._clients:
             self._clients.append(self._open_client(self._config))
         try:
@@ -215,7 +217,7 @@ class Endpoint:
             self._clients.append(_any_client(self._config))
             return await self._clients[-1].send(method, path, headers, body)
 
-    async def _read_all(self, response: Response, began: float) -> bytes:
+    async def _read_all(self, response: HttpResponse, began: float) -> bytes:
         async with asyncio.timeout_at(began + self._config.first_token_timeout):
             body = await body_of(response, MAX_EVENT_BYTES + 1)
         if len(body) > MAX_EVENT_BYTES:
@@ -285,7 +287,7 @@ class Endpoint:
         finally:
             response.close()
 
-    async def _list(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[Listed, ...]:
+    async def _list(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[ListedModel, ...]:
         secret = self._secret()
         try:
             async with asyncio.timeout(timeout):
@@ -332,7 +334,7 @@ def _counted(body: bytes) -> int | None:
         return None
 
 
-def client_for(config: EndpointConfig) -> Client:
+def client_for(config: EndpointConfig) -> HttpClient:
     """The quickest client that can reach the endpoint."""
     parts = urlsplit(config.url)
     host = parts.hostname or ""
@@ -342,7 +344,7 @@ def client_for(config: EndpointConfig) -> Client:
     return _any_client(config)
 
 
-def _any_client(config: EndpointConfig) -> Client:
+def _any_client(config: EndpointConfig) -> HttpClient:
     return AiohttpClient(config.base, connect_timeout=config.connect_timeout, proxies=not config.is_loopback)
 
 
@@ -357,7 +359,7 @@ def _headers(secret: str | None) -> Headers:
     return headers if secret is None else (*headers, ("authorization", f"Bearer {secret}"))
 
 
-async def _drained(response: Response) -> None:
+async def _drained(response: HttpResponse) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
     if response.ended:
         return
@@ -366,7 +368,7 @@ async def _drained(response: Response) -> None:
             pass
 
 
-def _is_json(response: Response) -> bool:
+def _is_json(response: HttpResponse) -> bool:
     media = response.headers.get("content-type", "")
     return "json" in media and "event-stream" not in media
 

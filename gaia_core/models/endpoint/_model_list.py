@@ -28,14 +28,14 @@ _WORDS: tuple[tuple[str, Input], ...] = (
 )
 
 
-class Listed(msgspec.Struct, frozen=True, gc=False):
+class ListedModel(msgspec.Struct, frozen=True, gc=False):
     """A model that an endpoint lists."""
 
     id: str
     inputs: frozenset[Input]
 
 
-class _Entry(msgspec.Struct):
+class _ModelEntry(msgspec.Struct):
     id: str | None = None
     name: str | None = None
     model: str | None = None
@@ -45,26 +45,28 @@ class _Entry(msgspec.Struct):
     type: Any = None
 
 
-class _List(msgspec.Struct):
-    data: list[_Entry]
-    models: list[_Entry] | None = None
+class _ModelList(msgspec.Struct):
+    data: list[_ModelEntry]
+    models: list[_ModelEntry] | None = None
 
 
-def listed_models(body: bytes) -> tuple[Listed, ...]:
+def listed_models(body: bytes) -> tuple[ListedModel, ...]:
     """The models in the *body* of GET /models. Raises msgspec.DecodeError for what lists none."""
-    found = msgspec.json.decode(body, type=_List)
+    found = msgspec.json.decode(body, type=_ModelList)
     entries = [entry for entry in found.data if entry.id is not None]
     if len(entries) < len(found.data):
         raise msgspec.ValidationError("a model without an id")
     beside = found.models or []
-    return tuple(Listed(entry.id or "", frozenset().union(_inputs(entry), *_same(entry, beside))) for entry in entries)
+    return tuple(
+        ListedModel(entry.id or "", frozenset().union(_inputs(entry), *_same(entry, beside))) for entry in entries
+    )
 
 
-def _same(entry: _Entry, beside: list[_Entry]) -> list[frozenset[Input]]:
+def _same(entry: _ModelEntry, beside: list[_ModelEntry]) -> list[frozenset[Input]]:
     return [_inputs(other) for other in beside if entry.id in (other.name, other.model)]
 
 
-def _inputs(entry: _Entry) -> frozenset[Input]:
+def _inputs(entry: _ModelEntry) -> frozenset[Input]:
     said = {entry.type} if isinstance(entry.type, str) else set()
     architecture = entry.architecture
     for words in (architecture.get("input_modalities") if isinstance(architecture, dict) else None, entry.labels):

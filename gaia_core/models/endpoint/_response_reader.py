@@ -11,7 +11,7 @@ from typing import Self
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError
-from gaia_core.models.endpoint._chunk_fast_path import Refrain
+from gaia_core.models.endpoint._chunk_fast_path import ChunkFastPath
 from gaia_core.models.endpoint._chunk_wire import (
     Chunk,
     decode_chunk,
@@ -27,13 +27,13 @@ _FIRST_EVENTS = 2
 """How many events are decoded before it is looked whether the rest repeats them."""
 
 
-class Reader:
+class ResponseReader:
     """Folds an endpoint's bytes into batches of deltas. The *secret* is left out of what it raises."""
 
     def __init__(self, secret: str | None) -> None:
         self._secret = secret
         self._events = SSEDecoder()
-        self._refrain = Refrain(lambda event: piece_of(decode_chunk(event, secret)))
+        self._refrain = ChunkFastPath(lambda event: piece_of(decode_chunk(event, secret)))
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._called = False
@@ -155,7 +155,7 @@ class SilenceError(Exception):
     """The endpoint said nothing for too long; the text says what and how long."""
 
 
-class Watch:
+class SilenceWatchdog:
     """Ends a read that waits too long. Looking at the clock costs less than a time-out around each read.
 
     Until the first delta the limit is *first*, in seconds since *began*, whatever else the endpoint sends (comments,

@@ -1,6 +1,6 @@
 """The seam to HTTP: what an endpoint needs of a client, and which client serves it.
 
-`_plain_http` is quick and speaks plain HTTP/1.1 to a host directly; `_aiohttp` speaks all the rest: TLS, proxies,
+`_plain_client` is quick and speaks plain HTTP/1.1 to a host directly; `_aiohttp_client` speaks all the rest: TLS, proxies,
 redirects, compressed bodies.
 """
 
@@ -23,7 +23,7 @@ class UnspokenError(ExchangeError):
     """The answer needs more than this client speaks; nothing is lost by asking another client."""
 
 
-class Response(Protocol):
+class HttpResponse(Protocol):
     """An answer whose head has arrived."""
 
     @property
@@ -55,10 +55,10 @@ class Response(Protocol):
         ...
 
 
-class Client(Protocol):
+class HttpClient(Protocol):
     """Sends requests to one base URL. Belongs to one event loop."""
 
-    async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> Response:
+    async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> HttpResponse:
         """The response to one request, on a kept connection or a new one. *path* is put to the base.
 
         Some servers (llama.cpp) promise to keep a connection and close it all the same, in the moment of its next
@@ -72,7 +72,7 @@ class Client(Protocol):
         ...
 
 
-async def body_of(response: Response, at_most: int) -> bytes:
+async def body_of(response: HttpResponse, at_most: int) -> bytes:
     """A body to its end, or its first *at_most* bytes."""
     parts: list[bytes] = []
     left = at_most

@@ -36,8 +36,8 @@ class PlainClient:
         authority += "" if parts.port in (None, 80) else f":{parts.port}"
         self._path = quote(parts.path, safe=_IN_A_PATH)
         self._common = f" HTTP/1.1\r\nhost: {authority}\r\nuser-agent: gaia\r\n"
-        self._open: set[_Connection] = set()
-        self._idle: dict[_Connection, float] = {}  # since when; the latest is last, and is used first
+        self._open: set[_PooledConnection] = set()
+        self._idle: dict[_PooledConnection, float] = {}  # since when; the latest is last, and is used first
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> "PlainResponse":
@@ -61,10 +61,10 @@ class PlainClient:
                 raise UnspokenError(f"status {response.status}, or a compressed body")
             return response
 
-    def _kept(self) -> "_Connection | None":
+    def _kept(self) -> "_PooledConnection | None":
         return self._idle.popitem()[0] if self._idle else None
 
-    async def _connect(self) -> "_Connection":
+    async def _connect(self) -> "_PooledConnection":
         try:
             async with asyncio.timeout(self._connect_timeout):
                 found = await self._connected()
@@ -75,10 +75,10 @@ class PlainClient:
         self._open.add(found)
         return found
 
-    async def _connected(self) -> "_Connection":
+    async def _connected(self) -> "_PooledConnection":
         loop = asyncio.get_running_loop()
         if _is_address(self._host):
-            _, made = await loop.create_connection(lambda: _Connection(self), self._host, self._port)
+            _, made = await loop.create_connection(lambda: _PooledConnection(self), self._host, self._port)
             return made
         # A name may have several addresses, of which some answer nobody: they are tried side by side (RFC 8305).
         from aiohappyeyeballs import start_connection  # noqa: PLC0415  # few endpoints are known by a name
@@ -87,13 +87,13 @@ class PlainClient:
         connected = await start_connection(infos, happy_eyeballs_delay=_NEXT_ADDRESS_SECONDS, interleave=1, loop=loop)
         try:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _, made = await loop.create_connection(lambda: _Connection(self), sock=connected)
+            _, made = await loop.create_connection(lambda: _PooledConnection(self), sock=connected)
         except BaseException:
             connected.close()
             raise
         return made
 
-    def keep(self, connection: "_Connection") -> None:
+    def keep(self, connection: "_PooledConnection") -> None:
         """Keep *connection* for the next request, unless too many are."""
         if connection not in self._open or len(self._idle) >= _MAX_IDLE:
             connection.abort()
@@ -103,7 +103,7 @@ class PlainClient:
         if self._sweeper is None:
             self._sweeper = loop.call_later(_IDLE_SECONDS, self._sweep)
 
-    def lost(self, connection: "_Connection") -> None:
+    def lost(self, connection: "_PooledConnection") -> None:
         """*connection* is closed."""
         self._open.discard(connection)
         self._idle.pop(connection, None)
@@ -137,8 +137,8 @@ class PlainResponse:
 
     __slots__ = ("_connection", "_error", "_loop", "_parts", "_size", "_waiter", "ended", "headers", "heard", "status")
 
-    def __init__(self, connection: "_Connection", loop: asyncio.AbstractEventLoop) -> None:
-        self._connection: _Connection | None = connection
+    def __init__(self, connection: "_PooledConnection", loop: asyncio.AbstractEventLoop) -> None:
+        self._connection: _PooledConnection | None = connection
         self._loop = loop
         self._parts: list[bytes] = []
         self._size = 0
@@ -212,7 +212,7 @@ class PlainResponse:
             self._waiter.set_result(None)
 
 
-class _Connection(asyncio.Protocol):
+class _PooledConnection(asyncio.Protocol):
     """One connection: its answers are those to its requests, one after the other."""
 
     def __init__(self, client: PlainClient) -> None:

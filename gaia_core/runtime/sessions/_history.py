@@ -6,7 +6,7 @@ import attrs
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.facts import AgentChanged, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started, decode_fact
+from gaia_core.facts import AgentSwitched, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started, decode_fact
 from gaia_core.journal import Journal, Lease, Record, branch
 from gaia_core.messages import Usage
 from gaia_core.turn import NO_OPTIONS, Grant, Transcript, TurnOptions, decode_grant
@@ -61,7 +61,7 @@ def _take(history: History, seq: int, fact: Fact) -> None:
     if isinstance(fact, Answered | Done | Compacted):
         history.usage += fact.usage
     match fact:
-        case AgentChanged():
+        case AgentSwitched():
             history.agent, history.fingerprint = fact.agent, fact.fingerprint
         case Began():
             history.agent, history.fingerprint = fact.agent, fact.fingerprint

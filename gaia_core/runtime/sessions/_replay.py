@@ -22,7 +22,7 @@ from gaia_core.turn import (
     MOST_CHARS,
     READ_RESULT,
     Grant,
-    Refused,
+    RefusedCall,
     Transcript,
     decode_grant,
     invalid_arguments,
@@ -90,7 +90,7 @@ class _Call:
 
     def __init__(self, call: ToolCall) -> None:
         self.call = call
-        self.refused: Refused | None = None
+        self.refused: RefusedCall | None = None
         self.reason: str | None = None
         """Why it needs approval now."""
         self.started = self.asked = False

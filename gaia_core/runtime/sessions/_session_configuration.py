@@ -13,12 +13,12 @@ from gaia_core.catalog import Catalog
 from gaia_core.journal import SessionInfo
 
 
-class _Own(msgspec.Struct, frozen=True, gc=False):
+class _SessionConfiguration(msgspec.Struct, frozen=True, gc=False):
     system_prompt: str | None = None
     model: str | None = None
 
 
-_decoder = msgspec.json.Decoder(_Own)
+_decoder = msgspec.json.Decoder(_SessionConfiguration)
 
 
 def configured(catalog: Catalog, info: SessionInfo, agent: str | None = None) -> Agent:

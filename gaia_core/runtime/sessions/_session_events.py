@@ -21,7 +21,7 @@ class SessionChange(msgspec.Struct, frozen=True, gc=False):
     id: str
 
 
-class Feed:
+class SessionEvents:
     """Belongs to one Runtime and its event loop."""
 
     __slots__ = ("_closed", "_watchers")

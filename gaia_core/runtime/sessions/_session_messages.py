@@ -25,7 +25,7 @@ from gaia_core.events import (
 from gaia_core.facts import Began, Ended, Fact, decode_fact, events_of, is_message
 from gaia_core.journal import Record
 from gaia_core.messages import text_of
-from gaia_core.runtime._answer_text import Stats, Tally
+from gaia_core.runtime._answer_text import AnswerStats, AnswerText
 
 Json: TypeAlias = dict[str, Any]
 Facts: TypeAlias = Sequence[tuple[Record, Fact]]
@@ -36,7 +36,7 @@ def iso(at: float) -> str:
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds")
 
 
-class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class MessageStep(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Something that an agent did for an answer. *type* is `thinking`, `tool`, `status` or `error`."""
 
     id: int
@@ -59,7 +59,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     reason: str | None = None
 
 
-class Message(msgspec.Struct, frozen=True, gc=False):
+class SessionMessage(msgspec.Struct, frozen=True, gc=False):
     """A message of a conversation; an answer with what the agent did for it."""
 
     id: int
@@ -68,28 +68,28 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     content: str
     created_at: str
     rag_sources: tuple[Json, ...] | None = None
-    agent_steps: tuple[Step, ...] | None = None
-    stats: Stats | None = None
+    agent_steps: tuple[MessageStep, ...] | None = None
+    stats: AnswerStats | None = None
 
 
-def messages_of(session_id: str, facts: Facts) -> tuple[Message, ...]:
+def messages_of(session_id: str, facts: Facts) -> tuple[SessionMessage, ...]:
     """The messages of a branch, oldest first."""
-    messages: list[Message] = []
-    turn, tally, steps = "", Tally(), Steps()
+    messages: list[SessionMessage] = []
+    turn, tally, steps = "", AnswerText(), Steps()
     for record, fact in facts:
         if record.turn != turn:
-            turn, tally, steps = record.turn, Tally(), Steps()
+            turn, tally, steps = record.turn, AnswerText(), Steps()
         if isinstance(fact, Began):
             if fact.message is not None:
                 content = text_of(fact.message.content)
-                messages.append(Message(record.seq, session_id, "user", content, iso(record.at)))
+                messages.append(SessionMessage(record.seq, session_id, "user", content, iso(record.at)))
             continue
         for event in events_of(fact, record.turn, session_id):
             tally.take(event)
             steps.take(record.at, event)
             if isinstance(event, TurnEnded):
                 messages.append(
-                    Message(
+                    SessionMessage(
                         record.seq,
                         session_id,
                         "assistant",
@@ -106,12 +106,12 @@ class Steps:
     """What an agent did for an answer. A fold over the recorded events of its turn."""
 
     def __init__(self) -> None:
-        self._steps: list[Step] = []
+        self._steps: list[MessageStep] = []
         self._of_call: dict[str, int] = {}
         self._decisions: dict[str, tuple[str, str]] = {}
 
     @property
-    def all(self) -> tuple[Step, ...]:
+    def all(self) -> tuple[MessageStep, ...]:
         """The steps so far."""
         return tuple(self._steps)
 
@@ -157,7 +157,7 @@ class Steps:
             self._add(at, "status", "The answer was stopped")
 
     def _add(self, at: float, kind: str, label: str, *, active: bool = False, **fields: object) -> None:
-        step = Step(len(self._steps) + 1, kind, label, active, iso(at))
+        step = MessageStep(len(self._steps) + 1, kind, label, active, iso(at))
         self._steps.append(msgspec.structs.replace(step, **fields) if fields else step)
 
     def _change(self, call_id: str, **fields: object) -> None:

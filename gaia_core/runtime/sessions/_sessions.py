@@ -26,11 +26,11 @@ from gaia_core.facts import (
 )
 from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
 from gaia_core.messages import Message
-from gaia_core.runtime._journal_signals import Cancel, Decide, Reply, Word, encode_word
+from gaia_core.runtime._journal_signals import CancelSignal, DecisionSignal, ReplySignal, Word, encode_word
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
-from gaia_core.runtime.sessions._transfer import Said, copy, write
+from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, write
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
@@ -161,7 +161,7 @@ class Sessions:
         self._runtime.feed.tell("updated", owner, info.id)
         return info
 
-    async def write(self, new: NewSession, said: Sequence[Said], *, private: bool = False) -> SessionInfo:
+    async def write(self, new: NewSession, said: Sequence[TransferredTurn], *, private: bool = False) -> SessionInfo:
         """A session with a conversation that came from elsewhere, each question and its answer a turn of its own.
 
         Raises BusyError when the id is taken.
@@ -256,7 +256,7 @@ class Sessions:
         if (turn := self._runtime.running(owner, id)) is not None:
             await turn.cancel()
             return True
-        return await self._signal(owner, id, Cancel())
+        return await self._signal(owner, id, CancelSignal())
 
     async def decide(
         self,
@@ -283,7 +283,7 @@ class Sessions:
         if turn is not None and turn.answers.knows(approval_id):
             await turn.decide(approval_id, approved, reason, scope=scope)
             return approval_id
-        await self._elsewhere(owner, id, approval_id, Decide(approval_id, approved, reason, scope))
+        await self._elsewhere(owner, id, approval_id, DecisionSignal(approval_id, approved, reason, scope))
         return approval_id
 
     async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
@@ -293,7 +293,7 @@ class Sessions:
         if turn is not None and turn.answers.knows(request_id):
             await turn.answer(request_id, value)
             return
-        await self._elsewhere(owner, id, request_id, Reply(request_id, value))
+        await self._elsewhere(owner, id, request_id, ReplySignal(request_id, value))
 
     async def _elsewhere(self, owner: str, id: str, request_id: str, word: Word) -> None:
         """Answer a request that no turn of this process waits for: another process may, or it is closed."""

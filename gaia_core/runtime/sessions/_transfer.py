@@ -15,14 +15,14 @@ _UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 
 
 @attrs.frozen
-class Said:
+class TransferredTurn:
     """A message for `write`: who said it, and what."""
 
     role: str
     text: str
 
 
-async def write(journal: Journal, new: NewSession, said: Sequence[Said], replica: str) -> SessionInfo:
+async def write(journal: Journal, new: NewSession, said: Sequence[TransferredTurn], replica: str) -> SessionInfo:
     """A session with the conversation *said*, each question and its answer a turn of its own.
 
     Raises BusyError when the id is taken.
@@ -38,7 +38,7 @@ async def write(journal: Journal, new: NewSession, said: Sequence[Said], replica
     return await journal.get(new.owner, new.id)
 
 
-def _turns_of(new: NewSession, said: Sequence[Said]) -> list[list[Fact]]:
+def _turns_of(new: NewSession, said: Sequence[TransferredTurn]) -> list[list[Fact]]:
     """A conversation as facts: turns, each a question (or none) and the answer with which it ended (or none)."""
     turns: list[list[Fact]] = []
     for each in said:

@@ -13,8 +13,8 @@ from gaia_core.catalog import Catalog
 from gaia_core.errors import GaiaError, NotFoundError
 from gaia_core.journal import NewSession, SessionInfo
 from gaia_core.runtime.sessions._session_configuration import configured
-from gaia_core.runtime.sessions._session_messages import Facts, Message, iso, messages_of
-from gaia_core.runtime.sessions._transfer import Said
+from gaia_core.runtime.sessions._session_messages import Facts, SessionMessage, iso, messages_of
+from gaia_core.runtime.sessions._transfer import TransferredTurn
 
 _Ids: TypeAlias = Annotated[tuple[Annotated[str, msgspec.Meta(max_length=200)], ...], msgspec.Meta(max_length=1_000)]
 
@@ -22,7 +22,7 @@ UNTITLED = "New Chat"
 """How a session is called that has no title yet; its first answer gives it one."""
 
 
-class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class SessionExtras(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is kept of a session beside the journal's own fields, in its metadata."""
 
     model: str | None = None
@@ -32,7 +32,7 @@ class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     mail_provider: str | None = None
 
 
-class Session(msgspec.Struct, frozen=True, gc=False):
+class ExportedSession(msgspec.Struct, frozen=True, gc=False):
     """A conversation. *model* is the catalog's name of the model that answers in it."""
 
     id: str
@@ -50,13 +50,13 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     mail_provider: str | None
 
 
-class Export(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class SessionExport(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A conversation to take along: *content* as Markdown, or *session* and *messages* as JSON."""
 
     format: str
     content: str | None = None
-    session: Session | None = None
-    messages: tuple[Message, ...] | None = None
+    session: ExportedSession | None = None
+    messages: tuple[SessionMessage, ...] | None = None
 
 
 class ImportedSession(msgspec.Struct, frozen=True, gc=False):
@@ -80,29 +80,29 @@ class ImportedMessage(msgspec.Struct, frozen=True, gc=False):
     content: str
 
 
-class Import(msgspec.Struct, frozen=True, gc=False):
+class SessionImport(msgspec.Struct, frozen=True, gc=False):
     """A JSON export, as it is read."""
 
     session: ImportedSession
     messages: Annotated[tuple[ImportedMessage, ...], msgspec.Meta(max_length=100_000)]
 
 
-def metadata_of(info: SessionInfo) -> Metadata:
+def metadata_of(info: SessionInfo) -> SessionExtras:
     """The metadata of *info*; none where another surface has its own there."""
     try:
-        return msgspec.json.decode(info.metadata, type=Metadata)
+        return msgspec.json.decode(info.metadata, type=SessionExtras)
     except msgspec.DecodeError:
-        return Metadata()
+        return SessionExtras()
 
 
-def shape_of(catalog: Catalog, info: SessionInfo, *, private: bool = False) -> Session:
+def shape_of(catalog: Catalog, info: SessionInfo, *, private: bool = False) -> ExportedSession:
     """The session *info* in the UI API's shape."""
     metadata = metadata_of(info)
     try:
         model = configured(catalog, info).model
     except NotFoundError:  # its agent is gone; it can still be read
         model = metadata.model or ""
-    return Session(
+    return ExportedSession(
         id=info.id,
         title=info.title or UNTITLED,
         title_is_custom=info.title_is_custom,
@@ -119,23 +119,23 @@ def shape_of(catalog: Catalog, info: SessionInfo, *, private: bool = False) -> S
     )
 
 
-def export(session: Session, facts: Facts, *, as_json: bool) -> Export:
+def export(session: ExportedSession, facts: Facts, *, as_json: bool) -> SessionExport:
     """The conversation that *facts* tell, as JSON or as Markdown."""
     messages = messages_of(session.id, facts)
     if as_json:
-        return Export("json", session=session, messages=messages)
-    return Export("markdown", content=_markdown(session, messages))
+        return SessionExport("json", session=session, messages=messages)
+    return SessionExport("markdown", content=_markdown(session, messages))
 
 
-def read_import(data: bytes) -> Import:
+def read_import(data: bytes) -> SessionImport:
     """The JSON export in *data*. Raises GaiaError."""
     try:
-        return msgspec.json.decode(data, type=Import)
+        return msgspec.json.decode(data, type=SessionImport)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise GaiaError(f"this is no JSON export of a session: {error}") from None
 
 
-def take_in(catalog: Catalog, owner: str, given: Import) -> tuple[NewSession, tuple[Said, ...]]:
+def take_in(catalog: Catalog, owner: str, given: SessionImport) -> tuple[NewSession, tuple[TransferredTurn, ...]]:
     """*given* as a new session of *owner*, and its conversation.
 
     An agent that *catalog* doesn't have is replaced by its default one; a message of the system joins the prompt.
@@ -145,7 +145,7 @@ def take_in(catalog: Catalog, owner: str, given: Import) -> tuple[NewSession, tu
     agent = catalog.agent(session.agent_type if session.agent_type in names else catalog.default_agent)
     system = [each.content for each in given.messages if each.role == "system"]
     prompt = "\n\n".join(text for text in (session.system_prompt or "", *system) if text) or None
-    metadata = Metadata(session.model, prompt, session.document_ids, session.device, session.mail_provider)
+    metadata = SessionExtras(session.model, prompt, session.document_ids, session.device, session.mail_provider)
     new = NewSession(
         str(uuid4()),
         owner,
@@ -154,10 +154,10 @@ def take_in(catalog: Catalog, owner: str, given: Import) -> tuple[NewSession, tu
         "" if session.title == UNTITLED else session.title,
         msgspec.json.encode(metadata),
     )
-    return new, tuple(Said(each.role, each.content) for each in given.messages if each.role != "system")
+    return new, tuple(TransferredTurn(each.role, each.content) for each in given.messages if each.role != "system")
 
 
-def _markdown(session: Session, messages: tuple[Message, ...]) -> str:
+def _markdown(session: ExportedSession, messages: tuple[SessionMessage, ...]) -> str:
     parts = [f"# {session.title}"]
     for message in messages:
         who = "User" if message.role == "user" else "Assistant"

@@ -16,10 +16,10 @@ from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall, Usage
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
-from gaia_core.turn._turn_context import Setting
+from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result, shortened
 from gaia_core.turn.calls._pending_answers import QUESTION
-from gaia_core.turn.tool_search._find_tools import Finding, find_tools
+from gaia_core.turn.tool_search._find_tools import ToolFinder, find_tools
 from gaia_core.turn.tool_search._vector_search import by_meaning
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _NO_USAGE = Usage()
 
 
-class Running:
+class CallExecution:
     """Runs validated, approved calls of one turn. *emit* takes live events, *delegate* runs sub-agents."""
 
     __slots__ = (
@@ -38,7 +38,7 @@ class Running:
         "_used",
     )
 
-    def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+    def __init__(self, setting: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
         self._emit = emit
         self._loaded: dict[str, tuple[str, ...]] = {}
@@ -157,7 +157,7 @@ class Running:
             return setting.transcript, setting.agent.limits.result_chars
         if bound.tool is find_tools:
             load = partial(self._loaded.__setitem__, call.id)
-            return Finding(setting.agent, setting.transcript, load, self._by_meaning(call))
+            return ToolFinder(setting.agent, setting.transcript, load, self._by_meaning(call))
         recipe = bound.resource
         return await setting.resources(recipe).get(recipe) if recipe is not None else None
 

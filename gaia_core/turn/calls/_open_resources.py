@@ -17,7 +17,7 @@ from gaia_core.turn.calls._tool_threads import ThreadCall, ToolThreads
 _log = logging.getLogger(__name__)
 
 
-class _Keeper:
+class _OpenResource:
     """One resource, from opening to closing."""
 
     def __init__(self, recipe: Recipe, threads: ToolThreads) -> None:
@@ -88,7 +88,7 @@ class OpenResources:
 
     def __init__(self, threads: ToolThreads) -> None:
         self._threads = threads
-        self._keepers: dict[Recipe, _Keeper] = {}
+        self._keepers: dict[Recipe, _OpenResource] = {}
 
     def __len__(self) -> int:
         return len(self._keepers)
@@ -97,7 +97,7 @@ class OpenResources:
         """The resource of *recipe*, opened if it isn't. Raises what opening it raised; the next call tries again."""
         keeper = self._keepers.get(recipe)
         if keeper is None:
-            keeper = self._keepers[recipe] = _Keeper(recipe, self._threads)
+            keeper = self._keepers[recipe] = _OpenResource(recipe, self._threads)
         elif keeper.value.done():
             return keeper.value.result()
         try:
@@ -129,7 +129,7 @@ class OpenResources:
             self._keepers.pop(recipe, None)
         return await self._closed(keepers)
 
-    async def _closed(self, keepers: tuple[_Keeper, ...]) -> tuple[asyncio.Task[None], ...]:
+    async def _closed(self, keepers: tuple[_OpenResource, ...]) -> tuple[asyncio.Task[None], ...]:
         if not keepers:
             return ()
         closing = asyncio.ensure_future(_close(keepers))
@@ -140,7 +140,7 @@ class OpenResources:
             raise
 
 
-async def _close(keepers: tuple[_Keeper, ...]) -> tuple[asyncio.Task[None], ...]:
+async def _close(keepers: tuple[_OpenResource, ...]) -> tuple[asyncio.Task[None], ...]:
     late = []
     for keeper in keepers:
         keeper.stop()

@@ -30,7 +30,7 @@ def check_kind(request_id: str, kind: str) -> None:
         raise NotFoundError(f"{request_id[:80]!r} is no {what}; their ids begin with {kind!r}")
 
 
-class _Open:
+class _OpenQuestion:
     __slots__ = ("answer", "settled")
 
     def __init__(self) -> None:
@@ -39,14 +39,14 @@ class _Open:
         self.settled: asyncio.Future[bool] = loop.create_future()
 
 
-class Answers:
+class PendingAnswers:
     """Requests by id: `ask` opens one (before anybody is told of it), `wait` waits, `give` answers, `settle` says that
     the answer is in the record."""
 
     __slots__ = ("_closed", "_open")
 
     def __init__(self) -> None:
-        self._open: dict[str, _Open] = {}
+        self._open: dict[str, _OpenQuestion] = {}
         self._closed: dict[str, None] = {}
 
     @property
@@ -61,7 +61,7 @@ class Answers:
     def ask(self, request_id: str) -> None:
         """Open a request; without effect on one that is open."""
         if request_id not in self._open:
-            self._open[request_id] = _Open()
+            self._open[request_id] = _OpenQuestion()
 
     async def wait(self, request_id: str, seconds: float) -> Answer | None:
         """The answer to *request_id*; None after *seconds*. The request stays until `settle`."""

@@ -2,7 +2,7 @@
 
 A call is first *planned*: what becomes of it, as far as that is known at once. The plan's opening facts (it starts, it
 waits for approval, it is refused) are recorded together with the model's answer, so that the intent precedes the
-effect and costs no commit of its own. `_running` does what a plan says.
+effect and costs no commit of its own. `_call_execution` does what a plan says.
 """
 
 import time
@@ -18,9 +18,9 @@ from gaia_core.facts import Asked, Decided, Done, Fact, Started
 from gaia_core.messages import ToolCall
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
-from gaia_core.turn._turn_context import Setting
+from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.calls._approval import decode_grant, encode_grant, grant_of
-from gaia_core.turn.calls._call_execution import Running
+from gaia_core.turn.calls._call_execution import CallExecution
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result
 from gaia_core.turn.calls._pending_answers import APPROVAL, Decision
 from gaia_core.turn.context._transcript import OpenCall, Transcript
@@ -38,7 +38,7 @@ _FIND_TOOLS = Bound(find_tools, "gaia")
 
 
 @attrs.frozen
-class Ready:
+class ReadyCall:
     """A validated call that may run. *opened*: its start is recorded already; *replies* are those of its first run."""
 
     call: ToolCall
@@ -50,7 +50,7 @@ class Ready:
 
 
 @attrs.frozen
-class Gated:
+class CallForApproval:
     """A validated call that waits for approval. *opened*: that is recorded already."""
 
     call: ToolCall
@@ -61,7 +61,7 @@ class Gated:
 
 
 @attrs.frozen
-class Refused:
+class RefusedCall:
     """A call that is not run; *content* tells the model why."""
 
     call: ToolCall
@@ -70,7 +70,7 @@ class Refused:
     decided: Decided | None = None
 
 
-Plan: TypeAlias = Ready | Gated | Refused
+Plan: TypeAlias = ReadyCall | CallForApproval | RefusedCall
 
 
 def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
@@ -84,27 +84,27 @@ def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
     return bound
 
 
-def unknown_tool(agent: Agent, call: ToolCall) -> Refused:
+def unknown_tool(agent: Agent, call: ToolCall) -> RefusedCall:
     """A call of a tool that *agent* doesn't have."""
     names = agent.tools.names
     known = ", ".join(agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)) or "none"
     content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
-    return Refused(call, "unknown_tool", content)
+    return RefusedCall(call, "unknown_tool", content)
 
 
-def invalid_arguments(call: ToolCall, error: ArgumentsError) -> Refused:
+def invalid_arguments(call: ToolCall, error: ArgumentsError) -> RefusedCall:
     """A call whose arguments don't fit."""
-    return Refused(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+    return RefusedCall(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
 
 
-def unattended(call: ToolCall, reason: str) -> Refused:
+def unattended(call: ToolCall, reason: str) -> RefusedCall:
     """A call that needs approval, for *reason*, where nobody is here to give it."""
     words = f"{reason}, and nobody is here to give it"
     content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
-    return Refused(call, "denied", content, Decided(call.id, approved=False, reason=words))
+    return RefusedCall(call, "denied", content, Decided(call.id, approved=False, reason=words))
 
 
-class Calls:
+class ToolCalls:
     """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
 
     __slots__ = (
@@ -113,9 +113,9 @@ class Calls:
         "limit",
     )
 
-    def __init__(self, setting: Setting, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+    def __init__(self, setting: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
         self._setting = setting
-        self._running = Running(setting, emit, delegate)
+        self._running = CallExecution(setting, emit, delegate)
         self.limit: LimitReached | None = None
 
     def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
@@ -143,10 +143,10 @@ class Calls:
         most, budget = self._setting.options.tool_calls, self._setting.budget
         if most is not None and budget.tool_calls >= most:
             content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."
-            return Refused(call, "denied", content)
+            return RefusedCall(call, "denied", content)
         if reached := budget.tool_call():
             self.limit = reached
-            return Refused(call, "denied", f"Not run: {reached.message}.")
+            return RefusedCall(call, "denied", f"Not run: {reached.message}.")
         try:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:
@@ -158,13 +158,13 @@ class Calls:
         policy = setting.agent.approvals
         reason = policy.reason(bound.tool)
         if reason is None:
-            return Ready(call, bound, arguments)
+            return ReadyCall(call, bound, arguments)
         grant = next((grant for grant in setting.grants if grant.covers(call.name, call.arguments)), None)
         if grant is not None:
             decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
-            return Ready(call, bound, arguments, decided)
+            return ReadyCall(call, bound, arguments, decided)
         if setting.approves(call.name):
-            return Ready(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
+            return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
         if not setting.interactive:
             return unattended(call, reason)
         asked = Asked(
@@ -179,7 +179,7 @@ class Calls:
             setting.path,
         )
         setting.turn.answers.ask(asked.approval_id)
-        return Gated(call, bound, arguments, asked)
+        return CallForApproval(call, bound, arguments, asked)
 
     def replan(self, opened: OpenCall) -> Plan:
         """What becomes of a call that another process left open."""
@@ -188,34 +188,34 @@ class Calls:
         if opened.started is None and opened.asked is None:
             return self.plan(call)
         if bound is None:
-            return Refused(
+            return RefusedCall(
                 call, "unknown", UNKNOWN_OUTCOME if opened.started else f"There is no tool {call.name!r} now."
             )
         try:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:  # the tool has changed meanwhile
-            return Refused(
+            return RefusedCall(
                 call, "unknown" if opened.started else "invalid", UNKNOWN_OUTCOME if opened.started else str(error)
             )
         if opened.started is not None:
             if not bound.tool.idempotent:
-                return Refused(call, "unknown", UNKNOWN_OUTCOME)
-            return Ready(call, bound, arguments, opened=True, replies=tuple(opened.replies))
+                return RefusedCall(call, "unknown", UNKNOWN_OUTCOME)
+            return ReadyCall(call, bound, arguments, opened=True, replies=tuple(opened.replies))
         assert opened.asked is not None
         self._setting.turn.answers.ask(opened.asked.approval_id)
-        return Gated(call, bound, arguments, opened.asked, opened=True)
+        return CallForApproval(call, bound, arguments, opened.asked, opened=True)
 
     def opening(self, plans: Iterable[Plan]) -> tuple[Fact, ...]:
         """What is recorded before any of *plans* is carried out."""
         facts: list[Fact] = []
         for plan in plans:
-            if isinstance(plan, Gated):
+            if isinstance(plan, CallForApproval):
                 if not plan.opened:
                     facts.append(plan.asked)
                 continue
             if plan.decided is not None:
                 facts.append(plan.decided)
-            if isinstance(plan, Refused):
+            if isinstance(plan, RefusedCall):
                 facts.append(self._done(plan.call, plan.outcome, plan.content))
             elif not plan.opened:
                 facts.append(self._started(plan.call))
@@ -232,22 +232,22 @@ class Calls:
 
     async def run(self, plans: Iterable[Plan]) -> None:
         """Carry out *plans*, whose opening is recorded; all together."""
-        todo = [plan for plan in plans if not isinstance(plan, Refused)]
+        todo = [plan for plan in plans if not isinstance(plan, RefusedCall)]
         if len(todo) == 1:
             await self._one(todo[0])
             return
         await self._running.together([self._one(plan) for plan in todo])
 
-    async def _one(self, plan: Ready | Gated) -> None:
+    async def _one(self, plan: ReadyCall | CallForApproval) -> None:
         replies: tuple[str | None, ...] = ()
-        if isinstance(plan, Gated):
+        if isinstance(plan, CallForApproval):
             if not await self._decided(plan):
                 return
         else:
             replies = plan.replies
         await self._running.run(plan.call, plan.bound, plan.arguments, replies)
 
-    async def _decided(self, plan: Gated) -> bool:
+    async def _decided(self, plan: CallForApproval) -> bool:
         """Wait for the approval, holding nothing; whether the call may run. The decision is recorded either way."""
         setting, call, asked = self._setting, plan.call, plan.asked
         answers = setting.turn.answers

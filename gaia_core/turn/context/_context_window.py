@@ -12,7 +12,7 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
-from gaia_core.turn.context._transcript import Entry, Transcript, entry_of
+from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of
 from gaia_core.turn.tool_search._find_tools import loaded_definitions
 
 Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
@@ -48,7 +48,7 @@ def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None
     return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
 
 
-def _system(agent: Agent, leading: list[Entry], form: str) -> Entry | None:
+def _system(agent: Agent, leading: list[TranscriptEntry], form: str) -> TranscriptEntry | None:
     words = agent.system_text
     for entry in leading:
         message = entry.message
@@ -59,7 +59,7 @@ def _system(agent: Agent, leading: list[Entry], form: str) -> Entry | None:
     return entry_of(SystemMessage(words)) if words else None
 
 
-def _newest(transcript: Transcript, entries: list[Entry], tokens: int) -> list[Entry]:
+def _newest(transcript: Transcript, entries: list[TranscriptEntry], tokens: int) -> list[TranscriptEntry]:
     """The newest exchanges that fit, each from a user's message on; the last one always."""
     left = tokens
     first = last = next((i for i in reversed(range(len(entries))) if isinstance(entries[i].message, UserMessage)), 0)
@@ -99,7 +99,7 @@ def compaction_point(transcript: Transcript, budget: int) -> int | None:
     return point if point is not None and point > 1 else None
 
 
-def summary_request(agent: Agent, entries: list[Entry]) -> tuple[Message, ...]:
+def summary_request(agent: Agent, entries: list[TranscriptEntry]) -> tuple[Message, ...]:
     """What the model is asked for a summary of *entries*: plain text, so that any model can."""
     lines = []
     for entry in entries:

@@ -20,7 +20,7 @@ _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are
 _OF_A_CALL = frozenset((Started, Asked, Decided, Replied))
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
     """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none."""
 
     message: Message
@@ -33,9 +33,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return hashlib.blake2b(self.encoded, digest_size=8).hexdigest()
 
 
-def entry_of(message: Message, seq: int = 0) -> Entry:
+def entry_of(message: Message, seq: int = 0) -> TranscriptEntry:
     """*message*, encoded."""
-    return Entry(message, wire_bytes(message), seq)
+    return TranscriptEntry(message, wire_bytes(message), seq)
 
 
 class OpenCall:
@@ -79,7 +79,7 @@ class Transcript:
     )
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self.entries: list[Entry] = [entry_of(message) for message in _answered(tuple(messages))]
+        self.entries: list[TranscriptEntry] = [entry_of(message) for message in _answered(tuple(messages))]
         self.open: dict[str, OpenCall] = {}
         """The agent's own calls without a result, in the model's order."""
         self.client_calls: tuple[ToolCall, ...] = ()
@@ -158,7 +158,7 @@ class Transcript:
         instead = {(edit.seq, edit.digest, edit.nth): edit.message for edit in edits}
         seqs = {edit.seq for edit in edits}
         seen: dict[tuple[int, str], int] = {}
-        kept: list[Entry] = []
+        kept: list[TranscriptEntry] = []
         for entry in self.entries:
             if entry.seq not in seqs:
                 kept.append(entry)
@@ -233,7 +233,7 @@ class Transcript:
             self.chars_per_token = max(1.0, chars / tokens)
             self.measured = True
 
-    def tokens(self, entry: Entry) -> int:
+    def tokens(self, entry: TranscriptEntry) -> int:
         """About how many tokens *entry* is."""
         return int(len(entry.encoded) / self.chars_per_token) + 1
 

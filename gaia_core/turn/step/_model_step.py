@@ -12,8 +12,8 @@ from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest
 from gaia_core.models._tool_call_repair import repair
 from gaia_core.models.slots._pool import SlotRequest
 from gaia_core.session import new_id
-from gaia_core.turn._speculative_request import Early
-from gaia_core.turn._turn_context import Setting
+from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._turn_context import TurnContext
 
 ANSWER_TOKENS = 1024
 """What an answer without `max_tokens` is taken to need of a model's context budget."""
@@ -52,7 +52,7 @@ class Clock:
         return time.monotonic() - self._asked, self._first
 
 
-class Step:
+class ModelStep:
     """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had,
     *tools_chars* the size of the request's tools."""
 
@@ -68,7 +68,7 @@ class Step:
         "_tools_chars",
     )
 
-    def __init__(self, setting: Setting, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
+    def __init__(self, setting: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
         self._setting = setting
         self._tools_chars = tools_chars
         self._taken_ids = taken_ids
@@ -89,7 +89,7 @@ class Step:
         """What the model thought so far."""
         return "".join(self._reasoning)
 
-    async def run(self, emit: Callable[..., None], early: Early | None = None) -> Answer:
+    async def run(self, emit: Callable[..., None], early: SpeculativeRequest | None = None) -> Answer:
         """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
         (law 7)."""
         try:
@@ -103,7 +103,7 @@ class Step:
             emit(*self._held)
         return answer
 
-    async def _asked(self, emit: Callable[..., None], early: Early | None) -> None:
+    async def _asked(self, emit: Callable[..., None], early: SpeculativeRequest | None) -> None:
         access = self._setting.access
         if early is not None:
             async with aclosing(early):

@@ -2,7 +2,8 @@
 
 The schema is a stranger's, and so is the text. Nothing is fetched (a `$ref` leads within the schema), patterns match
 in linear time (no lookaround, no backreferences), and how much work a check would be is counted before it is done: a
-schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose applicators are what `_Work` walks).
+schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose
+applicators are what `_SchemaCheck` walks).
 """
 
 import re
@@ -36,7 +37,7 @@ _NAMED = ("$defs", "definitions", "properties", "patternProperties", "dependentS
 _FOREIGN = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor")
 
 
-class Form:
+class ResponseFormatCheck:
     """What the final text must be. Raises SchemaError for a schema that can't be checked."""
 
     __slots__ = ("_schema", "_validator")
@@ -59,7 +60,7 @@ class Form:
             words = str(error).removeprefix("JSON is malformed: ")
             return (f"it is not JSON ({words})",)
         try:
-            _Work(self._schema).count(value)
+            _SchemaCheck(self._schema).count(value)
             return tuple(_first(_words(error) for error in self._validator.iter_errors(value)))
         except SchemaError:
             raise
@@ -69,7 +70,7 @@ class Form:
 
 def check_format(wanted: ResponseFormat) -> None:
     """Raise SchemaError when *wanted* asks for what no text can be checked against."""
-    Form(wanted)
+    ResponseFormatCheck(wanted)
 
 
 def unfenced(text: str) -> str:
@@ -194,7 +195,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _PROBLEM_CHARS else f"{text[:_PROBLEM_CHARS]}…"
 
 
-class _Work:
+class _SchemaCheck:
     """Counts, at most, how many subschemas are held against how many values. Each pair is looked at once."""
 
     __slots__ = ("_counted", "_root")

@@ -24,7 +24,7 @@ _ORIGINS = 12
 
 
 @attrs.frozen(eq=False)
-class Finding:
+class ToolFinder:
     """What `find_tools` works on; *load* takes the names that it found."""
 
     agent: Agent
@@ -36,7 +36,7 @@ class Finding:
 
 @tool(name=FIND_TOOLS, effects=(), idempotent=True)
 async def find_tools(
-    ctx: Context[Finding],
+    ctx: Context[ToolFinder],
     query: Annotated[str, doc("What you want to do, in a few words, or a tool's name", max_length=300)],
     limit: Annotated[int, doc("How many tools to load at most", ge=1, le=20)] = 5,
 ) -> str:
@@ -52,7 +52,7 @@ async def find_tools(
     return f"You can call these now:\n{listed}" + (f"\n\n{told}" if told else "")
 
 
-async def _found(finding: Finding, query: str, limit: int) -> tuple[str, ...]:
+async def _found(finding: ToolFinder, query: str, limit: int) -> tuple[str, ...]:
     """The best by words and by meaning; one that *query* names is the first."""
     names = finding.agent.tools.names
     if finding.by_meaning is None:

@@ -36,7 +36,7 @@ _BEARER = ("www-authenticate", 'Bearer realm="gaia"')
 _BASIC = ("www-authenticate", 'Basic realm="gaia", charset="UTF-8"')
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class AdmittedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known of a request at the door: why it is refused, or who its caller is.
 
     *origin*: the page of another host that calls, where it is an allowed one. *preflight*: its browser asks first.
@@ -50,7 +50,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     preflight: bool = False
 
 
-class _Head(msgspec.Struct, gc=False):
+class _RequestHead(msgspec.Struct, gc=False):
     """What the headers say, as far as it matters here."""
 
     request_id: bytes = b""
@@ -63,7 +63,7 @@ class _Head(msgspec.Struct, gc=False):
     asks_method: bool = False
 
 
-class Entrance:
+class AccessControl:
     """Belongs to one application. Without a *keyring*, or as long as it asks for none, all come in as `LOCAL`."""
 
     def __init__(self, settings: Settings, keyring: Keyring | None = None) -> None:
@@ -74,7 +74,7 @@ class Entrance:
         # Who comes with a key has not come by another site's name: that site's pages have none.
         self._any_host = not settings.allowed_hosts and not is_loopback(settings.host)
 
-    def look_at(self, scope: Scope) -> Entry:
+    def look_at(self, scope: Scope) -> AdmittedRequest:
         """Let the request or the WebSocket in, or say why not."""
         head = _head(scope["headers"])
         request_id = head.request_id or b"req_" + os.urandom(16).hex().encode()
@@ -86,24 +86,24 @@ class Entrance:
             or self._origin_refused(head, keyring)
         )
         if refusal is not None:
-            return Entry(request_id=request_id, refusal=refusal)
+            return AdmittedRequest(request_id=request_id, refusal=refusal)
         origin = head.origin.encode("latin-1") if head.origin and head.origin.lower() in self._origins else None
         if origin is not None and head.asks_method and scope.get("method") == "OPTIONS":
-            return Entry(request_id=request_id, origin=origin, preflight=True)
+            return AdmittedRequest(request_id=request_id, origin=origin, preflight=True)
         if keyring is None or scope["path"] in _OPEN:
-            return Entry(request_id=request_id, origin=origin)
+            return AdmittedRequest(request_id=request_id, origin=origin)
         secret = _secret(head)
         key = keyring.find(secret) if secret else None
         if key is None:
             refusal = _unauthorized(head, str(scope["path"]))
-            return Entry(request_id=request_id, origin=origin, refusal=refusal)
-        return Entry(request_id=request_id, origin=origin, key=key, caller=_caller(key))
+            return AdmittedRequest(request_id=request_id, origin=origin, refusal=refusal)
+        return AdmittedRequest(request_id=request_id, origin=origin, key=key, caller=_caller(key))
 
     def holds(self, key: Key) -> bool:
         """Whether a key that has come in would still come in."""
         return self._keyring is not None and self._keyring.holds(key)
 
-    def _too_large(self, head: _Head) -> ErrorReply | None:
+    def _too_large(self, head: _RequestHead) -> ErrorReply | None:
         settings = self._settings
         if head.size <= settings.max_header_bytes and head.count <= settings.max_headers:
             return None
@@ -115,7 +115,7 @@ class Entrance:
             headers=(("connection", "close"),),
         )
 
-    def _host_refused(self, head: _Head, keyring: Keyring | None) -> ErrorReply | None:
+    def _host_refused(self, head: _RequestHead, keyring: Keyring | None) -> ErrorReply | None:
         if _ANY in self._hosts or (keyring is not None and self._any_host):
             return None
         for host in head.hosts:
@@ -127,7 +127,7 @@ class Entrance:
                 )
         return None
 
-    def _origin_refused(self, head: _Head, keyring: Keyring | None) -> ErrorReply | None:
+    def _origin_refused(self, head: _RequestHead, keyring: Keyring | None) -> ErrorReply | None:
         if head.origin is None:
             return None
         lowered = head.origin.lower()
@@ -149,15 +149,15 @@ class Entrance:
         )
 
 
-def _one_host(scope: Scope, head: _Head) -> ErrorReply | None:
+def _one_host(scope: Scope, head: _RequestHead) -> ErrorReply | None:
     """What a request hears that names no host, or several. Source: RFC 9112, section 3.2."""
     if len(head.hosts) == 1 or scope.get("http_version") != "1.1":
         return None
     return ErrorReply(status=400, message=f"there are {len(head.hosts)} Host headers; give one", code="invalid_host")
 
 
-def _head(headers: Iterable[tuple[bytes, bytes]]) -> _Head:
-    head = _Head()
+def _head(headers: Iterable[tuple[bytes, bytes]]) -> _RequestHead:
+    head = _RequestHead()
     for name, value in headers:
         head.count += 1
         head.size += len(name) + len(value)
@@ -176,7 +176,7 @@ def _head(headers: Iterable[tuple[bytes, bytes]]) -> _Head:
     return head
 
 
-def _secret(head: _Head) -> bytes:
+def _secret(head: _RequestHead) -> bytes:
     """The secret that a request brings; empty: none."""
     if head.authorization is None:
         return (head.api_key or b"").strip()
@@ -192,7 +192,7 @@ def _secret(head: _Head) -> bytes:
     return b""
 
 
-def _unauthorized(head: _Head, path: str) -> ErrorReply:
+def _unauthorized(head: _RequestHead, path: str) -> ErrorReply:
     given = head.authorization is not None or head.api_key is not None
     words = "the key is not valid here, or was revoked" if given else "this server asks for a key"
     bearer = head.authorization is not None and not head.authorization.lower().startswith(b"basic")

@@ -55,7 +55,7 @@ _REPLAYED = (b"idempotent-replayed", b"true")
 Respond = Callable[[], Awaitable[ASGIApp]]
 
 
-class _Answer(msgspec.Struct, frozen=True, gc=False):
+class _RecordedAnswer(msgspec.Struct, frozen=True, gc=False):
     """A response as the journal keeps it; *body* None: it was too long to be kept."""
 
     status: int
@@ -140,7 +140,7 @@ class Idempotency:
         run = self._runs[name] = _Run(fingerprint)
         try:
             lease = await self._begin(name, fingerprint, safe=safe())
-            if isinstance(lease, _Answer):
+            if isinstance(lease, _RecordedAnswer):
                 self._runs.pop(name)
                 run.status, run.headers = lease.status, _as_bytes(lease.headers)
                 run.pieces = [(lease.body or "").encode()]
@@ -168,7 +168,7 @@ class Idempotency:
 
     # Beginning.
 
-    async def _begin(self, id: str, fingerprint: str, *, safe: bool) -> Lease | _Answer:
+    async def _begin(self, id: str, fingerprint: str, *, safe: bool) -> Lease | _RecordedAnswer:
         """The lease under which the answer is to be made, or the answer that there is. Raises ApiError."""
         journal = self._runtime.journal
         nonce = new_id().encode()
@@ -185,13 +185,13 @@ class Idempotency:
             raise _running()
         return lease
 
-    async def _found(self, info: SessionInfo, fingerprint: str, *, safe: bool) -> _Answer | None:
+    async def _found(self, info: SessionInfo, fingerprint: str, *, safe: bool) -> _RecordedAnswer | None:
         """The kept answer; None when the request may be run again. Raises ApiError."""
         journal = self._runtime.journal
         _check_body(info.fingerprint, fingerprint)
         for record in await journal.read(OWNER, info.id):
             if record.kind == _ANSWER:
-                answer = msgspec.json.decode(record.body, type=_Answer)
+                answer = msgspec.json.decode(record.body, type=_RecordedAnswer)
                 if answer.body is None:
                     raise _refused("its answer was too long to be kept", status=409)
                 return answer
@@ -248,7 +248,7 @@ class Idempotency:
             body = run.kept
             headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in run.headers)
             text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
-            record = NewRecord(_ANSWER, msgspec.json.encode(_Answer(run.status, headers, text)))
+            record = NewRecord(_ANSWER, msgspec.json.encode(_RecordedAnswer(run.status, headers, text)))
             await journal.append(lease, (record,), done=True)
         except GaiaError as error:
             _log.warning("the answer of an idempotent request can't be kept: %s", error)

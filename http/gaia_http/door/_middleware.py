@@ -1,6 +1,6 @@
 """The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
 
-Who may come in is the entrance's to say (`_entrance`). Every response gets an `x-request-id`. Who came in with a key
+Who may come in is the entrance's to say (`_access_control`). Every response gets an `x-request-id`. Who came in with a key
 that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
 against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count,
 and calls of MCP clients are counted where they are known.
@@ -17,10 +17,10 @@ from litestar.utils.path import normalize_path
 from gaia_core import LimitError
 from gaia_http._errors import SERVER, ErrorReply, rate_limited
 from gaia_http._settings import Settings
-from gaia_http.door._access_control import Entrance, Entry
+from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
 from gaia_http.door._cors import preflight_headers, response_headers
-from gaia_http.door._websocket_inbox import TOO_MANY, Inbox
+from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
 from gaia_http.keys import Allowances, Keyring
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import HttpCounts
@@ -36,7 +36,7 @@ _POLICY = 1008
 """The WebSocket code of who is not let in, or no longer (RFC 6455, 7.4.1)."""
 
 
-class Door:
+class DoorMiddleware:
     """A pure ASGI middleware around a whole application."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Door:
         self._app = app
         self._log_context = log
         self._counts = counts
-        self._entrance = Entrance(settings, keyring)
+        self._entrance = AccessControl(settings, keyring)
         self._most_waiting = settings.max_body_bytes
         self._allowances = allowances
 
@@ -139,30 +139,30 @@ class Door:
                 return await closed("the key was revoked")
             return message
 
-        inbox = Inbox(receive, lambda: self._count(entry), self._most_waiting)
+        inbox = WebSocketInbox(receive, lambda: self._count(entry), self._most_waiting)
         self._introduce(entry, scope)
         try:
             await self._app(scope, receive_while_held, send_while_held)
         finally:
             inbox.close()
 
-    def _introduce(self, entry: Entry, scope: Scope) -> None:
+    def _introduce(self, entry: AdmittedRequest, scope: Scope) -> None:
         """Let the application know who asks, and by what it counts the requests that the door doesn't know."""
         set_caller(scope, entry.caller)
         if entry.key is not None and self._allowances is not None:
             set_count(scope, lambda: self._count(entry))
 
-    def _note(self, entry: Entry) -> None:
+    def _note(self, entry: AdmittedRequest) -> None:
         """Let log lines from here on say which request they are about."""
         if self._log_context is not None:
             self._log_context.request(entry.request_id.decode(), entry.caller.name)
 
-    def _count(self, entry: Entry) -> None:
+    def _count(self, entry: AdmittedRequest) -> None:
         """Count a WebSocket's message, or an MCP call. Raises LimitError. What turns use, the runtime's quota minds."""
         if entry.key is not None and self._allowances is not None:
             self._allowances.request(entry.key, tokens=False)
 
-    def _headers(self, entry: Entry) -> list[tuple[bytes, bytes]]:
+    def _headers(self, entry: AdmittedRequest) -> list[tuple[bytes, bytes]]:
         headers = [(b"x-request-id", entry.request_id)]
         if entry.origin is not None:
             headers += response_headers(entry.origin)
@@ -170,7 +170,7 @@ class Door:
             headers += self._allowances.headers(entry.key)
         return headers
 
-    def _is_revoked(self, entry: Entry) -> bool:
+    def _is_revoked(self, entry: AdmittedRequest) -> bool:
         return entry.key is not None and not self._entrance.holds(entry.key)
 
 

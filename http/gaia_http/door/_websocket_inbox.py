@@ -15,7 +15,7 @@ _AHEAD = 16
 TOO_MANY = "too many messages at once: the key's limits make them wait"
 
 
-class Inbox:
+class WebSocketInbox:
     """Reads one connection. *count* counts a message, or raises LimitError: not yet. *most*: bytes that may wait.
 
     While a message waits, those behind it are taken in, within a bound: only so is it seen that the client has gone,

@@ -13,7 +13,7 @@ _ID_BYTES = 6
 _TAG = "h1:"
 
 
-class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """How much a key may use; None: as much as there is. Tokens are those of prompts and answers together."""
 
     requests_per_minute: int | None = None
@@ -42,7 +42,7 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     created: int
     agents: tuple[str, ...] | None = None
     admin: bool = False
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
     approves: tuple[str, ...] = ()
 
 

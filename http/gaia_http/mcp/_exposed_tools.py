@@ -23,7 +23,7 @@ _OF_AGENT = "agent:"
 
 
 @attrs.frozen
-class Offer:
+class ExposedTools:
     """What is served. *agents*: as a tool each (None: all of the catalog); *tools_of*: agents whose own tools are
     served; *toolsets*: further tools, for keys that may use every agent."""
 
@@ -69,7 +69,7 @@ def _strictest(policies: tuple[ApprovalPolicy, ...]) -> ApprovalPolicy:
 
 def offer_of(
     agents: tuple[str, ...], toolsets: tuple[str, ...], catalog: Catalog, plugins: Mapping[str, Plugin], folder: Path
-) -> Offer:
+) -> ExposedTools:
     """The offer that somebody names: agents, and toolsets (`NAME`: an installed one as it is without arguments;
     `agent:NAME`: the tools of that agent, as configured). Without any: all agents.
 
@@ -86,6 +86,6 @@ def offer_of(
                 "agent:NAME are an agent's tools, as configured"
             )
         made.append(make_toolset(plugin, {}, f"--toolset {name}", folder))
-    offer = Offer(agents if agents or toolsets else None, of_agents, tuple(made))
+    offer = ExposedTools(agents if agents or toolsets else None, of_agents, tuple(made))
     offer.agent(catalog, Caller())
     return offer

@@ -17,7 +17,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from gaia_core import Runtime
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
-from gaia_http.mcp._exposed_tools import Offer
+from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.mcp._server import make_server
 
 PATH = "/mcp"
@@ -26,7 +26,7 @@ PATH = "/mcp"
 class McpRoute:
     """The route of one application. Its `running` is a part of the application's lifespan."""
 
-    def __init__(self, runtime: Runtime, offer: Offer, settings: Settings) -> None:
+    def __init__(self, runtime: Runtime, offer: ExposedTools, settings: Settings) -> None:
         self._manager = StreamableHTTPSessionManager(
             make_server(runtime, offer, _caller), max_request_body_size=settings.max_body_bytes, max_sessions=1_000
         )

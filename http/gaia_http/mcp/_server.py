@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from gaia_core import Agent, ClosedError, GaiaError, LimitError, QueueFullError, Runtime
 from gaia_core.tools import Tool
 from gaia_http.door._caller import Caller, count_request
-from gaia_http.mcp._exposed_tools import Offer
+from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.mcp._tool_call import Following, Waiting, answered, can_ask, follow, given
 from gaia_http.ui._system import package_version
 
@@ -21,7 +21,7 @@ _REACHES_OUT = frozenset(("network", "execute"))
 
 
 def make_server(
-    runtime: Runtime, offer: Offer, caller_of: Callable[[ServerRequestContext[Any, Any]], Caller]
+    runtime: Runtime, offer: ExposedTools, caller_of: Callable[[ServerRequestContext[Any, Any]], Caller]
 ) -> Server[Any]:
     """A server of *offer*. *caller_of* says whose a request is."""
     waiting = Waiting()

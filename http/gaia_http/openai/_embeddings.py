@@ -41,22 +41,22 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, gc=False):
     dimensions: int | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True, gc=False):
+class _EncodedVector(msgspec.Struct, frozen=True, gc=False):
     object: str
     index: int
     embedding: tuple[float, ...] | str
 
 
-class _Usage(msgspec.Struct, frozen=True, gc=False):
+class _UsedTokens(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int
     total_tokens: int
 
 
-class _List(msgspec.Struct, frozen=True, gc=False):
+class _EmbeddingList(msgspec.Struct, frozen=True, gc=False):
     object: str
-    data: tuple[_Vector, ...]
+    data: tuple[_EncodedVector, ...]
     model: str
-    usage: _Usage
+    usage: _UsedTokens
 
 
 _body_decoder = msgspec.json.Decoder(EmbeddingsBody)
@@ -205,10 +205,10 @@ def _check_dimensions(made: Embeddings, asked: EmbeddingRequest) -> None:
 
 def _answer(made: Embeddings, model: str, *, in_base64: bool) -> bytes:
     data = tuple(
-        _Vector("embedding", index, _base64(vector) if in_base64 else vector)
+        _EncodedVector("embedding", index, _base64(vector) if in_base64 else vector)
         for index, vector in enumerate(made.vectors)
     )
-    return encoded(_List("list", data, model, _Usage(made.tokens, made.tokens)))
+    return encoded(_EmbeddingList("list", data, model, _UsedTokens(made.tokens, made.tokens)))
 
 
 def _base64(vector: tuple[float, ...]) -> str:

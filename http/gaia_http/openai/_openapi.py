@@ -32,7 +32,7 @@ _FORMS = frozenset(("/v1/files",))
 _SILENT = frozenset(("HEAD", "OPTIONS"))
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ErrorObject(msgspec.Struct, frozen=True):
     """What went wrong: *param* is the JSON path of the value at fault."""
 
     message: str
@@ -41,10 +41,10 @@ class Problem(msgspec.Struct, frozen=True):
     code: str | None
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class ErrorEnvelope(msgspec.Struct, frozen=True):
     """Every error."""
 
-    error: Problem
+    error: ErrorObject
 
 
 def openapi_handler(handlers: Iterable[BaseRouteHandler]) -> HTTPRouteHandler:
@@ -60,7 +60,7 @@ def openapi_handler(handlers: Iterable[BaseRouteHandler]) -> HTTPRouteHandler:
 def document(handlers: Iterable[BaseRouteHandler], version: str) -> dict[str, Any]:
     """The document of those of *handlers* that are below /v1."""
     made: dict[Any, Any] = {}
-    kinds = (Envelope, *(_described(kind, made) for _, kind in _BODIES))
+    kinds = (ErrorEnvelope, *(_described(kind, made) for _, kind in _BODIES))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     by_path = {path: schema for (path, _), schema in zip(_BODIES, schemas[1:], strict=True)}
     paths: dict[str, dict[str, Any]] = {}

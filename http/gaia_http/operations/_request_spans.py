@@ -18,7 +18,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0
 _PATH_CHARS = 200
 
 
-class Traced:
+class RequestSpans:
     """A pure ASGI middleware."""
 
     def __init__(self, app: ASGIApp, telemetry: OpenTelemetry) -> None:

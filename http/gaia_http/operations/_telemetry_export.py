@@ -30,7 +30,7 @@ _FLUSH_SECONDS = 3.0
 
 
 @attrs.frozen(eq=False)
-class Export:
+class TelemetryExport:
     """What is exported, until it is closed."""
 
     telemetry: "OpenTelemetry"
@@ -50,7 +50,7 @@ class Export:
         self.meters.shutdown(timeout_millis=_FLUSH_SECONDS * 1_000)
 
 
-def export_from(environ: Mapping[str, str]) -> Export | None:
+def export_from(environ: Mapping[str, str]) -> TelemetryExport | None:
     """The export that *environ* asks for; None when it asks for none, or when it can't be had, which is logged."""
     traces, metrics = _exporter("TRACES", environ), _exporter("METRICS", environ)
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or (traces, metrics) == ("none", "none"):
@@ -75,7 +75,7 @@ def _exporter(signal: str, environ: Mapping[str, str]) -> str:
     return "otlp" if environ.get(_ENDPOINT) or environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") else "none"
 
 
-def _made(traces: str, metrics: str, environ: Mapping[str, str]) -> Export:
+def _made(traces: str, metrics: str, environ: Mapping[str, str]) -> TelemetryExport:
     from opentelemetry.sdk.metrics import MeterProvider  # noqa: PLC0415  # see the module's text
     from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
@@ -93,7 +93,7 @@ def _made(traces: str, metrics: str, environ: Mapping[str, str]) -> Export:
     readers = (PeriodicExportingMetricReader(measures),) if measures is not None else ()
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     contents = environ.get(_CONTENTS, "").lower() == "true"
-    return Export(OpenTelemetry(tracers, meters, contents=contents), tracers, meters)
+    return TelemetryExport(OpenTelemetry(tracers, meters, contents=contents), tracers, meters)
 
 
 def _span_exporter(kind: str) -> "SpanExporter | None":

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gaia_core.journal.from_url import data_folder
-from gaia_http.server._pid_file import Presence, running
+from gaia_http.server._pid_file import RunningServer, running
 
 _LOOK_SECONDS = 0.05
 
@@ -37,7 +37,7 @@ def reload(port: int | None, seconds: float) -> None:
     click.echo(f"{server.url} reloaded. {ended.said}")
 
 
-def _found(data: Path, port: int | None) -> Presence:
+def _found(data: Path, port: int | None) -> RunningServer:
     servers = running(data)
     chosen = tuple(each for each in servers if port in (None, each.port))
     if len(chosen) == 1:
@@ -49,7 +49,7 @@ def _found(data: Path, port: int | None) -> Presence:
     raise click.ClickException(f"several servers run here ({listed}); name one by --port")
 
 
-def _waited(data: Path, server: Presence, seconds: float) -> Presence:
+def _waited(data: Path, server: RunningServer, seconds: float) -> RunningServer:
     """The server once it has reloaded."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -67,7 +67,7 @@ class _Found:
     name: str
 
 
-class Page:
+class StaticPage:
     """An ASGI application before another: it takes what isn't the server's own. Raises ConfigError: no page there."""
 
     def __init__(self, app: ASGIApp, folder: Path) -> None:

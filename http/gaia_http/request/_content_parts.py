@@ -38,10 +38,10 @@ from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
 from gaia_http.openai.chat._wire import shortened
 from gaia_http.request._pdf import MAX_CHARS, PdfError, PdfReader
-from gaia_http.request._uploaded_files import Files
+from gaia_http.request._uploaded_files import UploadedFiles
 
 if TYPE_CHECKING:
-    from gaia_http.request._url_fetch import Fetcher
+    from gaia_http.request._url_fetch import UrlFetcher
 
 _DATA_URL = re.compile(r"data:(?P<media>[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
 _IMAGES = ("image/",)
@@ -59,7 +59,7 @@ _PDF_WITHIN = 1_024  # source: PDF 1.7, appendix H: readers take a header within
 Fetch: TypeAlias = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, bytes] | str]]
 """Fetches a URL of one of some types: its type and content, or why not."""
 
-Place: TypeAlias = Callable[[int, int], str]
+PartPath: TypeAlias = Callable[[int, int], str]
 """The path of a part in the request, by its message and its place there."""
 
 
@@ -68,10 +68,12 @@ def place_in_messages(message: int, part: int) -> str:
     return f"messages[{message}].content[{part}]"
 
 
-class Parts:
+class ContentParts:
     """Makes parts fit, for one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, files: Files, fetcher: "Fetcher | None" = None) -> None:
+    def __init__(
+        self, runtime: Runtime, settings: Settings, files: UploadedFiles, fetcher: "UrlFetcher | None" = None
+    ) -> None:
         self._runtime = runtime
         self._files = files
         self._settings = settings
@@ -79,7 +81,7 @@ class Parts:
         self._pdfs = PdfReader()
 
     async def taken(
-        self, messages: tuple[Message, ...], agent: Agent, owner: str, place: Place = place_in_messages
+        self, messages: tuple[Message, ...], agent: Agent, owner: str, place: PartPath = place_in_messages
     ) -> tuple[Message, ...]:
         """*messages* as the model of *agent* takes them. A file's id is one of *owner*'s. Raises ApiError."""
         if not any(_has_more_than_text(message.content) for message in messages):
@@ -102,9 +104,9 @@ class Parts:
 
     async def _fetch(self, url: str, media: tuple[str, ...]) -> tuple[str, bytes] | str:
         """What *url* gives: its type and content, or why it isn't fetched."""
-        from gaia_http.request._url_fetch import Fetcher, FetchError  # noqa: PLC0415  # aiohttp takes 100 ms, and few have URLs
+        from gaia_http.request._url_fetch import FetchError, UrlFetcher  # noqa: PLC0415  # aiohttp takes 100 ms, and few have URLs
 
-        self._fetcher = self._fetcher or Fetcher(self._settings)
+        self._fetcher = self._fetcher or UrlFetcher(self._settings)
         try:
             found = await self._fetcher.fetch(url, media)
         except FetchError as error:
@@ -120,7 +122,7 @@ def _has_more_than_text(content: Content | None) -> bool:
 class _Making:
     """One request's parts while they are made."""
 
-    files: Files
+    files: UploadedFiles
     fetch: Fetch
     pdfs: PdfReader
     inputs: frozenset[Input]

@@ -44,7 +44,7 @@ class _Kept:
     data: bytes
 
 
-class Files:
+class UploadedFiles:
     """Belongs to one application. *folder*: None keeps files in memory."""
 
     def __init__(self, folder: Path | None, *, most: int = MAX_FILES, most_bytes: int = MAX_OWNER_BYTES) -> None:

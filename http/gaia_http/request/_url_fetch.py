@@ -90,7 +90,7 @@ def _check(text: str, host: str, allowed: Callable[[Address], bool]) -> None:
         raise FetchError(f"{host[:80]} is not a host of the internet")
 
 
-class Fetcher:
+class UrlFetcher:
     """Fetches for one application. *resolver* and *allowed* are the network's; tests give their own."""
 
     def __init__(

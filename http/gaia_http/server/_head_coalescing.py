@@ -10,7 +10,7 @@ import asyncio
 _CONTINUE = b"HTTP/1.1 100 "
 
 
-class Together:
+class HeadCoalescing:
     """A transport for one response: its head waits for what comes next in this round of *loop*."""
 
     __slots__ = ("_held", "_loop", "_told", "_transport")

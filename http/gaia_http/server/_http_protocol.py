@@ -21,8 +21,8 @@ from uvicorn.server import ServerState
 
 from gaia_http._errors import ErrorReply
 from gaia_http._settings import Settings
-from gaia_http.server._head_coalescing import Together
-from gaia_http.server._write_watchdog import MUCH, Reader
+from gaia_http.server._head_coalescing import HeadCoalescing
+from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
 
 HEAD_SECONDS = 30.0
@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._most = 2 * settings.max_header_bytes
-        # A route refuses sooner, once it has read a few times its bound (`_body`); a form has a little around its file.
+        # A route refuses sooner, once it has read a few times its bound (`_request_body`); a form has a little around its file.
         self._most_body = 4 * max(settings.max_body_bytes, settings.max_file_bytes) + 1_000_000
         self._seconds = seconds
         self._body_seconds = settings.body_seconds
@@ -58,12 +58,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._in_body = False
         self._deadline: asyncio.TimerHandle | None = None
-        self._reader: Reader | None = None
+        self._reader: WriteWatchdog | None = None
         self._answered: RequestResponseCycle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._reader = Reader(transport, self.loop, self._write_seconds)
+        self._reader = WriteWatchdog(transport, self.loop, self._write_seconds)
         self._deadline = self.loop.call_later(self._seconds, self._refuse_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -131,7 +131,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._answered = cycle
-        together = Together(self.transport, self.loop)
+        together = HeadCoalescing(self.transport, self.loop)
         cycle.transport = cast("asyncio.Transport", together)
         cycle.on_response = partial(self._on_response, together)
         super()._start_asgi_task(cycle, app)
@@ -171,7 +171,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stop_clock()
         super().on_message_complete()
 
-    def _on_response(self, together: Together) -> None:
+    def _on_response(self, together: HeadCoalescing) -> None:
         together.flush()
         self.on_response_complete()
 

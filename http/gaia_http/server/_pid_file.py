@@ -17,7 +17,7 @@ import msgspec
 FOLDER = "servers"
 
 
-class Presence(msgspec.Struct, frozen=True, gc=False):
+class RunningServer(msgspec.Struct, frozen=True, gc=False):
     """A running server. *reloads* counts the reloads that have ended; *ok*, *said*: how the last one did."""
 
     pid: int
@@ -29,10 +29,10 @@ class Presence(msgspec.Struct, frozen=True, gc=False):
     said: str = ""
 
 
-class Note:
+class PidFile:
     """This server's own file. Made by `present`."""
 
-    def __init__(self, descriptor: int, presence: Presence) -> None:
+    def __init__(self, descriptor: int, presence: RunningServer) -> None:
         self._descriptor = descriptor
         self._presence = presence
         self._write()
@@ -50,7 +50,7 @@ class Note:
 
 
 @contextmanager
-def present(data: Path, port: int, url: str) -> Iterator[Note]:
+def present(data: Path, port: int, url: str) -> Iterator[PidFile]:
     """Be found while the block lasts. Raises OSError where the folder can't be written."""
     folder = data / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -58,24 +58,26 @@ def present(data: Path, port: int, url: str) -> Iterator[Note]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor)
-        yield Note(descriptor, Presence(os.getpid(), port, url, time.time()))
+        yield PidFile(descriptor, RunningServer(os.getpid(), port, url, time.time()))
     finally:
         with suppress(OSError):
             path.unlink()
         os.close(descriptor)
 
 
-def running(data: Path) -> tuple[Presence, ...]:
+def running(data: Path) -> tuple[RunningServer, ...]:
     """The servers that run, by port."""
     found = (_read(path) for path in (data / FOLDER).glob("*.json"))
     return tuple(sorted((each for each in found if each is not None), key=lambda each: each.port))
 
 
-def _read(path: Path) -> Presence | None:
+def _read(path: Path) -> RunningServer | None:
     with suppress(OSError, msgspec.DecodeError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            return None if _lock(descriptor) else msgspec.json.decode(os.pread(descriptor, 65_536, 0), type=Presence)
+            return (
+                None if _lock(descriptor) else msgspec.json.decode(os.pread(descriptor, 65_536, 0), type=RunningServer)
+            )
         finally:
             os.close(descriptor)
     return None

@@ -20,7 +20,7 @@ from websockets.server import ServerProtocol
 
 from gaia_http._errors import ErrorReply
 from gaia_http._settings import Settings
-from gaia_http.server._write_watchdog import MUCH, Reader
+from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
 
 
@@ -59,11 +59,11 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             extensions=self.conn.available_extensions, max_size=settings.max_body_bytes, logger=self.logger
         )
         self._write_seconds = settings.write_seconds
-        self._reader: Reader | None = None
+        self._reader: WriteWatchdog | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._reader = Reader(self.transport, self.loop, self._write_seconds)
+        self._reader = WriteWatchdog(self.transport, self.loop, self._write_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._reader is not None:

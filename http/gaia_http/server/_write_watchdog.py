@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 _LOOKS = 4
-"""How often within the time it is looked. A client is dropped up to one look late, so that a stream (`_line`), which
+"""How often within the time it is looked. A client is dropped up to one look late, so that a stream (`_sse_writer`), which
 knows more of its reader, comes first."""
 
 MUCH = 65_536
@@ -13,7 +13,7 @@ MUCH = 65_536
 _log = logging.getLogger(__name__)
 
 
-class Reader:
+class WriteWatchdog:
     """The client of one connection, which is aborted once *seconds* have passed without a byte being read.
 
     `look` whenever something was written that it may not read; it ends by itself when nothing is left to be written.

@@ -2,7 +2,7 @@
 
 SIGTERM or Ctrl-C: not ready, no new turns, the running ones may end within `drain_seconds`. What is left then stays in
 the journal, and the next start goes on with it; without a durable journal it is cancelled. A second signal: at once.
-SIGHUP: the configuration is read again (`_reload`).
+SIGHUP: the configuration is read again (`_reloader`).
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from gaia_core.journal import Journal
 from gaia_core.turn import Observers
 from gaia_http._settings import Settings
 from gaia_http.keys import Keyring
-from gaia_http.mcp._exposed_tools import Offer
+from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._reloader import Reloader
-from gaia_http.operations._telemetry_export import Export
+from gaia_http.operations._telemetry_export import TelemetryExport
 from gaia_http.server._banner import greet, show_progress
 from gaia_http.server._pid_file import present
 
@@ -49,8 +49,8 @@ async def run_server(
     keyring: Keyring | None = None,
     load: Callable[[], Awaitable[Catalog]] | None = None,
     log: LogContext | None = None,
-    export: Export | None = None,
-    offer: Offer | None = None,
+    export: TelemetryExport | None = None,
+    offer: ExposedTools | None = None,
     say: Callable[[str], object],
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.

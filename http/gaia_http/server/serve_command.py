@@ -15,10 +15,10 @@ import click
 
 from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
 from gaia_core.catalog import find_plugins, load_catalog, with_model
-from gaia_core.journal.from_url import data_folder, journal_at
+from gaia_core.journal.from_url import data_folder, journal_from_url
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import keyring_at
-from gaia_http.mcp._exposed_tools import Offer, offer_of
+from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
 from gaia_http.operations._logs import LogContext, LogFormat, logging_config
 from gaia_http.operations._telemetry_export import export_from
 from gaia_http.server.process import listen, loop_factory, run_server
@@ -119,7 +119,7 @@ def serve(
     logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
-        kept = journal_at(journal, os.environ)
+        kept = journal_from_url(journal, os.environ)
         offer = _offer(catalog, mcp_agents, mcp_toolsets) if mcp or mcp_agents or mcp_toolsets else None
     except (ConfigError, NotFoundError) as error:
         raise click.ClickException(str(error)) from error
@@ -148,6 +148,6 @@ def serve(
             raise click.ClickException(str(error)) from error
 
 
-def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> Offer:
+def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> ExposedTools:
     plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
     return offer_of(agents, toolsets, catalog, plugins, Path.cwd())

@@ -28,7 +28,7 @@ _HEADERS = (
 )
 
 
-class Line:
+class SSEWriter:
     """Made by the task that writes. *name* is the log's.
 
     *left* is called once when the client has gone by itself (None: it stops the line). It is given the line: one that
@@ -42,7 +42,7 @@ class Line:
         settings: Settings,
         headers: Headers = (),
         *,
-        left: Callable[["Line"], Awaitable[object]] | None = None,
+        left: Callable[["SSEWriter"], Awaitable[object]] | None = None,
     ) -> None:
         self._name = name
         self._send = send

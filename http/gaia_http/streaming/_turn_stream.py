@@ -11,7 +11,7 @@ from gaia_core.turn import Turn
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_writer import Headers, Line
+from gaia_http.streaming._sse_writer import Headers, SSEWriter
 
 
 class Translator(Protocol):
@@ -27,7 +27,7 @@ class Translator(Protocol):
         ...
 
 
-class EventStream:
+class TurnStream:
     """An ASGI response that streams *turn* through *translator* as server-sent events.
 
     Its status is decided by the first event that counts, or by the first heartbeat: a turn that fails before is
@@ -55,7 +55,7 @@ class EventStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn, translator = self._turn, self._translator
-        line = Line(turn.id, send, self._settings, self._headers, left=lambda _: turn.cancel())
+        line = SSEWriter(turn.id, send, self._settings, self._headers, left=lambda _: turn.cancel())
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         refused: ErrorReply | None = None

@@ -7,7 +7,7 @@ import attrs
 from gaia_core import Runtime
 from gaia_core.catalog import ModelSpec
 from gaia_core.models import Endpoint, EndpointConfig, Model, OpenEndpoints
-from gaia_http.ui._response_bodies import Task
+from gaia_http.ui._response_bodies import BackgroundTask
 
 _ALIVE_SECONDS = 1.0
 _RUNNING = ("idle", "waiting", "fetching", "checking", "starting", "crashed")
@@ -25,7 +25,7 @@ class ModelState:
     url: str = ""
     downloaded: bool | None = None
     progress: float | None = None
-    task: Task | None = None
+    task: BackgroundTask | None = None
 
 
 def embedded_phase(runtime: Runtime) -> str | None:
@@ -88,5 +88,5 @@ def _of_embedded(spec: ModelSpec, model: Model) -> ModelState:
         name=model.name,
         downloaded=ready or state.phase == "starting",
         progress=state.done / state.total if state.phase == "fetching" and state.total else None,
-        task=Task("model", f"Start {model.name}", status, None if status != "failed" else str(state)),
+        task=BackgroundTask("model", f"Start {model.name}", status, None if status != "failed" else str(state)),
     )

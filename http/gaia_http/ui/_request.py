@@ -19,7 +19,7 @@ def unfit(message: str) -> ApiError:
     return ApiError(ErrorReply(status=422, message=message, code="invalid_value"))
 
 
-class Call:
+class UIRequest:
     """One request to one route."""
 
     def __init__(self, request: "Request[Any, Any, Any]", settings: Settings) -> None:

@@ -14,7 +14,7 @@ MessageId: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
 
-class NewSession(msgspec.Struct, frozen=True, gc=False):
+class CreateSession(msgspec.Struct, frozen=True, gc=False):
     """POST /api/sessions."""
 
     title: Title | None = None
@@ -26,7 +26,7 @@ class NewSession(msgspec.Struct, frozen=True, gc=False):
     device: Name | None = None
 
 
-class SessionChange(msgspec.Struct, frozen=True, gc=False):
+class UpdateSession(msgspec.Struct, frozen=True, gc=False):
     """PUT /api/sessions/{id}: what is given is changed."""
 
     title: Title | None = None
@@ -37,25 +37,25 @@ class SessionChange(msgspec.Struct, frozen=True, gc=False):
     agent_type: Name | None = None
 
 
-class Private(msgspec.Struct, frozen=True, gc=False):
+class SetPrivate(msgspec.Struct, frozen=True, gc=False):
     """PATCH /api/sessions/{id}/private; nothing: the other way round."""
 
     private: bool | None = None
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+class MoveHead(msgspec.Struct, frozen=True, gc=False):
     """POST /api/sessions/{id}/head; 0: before the first message."""
 
     message_id: MessageId
 
 
-class Fork(msgspec.Struct, frozen=True, gc=False):
+class ForkSession(msgspec.Struct, frozen=True, gc=False):
     """POST /api/sessions/{id}/fork; nothing: with all messages."""
 
     message_id: MessageId | None = None
 
 
-class Send(msgspec.Struct, frozen=True, gc=False):
+class SendMessage(msgspec.Struct, frozen=True, gc=False):
     """POST /api/chat/send. *parent_id*: the message that this one follows, where that isn't the last; 0: anew."""
 
     session_id: Id
@@ -67,7 +67,7 @@ class Send(msgspec.Struct, frozen=True, gc=False):
     parent_id: MessageId | None = None
 
 
-class Confirm(msgspec.Struct, frozen=True, gc=False):
+class ConfirmTool(msgspec.Struct, frozen=True, gc=False):
     """POST /api/chat/confirm-tool. Without *confirm_id*: the only prompt that is open."""
 
     session_id: Id
@@ -85,7 +85,7 @@ class UserInput(msgspec.Struct, frozen=True, gc=False):
     value: Annotated[str, msgspec.Meta(max_length=100_000)]
 
 
-class Cancel(msgspec.Struct, frozen=True, gc=False):
+class CancelTurn(msgspec.Struct, frozen=True, gc=False):
     """POST /api/chat/cancel."""
 
     session_id: Id

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from gaia_core.runtime import Message
-from gaia_core.runtime.sessions.export import Session
+from gaia_core.runtime import SessionMessage
+from gaia_core.runtime.sessions.export import ExportedSession
 
 Json: TypeAlias = dict[str, Any]
 
@@ -16,18 +16,18 @@ Json: TypeAlias = dict[str, Any]
 class SessionList(msgspec.Struct, frozen=True, gc=False):
     """A page of sessions, the last updated first; *total*: how many there are in all."""
 
-    sessions: tuple[Session, ...]
+    sessions: tuple[ExportedSession, ...]
     total: int
 
 
 class MessageList(msgspec.Struct, frozen=True, gc=False):
     """A page of messages, oldest first; *total*: how many the conversation has."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[SessionMessage, ...]
     total: int
 
 
-class Answer(msgspec.Struct, frozen=True, gc=False):
+class WholeAnswer(msgspec.Struct, frozen=True, gc=False):
     """A whole answer, where none was streamed."""
 
     message_id: int | None
@@ -43,7 +43,7 @@ class Deleted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     count: int | None = None
 
 
-class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class Acknowledged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What was asked is done."""
 
     status: str
@@ -114,7 +114,7 @@ class Health(msgspec.Struct, frozen=True, gc=False):
     stats: HealthStats
 
 
-class Task(msgspec.Struct, frozen=True, gc=False):
+class BackgroundTask(msgspec.Struct, frozen=True, gc=False):
     """A start-up or background job: *status* is `completed`, `running` or `failed`."""
 
     id: str
@@ -126,7 +126,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
 class TaskList(msgspec.Struct, frozen=True, gc=False):
     """The jobs of this server."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[BackgroundTask, ...]
 
 
 class InitTask(msgspec.Struct, frozen=True, gc=False):
@@ -231,7 +231,7 @@ class McpStatus(msgspec.Struct, frozen=True, gc=False):
     servers: tuple[McpState, ...]
 
 
-class Problem(msgspec.Struct, frozen=True, gc=False):
+class ErrorDetail(msgspec.Struct, frozen=True, gc=False):
     """What was wrong with a request, and what to do."""
 
     detail: str

@@ -14,7 +14,7 @@ import msgspec
 _log = logging.getLogger(__name__)
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class StoredSettings(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is kept. *completed_at* is in Unix seconds; None: the first steps were not taken."""
 
     custom_model: str | None = None
@@ -25,23 +25,23 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     skipped: bool = False
 
 
-class Store:
+class SettingsStore:
     """Belongs to one application."""
 
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / "ui.json" if folder is not None else None
-        self._kept: Kept | None = None
+        self._kept: StoredSettings | None = None
         self._lock = asyncio.Lock()
 
-    async def settings(self) -> Kept:
+    async def settings(self) -> StoredSettings:
         """What is kept now."""
         if self._kept is None:
-            read = await asyncio.to_thread(self._read) if self._path is not None else Kept()
+            read = await asyncio.to_thread(self._read) if self._path is not None else StoredSettings()
             if self._kept is None:
                 self._kept = read
         return self._kept
 
-    async def change(self, **fields: object) -> Kept:
+    async def change(self, **fields: object) -> StoredSettings:
         """Change *fields*; returns when that is kept."""
         async with self._lock:
             changed = msgspec.structs.replace(await self.settings(), **fields)
@@ -50,15 +50,15 @@ class Store:
             self._kept = changed
             return changed
 
-    def _read(self) -> Kept:
+    def _read(self) -> StoredSettings:
         assert self._path is not None
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Kept)
+            return msgspec.json.decode(self._path.read_bytes(), type=StoredSettings)
         except FileNotFoundError:
-            return Kept()
+            return StoredSettings()
         except (OSError, msgspec.DecodeError) as error:
             _log.warning("the page's settings in %s can't be read and are not used: %s", self._path, error)
-            return Kept()
+            return StoredSettings()
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from gaia_core import Catalog, ModelSpec, Runtime, ScriptedModel, call, load_cat
 from gaia_core.catalog import Lock, write_lock
 from gaia_core.cli.tools import tools
 from gaia_core.events import ApprovalRequested, InputRequested, ToolEnded, ToolProgress
-from gaia_core.facts import AgentChanged
+from gaia_core.facts import AgentSwitched
 from gaia_core.messages import UserMessage
 from gaia_core.models import ModelRequest
 from gaia_core.runtime import listed
@@ -123,7 +123,7 @@ async def test_changed_tools_are_a_new_toolset_at_the_next_turn(catalog, until):
         await until(lambda: "new" in runtime.catalog.agent("a").tools)
         session = await runtime.sessions.open("", "s")
         await (await runtime.start(session, "again")).result()
-        changed = [fact for _, fact in await runtime.sessions.facts("", "s") if isinstance(fact, AgentChanged)]
+        changed = [fact for _, fact in await runtime.sessions.facts("", "s") if isinstance(fact, AgentSwitched)]
 
     assert "new" not in before.tools
     assert ["new" in names for names in told] == [False, False, True]

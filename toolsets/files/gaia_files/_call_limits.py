@@ -21,7 +21,7 @@ def never() -> bool:
 
 
 @attrs.frozen
-class Limits:
+class CallLimits:
     """The bounds of one call. Sizes are in bytes of the file, *chars* and *line_chars* in characters of the output."""
 
     seconds: float = 10.0
@@ -54,7 +54,7 @@ class Limits:
 class Effort:
     """What one call has spent. *stopped* is empty, or says in words which limit ended the call early."""
 
-    limits: Limits
+    limits: CallLimits
     cancelled: Callable[[], bool] = never
     stopped: str = ""
     entries: int = 0
@@ -90,7 +90,7 @@ class Effort:
 
 
 @attrs.define
-class Page:
+class OutputPage:
     """Lines up to a number and a length; *left_out* counts the lines after them."""
 
     most: int

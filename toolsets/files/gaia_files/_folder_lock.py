@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gaia_files._call_limits import Limits
-from gaia_files._path_resolution import Parts, Refused, joined, quoted, refusal_of
+from gaia_files._call_limits import CallLimits
+from gaia_files._path_resolution import Parts, PathRefused, joined, quoted, refusal_of
 
 if sys.platform != "win32":
     import fcntl
@@ -22,7 +22,7 @@ _UNABLE = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EI
 
 
 @contextmanager
-def locked(folders: tuple[int, ...], parts: Parts, limits: Limits) -> Iterator[None]:
+def locked(folders: tuple[int, ...], parts: Parts, limits: CallLimits) -> Iterator[None]:
     """Hold the locks of *folders* (open descriptors of their own), in one order everywhere, so nobody deadlocks.
 
     Raises Refused after `limits.lock_seconds`. A file system without locks is used without them.
@@ -60,6 +60,6 @@ def _taken(descriptor: int, parts: Parts, deadline: float) -> bool:
             return True
         if time.monotonic() >= deadline:
             folder = quoted(joined(parts[:-1]))
-            raise Refused("busy", f"Another call is changing the folder {folder}.", "Try again in a moment.")
+            raise PathRefused("busy", f"Another call is changing the folder {folder}.", "Try again in a moment.")
         time.sleep(wait)
         wait = min(wait * 2, _LONGEST_WAIT)

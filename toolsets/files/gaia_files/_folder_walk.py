@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from gaia_files._call_limits import Effort, Page, counted
+from gaia_files._call_limits import Effort, OutputPage, counted
 from gaia_files._glob import Glob
-from gaia_files._path_resolution import DEPTH, Parts, Refused, addressable, folder, joined, quoted, refusal_of
+from gaia_files._path_resolution import DEPTH, Parts, PathRefused, addressable, folder, joined, quoted, refusal_of
 
 SKIPPED = frozenset(
     {
@@ -25,7 +25,7 @@ _GLOB_CHARS = frozenset("*?[{")
 
 
 @attrs.frozen
-class Entry:
+class FolderEntry:
     """One entry of a folder; *kind* is `file`, `folder`, `link` or `special`."""
 
     parts: Parts
@@ -47,7 +47,7 @@ class Walk:
     unreadable: int = 0
     too_deep: int = 0
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[FolderEntry]:
         waiting = list(reversed(self._read(self.start)))
         while waiting:
             entry = waiting.pop()
@@ -76,7 +76,7 @@ class Walk:
             for name, paths in sorted(by_name.items())
         )
 
-    def _enters(self, entry: Entry) -> bool:
+    def _enters(self, entry: FolderEntry) -> bool:
         if entry.parts[-1] in SKIPPED:
             self.skipped.append(entry.parts)
             return False
@@ -85,21 +85,21 @@ class Walk:
             return False
         return True
 
-    def _below(self, parts: Parts) -> list[Entry]:
+    def _below(self, parts: Parts) -> list[FolderEntry]:
         try:
             return self._read(parts)
-        except Refused:
+        except PathRefused:
             self.unreadable += 1
             return []
 
-    def _read(self, parts: Parts) -> list[Entry]:
+    def _read(self, parts: Parts) -> list[FolderEntry]:
         found = []
         try:
             with folder(self.root, parts) as descriptor, os.scandir(descriptor) as entries:
                 for entry in entries:
                     if not self.effort.entry():
                         break
-                    found.append(Entry((*parts, entry.name), _kind(entry)))
+                    found.append(FolderEntry((*parts, entry.name), _kind(entry)))
         except OSError as error:
             raise refusal_of(error, parts) from None
         return sorted(found, key=lambda entry: entry.parts)
@@ -115,7 +115,7 @@ def list_folder(root: int, start: Parts, pattern: str, *, recursive: bool, effor
 def find_names(root: int, start: Parts, name: str, effort: Effort) -> str:
     """The entries anywhere below *start* whose name contains *name*, or fits it when it is a glob; any case."""
     if not name.strip():
-        raise Refused("empty", "There is no name to find.", "Give a part of a name, or a glob such as *.py.")
+        raise PathRefused("empty", "There is no name to find.", "Give a part of a name, or a glob such as *.py.")
     pattern = name if _GLOB_CHARS & set(name) else None
     walk = Walk(root, start, effort)
     if pattern is None and "/" not in name:
@@ -125,7 +125,7 @@ def find_names(root: int, start: Parts, name: str, effort: Effort) -> str:
 
 def _shown(walk: Walk, wanted: Glob | str | None, nothing: str) -> str:
     limits = walk.effort.limits
-    page, unaddressable = Page(limits.shown, limits.chars), 0
+    page, unaddressable = OutputPage(limits.shown, limits.chars), 0
     for entry in walk:
         if not _wanted(entry.parts[len(walk.start) :], wanted):
             continue

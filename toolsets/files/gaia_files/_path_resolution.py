@@ -45,7 +45,7 @@ _OS_WORDS = (
 )
 
 
-class Refused(Exception):  # noqa: N818  # a refusal is an answer, not a failure of this program
+class PathRefused(Exception):  # noqa: N818  # a refusal is an answer, not a failure of this program
     """A call was refused. *rule* is the rule's short name; the text says what to do and ends with the rule.
 
     raise Refused("parent-folder", "'../a': '..' is not allowed.", "Write the path from the top.")
@@ -64,7 +64,7 @@ def require_descriptors() -> None:
         and all(hasattr(os, flag) for flag in ("O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK"))
     )
     if not able:
-        raise Refused(
+        raise PathRefused(
             "platform",
             "This system can't open files relative to a folder's descriptor, so paths can't be kept inside it.",
             "Run the server on Linux, macOS or WSL.",
@@ -99,23 +99,23 @@ def parts_of(path: str, root: str) -> Parts:
     *root*, since the rest is opened below the root's descriptor like any other; `/` alone means the root.
     """
     if "\0" in path:
-        raise Refused("null-byte", f"{quoted(path)} contains a NUL character.", "Write the path without it.")
+        raise PathRefused("null-byte", f"{quoted(path)} contains a NUL character.", "Write the path without it.")
     if not addressable(path):
-        raise Refused("encoding", f"{quoted(path)} is not valid text.", "Write the path in plain Unicode.")
+        raise PathRefused("encoding", f"{quoted(path)} is not valid text.", "Write the path in plain Unicode.")
     if len(path.encode()) > PATH_BYTES:
-        raise Refused("path-length", f"{quoted(path)} is too long.", f"Keep a path below {PATH_BYTES:,} bytes.")
+        raise PathRefused("path-length", f"{quoted(path)} is too long.", f"Keep a path below {PATH_BYTES:,} bytes.")
     parts = _components(path)
     if ".." in parts:
-        raise Refused(
+        raise PathRefused(
             "parent-folder", f"{quoted(path)}: '..' is not allowed.", "Write the path from the top of the workspace."
         )
     if path.startswith("/"):
         parts = _below(path, parts, _components(root))
     if len(parts) > DEPTH:
-        raise Refused("depth", f"{quoted(path)} has {len(parts)} levels.", f"At most {DEPTH} are possible.")
+        raise PathRefused("depth", f"{quoted(path)} has {len(parts)} levels.", f"At most {DEPTH} are possible.")
     for name in parts:
         if len(name.encode()) > NAME_BYTES:
-            raise Refused("name-length", f"The name {quoted(name)} is too long.", f"At most {NAME_BYTES} bytes.")
+            raise PathRefused("name-length", f"The name {quoted(name)} is too long.", f"At most {NAME_BYTES} bytes.")
     return parts
 
 
@@ -163,7 +163,7 @@ def regular_file(parent: int, parts: Parts) -> Iterator[tuple[int, os.stat_resul
 def require_name(parts: Parts) -> None:
     """Raise Refused for the root itself."""
     if not parts:
-        raise Refused("folder", "'.' is the workspace folder itself.", "Give the path of something in it.")
+        raise PathRefused("folder", "'.' is the workspace folder itself.", "Give the path of something in it.")
 
 
 def status_of(parent: int, name: str) -> os.stat_result | None:
@@ -194,29 +194,29 @@ def require_regular(status: os.stat_result, parts: Parts) -> None:
     if kind == "file":
         return
     if kind == "folder":
-        raise Refused("folder", f"{path} is a folder, not a file.", "List it, or give the path of a file in it.")
+        raise PathRefused("folder", f"{path} is a folder, not a file.", "List it, or give the path of a file in it.")
     if kind == "link":
-        raise Refused("symbolic-link", f"{path} is a symbolic link; links are not followed.", "Use another path.")
-    raise Refused("special-file", f"{path} is a {kind}; only regular files can be used.", "Use another path.")
+        raise PathRefused("symbolic-link", f"{path} is a symbolic link; links are not followed.", "Use another path.")
+    raise PathRefused("special-file", f"{path} is a {kind}; only regular files can be used.", "Use another path.")
 
 
-def missing(parent: int, parts: Parts) -> Refused:
+def missing(parent: int, parts: Parts) -> PathRefused:
     """The refusal for a path that isn't there, with names that look like it."""
     what = f"There is no {quoted('/'.join(parts))}."
     if near := _near(parent, parts):
-        return Refused("not-found", what, "Did you mean " + " or ".join(near) + "?")
+        return PathRefused("not-found", what, "Did you mean " + " or ".join(near) + "?")
     if any("\\" in name for name in parts):
-        return Refused("not-found", what, "Write the path with forward slashes.")
-    return Refused("not-found", what, f"List {quoted(joined(parts[:-1]))} to see what is there.")
+        return PathRefused("not-found", what, "Write the path with forward slashes.")
+    return PathRefused("not-found", what, f"List {quoted(joined(parts[:-1]))} to see what is there.")
 
 
-def refusal_of(error: OSError, parts: Parts) -> Refused:
+def refusal_of(error: OSError, parts: Parts) -> PathRefused:
     """The refusal for a system error on *parts* that has no better explanation."""
     path = quoted("/".join(parts) or ".")
     for numbers, rule, advice in _OS_WORDS:
         if error.errno in numbers:
-            return Refused(rule, f"{path} can't be used: {_reason(error)}.", advice)
-    return Refused("system", f"{path} can't be used: {_reason(error)}.", "Use another path, or tell the user.")
+            return PathRefused(rule, f"{path} can't be used: {_reason(error)}.", advice)
+    return PathRefused("system", f"{path} can't be used: {_reason(error)}.", "Use another path, or tell the user.")
 
 
 def _components(path: str) -> Parts:
@@ -228,7 +228,7 @@ def _below(path: str, parts: Parts, root: Parts) -> Parts:
         return ()
     if parts[: len(root)] == root:
         return parts[len(root) :]
-    raise Refused(
+    raise PathRefused(
         "absolute-path",
         f"{quoted(path)} is an absolute path outside of the workspace.",
         f"Write it relative to the workspace, such as {quoted(parts[-1])}.",
@@ -270,7 +270,7 @@ def _open_regular(parent: int, parts: Parts) -> int:
         raise refusal_of(error, parts) from None
 
 
-def _not_entered(error: OSError, parent: int, parts: Parts) -> Refused:
+def _not_entered(error: OSError, parent: int, parts: Parts) -> PathRefused:
     if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EMLINK):
         return refusal_of(error, parts)
     try:
@@ -278,17 +278,17 @@ def _not_entered(error: OSError, parent: int, parts: Parts) -> Refused:
     except OSError as second:
         return refusal_of(second, parts)
     if status is None or stat.S_ISDIR(status.st_mode):
-        return Refused("busy", f"{quoted('/'.join(parts))} changed while it was opened.", "Try again.")
+        return PathRefused("busy", f"{quoted('/'.join(parts))} changed while it was opened.", "Try again.")
     if stat.S_ISLNK(status.st_mode):
         return _link(parent, parts)
-    return Refused(
+    return PathRefused(
         "not-a-folder",
         f"{quoted('/'.join(parts))} is a {kind_of(status.st_mode)}, not a folder.",
         "To see what is in a file, read it; here give a folder's path.",
     )
 
 
-def _link(parent: int, parts: Parts) -> Refused:
+def _link(parent: int, parts: Parts) -> PathRefused:
     """The refusal of a link; names the target when that is a plain path below the root."""
     what = f"{quoted('/'.join(parts))} is a symbolic link; links are not followed."
     try:
@@ -296,11 +296,11 @@ def _link(parent: int, parts: Parts) -> Refused:
     except OSError:
         target = ""
     if not target or target.startswith("/"):
-        return Refused("symbolic-link", what, "Use another path.")
+        return PathRefused("symbolic-link", what, "Use another path.")
     resolved = os.path.normpath("/".join((*parts[:-1], target)))
     if resolved == ".." or resolved.startswith("../"):
-        return Refused("symbolic-link", what, "Use another path.")
-    return Refused("symbolic-link", what, f"It points to {quoted(resolved)}: use that path.")
+        return PathRefused("symbolic-link", what, "Use another path.")
+    return PathRefused("symbolic-link", what, f"It points to {quoted(resolved)}: use that path.")
 
 
 def _near(parent: int, parts: Parts) -> list[str]:

@@ -4,13 +4,13 @@ import httpx2
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
-from gaia_mcp._http_transport import Answers
-from gaia_mcp._server_config import Server
+from gaia_mcp._http_transport import RefusalRecord
+from gaia_mcp._server_config import McpServerConfig
 
 _MOST = 2_000
 
 
-def words_of(error: BaseException, server: Server, answers: Answers) -> str:
+def words_of(error: BaseException, server: McpServerConfig, answers: RefusalRecord) -> str:
     """*error* for the operator: what failed and what to do."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -27,7 +27,7 @@ def words_of(error: BaseException, server: Server, answers: Answers) -> str:
     return str(error) or type(error).__name__
 
 
-def said(error: MCPError, answers: Answers) -> str:
+def said(error: MCPError, answers: RefusalRecord) -> str:
     """What the server says; its HTTP status where that is all it said."""
     if answers.refusal and error.message == "Server returned an error response":
         return f"the server answered with {answers.refusal}"

@@ -12,12 +12,12 @@ import httpx2
 from mcp.client._transport import TransportStreams
 from mcp.client.streamable_http import streamable_http_client
 
-from gaia_mcp._server_config import Server
+from gaia_mcp._server_config import McpServerConfig
 
 _SECONDS = 30.0
 
 
-class Answers:
+class RefusalRecord:
     """What the server's last refusal was, for the words about it; the SDK keeps only that there was one."""
 
     __slots__ = ("refusal",)
@@ -33,7 +33,9 @@ class Answers:
 
 
 @asynccontextmanager
-async def http(server: Server, headers: dict[str, str], answers: Answers) -> AsyncIterator[TransportStreams]:
+async def http(
+    server: McpServerConfig, headers: dict[str, str], answers: RefusalRecord
+) -> AsyncIterator[TransportStreams]:
     """The streams to *server*. A quiet stream may last: calls have their own time."""
     client = httpx2.AsyncClient(
         headers=headers,
@@ -51,7 +53,7 @@ async def http(server: Server, headers: dict[str, str], answers: Answers) -> Asy
 class _Bounded(httpx2.AsyncHTTPTransport):
     """Bodies that aren't event streams end at the bound."""
 
-    def __init__(self, most: int, answers: Answers) -> None:
+    def __init__(self, most: int, answers: RefusalRecord) -> None:
         super().__init__(limits=httpx2.Limits(max_connections=None, max_keepalive_connections=20), trust_env=False)
         self._most = most
         self._answers = answers

@@ -57,7 +57,7 @@ _Validator = extend(Draft202012Validator, dict.fromkeys(_LEFT_TO_THE_SERVER, _pa
 
 
 @attrs.frozen
-class Check:
+class SchemaValidator:
     """What says everything that is wrong with arguments for *schema*. A value: the validator, which can be changed, is
     made for each call, in some 20 µs."""
 

@@ -10,8 +10,8 @@ import msgspec
 from gaia_core import Context, ToolError, Toolset, tool
 from gaia_core.errors import ToolDeclarationError
 from gaia_core.tools import EFFECTS, Effect, Parameters, Tool
-from gaia_mcp._input_schemas import BadSchemaError, Check, encoded
-from gaia_mcp._server_config import Server
+from gaia_mcp._input_schemas import BadSchemaError, SchemaValidator, encoded
+from gaia_mcp._server_config import McpServerConfig
 
 if TYPE_CHECKING:
     import mcp_types
@@ -26,7 +26,7 @@ _MOST_INSTRUCTIONS = 8_000
 
 
 @attrs.frozen
-class Listed:
+class ListedTools:
     """What a server said of itself. *problems* are tools that had to be left out, each with its reason."""
 
     toolset: Toolset
@@ -46,13 +46,13 @@ class Remote:
 
 
 def toolset_of(
-    server: Server,
+    server: McpServerConfig,
     tools: "Iterable[mcp_types.Tool]",
     *,
     instructions: str = "",
     resources: bool = False,
     prompts: bool = False,
-) -> Listed:
+) -> ListedTools:
     """The toolset of *server*, which lists *tools*; *resources*, *prompts*: it has some."""
     made: dict[str, Tool] = {}
     problems: list[str] = []
@@ -70,10 +70,10 @@ def toolset_of(
         made.setdefault(extra.name, extra)
     text = instructions.strip()[:_MOST_INSTRUCTIONS].replace("{", "{{").replace("}", "}}")
     toolset = Toolset(f"mcp:{server.name}", made.values(), instructions=text, resource=server.recipe())
-    return Listed(toolset, tuple(problems))
+    return ListedTools(toolset, tuple(problems))
 
 
-def _tool(server: Server, given: "mcp_types.Tool") -> Tool:
+def _tool(server: McpServerConfig, given: "mcp_types.Tool") -> Tool:
     schema = encoded(given.input_schema, server.max_schema_bytes)
     description = given.description or ""
     if len(description) > _MOST_DESCRIPTION:
@@ -84,7 +84,7 @@ def _tool(server: Server, given: "mcp_types.Tool") -> Tool:
     return Tool(
         _UNFIT.sub("_", given.name)[:_NAME_CHARS],
         description,
-        Parameters(schema, context="ctx", check=Check(schema)),
+        Parameters(schema, context="ctx", check=SchemaValidator(schema)),
         Remote(given.name),
         server.effects if server.effects is not None else effects_of(hints),
         server.timeout,
@@ -110,7 +110,7 @@ def effects_of(hints: "mcp_types.ToolAnnotations | None") -> frozenset[Effect]:
     return frozenset(effects)
 
 
-def _extras(server: Server, *, resources: bool, prompts: bool) -> tuple[Tool, ...]:
+def _extras(server: McpServerConfig, *, resources: bool, prompts: bool) -> tuple[Tool, ...]:
     """A server's resources and prompts, as tools that read."""
     found: list[Tool] = []
     effects = server.effects if server.effects is not None else frozenset[Effect]({"read", "network"})

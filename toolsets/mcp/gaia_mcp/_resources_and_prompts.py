@@ -8,7 +8,7 @@ from mcp.client import Client
 from mcp.shared.exceptions import MCPError
 
 from gaia_core import Context
-from gaia_mcp._calls import Call
+from gaia_mcp._calls import ServerCall
 from gaia_mcp._connection import Connection
 from gaia_mcp._listed_tools import resource_text, text_of
 
@@ -16,7 +16,7 @@ from gaia_mcp._listed_tools import resource_text, text_of
 async def list_resources(connection: Connection, ctx: Context[Any]) -> str:
     """The resources and their templates, a line each."""
 
-    async def send(client: Client, _call: Call, _responses: Any, _state: str | None) -> Any:
+    async def send(client: Client, _call: ServerCall, _responses: Any, _state: str | None) -> Any:
         templates: list[mcp_types.ResourceTemplate] = []
         with suppress(MCPError):
             templates = (await client.list_resource_templates()).resource_templates
@@ -31,7 +31,7 @@ async def list_resources(connection: Connection, ctx: Context[Any]) -> str:
 async def read_resource(connection: Connection, ctx: Context[Any], uri: str) -> str:
     """A resource's contents."""
 
-    async def send(client: Client, _call: Call, responses: Any, state: str | None) -> Any:
+    async def send(client: Client, _call: ServerCall, responses: Any, state: str | None) -> Any:
         return await client.session.read_resource(
             uri, input_responses=responses, request_state=state, allow_input_required=True
         )
@@ -42,7 +42,7 @@ async def read_resource(connection: Connection, ctx: Context[Any], uri: str) -> 
 async def list_prompts(connection: Connection, ctx: Context[Any]) -> str:
     """The prompts and what they take, a line each."""
 
-    async def send(client: Client, _call: Call, _responses: Any, _state: str | None) -> Any:
+    async def send(client: Client, _call: ServerCall, _responses: Any, _state: str | None) -> Any:
         return await client.list_prompts()
 
     prompts = (await connection.call(ctx, send)).prompts
@@ -55,7 +55,7 @@ async def list_prompts(connection: Connection, ctx: Context[Any]) -> str:
 async def get_prompt(connection: Connection, ctx: Context[Any], name: str, arguments: dict[str, str]) -> str:
     """A prompt's messages."""
 
-    async def send(client: Client, _call: Call, responses: Any, state: str | None) -> Any:
+    async def send(client: Client, _call: ServerCall, responses: Any, state: str | None) -> Any:
         return await client.session.get_prompt(
             name, arguments, input_responses=responses, request_state=state, allow_input_required=True
         )

@@ -1,6 +1,6 @@
 """Values by reference: `env:NAME` in a configuration is the variable of that name, read when a server is connected.
 
-The values are in no log, error or repr: `Hidden` takes them out of what a server says.
+The values are in no log, error or repr: `SecretMask` takes them out of what a server says.
 """
 
 import re
@@ -25,7 +25,7 @@ def check(place: str, values: Mapping[str, str]) -> None:
             )
 
 
-def resolved(values: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> tuple[dict[str, str], "Hidden"]:
+def resolved(values: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> tuple[dict[str, str], "SecretMask"]:
     """*values* with the variables' contents, and what hides those. Raises ConfigError for one that isn't set."""
     found: dict[str, str] = {}
     secrets: list[str] = []
@@ -38,11 +38,11 @@ def resolved(values: Iterable[tuple[str, str]], environ: Mapping[str, str]) -> t
             raise ConfigError(f"{name}: the variable {reference['name']} is not set")
         secrets.append(secret)
         found[name] = reference["before"] + secret
-    return found, Hidden(tuple(secrets))
+    return found, SecretMask(tuple(secrets))
 
 
 @attrs.frozen
-class Hidden:
+class SecretMask:
     """Takes secrets out of texts; those under 6 characters can't be told from words."""
 
     secrets: tuple[str, ...] = attrs.field(default=(), repr=False)

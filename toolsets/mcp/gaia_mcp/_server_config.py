@@ -30,7 +30,7 @@ def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float 
 
 
 @attrs.frozen(kw_only=True)
-class Server:
+class McpServerConfig:
     """One MCP server. Exactly one of *command* (a program and its arguments; no shell reads them) and *url*.
 
     | field | unit | meaning |
@@ -99,20 +99,20 @@ class Server:
 
 
 @resource(scope="process")
-async def shared_connection(server: Server) -> AsyncIterator["Connection"]:
+async def shared_connection(server: McpServerConfig) -> AsyncIterator["Connection"]:
     """The connection that all sessions share."""
     async with await _connection(server) as connection:
         yield connection
 
 
 @resource(scope="session")
-async def own_connection(server: Server) -> AsyncIterator["Connection"]:
+async def own_connection(server: McpServerConfig) -> AsyncIterator["Connection"]:
     """A connection of one session."""
     async with await _connection(server) as connection:
         yield connection
 
 
-async def _connection(server: Server) -> "Connection":
+async def _connection(server: McpServerConfig) -> "Connection":
     # The SDK takes two seconds to import, in which others would wait.
     module = await asyncio.to_thread(importlib.import_module, "gaia_mcp._connection")
     made: Connection = module.Connection(server)
@@ -135,14 +135,14 @@ def mcp(
     sampling: str = "",
     extras: bool = True,
 ) -> Source:
-    """The tools of an MCP server; see `Server` for the arguments.
+    """The tools of an MCP server; see `McpServerConfig` for the arguments.
 
     *name* is the operator's for it; by default the program's or the host's. Raises ConfigError.
     """
     given = name or _name_of(tuple(command), url)
     _secrets.check(f"{given}.env", env or {})
     _secrets.check(f"{given}.headers", headers or {})
-    server = Server(
+    server = McpServerConfig(
         name=given,
         command=tuple(command),
         url=url,

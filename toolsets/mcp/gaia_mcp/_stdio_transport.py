@@ -22,8 +22,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
-from gaia_mcp._secret_references import Hidden
-from gaia_mcp._server_config import Server
+from gaia_mcp._secret_references import SecretMask
+from gaia_mcp._server_config import McpServerConfig
 
 _log = logging.getLogger("gaia_mcp.server")
 
@@ -40,7 +40,7 @@ Item = SessionMessage | Exception
 Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionMessage]]
 
 
-class Ended:
+class ServerExit:
     """Why a connection ended; "" while it hasn't. Whoever finds out first says it."""
 
     __slots__ = ("event", "reason")
@@ -75,7 +75,9 @@ class Allowance:
 
 
 @asynccontextmanager
-async def stdio(server: Server, env: dict[str, str], hidden: Hidden, ended: Ended) -> AsyncIterator[Streams]:
+async def stdio(
+    server: McpServerConfig, env: dict[str, str], hidden: SecretMask, ended: ServerExit
+) -> AsyncIterator[Streams]:
     """The streams to a new process of *server*, which ends with them. Raises OSError when it can't be started."""
     process = await asyncio.create_subprocess_exec(
         *server.command,
@@ -126,16 +128,16 @@ async def _surely(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _read(
-    server: Server,
+    server: McpServerConfig,
     process: asyncio.subprocess.Process,
     incoming: MemoryObjectSendStream[Item],
     said: list[str],
-    ended: Ended,
+    ended: ServerExit,
 ) -> None:
     """Lines of stdout → messages, until it ends."""
     assert process.stdout is not None
     allowance = Allowance(server.max_messages)
-    lines = _Lines(server.max_bytes)
+    lines = _LineSplitter(server.max_bytes)
     try:
         async with incoming:
             while chunk := await process.stdout.read(_CHUNK):
@@ -160,7 +162,7 @@ async def _read(
         ended.set(f"its output could not be read ({error})")
 
 
-class _Lines:
+class _LineSplitter:
     """Bytes → lines; of a line over the bound only its beginning and its end are kept."""
 
     __slots__ = ("_most", "_parts", "_tail", "size")
@@ -211,7 +213,7 @@ class _TooLong:
         self.tail = tail
 
 
-def _message(server: Server, line: "bytes | _TooLong") -> mcp_types.JSONRPCMessage | None:
+def _message(server: McpServerConfig, line: "bytes | _TooLong") -> mcp_types.JSONRPCMessage | None:
     """The message of *line*; None for what is none, which a careless server prints on stdout."""
     if isinstance(line, _TooLong):
         return _refusal(server, line)
@@ -224,7 +226,7 @@ def _message(server: Server, line: "bytes | _TooLong") -> mcp_types.JSONRPCMessa
         return None
 
 
-def _refusal(server: Server, line: _TooLong) -> mcp_types.JSONRPCMessage | None:
+def _refusal(server: McpServerConfig, line: _TooLong) -> mcp_types.JSONRPCMessage | None:
     """The answer that a call gets in place of one that is too long: its id stands at an end of the line."""
     words = f"the answer has {line.size} bytes; at most {server.max_bytes} are taken (max_bytes)"
     _log.warning("%s: %s", server.name, words)
@@ -256,7 +258,9 @@ async def _write(process: asyncio.subprocess.Process, outgoing: MemoryObjectRece
                 await process.stdin.drain()
 
 
-async def _listen(server: Server, process: asyncio.subprocess.Process, hidden: Hidden, said: list[str]) -> None:
+async def _listen(
+    server: McpServerConfig, process: asyncio.subprocess.Process, hidden: SecretMask, said: list[str]
+) -> None:
     """Lines of stderr → the log (level debug: a server may write much), the last of them kept."""
     assert process.stderr is not None
     rest = b""

@@ -13,7 +13,7 @@ from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai._models import agent_of
-from gaia_http.openai.chat._chunks import Chunks
+from gaia_http.openai.chat._chunks import ChunkTranslator
 from gaia_http.openai.chat._completion import completion_of
 from gaia_http.openai.chat._message_reader import transcript_of
 from gaia_http.openai.chat._options import options_of
@@ -21,16 +21,16 @@ from gaia_http.openai.chat._session_headers import Named, is_named_task, session
 from gaia_http.openai.chat._suspended_turns import SuspendedTurns
 from gaia_http.openai.chat._wire import ChatRequest, decode_request
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.request._content_parts import Parts
+from gaia_http.request._content_parts import ContentParts
 from gaia_http.streaming._sse_writer import Headers
-from gaia_http.streaming._turn_stream import EventStream, ended
+from gaia_http.streaming._turn_stream import TurnStream, ended
 
 
 class ChatCompletions:
     """The route's handler, for one application."""
 
     def __init__(
-        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: Parts, idempotency: Idempotency
+        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: ContentParts, idempotency: Idempotency
     ) -> None:
         self._runtime = runtime
         self._settings = settings
@@ -73,15 +73,15 @@ class ChatCompletions:
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
-            return _Answer(self, turn, agent, caller, created, headers, formed=formed)
-        chunks = Chunks(
+            return _ChatAnswer(self, turn, agent, caller, created, headers, formed=formed)
+        chunks = ChunkTranslator(
             turn.id,
             agent,
             created,
             include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
             activity=self._settings.show_activity,
         )
-        return EventStream(
+        return TurnStream(
             turn,
             chunks,
             self._settings,
@@ -109,7 +109,7 @@ class ChatCompletions:
         self._suspended.keep(turn, agent, caller.owner)
 
 
-class _Answer:
+class _ChatAnswer:
     """The ASGI response of a turn that is answered in one piece."""
 
     def __init__(

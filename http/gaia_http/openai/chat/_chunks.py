@@ -36,7 +36,7 @@ _OPEN_CHOICE = b',"choices":[{"index":0,"delta":'
 _UNFINISHED = b',"logprobs":null,"finish_reason":null}]'
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
+class _ChunkHead(msgspec.Struct, frozen=True, gc=False):
     id: str
     object: str
     created: int
@@ -64,13 +64,15 @@ def encoded_text(text: str) -> bytes:
         return _encode(mended(text))
 
 
-class Chunks:
+class ChunkTranslator:
     """The translator of one streamed chat completion. *done* and *failure*: see `Translator`."""
 
     def __init__(
         self, turn_id: str, agent: Agent, created: int, *, include_usage: bool = False, activity: Activity = "reasoning"
     ) -> None:
-        head = encoded(_Head(completion_id(turn_id), "chat.completion.chunk", created, agent.name, agent.fingerprint))
+        head = encoded(
+            _ChunkHead(completion_id(turn_id), "chat.completion.chunk", created, agent.name, agent.fingerprint)
+        )
         self._turn_id = turn_id
         self._head = b"data: " + head[:-1]
         self._open = self._head + _OPEN_CHOICE

@@ -23,7 +23,7 @@ from gaia_http.openai.chat._chunks import completion_id
 from gaia_http.openai.chat._suspended_turns import client_ids
 
 
-class _Message(msgspec.Struct, frozen=True, gc=False):
+class _CompletionMessage(msgspec.Struct, frozen=True, gc=False):
     role: str
     content: str | None
     refusal: str | None
@@ -32,9 +32,9 @@ class _Message(msgspec.Struct, frozen=True, gc=False):
     annotations: tuple[str, ...] = ()
 
 
-class _Choice(msgspec.Struct, frozen=True, gc=False):
+class _CompletionChoice(msgspec.Struct, frozen=True, gc=False):
     index: int
-    message: _Message
+    message: _CompletionMessage
     logprobs: None
     finish_reason: str
 
@@ -64,7 +64,7 @@ class _Completion(msgspec.Struct, frozen=True, gc=False):
     created: int
     model: str
     system_fingerprint: str
-    choices: tuple[_Choice, ...]
+    choices: tuple[_CompletionChoice, ...]
     usage: ChatUsage
     x_gaia: _Gaia | msgspec.UnsetType = msgspec.UNSET
 
@@ -89,14 +89,16 @@ def completion_of(
         created=created,
         model=agent.name,
         system_fingerprint=agent.fingerprint,
-        choices=(_Choice(0, message, None, ended.finish_reason),),
+        choices=(_CompletionChoice(0, message, None, ended.finish_reason),),
         usage=chat_usage(ended.usage),
         x_gaia=_Gaia(turn_id, ended.steps, own) if own else msgspec.UNSET,
     )
     return encoded(completion)
 
 
-def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool, formed: bool) -> _Message:
+def _message(
+    turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool, formed: bool
+) -> _CompletionMessage:
     steps = [event.message for event in events if type(event) is StepEnded]
     texts = [text for message in steps if (text := text_of(message.content))]
     if len(steps) < ended.steps and ended.text:
@@ -109,7 +111,7 @@ def _message(turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden:
     if hidden and calls:
         ids = client_ids(turn_id, calls)
         calls = tuple(ToolCall(ids[index], call.function) for index, call in enumerate(calls))
-    return _Message(
+    return _CompletionMessage(
         role="assistant",
         content=text if text or not calls else None,
         refusal=None,

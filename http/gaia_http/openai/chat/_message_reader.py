@@ -50,11 +50,11 @@ def transcript_of(messages: tuple[WireMessage, ...] | None, most: int) -> tuple[
             param="messages",
             code="array_above_max_length",
         )
-    reading = _Reading()
+    reading = _MessageReading()
     return tuple([reading.message(message, index) for index, message in enumerate(messages)])
 
 
-class _Reading:
+class _MessageReading:
     """One transcript while it is read: which calls the last assistant message left open."""
 
     def __init__(self) -> None:

@@ -26,7 +26,7 @@ class _Name(msgspec.Struct, frozen=True):
     name: str
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _ToolChoiceEntry(msgspec.Struct, frozen=True):
     """An element of `allowed_tools`, or a forced function."""
 
     type: str
@@ -35,7 +35,7 @@ class _Choice(msgspec.Struct, frozen=True):
 
 class _Allowed(msgspec.Struct, frozen=True):
     mode: str = "auto"
-    tools: tuple[_Choice, ...] = ()
+    tools: tuple[_ToolChoiceEntry, ...] = ()
 
 
 class _ChoiceObject(msgspec.Struct, frozen=True):

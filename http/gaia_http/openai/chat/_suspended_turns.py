@@ -31,7 +31,7 @@ def client_ids(turn_id: str, calls: tuple[ToolCall, ...]) -> tuple[str, ...]:
 
 
 @attrs.frozen
-class _Entry:
+class _SuspendedTurn:
     agent: str
     ids: tuple[tuple[str, str], ...]
     """The client's ids, and those that the model gave."""
@@ -40,10 +40,10 @@ class _Entry:
 
 
 @attrs.define(eq=False)
-class _Own:
+class _OwnMessages:
     """What one owner has there, the least lately used first."""
 
-    entries: OrderedDict[str, _Entry] = attrs.field(factory=OrderedDict)
+    entries: OrderedDict[str, _SuspendedTurn] = attrs.field(factory=OrderedDict)
     """By the first of the client's ids."""
     bytes: int = 0
 
@@ -64,7 +64,7 @@ class SuspendedTurns:
         self._most_bytes = most_bytes
         self._seconds = seconds
         self._clock = clock
-        self._owners: dict[str, _Own] = {}
+        self._owners: dict[str, _OwnMessages] = {}
 
     def __len__(self) -> int:
         return sum(len(own.entries) for own in self._owners.values())
@@ -78,8 +78,8 @@ class SuspendedTurns:
         ids = client_ids(turn.id, ended.client_calls)
         messages = msgspec.json.encode(turn.messages)
         pairs = tuple(zip(ids, (call.id for call in ended.client_calls), strict=True))
-        own = self._owners.setdefault(owner, _Own())
-        own.entries[ids[0]] = _Entry(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
+        own = self._owners.setdefault(owner, _OwnMessages())
+        own.entries[ids[0]] = _SuspendedTurn(agent.fingerprint, pairs, messages, self._clock() + self._seconds)
         own.bytes += len(messages)
         self._shrink()
 
@@ -102,7 +102,7 @@ class SuspendedTurns:
             restored.append(message)
         return tuple(restored)
 
-    def _entry(self, calls: tuple[ToolCall, ...], agent: Agent, owner: str) -> _Entry | None:
+    def _entry(self, calls: tuple[ToolCall, ...], agent: Agent, owner: str) -> _SuspendedTurn | None:
         own = self._owners.get(owner)
         entry = own.entries.get(calls[0].id) if own is not None else None
         if own is None or entry is None or entry.agent != agent.fingerprint:

@@ -12,7 +12,7 @@ from gaia_core.session import new_id
 from gaia_core.turn import Transcript, TurnOptions, summary_request
 from gaia_http._errors import ApiError, cancelled
 from gaia_http.door._caller import Caller
-from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses.input._compaction_item import packed
 from gaia_http.openai.responses.input._wire import CreateRequest
 from gaia_http.openai.responses.output._response_object import failure_of, usage_of
@@ -20,7 +20,7 @@ from gaia_http.streaming._turn_stream import ended
 
 
 async def compacted(
-    runtime: Runtime, beginning: Beginning, request: CreateRequest, caller: Caller, receive: Receive
+    runtime: Runtime, beginning: ResponseCreation, request: CreateRequest, caller: Caller, receive: Receive
 ) -> dict[str, object] | None:
     """The object of the summary; None when the client has gone. Raises ApiError."""
     agent, messages = await beginning.conversation(request, caller)

@@ -13,14 +13,14 @@ from gaia_core.models import ModelError
 from gaia_http._errors import ApiError
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
-from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses.input._options import options_of
 from gaia_http.openai.responses.input._wire import CreateRequest
 from gaia_http.openai.responses.output._response_object import failure_of
 
 
 async def counted(
-    runtime: Runtime, beginning: Beginning, request: CreateRequest, caller: Caller, settings: Settings
+    runtime: Runtime, beginning: ResponseCreation, request: CreateRequest, caller: Caller, settings: Settings
 ) -> dict[str, Any]:
     """The object of the count. Raises ApiError."""
     agent, messages = await beginning.conversation(request, caller)

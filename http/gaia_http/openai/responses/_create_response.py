@@ -32,19 +32,26 @@ from gaia_http.openai.responses._request_state import Base, Begun, Taken, Warmed
 from gaia_http.openai.responses.input._input_items import approvals_in, read_items, waiting_calls
 from gaia_http.openai.responses.input._options import custom_names, echo_of, options_of
 from gaia_http.openai.responses.input._wire import CreateRequest, WireItem, conversation_id, decode_items
-from gaia_http.openai.responses.output._response_events import Output
+from gaia_http.openai.responses.output._response_events import ResponseEvents
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
-from gaia_http.openai.responses.stored._request_note import NEW, Kept, Note, encode_note, input_items, kept_of
-from gaia_http.openai.responses.stored._stored_responses import Store, Stored, missing
-from gaia_http.request._content_parts import Parts
+from gaia_http.openai.responses.stored._request_note import (
+    NEW,
+    RequestNote,
+    SessionMetadata,
+    encode_note,
+    input_items,
+    kept_of,
+)
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse, missing
+from gaia_http.request._content_parts import ContentParts
 
 _NOT_FOUND = "previous_response_not_found"
 
 
-class Beginning:
+class ResponseCreation:
     """Begins the responses of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: Store, parts: Parts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: ContentParts) -> None:
         self._runtime = runtime
         self._parts = parts
         self._approvals = Approvals(runtime, store)
@@ -85,7 +92,7 @@ class Beginning:
         taken = await self._taken(request, caller, _items(request), base)
         options_of(request, taken.agent, self._settings, foreground=True)
         ref = Ref("", f"turn_{new_id()}")
-        output = Output(ref, self._note(request, taken, background=False, store=False))
+        output = ResponseEvents(ref, self._note(request, taken, background=False, store=False))
         return Warmed(ref=ref, messages=taken.said, told=(*output.begin(), *output.complete()))
 
     async def conversation(self, request: CreateRequest, caller: Caller) -> tuple[Agent, tuple[Message, ...]]:
@@ -128,7 +135,7 @@ class Beginning:
         self,
         owner: str,
         ref: Ref,
-        note: Note,
+        note: RequestNote,
         turn: Turn | None,
         named: Named | None = None,
         said: tuple[Message, ...] = (),
@@ -144,7 +151,7 @@ class Beginning:
             said=said,
         )
 
-    def _agent(self, request: CreateRequest, caller: Caller, previous: Stored | None) -> Agent:
+    def _agent(self, request: CreateRequest, caller: Caller, previous: StoredResponse | None) -> Agent:
         if request.model is not None:
             return agent_of(self._runtime, request.model, caller)
         if previous is not None:
@@ -155,9 +162,9 @@ class Beginning:
             code="missing_required_parameter",
         )
 
-    def _note(self, request: CreateRequest, taken: Taken, *, background: bool, store: bool) -> Note:
+    def _note(self, request: CreateRequest, taken: Taken, *, background: bool, store: bool) -> RequestNote:
         shown = self._settings.show_activity != "off"
-        return Note(
+        return RequestNote(
             created=int(time.time()),
             model=taken.agent.name,
             echo=echo_of(request),
@@ -174,7 +181,7 @@ class Beginning:
 
     # What it goes on from.
 
-    async def _previous(self, request: CreateRequest, owner: str) -> Stored | None:
+    async def _previous(self, request: CreateRequest, owner: str) -> StoredResponse | None:
         if request.previous_response_id is None:
             return None
         try:
@@ -189,7 +196,7 @@ class Beginning:
             )
         return stored
 
-    async def _base(self, owner: str, previous: Stored | None, conversation: str | None) -> Base | None:
+    async def _base(self, owner: str, previous: StoredResponse | None, conversation: str | None) -> Base | None:
         if previous is not None:
             return Base(previous.ref.session, previous.end, await self._store.history(previous))
         if conversation is None:
@@ -251,7 +258,7 @@ class Beginning:
         named: Named | None,
         messages: tuple[Message, ...],
         options: TurnOptions,
-        note: Note,
+        note: RequestNote,
     ) -> Turn:
         content, more = _split(messages)
 
@@ -305,7 +312,7 @@ class Beginning:
             except BusyError:
                 pass  # somebody else was quicker
         forked = await sessions.fork(owner, base.info_id, at=base.at)
-        await self._store.keep(owner, forked.id, lambda _: Kept(RESPONSES, since=base.at))
+        await self._store.keep(owner, forked.id, lambda _: SessionMetadata(RESPONSES, since=base.at))
         return await start(forked.id, base.at)
 
 

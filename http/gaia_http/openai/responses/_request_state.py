@@ -11,8 +11,8 @@ from gaia_core.messages import Message
 from gaia_core.turn import Turn
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._response_events import Told
-from gaia_http.openai.responses.stored._request_note import Note
-from gaia_http.openai.responses.stored._stored_responses import Store
+from gaia_http.openai.responses.stored._request_note import RequestNote
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore
 
 
 @attrs.frozen(kw_only=True)
@@ -23,11 +23,11 @@ class Begun:
 
     owner: str
     ref: Ref
-    note: Note
+    note: RequestNote
     turn: Turn | None
     owned: bool
     session_id: str | None = None
-    store: Store
+    store: ResponseStore
     said: tuple[Message, ...] = ()
     """The conversation so far, where it isn't stored."""
 

@@ -3,7 +3,7 @@
 | route | |
 |---|---|
 | POST / | begin a response |
-| WebSocket / | begin one after the other: see `_socket` |
+| WebSocket / | begin one after the other: see `_websocket` |
 | POST /compact | a conversation in short |
 | POST /input_tokens | how long one is |
 | GET, DELETE /{id} | a stored one; as a stream by `?stream=true&starting_after=N` |
@@ -26,16 +26,16 @@ from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.responses._compact import compacted
 from gaia_http.openai.responses._count_input_tokens import counted
-from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses._pagination import flag, json, nothing, number, page
 from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
 from gaia_http.openai.responses.output._response_answer import ResponseStream, StoredStream, WholeResponse
 from gaia_http.openai.responses.stored._conversations import Conversations
 from gaia_http.openai.responses.stored._request_note import input_items
-from gaia_http.openai.responses.stored._stored_responses import Store
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore
 from gaia_http.openai.responses.websocket._websocket import ResponseSocket
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.request._content_parts import Parts
+from gaia_http.request._content_parts import ContentParts
 
 _CONVERSATION = "/v1/conversations/{conversation_id:str}"
 
@@ -48,9 +48,9 @@ class Responses:
         runtime: Runtime,
         settings: Settings,
         counts: HttpCounts,
-        store: Store,
+        store: ResponseStore,
         idempotency: Idempotency,
-        beginning: Beginning,
+        beginning: ResponseCreation,
     ) -> None:
         self._runtime = runtime
         self._settings = settings
@@ -131,11 +131,11 @@ class Responses:
 
 
 def response_handlers(
-    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: Parts, idempotency: Idempotency
+    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: ContentParts, idempotency: Idempotency
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The route handlers of one application."""
-    store = Store(runtime)
-    beginning = Beginning(runtime, settings, store, parts)
+    store = ResponseStore(runtime)
+    beginning = ResponseCreation(runtime, settings, store, parts)
     routes = Responses(runtime, settings, counts, store, idempotency, beginning)
     conversations = Conversations(runtime, settings, store, parts)
     sockets = ResponseSocket(beginning, settings, counts)

@@ -27,7 +27,7 @@ from gaia_core.events import (
     TurnEnded,
 )
 from gaia_core.messages import mended, text_of
-from gaia_core.runtime import PARAGRAPH, Tally
+from gaia_core.runtime import PARAGRAPH, AnswerText
 from gaia_core.turn import EventId, Frame
 from gaia_http._errors import encoded
 from gaia_http.ui._response_bodies import Json
@@ -76,16 +76,16 @@ def _head(event_id: EventId | None, number: int = 0) -> bytes:
     return b"id: %d:%d:%d\n" % (event_id.seq, event_id.epoch, event_id.index * _FRAMES + number)
 
 
-class Frames:
+class FrameTranslator:
     """The translator of one stream. *steps*: the most that the turn may have; *message_id* says its answer's id."""
 
     def __init__(self, message_id: Callable[[], int] = int, *, steps: int | None = None) -> None:
         self._message_id = message_id
         self._steps = steps
-        self._tally = Tally()
+        self._tally = AnswerText()
         self._step_text: list[str] = []
         self._step_reasoning = False
-        self._nested: dict[str, Frames] = {}
+        self._nested: dict[str, FrameTranslator] = {}
         self.done = False
         """The turn has ended, and its end is in the frames."""
 
@@ -148,7 +148,7 @@ class Frames:
                 self._step_reasoning = True
                 return [{"type": "thinking", "content": text}] if text else []
             case Nested(parent, inner):
-                nested = self._nested.setdefault(parent, Frames())
+                nested = self._nested.setdefault(parent, FrameTranslator())
                 return [_of_nested(data, parent) for data in nested._data_of(inner)]  # noqa: SLF001  # one of its own
             case Reset(seq):
                 self._begin_step()

@@ -9,8 +9,8 @@ from gaia_core import Runtime
 from gaia_http._errors import encoded
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.ui._request import Call
-from gaia_http.ui.streaming._turn_stream import Stream
+from gaia_http.ui._request import UIRequest
+from gaia_http.ui.streaming._turn_stream import UIStream
 
 _TYPES = (
     ("activated", "set_active_session"),
@@ -21,7 +21,7 @@ _TYPES = (
 )
 
 
-class Watch:
+class SessionEventsRoute:
     """The route of one application."""
 
     def __init__(self, runtime: Runtime, settings: Settings, counts: HttpCounts) -> None:
@@ -29,9 +29,9 @@ class Watch:
         self._settings = settings
         self._counts = counts
 
-    async def events(self, call: Call) -> ASGIApp:
+    async def events(self, call: UIRequest) -> ASGIApp:
         """What happens from now on, without end."""
-        return Stream("a watcher of sessions", self._changes(call.owner), self._settings, self._counts)
+        return UIStream("a watcher of sessions", self._changes(call.owner), self._settings, self._counts)
 
     async def _changes(self, owner: str) -> AsyncGenerator[bytes, None]:
         types = dict(_TYPES)

@@ -8,10 +8,10 @@ from litestar.types import Receive, Scope, Send
 
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_writer import Line
+from gaia_http.streaming._sse_writer import SSEWriter
 
 
-class Stream:
+class UIStream:
     """An ASGI response that writes what *source* yields, each in one piece, and begins at once. *name* is the log's."""
 
     def __init__(self, name: str, source: AsyncGenerator[bytes, None], settings: Settings, counts: HttpCounts) -> None:
@@ -21,7 +21,7 @@ class Stream:
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = Line(self._name, send, self._settings)
+        line = SSEWriter(self._name, send, self._settings)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         try:

@@ -8,7 +8,7 @@ import msgspec
 from gaia_http._errors import ApiError, invalid
 from gaia_http.openai.chat._wire import WireAudio, WireFile, WireImage, decoding_error, given
 from gaia_http.openai.chat._wire import WirePart as ChatPart
-from gaia_http.openai.responses.input._wire import WirePart
+from gaia_http.openai.responses.input._wire import ResponsesPart
 
 _TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
 _RENAMED = (
@@ -21,7 +21,7 @@ _RENAMED = (
 )
 
 
-def content_of(content: str | tuple[WirePart, ...], path: str) -> str | tuple[ChatPart, ...]:
+def content_of(content: str | tuple[ResponsesPart, ...], path: str) -> str | tuple[ChatPart, ...]:
     """The content at *path*; one text part is a text. Raises ApiError 400."""
     if isinstance(content, str):
         return content
@@ -31,14 +31,14 @@ def content_of(content: str | tuple[WirePart, ...], path: str) -> str | tuple[Ch
     return parts
 
 
-def urls_in(content: str | tuple[WirePart, ...], path: str) -> frozenset[str]:
+def urls_in(content: str | tuple[ResponsesPart, ...], path: str) -> frozenset[str]:
     """The paths of the files that are given by a URL."""
     if isinstance(content, str):
         return frozenset()
     return frozenset(f"{path}[{n}]" for n, part in enumerate(content) if part.file_url is not None)
 
 
-def _part(part: WirePart, path: str) -> ChatPart:
+def _part(part: ResponsesPart, path: str) -> ChatPart:
     kind = part.type
     if kind in _TEXTS:
         if part.text is None:
@@ -63,7 +63,7 @@ def _part(part: WirePart, path: str) -> ChatPart:
     return ChatPart(kind)
 
 
-def _file(part: WirePart, path: str) -> WireFile:
+def _file(part: ResponsesPart, path: str) -> WireFile:
     url = part.file_url
     if url is None or part.file_data is not None or part.file_id is not None:
         if part.file_data is None and part.file_id is None:

@@ -6,12 +6,12 @@
 | function_call, custom_tool_call, mcp_call | calls of one assistant message, with what follows without a gap |
 | function_call_output, custom_tool_call_output | the result behind its call, here or in the stored conversation |
 | images and files of such an output | a user's, behind the results: a model's server takes text from tools |
-| mcp_approval_response | an answer to a turn that waits: see `_create` |
+| mcp_approval_response | an answer to a turn that waits: see `_create_response` |
 | item_reference | the stored item |
 | compaction | the summary that `_compact` made |
 | reasoning, mcp_list_tools, mcp_approval_request, calls of a host's own search tools | kept, not sent to a model |
 
-Messages are read by the rules of chat completions (`_transcript`): parts, images and files have the same bounds in
+Messages are read by the rules of chat completions (`_message_reader`): parts, images and files have the same bounds in
 both APIs.
 """
 
@@ -124,12 +124,12 @@ def read_items(
             param=param,
             code="array_above_max_length",
         )
-    reading = _Reading(items, tuple(waiting), param)
+    reading = _ItemReading(items, tuple(waiting), param)
     reading.read()
     return Read(reading.messages(settings), reading.places(), tuple(reading.attached.items()), frozenset(reading.urls))
 
 
-class _Reading:
+class _ItemReading:
     """One input while it is read."""
 
     def __init__(self, items: Sequence[WireItem], waiting: tuple[str, ...], param: str) -> None:

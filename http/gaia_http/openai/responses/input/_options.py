@@ -16,7 +16,7 @@ from gaia_http._settings import Settings
 from gaia_http.openai.chat._options import options_of as chat_options_of
 from gaia_http.openai.chat._wire import ChatRequest, WireFormat, WireSchema, given, shortened
 from gaia_http.openai.chat._wire import WireTool as ChatTool
-from gaia_http.openai.responses.input._wire import CreateRequest, WireTool
+from gaia_http.openai.responses.input._wire import CreateRequest, ResponsesTool
 
 _CUSTOM = (
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
@@ -107,7 +107,7 @@ def _as_chat(request: CreateRequest) -> ChatRequest:
     )
 
 
-def _tool(tool: WireTool) -> ChatTool:
+def _tool(tool: ResponsesTool) -> ChatTool:
     if tool.type not in ("function", "custom"):
         return ChatTool(tool.type)
     function: dict[str, Any] = {} if tool.name is None else {"name": tool.name}
@@ -124,7 +124,7 @@ def _tool(tool: WireTool) -> ChatTool:
     return ChatTool("function", msgspec.Raw(encoded(function)))
 
 
-def _custom_words(tool: WireTool) -> str:
+def _custom_words(tool: ResponsesTool) -> str:
     """What a model is told of a tool that takes free text: where that has a grammar, the grammar."""
     words = tool.description or ""
     if given(tool.format):
@@ -214,7 +214,7 @@ def echo_of(request: CreateRequest) -> msgspec.Raw:
     return msgspec.Raw(encoded(shown))
 
 
-def _echoed(tool: WireTool) -> dict[str, Any]:
+def _echoed(tool: ResponsesTool) -> dict[str, Any]:
     shown: dict[str, Any] = {"type": tool.type, "name": tool.name, "description": tool.description}
     if tool.type == "custom":
         return {**shown, "format": tool.format if given(tool.format) else {"type": "text"}}

@@ -39,7 +39,7 @@ class WireText(msgspec.Struct, frozen=True, gc=False):
     verbosity: str | None = None
 
 
-class WireTool(msgspec.Struct, frozen=True, gc=False):
+class ResponsesTool(msgspec.Struct, frozen=True, gc=False):
     """A tool that the client brings."""
 
     type: str
@@ -50,7 +50,7 @@ class WireTool(msgspec.Struct, frozen=True, gc=False):
     format: msgspec.Raw = _NOTHING
 
 
-class WireStreamOptions(msgspec.Struct, frozen=True, gc=False):
+class ResponsesStreamOptions(msgspec.Struct, frozen=True, gc=False):
     """`stream_options`; what it offers concerns lines that are overheard, which this server's are not."""
 
     include_obfuscation: bool | None = None
@@ -63,12 +63,12 @@ class CreateRequest(msgspec.Struct, frozen=True, gc=False):
     input: msgspec.Raw = _NOTHING
     instructions: str | None = None
     stream: bool | None = None
-    stream_options: WireStreamOptions | None = None
+    stream_options: ResponsesStreamOptions | None = None
     background: bool | None = None
     store: bool | None = None
     previous_response_id: str | None = None
     conversation: msgspec.Raw = _NOTHING
-    tools: tuple[WireTool, ...] | None = None
+    tools: tuple[ResponsesTool, ...] | None = None
     tool_choice: msgspec.Raw = _NOTHING
     parallel_tool_calls: bool | None = None
     text: WireText | None = None
@@ -89,7 +89,7 @@ class CreateRequest(msgspec.Struct, frozen=True, gc=False):
     prompt: msgspec.Raw = _NOTHING
 
 
-class WirePart(msgspec.Struct, frozen=True, gc=False):
+class ResponsesPart(msgspec.Struct, frozen=True, gc=False):
     """A part of a message's or a result's content, of any type."""
 
     type: str
@@ -129,7 +129,7 @@ class _ConversationId(msgspec.Struct, frozen=True, gc=False):
 
 _create_decoder = msgspec.json.Decoder(CreateRequest)
 _items_decoder = msgspec.json.Decoder(tuple[WireItem, ...])
-_content_decoder = msgspec.json.Decoder(str | tuple[WirePart, ...])
+_content_decoder = msgspec.json.Decoder(str | tuple[ResponsesPart, ...])
 _conversation_decoder = msgspec.json.Decoder(str | _ConversationId)
 _text_decoder = msgspec.json.Decoder(str)
 
@@ -147,11 +147,11 @@ def decode_items(raw: msgspec.Raw, param: str = "input") -> tuple[WireItem, ...]
     return _decoded(encoded, _items_decoder, param)
 
 
-def decode_content(raw: msgspec.Raw, param: str) -> str | tuple[WirePart, ...]:
+def decode_content(raw: msgspec.Raw, param: str) -> str | tuple[ResponsesPart, ...]:
     """The content at *param*: a text, or parts. Raises ApiError 400."""
     if not given(raw):
         raise invalid(f"{param} is missing", param=param, code="missing_required_parameter")
-    content: str | tuple[WirePart, ...] = _decoded(bytes(raw), _content_decoder, param)
+    content: str | tuple[ResponsesPart, ...] = _decoded(bytes(raw), _content_decoder, param)
     return content
 
 

@@ -20,7 +20,7 @@ class Emit(Protocol):
         ...
 
 
-class _Told:
+class _ItemText:
     """A text that is told by deltas, whose events are *kind* with *fields*."""
 
     def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
@@ -50,7 +50,7 @@ class _Told:
         self._emit(self._kind, (self._delta + encoded_text(chunk) + b",", b"}"))
 
 
-class Message(_Told):
+class MessageItem(_ItemText):
     """The text of a step. *item* is its state, as the response shows it."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -80,7 +80,7 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-class Reasoning(_Told):
+class ReasoningItem(_ItemText):
     """The model's reasoning of a step, as a summary of one part."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -106,13 +106,13 @@ def _summary(text: str) -> dict[str, Any]:
 
 def activity_item(emit: Emit, ref: Ref, index: int, text: str) -> dict[str, Any]:
     """A whole item of reasoning that says *text*."""
-    reasoning = Reasoning(emit, ref, index)
+    reasoning = ReasoningItem(emit, ref, index)
     reasoning.feed(text)
     reasoning.close("completed")
     return reasoning.item
 
 
-class McpCall:
+class McpCallItem:
     """A call of the agent's own tools. *label* is the agent; *approval*: the item that asked for it."""
 
     def __init__(

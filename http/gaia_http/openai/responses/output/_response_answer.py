@@ -9,11 +9,11 @@ from gaia_core.events import ErrorInfo, Event
 from gaia_http._errors import ApiError, ErrorReply, encoded
 from gaia_http._settings import Settings
 from gaia_http.openai.responses._request_state import Begun
-from gaia_http.openai.responses.output._response_events import Output, Told
+from gaia_http.openai.responses.output._response_events import ResponseEvents, Told
 from gaia_http.openai.responses.output._response_object import failure_of
-from gaia_http.openai.responses.stored._stored_responses import Store, Stored
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_writer import Headers, Line
+from gaia_http.streaming._sse_writer import Headers, SSEWriter
 
 _DONE = b"data: [DONE]\n\n"
 STOPS = ErrorInfo("cancelled", "the server stops")
@@ -43,14 +43,14 @@ class ResponseStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = self._begun
-        output = Output(begun.ref, begun.note)
+        output = ResponseEvents(begun.ref, begun.note)
 
-        async def left(line: Line) -> None:
+        async def left(line: SSEWriter) -> None:
             if begun.owned and not output.done:
                 await begun.cancel()
             line.stop()
 
-        line = Line(begun.ref.id, send, self._settings, session_header(begun), left=left)
+        line = SSEWriter(begun.ref.id, send, self._settings, session_header(begun), left=left)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         refused: ErrorReply | None = None
@@ -76,7 +76,7 @@ class ResponseStream:
         if refused is not None:
             raise ApiError(refused)
 
-    async def _stopped(self, output: Output, line: Line) -> None:
+    async def _stopped(self, output: ResponseEvents, line: SSEWriter) -> None:
         """This process stops: a background response goes on in the next one, another is over."""
         told = [] if self._begun.note.background else output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
         await line.write(framed(told) + (_DONE if told else b""), more=False)
@@ -85,7 +85,9 @@ class ResponseStream:
 class StoredStream:
     """Streams a stored response from after *after* on. A client that goes changes nothing."""
 
-    def __init__(self, store: Store, stored: Stored, after: int, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(
+        self, store: ResponseStore, stored: StoredResponse, after: int, settings: Settings, counts: HttpCounts
+    ) -> None:
         self._store = store
         self._stored = stored
         self._after = after
@@ -94,9 +96,9 @@ class StoredStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stored = self._stored
-        line = Line(stored.ref.id, send, self._settings)
+        line = SSEWriter(stored.ref.id, send, self._settings)
         watcher = asyncio.create_task(line.watch(receive), name="gaia line")
-        output = Output(stored.ref, stored.note, after=self._after)
+        output = ResponseEvents(stored.ref, stored.note, after=self._after)
         self._counts.open_streams += 1
         try:
             await line.start()
@@ -120,7 +122,7 @@ class WholeResponse:
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         begun = self._begun
-        output = Output(begun.ref, begun.note)
+        output = ResponseEvents(begun.ref, begun.note)
         if begun.note.background:
             await send_json(send, encoded(output.queued), session_header(begun))
             return
@@ -130,7 +132,7 @@ class WholeResponse:
             raise ApiError(output.failure)
         await send_json(send, encoded(output.response), session_header(begun))
 
-    async def _ended(self, output: Output, receive: Receive) -> bool:
+    async def _ended(self, output: ResponseEvents, receive: Receive) -> bool:
         """Wait until the response is done; True when its client is still there. One that goes cancels the turn."""
         begun, gone = self._begun, False
 
@@ -155,7 +157,7 @@ class WholeResponse:
         return not gone
 
 
-async def _told(batches: AsyncIterator[Sequence[Event]], output: Output) -> AsyncIterator[list[Told]]:
+async def _told(batches: AsyncIterator[Sequence[Event]], output: ResponseEvents) -> AsyncIterator[list[Told]]:
     """What *batches* tell of *output*, until it is done."""
     async for batch in batches:
         told = output.take(batch)

@@ -8,7 +8,7 @@ and what is live only (a tool's progress, a sub-agent's steps) is not told. The 
 the middle of its text (the record has each in one piece), and a step that another process had to ask for again.
 
 A turn that waits for approval has several responses: one ends where nothing of the turn runs any more but an approval
-is open, and the next begins with the answer. Which of them an `Output` tells is its reference's `part`.
+is open, and the next begins with the answer. Which of them an `ResponseEvents` tells is its reference's `part`.
 """
 
 from collections.abc import Sequence
@@ -32,9 +32,15 @@ from gaia_core.events import (
 from gaia_core.messages import Usage, text_of
 from gaia_http._errors import ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
-from gaia_http.openai.responses.output._output_items import McpCall, Message, Reasoning, activity_item, client_call
+from gaia_http.openai.responses.output._output_items import (
+    McpCallItem,
+    MessageItem,
+    ReasoningItem,
+    activity_item,
+    client_call,
+)
 from gaia_http.openai.responses.output._response_object import error_of, failure_of, incomplete_reason, response_object
-from gaia_http.openai.responses.stored._request_note import Note
+from gaia_http.openai.responses.stored._request_note import RequestNote
 
 Told: TypeAlias = tuple[str, bytes]
 """An event of a response: its type, and its JSON."""
@@ -56,10 +62,10 @@ _RELEVANT = frozenset(
 _NO_USAGE = Usage()
 
 
-class Output:
+class ResponseEvents:
     """The events of the response *ref*. *after*: those up to that sequence number are not given again."""
 
-    def __init__(self, ref: Ref, note: Note, *, after: int = -1) -> None:
+    def __init__(self, ref: Ref, note: RequestNote, *, after: int = -1) -> None:
         self._ref = ref
         self._note = note
         self._given = after + 1
@@ -70,13 +76,13 @@ class Output:
         self._part = 0
         self._told: list[Told] = []
         self._items: list[dict[str, Any]] = []
-        self._open: Message | Reasoning | None = None
+        self._open: MessageItem | ReasoningItem | None = None
         self._text_begun = False
         self._steps = 0
         self._arguments: dict[str, tuple[str, str]] = {}
         self._asked: dict[str, tuple[ApprovalRequested, int]] = {}  # and in which part of the turn
         self._approved: dict[str, str] = {}
-        self._running: dict[str, McpCall | None] = {}
+        self._running: dict[str, McpCallItem | None] = {}
         self._before = self._usage = _NO_USAGE
         self._seconds = 0.0
         self._begun = False
@@ -204,17 +210,17 @@ class Output:
         if not self._ours or not text:
             return
         self._text_begun = True
-        if not isinstance(self._open, Message):
+        if not isinstance(self._open, MessageItem):
             self._close_open("completed")
-            self._open = Message(self._emit, self._ref, len(self._items))
+            self._open = MessageItem(self._emit, self._ref, len(self._items))
             self._items.append(self._open.item)
         self._open.feed(text)
 
     def _reason(self, text: str) -> None:
         if not self._ours or not text or self._text_begun:
             return
-        if not isinstance(self._open, Reasoning):
-            self._open = Reasoning(self._emit, self._ref, len(self._items))
+        if not isinstance(self._open, ReasoningItem):
+            self._open = ReasoningItem(self._emit, self._ref, len(self._items))
             self._items.append(self._open.item)
         self._open.feed(text)
 
@@ -231,18 +237,18 @@ class Output:
             return
         message = event.message
         if reasoning := message.reasoning_content:
-            said = self._open.text if isinstance(self._open, Reasoning) else ""
+            said = self._open.text if isinstance(self._open, ReasoningItem) else ""
             if reasoning.startswith(said):
                 self._reason(reasoning[len(said) :])
         text = "" if event.objection else text_of(message.content)
-        said = self._open.text if isinstance(self._open, Message) else ""
+        said = self._open.text if isinstance(self._open, MessageItem) else ""
         if text.startswith(said):
             self._text(text[len(said) :])
-        if not message.tool_calls and not event.objection and not isinstance(self._open, Message):
+        if not message.tool_calls and not event.objection and not isinstance(self._open, MessageItem):
             self._close_open("completed")
-            self._open = Message(self._emit, self._ref, len(self._items))
+            self._open = MessageItem(self._emit, self._ref, len(self._items))
             self._items.append(self._open.item)
-        if isinstance(self._open, Message):
+        if isinstance(self._open, MessageItem):
             self.origins[self._open.item["id"]] = event.step
         whole = incomplete_reason(event.finish_reason) is None
         self._close_open("completed" if whole else "incomplete")
@@ -263,12 +269,12 @@ class Output:
         self._emit("response.output_item.added", {"output_index": n, "item": item})
         self._emit("response.output_item.done", {"output_index": n, "item": item})
 
-    def _call(self, call_id: str) -> McpCall | None:
+    def _call(self, call_id: str) -> McpCallItem | None:
         """The item of a call of the agent's own, begun; None where these are not told as such."""
         if self._note.reasoned or self._note.quiet:
             return None
         tool, arguments = self._arguments.get(call_id, ("", ""))
-        call = McpCall(
+        call = McpCallItem(
             self._emit,
             self._ref.item("mcp", len(self._items)),
             len(self._items),
@@ -323,11 +329,11 @@ class Output:
 
     def _end(self, event: TurnEnded) -> None:
         if event.reasoning:  # of a step that was cut short, as the text that follows
-            said = self._open.text if isinstance(self._open, Reasoning) else ""
+            said = self._open.text if isinstance(self._open, ReasoningItem) else ""
             if event.reasoning.startswith(said):
                 self._reason(event.reasoning[len(said) :])
         if event.text and self._steps < event.steps:
-            said = self._open.text if isinstance(self._open, Message) else ""
+            said = self._open.text if isinstance(self._open, MessageItem) else ""
             if event.text.startswith(said):
                 self._text(event.text[len(said) :])
         self._close_open("incomplete")

@@ -10,7 +10,7 @@ from gaia_core.events import ErrorInfo
 from gaia_core.messages import Usage
 from gaia_http._errors import ErrorReply, of_turn
 from gaia_http.openai.responses._ids import Ref
-from gaia_http.openai.responses.stored._request_note import Note
+from gaia_http.openai.responses.stored._request_note import RequestNote
 
 _CODES = frozenset(("rate_limit_exceeded", "context_length_exceeded"))
 """Codes that clients act on: they wait, or put the conversation in short (source: Codex CLI for the second)."""
@@ -46,7 +46,7 @@ def error_of(reply: ErrorReply) -> dict[str, Any]:
 
 def response_object(
     ref: Ref,
-    note: Note,
+    note: RequestNote,
     status: str,
     output: Sequence[dict[str, Any]] = (),
     *,

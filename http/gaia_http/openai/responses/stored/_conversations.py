@@ -8,7 +8,7 @@
 | GET, DELETE /{id}/items/{item} | one item; leave one out |
 
 A conversation is a session in the journal, its items are those of its responses and those that were added, which are
-turns without a model's answer. An item that is deleted is not listed any more and reaches no model (`_omitted`); the
+turns without a model's answer. An item that is deleted is not listed any more and reaches no model (`_deleted_items`); the
 record keeps it, because what is recorded is never rewritten (delete the conversation to erase it).
 """
 
@@ -38,9 +38,16 @@ from gaia_http.openai.responses._pagination import json, nothing, page
 from gaia_http.openai.responses.input._input_items import read_items, waiting_calls
 from gaia_http.openai.responses.input._wire import decode_items
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
-from gaia_http.openai.responses.stored._request_note import Kept, Note, decode_note, encode_note, input_items, kept_of
-from gaia_http.openai.responses.stored._stored_responses import Store, folded
-from gaia_http.request._content_parts import Parts
+from gaia_http.openai.responses.stored._request_note import (
+    RequestNote,
+    SessionMetadata,
+    decode_note,
+    encode_note,
+    input_items,
+    kept_of,
+)
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, folded
+from gaia_http.request._content_parts import ContentParts
 
 _MOST_ITEMS = 20
 _PREFIX = "conv_"
@@ -59,7 +66,7 @@ _create_decoder = msgspec.json.Decoder(_Create)
 class Conversations:
     """The handlers of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: Store, parts: Parts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: ContentParts) -> None:
         self._runtime = runtime
         self._parts = parts
         self._settings = settings
@@ -76,7 +83,7 @@ class Conversations:
         caller = caller_of(request.scope)
         owner = caller.owner
         agent = self._runtime.catalog.agent(self._runtime.catalog.default_agent)
-        kept = Kept(RESPONSES, conversation=msgspec.Raw(msgspec.json.encode(body.metadata or {})))
+        kept = SessionMetadata(RESPONSES, conversation=msgspec.Raw(msgspec.json.encode(body.metadata or {})))
         conversation = f"{_PREFIX}{new_id()}"
         messages = await self._read(body.items, caller) if given(body.items) else ()  # before anything is made
         await self._runtime.open(agent, conversation, owner=owner, metadata=msgspec.json.encode(kept))
@@ -207,7 +214,7 @@ class Conversations:
     async def _add(self, owner: str, id: str, raw: msgspec.Raw, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         """A turn of what was said elsewhere: its items, and no answer."""
         info = await self._runtime.sessions.get(owner, id)
-        note = Note(created=int(time.time()), model=info.agent, echo=msgspec.Raw(b"{}"), items=raw, added=True)
+        note = RequestNote(created=int(time.time()), model=info.agent, echo=msgspec.Raw(b"{}"), items=raw, added=True)
         began = Began(info.agent, info.fingerprint, "", input=messages, note=encode_note(note))
         journal = await self._runtime.sessions.journal_of(owner, id)
         turn = f"turn_{new_id()}"

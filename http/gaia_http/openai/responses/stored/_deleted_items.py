@@ -21,7 +21,13 @@ from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses._request_state import Base
 from gaia_http.openai.responses.input._input_items import read_items
 from gaia_http.openai.responses.input._wire import decode_items
-from gaia_http.openai.responses.stored._request_note import Kept, Note, decode_note, input_items, kept_of
+from gaia_http.openai.responses.stored._request_note import (
+    RequestNote,
+    SessionMetadata,
+    decode_note,
+    input_items,
+    kept_of,
+)
 from gaia_http.openai.responses.stored._stored_responses import folded
 
 _CALLS = ("function_call", "custom_tool_call")
@@ -40,7 +46,7 @@ async def conversation_base(runtime: Runtime, info: SessionInfo, settings: Setti
 
 
 @attrs.define
-class _Gone:
+class _DeletedItems:
     """What the deleted items were."""
 
     answers: set[int] = attrs.field(factory=set)
@@ -62,7 +68,7 @@ def edits_of(
     deleted = tuple([item_id for item_id in kept.left_out if item_id not in done])
     if not deleted:
         return (), ()
-    gone = _Gone()
+    gone = _DeletedItems()
     for turn, (seq, began, told) in turns.items():
         if (note := notes[turn]) is not None:
             _inputs(gone, (set(deleted), done), input_items(Ref(info.id, turn), note), note, (seq, began), settings)
@@ -83,10 +89,10 @@ def _by_turn(
 
 
 def _inputs(
-    gone: _Gone,
+    gone: _DeletedItems,
     ids: tuple[set[str], set[str]],
     items: list[dict[str, Any]],
-    note: Note,
+    note: RequestNote,
     place: tuple[int, Began],
     settings: Settings,
 ) -> None:
@@ -125,10 +131,14 @@ def _unattached(message: UserMessage, deleted: set[str], paths: tuple[str, ...])
 
 
 def _outputs(
-    gone: _Gone, deleted: set[str], ref: Ref, notes: tuple[Note, Kept], facts: list[tuple[Record, Fact]]
+    gone: _DeletedItems,
+    deleted: set[str],
+    ref: Ref,
+    notes: tuple[RequestNote, SessionMetadata],
+    facts: list[tuple[Record, Fact]],
 ) -> None:
     """The deleted items of what a turn's responses said."""
-    note: Note | None
+    note: RequestNote | None
     note, kept = notes
     steps = {fact.step: record.seq for record, fact in facts if isinstance(fact, Answered)}
     part = 0
@@ -148,7 +158,7 @@ def _outputs(
         note = kept.note(Ref(ref.session, ref.turn, part).name)
 
 
-def _call_or_result(gone: _Gone, item: dict[str, Any]) -> None:
+def _call_or_result(gone: _DeletedItems, item: dict[str, Any]) -> None:
     kind, call_id = item["type"], item.get("call_id")
     if kind in _CALLS:
         gone.calls.add(str(call_id))
@@ -158,7 +168,7 @@ def _call_or_result(gone: _Gone, item: dict[str, Any]) -> None:
         gone.calls.add(str(item["id"]))
 
 
-def _edits(gone: _Gone, transcript: Transcript) -> tuple[Edit, ...]:
+def _edits(gone: _DeletedItems, transcript: Transcript) -> tuple[Edit, ...]:
     edits: list[Edit] = []
     seen: dict[tuple[int, str], int] = {}
     for entry in transcript.entries:
@@ -171,7 +181,7 @@ def _edits(gone: _Gone, transcript: Transcript) -> tuple[Edit, ...]:
     return tuple(edits)
 
 
-def _left(gone: _Gone, seq: int, message: Message) -> Message | None:
+def _left(gone: _DeletedItems, seq: int, message: Message) -> Message | None:
     """What is left of a message without its calls, its result or its text."""
     if isinstance(message, ToolMessage):
         if message.tool_call_id in gone.calls:

@@ -12,7 +12,7 @@ from gaia_http.openai.responses._ids import Ref
 _NO_ITEMS = msgspec.Raw(b"")
 
 
-class Note(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class RequestNote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """*created*: Unix seconds. *echo*: the fields of the response that say what was asked for, a JSON object. *items*:
     the input as it was sent, a JSON array or text. *custom*: the client's tools that take free text.
     """
@@ -36,15 +36,15 @@ class Note(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The items that were deleted from its conversation, and are not shown to models from here on."""
 
 
-_note_decoder = msgspec.json.Decoder(Note)
+_note_decoder = msgspec.json.Decoder(RequestNote)
 
 
-def encode_note(note: Note) -> bytes:
+def encode_note(note: RequestNote) -> bytes:
     """*note* for the record."""
     return msgspec.json.encode(note)
 
 
-def decode_note(encoded: bytes) -> Note | None:
+def decode_note(encoded: bytes) -> RequestNote | None:
     """The note that `encode_note` wrote; None for a turn of another surface."""
     try:
         return _note_decoder.decode(encoded) if encoded else None
@@ -52,7 +52,7 @@ def decode_note(encoded: bytes) -> Note | None:
         return None
 
 
-def input_items(ref: Ref, note: Note) -> list[dict[str, Any]]:
+def input_items(ref: Ref, note: RequestNote) -> list[dict[str, Any]]:
     """The input of a response as items with ids: the client's own, or ours."""
     if not given(note.items):
         return []
@@ -100,7 +100,7 @@ def _item(ref: Ref, n: int, sent: dict[str, Any]) -> dict[str, Any]:
 # What is kept of the responses of a session beside its record.
 
 
-class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+class SessionMetadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A session's metadata, as far as responses have it.
 
     *surface* is `responses` for a session that was made by them, *deleted* names (`Ref.name`) the responses that were
@@ -109,7 +109,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     surface: str = ""
     deleted: tuple[str, ...] = ()
-    notes: tuple[tuple[str, Note], ...] = ()
+    notes: tuple[tuple[str, RequestNote], ...] = ()
     conversation: msgspec.Raw = _NO_ITEMS
     """The metadata that a client gave its conversation."""
 
@@ -129,26 +129,26 @@ class Kept(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
         """Whether the session is a conversation of the conversations API."""
         return given(self.conversation)
 
-    def note(self, name: str) -> Note | None:
+    def note(self, name: str) -> RequestNote | None:
         """The note of the response of that name, if it is one that went on after an approval."""
         return next((note for key, note in self.notes if key == name), None)
 
 
-_kept_decoder = msgspec.json.Decoder(Kept)
+_kept_decoder = msgspec.json.Decoder(SessionMetadata)
 
-NEW = msgspec.json.encode(Kept(RESPONSES))
+NEW = msgspec.json.encode(SessionMetadata(RESPONSES))
 """The metadata of a session that is made by responses."""
 
 
-def kept_of(info: SessionInfo) -> Kept:
+def kept_of(info: SessionInfo) -> SessionMetadata:
     """What is kept in the metadata of *info*."""
     try:
         return _kept_decoder.decode(info.metadata)
     except msgspec.DecodeError:
-        return Kept()
+        return SessionMetadata()
 
 
-def merged(info: SessionInfo, kept: Kept) -> bytes:
+def merged(info: SessionInfo, kept: SessionMetadata) -> bytes:
     """The metadata of *info* with *kept*; what other surfaces have there stays."""
     try:
         whole = msgspec.json.decode(info.metadata)
@@ -156,6 +156,6 @@ def merged(info: SessionInfo, kept: Kept) -> bytes:
         whole = {}
     if not isinstance(whole, dict):
         whole = {}
-    for name in Kept.__struct_fields__:
+    for name in SessionMetadata.__struct_fields__:
         whole.pop(name, None)
     return msgspec.json.encode({**whole, **msgspec.json.decode(msgspec.json.encode(kept))})

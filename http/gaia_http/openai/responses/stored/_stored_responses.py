@@ -18,8 +18,8 @@ from gaia_core.messages import Message, Usage
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http.openai.chat._wire import shortened
 from gaia_http.openai.responses._ids import Ref, parse_response
-from gaia_http.openai.responses.output._response_events import Output
-from gaia_http.openai.responses.stored._request_note import Kept, Note, decode_note, kept_of, merged
+from gaia_http.openai.responses.output._response_events import ResponseEvents
+from gaia_http.openai.responses.stored._request_note import RequestNote, SessionMetadata, decode_note, kept_of, merged
 
 _LOOK_SECONDS = 0.25
 _LEFT = TurnEnded(
@@ -33,28 +33,28 @@ _LEFT = TurnEnded(
 
 
 @attrs.frozen
-class Stored:
+class StoredResponse:
     """A response as it stands. *end*: the record after which a conversation goes on that continues it."""
 
     owner: str
     ref: Ref
     info: SessionInfo
-    note: Note
+    note: RequestNote
     began: Began
-    output: Output
+    output: ResponseEvents
     end: int
     running: bool
     """Its turn has no end in the record."""
 
 
-class Store:
+class ResponseStore:
     """The stored responses of one application."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._lock = asyncio.Lock()
 
-    async def find(self, owner: str, id: str) -> Stored:
+    async def find(self, owner: str, id: str) -> StoredResponse:
         """The response *id* of *owner*. Raises ApiError 404."""
         ref = parse_response(id)
         found = await self._find(owner, ref) if ref is not None and ref.session else None
@@ -62,7 +62,7 @@ class Store:
             raise missing(id)
         return found
 
-    async def _find(self, owner: str, ref: Ref) -> Stored | None:
+    async def _find(self, owner: str, ref: Ref) -> StoredResponse | None:
         try:
             info = await self._runtime.sessions.get(owner, ref.session)
         except NotFoundError:
@@ -80,16 +80,18 @@ class Store:
             if note is None:
                 return None
         output, end, ended = folded(ref, note, facts)
-        return Stored(owner, ref, info, note, began, output, end, not ended)
+        return StoredResponse(owner, ref, info, note, began, output, end, not ended)
 
-    async def keep(self, owner: str, session_id: str, change: Callable[[Kept], Kept]) -> SessionInfo:
+    async def keep(
+        self, owner: str, session_id: str, change: Callable[[SessionMetadata], SessionMetadata]
+    ) -> SessionInfo:
         """Change what is kept of a session's responses beside its record, one change at a time."""
         async with self._lock:
             info = await self._runtime.sessions.get(owner, session_id)
             metadata = merged(info, change(kept_of(info)))
             return await self._runtime.sessions.update(owner, session_id, metadata=metadata)
 
-    async def delete(self, stored: Stored) -> None:
+    async def delete(self, stored: StoredResponse) -> None:
         """Forget the response, and end what it still does; its session is erased when it was the last one there."""
         owner, ref = stored.owner, stored.ref
         following = Ref(ref.session, ref.turn, ref.part + 1).name
@@ -107,7 +109,7 @@ class Store:
         if names <= set(kept.deleted) and self._runtime.running(owner, ref.session) is None:
             await self._runtime.sessions.delete(owner, ref.session)
 
-    async def cancel(self, stored: Stored) -> None:
+    async def cancel(self, stored: StoredResponse) -> None:
         """End the response's turn, if it still runs."""
         owner, ref = stored.owner, stored.ref
         turn = self._runtime.running(owner, ref.session)
@@ -119,7 +121,7 @@ class Store:
         if info.turn == ref.turn:
             await self._runtime.sessions.cancel(owner, ref.session)
 
-    async def history(self, stored: Stored) -> tuple[Message, ...]:
+    async def history(self, stored: StoredResponse) -> tuple[Message, ...]:
         """The messages of the conversation up to the response's end."""
         return await self._runtime.sessions.messages_at(stored.owner, stored.ref.session, stored.end)
 
@@ -153,9 +155,9 @@ class Store:
             await asyncio.sleep(_LOOK_SECONDS)
 
 
-def folded(ref: Ref, note: Note, facts: Sequence[tuple[Record, Fact]]) -> tuple[Output, int, bool]:
+def folded(ref: Ref, note: RequestNote, facts: Sequence[tuple[Record, Fact]]) -> tuple[ResponseEvents, int, bool]:
     """The response as its turn's *facts* tell it, the record where it ends so far, and whether its turn has ended."""
-    output = Output(ref, note)
+    output = ResponseEvents(ref, note)
     told = [(record.seq, event) for record, fact in facts for event in events_of(fact, ref.turn, ref.session)]
     end = facts[-1][0].seq
     for index, (seq, event) in enumerate(told):

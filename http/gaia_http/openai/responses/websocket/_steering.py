@@ -30,7 +30,7 @@ class Steer(msgspec.Struct, frozen=True, gc=False):
 
 
 @attrs.frozen
-class Queued:
+class QueuedSteer:
     """What was said to the response *target*, and has its place."""
 
     id: str
@@ -38,7 +38,7 @@ class Queued:
     input: msgspec.Raw
 
     @classmethod
-    def of(cls, steer: Steer) -> "Queued":
+    def of(cls, steer: Steer) -> "QueuedSteer":
         """*steer*, accepted."""
         return cls(f"steer_{new_id()}", steer.previous_response_id, steer.input)
 
@@ -66,14 +66,14 @@ def _wrong(item: WireItem) -> str:
     return ""
 
 
-def with_steers(request: CreateRequest, steers: Sequence[Queued]) -> CreateRequest:
+def with_steers(request: CreateRequest, steers: Sequence[QueuedSteer]) -> CreateRequest:
     """*request* with what was said before its own input."""
     said = [item for steer in steers for item in _raw_items(steer.input)]
     own = _raw_items(request.input)
     return msgspec.structs.replace(request, input=msgspec.Raw(msgspec.json.encode([*said, *own])))
 
 
-def following(request: CreateRequest, ended: str, steers: Sequence[Queued]) -> CreateRequest:
+def following(request: CreateRequest, ended: str, steers: Sequence[QueuedSteer]) -> CreateRequest:
     """The request that goes on from the response *ended* with what was said while it ran: *request*'s settings."""
     nothing = msgspec.structs.replace(request, input=msgspec.Raw(b"[]"), previous_response_id=ended)
     return with_steers(nothing, steers)
@@ -89,28 +89,28 @@ def _raw_items(raw: msgspec.Raw) -> list[Any]:
 # Its events, without their sequence numbers.
 
 
-def accepted(steer: Queued) -> dict[str, Any]:
+def accepted(steer: QueuedSteer) -> dict[str, Any]:
     """It has its place."""
     return {"type": "response.steer.accepted", "steer": _shape(steer)}
 
 
-def pending(steer: Queued, required: list[dict[str, Any]]) -> dict[str, Any]:
+def pending(steer: QueuedSteer, required: list[dict[str, Any]]) -> dict[str, Any]:
     """It waits with the response for the client."""
     reason = "waiting_for_required_input"
     return {"type": "response.steer.pending", "steer": _shape(steer), "reason": reason, "required_input": required}
 
 
-def failed(steer: Steer | Queued, code: str, message: str) -> dict[str, Any]:
+def failed(steer: Steer | QueuedSteer, code: str, message: str) -> dict[str, Any]:
     """It has no place; what was said comes back."""
-    target = steer.target if isinstance(steer, Queued) else steer.previous_response_id
+    target = steer.target if isinstance(steer, QueuedSteer) else steer.previous_response_id
     shape: dict[str, Any] = {"input": steer.input, "previous_response_id": target}
-    if isinstance(steer, Queued):
+    if isinstance(steer, QueuedSteer):
         shape["id"] = steer.id
     error = {"type": "invalid_request_error", "code": code, "message": message}
     return {"type": "response.steer.failed", "steer": shape, "error": error}
 
 
-def _shape(steer: Queued) -> dict[str, Any]:
+def _shape(steer: QueuedSteer) -> dict[str, Any]:
     return {"id": steer.id, "previous_response_id": steer.target}
 
 

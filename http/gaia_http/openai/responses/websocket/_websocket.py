@@ -3,7 +3,7 @@
 Each event is a text message. What is not stored may be gone on with, but only from the newest response and on its own
 connection, whose memory ends with it. `generate: false` takes the input in and answers nothing yet. Messages with a
 `stream_id` have a lane of their own: one response at a time in each, all lanes at once, and every event says whose it
-is. `response.steer` says something to one that runs (see `_steer`). A client that goes takes what runs with it
+is. `response.steer` says something to one that runs (see `_steering`). A client that goes takes what runs with it
 (sources: OpenAI's guide to the WebSocket mode of the Responses API; the official SDK's types of its messages).
 """
 
@@ -24,15 +24,15 @@ from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_excepti
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.openai.chat._wire import decode_body, shortened
-from gaia_http.openai.responses._create_response import Beginning
+from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses._request_state import Begun, Warmed
 from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
 from gaia_http.openai.responses.output._response_answer import STOPS
-from gaia_http.openai.responses.output._response_events import Output
+from gaia_http.openai.responses.output._response_events import ResponseEvents
 from gaia_http.openai.responses.output._response_object import failure_of
 from gaia_http.openai.responses.websocket._steering import (
     MOST_PENDING,
-    Queued,
+    QueuedSteer,
     Steer,
     accepted,
     failed,
@@ -57,7 +57,7 @@ _POLICY = 1008
 """The code of a connection that is closed because its client does what it may not (RFC 6455, 7.4.1)."""
 
 
-class _Head(msgspec.Struct, frozen=True, gc=False):
+class _MessageHead(msgspec.Struct, frozen=True, gc=False):
     type: str | None = None
     generate: bool | None = None
     stream_id: str | None = None
@@ -65,14 +65,14 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 
 _log = logging.getLogger(__name__)
 
-_head_decoder = msgspec.json.Decoder(_Head)
+_head_decoder = msgspec.json.Decoder(_MessageHead)
 _steer_decoder = msgspec.json.Decoder(Steer)
 
 
 class ResponseSocket:
     """The WebSocket handler of one application."""
 
-    def __init__(self, beginning: Beginning, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(self, beginning: ResponseCreation, settings: Settings, counts: HttpCounts) -> None:
         self._beginning = beginning
         self._settings = settings
         self._counts = counts
@@ -81,14 +81,14 @@ class ResponseSocket:
         """Serve one connection until its client goes."""
         await socket.accept()
         self._counts.open_streams += 1
-        connection = _Connection(self._beginning, self._settings, socket.scope, socket.receive, socket.send)
+        connection = _SocketConnection(self._beginning, self._settings, socket.scope, socket.receive, socket.send)
         try:
             await connection.serve()
         finally:
             self._counts.open_streams -= 1
 
 
-class _Gone(Exception):  # noqa: N818  # not an error
+class _ClientDisconnected(Exception):  # noqa: N818  # not an error
     """The client has gone, or its connection was closed."""
 
 
@@ -101,8 +101,8 @@ class _Lane:
     newest: tuple[str, tuple[Message, ...]] | None = None
     """What may be gone on from without a record."""
     begun: Begun | None = None
-    output: Output | None = None
-    steers: list[Queued] = attrs.field(factory=list)
+    output: ResponseEvents | None = None
+    steers: list[QueuedSteer] = attrs.field(factory=list)
     """What was said to responses that run, or that wait for their client."""
     busy: bool = False
 
@@ -111,17 +111,19 @@ class _Lane:
         """The response that runs."""
         return self.begun.ref.id if self.begun is not None else None
 
-    def taken(self, target: str) -> list[Queued]:
+    def taken(self, target: str) -> list[QueuedSteer]:
         """What was said to the response *target*, which is taken away."""
         taken = [steer for steer in self.steers if steer.target == target]
         self.steers = [steer for steer in self.steers if steer.target != target]
         return taken
 
 
-class _Connection:
+class _SocketConnection:
     """One connection: its lanes, and the messages that wait in them."""
 
-    def __init__(self, beginning: Beginning, settings: Settings, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, beginning: ResponseCreation, settings: Settings, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         self._beginning = beginning
         self._settings = settings
         self._scope = scope
@@ -150,7 +152,7 @@ class _Connection:
                     if not lane.busy:
                         lane.busy = True
                         tasks.create_task(self._run(lane), name="gaia socket")
-            except _Gone:
+            except _ClientDisconnected:
                 pass
             finally:
                 await self._stop()
@@ -169,10 +171,10 @@ class _Connection:
         waiting = [len(each) for lane in self._lanes.values() for each in lane.messages]
         return len(waiting) >= _WAITING or (bool(waiting) and sum(waiting) + len(body) > self._settings.max_body_bytes)
 
-    def _head(self, body: bytes) -> _Head | None:
+    def _head(self, body: bytes) -> _MessageHead | None:
         """What a message is; None: its answer will say what is wrong with it."""
         try:
-            head: _Head = decode_body(body, _head_decoder)
+            head: _MessageHead = decode_body(body, _head_decoder)
         except ApiError:
             return None
         return head if len(head.stream_id or "") <= _LANE_CHARS else None
@@ -195,7 +197,7 @@ class _Connection:
         try:
             while lane.messages:
                 await self._answer(lane, lane.messages.popleft())
-        except _Gone:
+        except _ClientDisconnected:
             lane.messages.clear()
         finally:
             lane.busy = False
@@ -266,7 +268,7 @@ class _Connection:
 
     async def _told(self, lane: _Lane, request: CreateRequest, begun: Begun) -> CreateRequest | None:
         """Tell a response until its end; the request of the one that follows by itself, if there is one."""
-        output = lane.output = Output(begun.ref, begun.note)
+        output = lane.output = ResponseEvents(begun.ref, begun.note)
         lane.newest = None
         async for batch in begun.batches():
             for _, data in output.take(batch):
@@ -314,12 +316,12 @@ class _Connection:
         elif words := why_not(steer):
             await self._tell_steer(lane, failed(steer, "invalid_input", words))
         else:
-            queued = Queued.of(steer)
+            queued = QueuedSteer.of(steer)
             lane.steers.append(queued)
             await self._tell_steer(lane, accepted(queued))
 
     async def _steered_on(
-        self, lane: _Lane, request: CreateRequest, ended: str, output: Output
+        self, lane: _Lane, request: CreateRequest, ended: str, output: ResponseEvents
     ) -> CreateRequest | None:
         """What becomes of that which was said to a response, now that it has ended."""
         steers = [steer for steer in lane.steers if steer.target == ended]
@@ -345,7 +347,7 @@ class _Connection:
 
     async def _tell(self, lane: _Lane, data: bytes) -> None:
         if self._closed:
-            raise _Gone
+            raise _ClientDisconnected
         if lane.id is not None:
             data = b'%b,"stream_id":%b}' % (data[:-1], encoded(lane.id))
         try:
@@ -357,7 +359,7 @@ class _Connection:
             if (abort := self._scope["state"].get(ABORT)) is not None:  # to say farewell would wait for the reader, too
                 abort()
             await self._stop()
-            raise _Gone from None
+            raise _ClientDisconnected from None
 
     async def _refuse(self, lane: _Lane, reply: ErrorReply) -> None:
         """An error that is no part of a response."""
