@@ -19,11 +19,9 @@ _log = logging.getLogger(__name__)
 class Models:
     """Belongs to one Runtime, and asks the models of the catalog as it is now."""
 
-    def __init__(
-        self, generations: Generations, places: SessionGate, counts: Counts, quota: Callable[[], Quota]
-    ) -> None:
+    def __init__(self, generations: Generations, gate: SessionGate, counts: Counts, quota: Callable[[], Quota]) -> None:
         self._generations = generations
-        self._places = places
+        self._gate = gate
         self._counts = counts
         self._quota = quota
 
@@ -54,7 +52,7 @@ class Models:
 
         `estimated` where the model doesn't count itself. Raises NotFoundError, ModelError, ClosedError.
         """
-        if not self._places.accepting:
+        if not self._gate.accepting:
             raise ClosedError("the server stops; no new requests are taken")
         request = request_of(agent, Transcript(transcript), options, None, "", first=True)
         return await tokens_of(self.get(agent.model), request)
@@ -64,7 +62,7 @@ class Models:
 
         Raises NotFoundError, ModelError, QueueFullError, LimitError, ClosedError.
         """
-        if not self._places.accepting:
+        if not self._gate.accepting:
             raise ClosedError("the server stops; no new requests are taken")
         access = self._generations.current.access(name)
         make = getattr(access.model, "embed", None)

@@ -89,21 +89,21 @@ class Runtime:
         """What happens to sessions."""
         self.quota: Quota = quota or NoQuota()
         """What an owner's turns may use. Not to be changed once the runtime is open."""
-        self._places = SessionGate(self._threads)
-        self._generations = Generations(catalog, self._places.process, self._places.keep)
-        self._sources = ToolsetSources(self._places.process, self._recompose)
+        self._gate = SessionGate(self._threads)
+        self._generations = Generations(catalog, self._gate.process, self._gate.keep)
+        self._sources = ToolsetSources(self._gate.process, self._recompose)
         self._turns = TurnRunner(
             self._generations,
             self.replica,
             self._counts,
             self.feed,
-            self._places,
+            self._gate,
             self._threads,
             self._titled,
             lambda: self.quota,
             observer,
         )
-        self.models = Models(self._generations, self._places, self._counts, lambda: self.quota)
+        self.models = Models(self._generations, self._gate, self._counts, lambda: self.quota)
         """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
             self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
@@ -133,7 +133,7 @@ class Runtime:
         await self._sources.open(self._base.sources)
         self._recompose()
         self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
-        self._places.accepting = True
+        self._gate.accepting = True
         await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         return self
 
@@ -179,7 +179,7 @@ class Runtime:
     async def forget(self, owner: str, id: str) -> None:
         """Close what the session has open in this process, unless a turn runs, and keep nothing of it in memory."""
         self._turns.histories.drop((owner, id))
-        await self._places.forget((owner, id))
+        await self._gate.forget((owner, id))
 
     # Turns.
 
@@ -215,20 +215,20 @@ class Runtime:
 
         Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
         """  # fmt: skip
-        wish = TurnRequest(
+        turn_request = TurnRequest(
             interactive=interactive, background=background, options=options, input=input, note=note, edits=edits
         )
         key = (session.owner, session.id)
-        state = await self._places.claim(key, when_busy, queued)
+        state = await self._gate.claim(key, when_busy, queued)
         try:
             with self._counted(session.owner):
                 if transcript is not None:
                     grants = await self._grants(key)
-                    return self._turns.once(session, key, state, transcript, wish, grants=grants)
+                    return self._turns.once(session, key, state, transcript, turn_request, grants=grants)
                 journal = await self.sessions.journal_of(*key)
-                return await self._turns.recorded(journal, session, state, content, parent, wish)
+                return await self._turns.recorded(journal, session, state, content, parent, turn_request)
         except BaseException:
-            self._places.free(key, state)
+            self._gate.free(key, state)
             raise
 
     async def _grants(self, key: Key) -> list[Grant]:
@@ -267,14 +267,16 @@ class Runtime:
         """
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"once_{new_id()}"
-        place = ("", own)
-        state = await self._places.claim(place)
+        waiting_turn = ("", own)
+        state = await self._gate.claim(waiting_turn)
         try:
-            wish = TurnRequest(interactive=interactive, background=background, options=options)
+            turn_request = TurnRequest(interactive=interactive, background=background, options=options)
             with self._counted(key):
-                return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
+                return self._turns.once(
+                    Session(own, found, key), waiting_turn, state, transcript, turn_request, close=True
+                )
         except BaseException:
-            self._places.free(place, state)
+            self._gate.free(waiting_turn, state)
             raise
 
     async def call(
@@ -287,15 +289,17 @@ class Runtime:
         """
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         own = f"call_{new_id()}"
-        place = ("", own)
-        state = await self._places.claim(place)
+        waiting_turn = ("", own)
+        state = await self._gate.claim(waiting_turn)
         try:
-            wish = TurnRequest(interactive=interactive, options=NO_OPTIONS)
+            turn_request = TurnRequest(interactive=interactive, options=NO_OPTIONS)
             given = (ToolCall(own, FunctionCall(tool, arguments)),)
             with self._counted(key):
-                return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)
+                return self._turns.once(
+                    Session(own, found, key), waiting_turn, state, (), turn_request, given=given, close=True
+                )
         except BaseException:
-            self._places.free(place, state)
+            self._gate.free(waiting_turn, state)
             raise
 
     @contextmanager
@@ -320,7 +324,7 @@ class Runtime:
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
         if turn.opens_session and turn.ended is not None and turn.ended.text:
-            self._places.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
+            self._gate.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
 
     async def resume(self, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session, if it did."""
@@ -368,14 +372,14 @@ class Runtime:
     @property
     def accepting(self) -> bool:
         """Whether new turns are taken."""
-        return self._places.accepting
+        return self._gate.accepting
 
     def stats(self) -> RuntimeStats:
         """What runs now, and what has happened since the start."""
         counts = self._counts
         return RuntimeStats(
             running_turns=len(self._turns.running),
-            sessions=len(self._places),
+            sessions=len(self._gate),
             models=tuple(load_of(name, opened) for name, opened in sorted(self._generations.current.models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
@@ -392,7 +396,7 @@ class Runtime:
 
         A turn that waits for a person is not waited for where the journal keeps it: the next process goes on with it.
         """
-        self._places.accepting = False
+        self._gate.accepting = False
         return await self._turns.drain(seconds, self._journal if self._journal.durable else None)
 
     async def aclose(self) -> None:
@@ -402,11 +406,11 @@ class Runtime:
             self._sweeper.cancel()
             await asyncio.wait((self._sweeper,))
             self._sweeper = None
-        self._places.accepting = False
+        self._gate.accepting = False
         self._closed = True
         await self._turns.close(self._journal if self._journal.durable else None)
         self.feed.close()
-        await self._places.strays(_STRAY_GRACE_SECONDS)
+        await self._gate.strays(_STRAY_GRACE_SECONDS)
         await self._generations.close()
         self._threads.close()
         await self._takeover.end()
@@ -417,4 +421,4 @@ class Runtime:
         """Close the resources of sessions that were idle for long."""
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
-            await self._places.sweep(self._idle_seconds)
+            await self._gate.sweep(self._idle_seconds)

@@ -49,34 +49,34 @@ class SessionGate:
         if state is None:
             state = self._states[key] = SessionState(OpenResources(self._threads))
         if state.taken:
-            await self._wait_for_place(key, state, when_busy, queued)
+            await self._wait_for_turn(key, state, when_busy, queued)
         state.taken = True
         return state
 
-    async def _wait_for_place(
+    async def _wait_for_turn(
         self, key: Key, state: SessionState, when_busy: WhenBusy, queued: Callable[[int], None] | None
     ) -> None:
         if when_busy == "reject":
             raise BusyError(f"session {key[1]!r} runs a turn already")
         if len(state.waiting) >= WAITING_TURNS:
             raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
-        place = WaitingTurn(asyncio.get_running_loop().create_future(), queued)
+        waiting_turn = WaitingTurn(asyncio.get_running_loop().create_future(), queued)
         try:
             if when_busy == "interrupt":
-                state.waiting.insert(0, place)
-                state.tell_places()
+                state.waiting.insert(0, waiting_turn)
+                state.tell_positions()
                 if state.turn is not None:
                     await state.turn.cancel()
             else:
-                state.waiting.append(place)
-                state.tell_places()
-            await place.free
+                state.waiting.append(waiting_turn)
+                state.tell_positions()
+            await waiting_turn.free
             self._check_accepting()
         except BaseException:
-            if place in state.waiting:
-                state.waiting.remove(place)
-                state.tell_places()
-            elif place.free.done() and not place.free.cancelled():
+            if waiting_turn in state.waiting:
+                state.waiting.remove(waiting_turn)
+                state.tell_positions()
+            elif waiting_turn.free.done() and not waiting_turn.free.cancelled():
                 self.free(key, state)
             raise
 
@@ -89,10 +89,10 @@ class SessionGate:
         state.turn = None
         state.used_at = asyncio.get_running_loop().time()
         while state.waiting:
-            place = state.waiting.pop(0)
-            if not place.free.done():
-                place.free.set_result(None)
-                state.tell_places()
+            waiting_turn = state.waiting.pop(0)
+            if not waiting_turn.free.done():
+                waiting_turn.free.set_result(None)
+                state.tell_positions()
                 return
         state.taken = False
         if not len(state.resources):

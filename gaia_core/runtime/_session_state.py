@@ -116,9 +116,9 @@ class SessionState:
     waiting: list[WaitingTurn] = attrs.field(factory=list)
     """Turns that begin when this one has ended, in their order."""
 
-    def tell_places(self) -> None:
+    def tell_positions(self) -> None:
         """Tell those who wait their place, if it is another one."""
-        for position, place in enumerate(self.waiting, 1):
-            if place.moved is not None and place.position != position:
-                place.position = position
-                place.moved(position)
+        for position, waiting_turn in enumerate(self.waiting, 1):
+            if waiting_turn.moved is not None and waiting_turn.position != position:
+                waiting_turn.position = position
+                waiting_turn.moved(position)

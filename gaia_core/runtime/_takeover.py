@@ -118,10 +118,10 @@ class Takeover:
                 _log.warning("the heartbeat failed: %s", error)
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
-        places = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(AT_ONCE)
 
         async def take(orphan: SessionInfo) -> None:
-            async with places:
+            async with gate:
                 try:
                     await self._resume(orphan)
                 except Exception:  # noqa: BLE001  # the others still go on

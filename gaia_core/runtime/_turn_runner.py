@@ -78,7 +78,7 @@ class TurnRunner:
         replica: str,
         counts: Counts,
         feed: SessionEvents,
-        places: SessionGate,
+        gate: SessionGate,
         threads: ToolThreads,
         ended: Callable[[Key, Turn], None],
         quota: Callable[[], Quota],
@@ -88,7 +88,7 @@ class TurnRunner:
         self._replica = replica
         self._counts = counts
         self._feed = feed
-        self._places = places
+        self._gate = gate
         self._threads = threads
         self._ended = ended
         self._observer = observer
@@ -100,7 +100,7 @@ class TurnRunner:
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""
-        state = self._places.get(key)
+        state = self._gate.get(key)
         return state.turn if state is not None and state.turn in self.running else None
 
     # Beginning.
@@ -111,7 +111,7 @@ class TurnRunner:
         key: Key,
         state: SessionState,
         messages: tuple[Message, ...],
-        wish: TurnRequest,
+        turn_request: TurnRequest,
         *,
         grants: list[Grant] | None = None,
         given: tuple[ToolCall, ...] = (),
@@ -128,14 +128,16 @@ class TurnRunner:
         # A conversation that nobody names is known by its beginning.
         affinity = transcript.beginning() if close else ""
         recorder = MemoryRecorder(turn, transcript)
-        setting = self._setting(session, turn, transcript, recorder, state, grants or [], wish, affinity=affinity)
-        began = _began(session, wish, None)
+        context = self._turn_context(
+            session, turn, transcript, recorder, state, grants or [], turn_request, affinity=affinity
+        )
+        began = _began(session, turn_request, None)
         if not given:
-            self._begin(setting, key, state, (began,), close=close)
+            self._begin(context, key, state, (began,), close=close)
             return turn
         asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
-        setting = msgspec.structs.replace(setting, calls_only=True)
-        self._begin(setting, key, state, (began, asked), resumed=asked, close=close)
+        context = msgspec.structs.replace(context, calls_only=True)
+        self._begin(context, key, state, (began, asked), resumed=asked, close=close)
         return turn
 
     async def recorded(
@@ -145,21 +147,21 @@ class TurnRunner:
         state: SessionState,
         content: Content | None,
         parent: int | None,
-        wish: TurnRequest,
+        turn_request: TurnRequest,
     ) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
-        began = _began(session, wish, content)
-        early = self._early(session, began, wish) if parent is None and journal.durable else None
+        began = _began(session, turn_request, content)
+        early = self._early(session, began, turn_request) if parent is None and journal.durable else None
         try:
-            setting, opening, history = await self._claimed(journal, session, state, began, parent, wish, early)
+            context, opening, history = await self._claimed(journal, session, state, began, parent, turn_request, early)
         except BaseException:
             if early is not None:
                 await early.aclose()
             raise
-        self._begin(setting, (session.owner, session.id), state, opening, history=history)
-        return setting.turn
+        self._begin(context, (session.owner, session.id), state, opening, history=history)
+        return context.turn
 
-    def _early(self, session: Session, began: Began, wish: TurnRequest) -> SpeculativeRequest | None:
+    def _early(self, session: Session, began: Began, turn_request: TurnRequest) -> SpeculativeRequest | None:
         """The turn's first model request on its way, where it is known what that will be and a slot is free."""
         if self._observer is not None and self._observer.sees_turns:
             return None  # what the request carries on is the claimed turn's
@@ -174,8 +176,8 @@ class TurnRunner:
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript) > window:
             return None  # a summary comes first
-        request = request_of(agent, transcript, wish.options, window, session.id, first=True)
-        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, wish.background))
+        request = request_of(agent, transcript, turn_request.options, window, session.id, first=True)
+        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, turn_request.background))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 
     async def _claimed(
@@ -185,7 +187,7 @@ class TurnRunner:
         state: SessionState,
         began: Began,
         parent: int | None,
-        wish: TurnRequest,
+        turn_request: TurnRequest,
         early: SpeculativeRequest | None,
     ) -> tuple[TurnContext, tuple[Fact, ...], History]:
         """The session's place in its journal: what its turn is given, opens with and goes on from."""
@@ -203,27 +205,36 @@ class TurnRunner:
         except BaseException:
             await journal.append(lease, (), done=True)
             raise
-        setting = self._leased(
-            journal, session, state, lease, history, wish, after=before, seq=before, claimed=(began,), early=early
+        context = self._leased(
+            journal,
+            session,
+            state,
+            lease,
+            history,
+            turn_request,
+            after=before,
+            seq=before,
+            claimed=(began,),
+            early=early,
         )
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
-        setting.turn.opens_session = not head
-        return setting, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
+        context.turn.opens_session = not head
+        return context, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
         key = (info.owner, info.id)
-        if not self._places.accepting or self._places.get(key) is not None:
+        if not self._gate.accepting or self._gate.get(key) is not None:
             return
-        state = await self._places.claim(key)
+        state = await self._gate.claim(key)
         try:
             lease = await journal.claim(info.owner, info.id, self._replica, None)
             if lease is None:
-                self._places.free(key, state)
+                self._gate.free(key, state)
                 return
             await self._resume(journal, info, lease, key, state)
         except BaseException:
-            self._places.free(key, state)
+            self._gate.free(key, state)
             raise
 
     async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, key: Key, state: SessionState) -> None:
@@ -233,43 +244,43 @@ class TurnRunner:
         if began is None or history.turn != lease.turn:
             # Its process died before the first record: there is nothing to go on with.
             await journal.append(lease, (), done=True)
-            self._places.free(key, state)
+            self._gate.free(key, state)
             return
-        wish = TurnRequest(interactive=began.interactive, options=decode_options(began.options))
+        turn_request = TurnRequest(interactive=began.interactive, options=decode_options(began.options))
         try:
             agent, lost = configured(self._generations.current.catalog, info, began.agent), None
         except NotFoundError as error:
             lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
         if lease.takeovers > TAKEOVERS:
             lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
-        if wish.options.foreground and not _waits(history):
+        if turn_request.options.foreground and not _waits(history):
             lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
         if lost is not None:
             ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
             await journal.append(lease, (record_of(ended),), done=True)
-            self._places.free(key, state)
+            self._gate.free(key, state)
             return
         session = Session(session_id, agent, owner)
-        setting = self._leased(
+        context = self._leased(
             journal,
             session,
             state,
             lease,
             history,
-            wish,
+            turn_request,
             after=history.before,
             seq=lease.seq,
             patience=PATIENCE_SECONDS,
         )
-        setting.budget.restore(history.steps, history.tool_calls, history.usage)
+        context.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
-                setting.turn.answers.ask(call.asked.approval_id)
+                context.turn.answers.ask(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
         self._quota().begin(owner, resumed=True)
-        self._begin(setting, key, state, tuple(opening), history=history, resumed=history.answered)
+        self._begin(context, key, state, tuple(opening), history=history, resumed=history.answered)
 
     def _leased(
         self,
@@ -278,7 +289,7 @@ class TurnRunner:
         state: SessionState,
         lease: Lease,
         history: History,
-        wish: TurnRequest,
+        turn_request: TurnRequest,
         *,
         after: int,
         seq: int,
@@ -304,11 +315,19 @@ class TurnRunner:
             signalled=lambda found: self.signalled(turn, found),
             claimed=claimed,
         )
-        return self._setting(
-            session, turn, history.transcript, recorder, state, history.grants, wish, patience=patience, early=early
+        return self._turn_context(
+            session,
+            turn,
+            history.transcript,
+            recorder,
+            state,
+            history.grants,
+            turn_request,
+            patience=patience,
+            early=early,
         )
 
-    def _setting(
+    def _turn_context(
         self,
         session: Session,
         turn: Turn,
@@ -316,7 +335,7 @@ class TurnRunner:
         recorder: Recorder,
         state: SessionState,
         grants: list[Grant],
-        wish: TurnRequest,
+        turn_request: TurnRequest,
         *,
         affinity: str = "",
         patience: float = 0.0,
@@ -331,7 +350,7 @@ class TurnRunner:
             access=generation.access(session.agent.model),
             budget=Budget(session.agent.limits),
             threads=self._threads,
-            resources=lambda recipe: self._places.process if recipe.scope == "process" else state.resources,
+            resources=lambda recipe: self._gate.process if recipe.scope == "process" else state.resources,
             resolve=generation.access,
             counts=self._counts,
             grants=grants,
@@ -339,10 +358,10 @@ class TurnRunner:
             approves=partial(self._quota().approves, session.owner),
             affinity=affinity,
             patience=patience,
-            interactive=wish.interactive,
-            background=wish.background,
+            interactive=turn_request.interactive,
+            background=turn_request.background,
             compacts=isinstance(recorder, JournalRecorder),
-            options=wish.options,
+            options=turn_request.options,
             early=early,
         )
 
@@ -353,7 +372,7 @@ class TurnRunner:
 
     def _begin(
         self,
-        setting: TurnContext,
+        context: TurnContext,
         key: Key,
         state: SessionState,
         opening: tuple[Fact, ...],
@@ -362,10 +381,10 @@ class TurnRunner:
         resumed: Answered | None = None,
         close: bool = False,
     ) -> None:
-        turn = setting.turn
+        turn = context.turn
         self.running[turn] = key
-        generation = self._generations.begin()  # nothing was awaited since `_setting`
-        run = self._run(setting, key, state, opening, history, resumed, close=close)
+        generation = self._generations.begin()  # nothing was awaited since `_context`
+        run = self._run(context, key, state, opening, history, resumed, close=close)
         turn.task = asyncio.create_task(run, name=turn.id)
         turn.task.add_done_callback(lambda _task: self._generations.end(generation))
         if not close:
@@ -373,7 +392,7 @@ class TurnRunner:
 
     async def _run(
         self,
-        setting: TurnContext,
+        context: TurnContext,
         key: Key,
         state: SessionState,
         opening: tuple[Fact, ...],
@@ -382,23 +401,23 @@ class TurnRunner:
         *,
         close: bool,
     ) -> None:
-        turn = setting.turn
-        facts = await run_turn(setting, opening, resumed, resumed.step if resumed is not None else 0)
+        turn = context.turn
+        facts = await run_turn(context, opening, resumed, resumed.step if resumed is not None else 0)
 
         def over() -> None:
             self.running.pop(turn, None)
             done = turn.ended if not turn.suspended else None
-            self._quota().ended(setting.owner, done.usage if done is not None else Usage())
+            self._quota().ended(context.owner, done.usage if done is not None else Usage())
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:
-                    self.histories.put(turn.lease, history, setting.agent)
+                    self.histories.put(turn.lease, history, context.agent)
             if not close:
-                self._places.free(key, state)
+                self._gate.free(key, state)
 
-        await finish(setting, facts, over)
+        await finish(context, facts, over)
         if close:
-            await self._places.drop(key, state)
+            await self._gate.drop(key, state)
         else:
             self._feed.tell("turn_ended", *key)
             self._ended(key, turn)
@@ -406,7 +425,7 @@ class TurnRunner:
     def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
         """What another process has to say to a turn of ours."""
         for signal in signals:
-            self._places.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
+            self._gate.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
 
     # The end.
 
@@ -439,10 +458,10 @@ class TurnRunner:
                 await turn.cancel()
         if tasks := tuple(turn.task for turn in running if turn.task is not None):
             await asyncio.wait(tasks)
-        await self._places.close()
+        await self._gate.close()
 
 
-def _began(session: Session, wish: TurnRequest, content: Content | None) -> Began:
+def _began(session: Session, turn_request: TurnRequest, content: Content | None) -> Began:
     agent = session.agent
     message = UserMessage(content) if content is not None else None
     return Began(
@@ -450,13 +469,13 @@ def _began(session: Session, wish: TurnRequest, content: Content | None) -> Bega
         agent.fingerprint,
         agent.model,
         message,
-        wish.interactive,
-        encode_options(wish.options),
+        turn_request.interactive,
+        encode_options(turn_request.options),
         agent.system_hash,
         agent.tools.fingerprint,
-        wish.input,
-        wish.note,
-        wish.edits,
+        turn_request.input,
+        turn_request.note,
+        turn_request.edits,
     )
 
 

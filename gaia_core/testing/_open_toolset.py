@@ -84,8 +84,8 @@ class OpenToolset:
     async def start(self, name: str, arguments: str | Mapping[str, Any] = "{}") -> Turn:
         """Begin such a call; the turn that makes it, for a test that cancels it (`await turn.cancel()`)."""
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-        wish = msgspec.json.encode(FunctionCall(name, text)).decode()
-        return await self._runtime.start(self._session, wish, interactive=True)
+        turn_request = msgspec.json.encode(FunctionCall(name, text)).decode()
+        return await self._runtime.start(self._session, turn_request, interactive=True)
 
 
 @asynccontextmanager

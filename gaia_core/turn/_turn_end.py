@@ -17,9 +17,9 @@ _log = logging.getLogger(__name__)
 _SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
 
 
-async def finish(setting: TurnContext, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
+async def finish(context: TurnContext, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
     """Record *facts*, which end the turn; then call *over*, and then tell: also when the record can't be reached."""
-    turn, recorder = setting.turn, setting.recorder
+    turn, recorder = context.turn, context.recorder
     ended = facts[-1]
     assert isinstance(ended, Ended)
     event = _event(ended)

@@ -7,7 +7,7 @@
 
 | room or module | what it owns |
 |---|---|
-| `server` | the process around one application: `gaia serve`, signals, uvicorn's protocols with bounds, pid file, banner |
+| `server` | the process around one application: `gaia serve`, signals, uvicorn's protocols, pid file, banner |
 | `_app` | `create_app`: the routes, the lifespan |
 | `door` | who may come in, and with what: addresses, hosts, origins, keys, limits, body, idempotency |
 | `keys` | API keys: their file, what each may do, `gaia keys` |

@@ -1,7 +1,7 @@
 """The seam to HTTP: what an endpoint needs of a client, and which client serves it.
 
-`_plain_client` is quick and speaks plain HTTP/1.1 to a host directly; `_aiohttp_client` speaks all the rest: TLS, proxies,
-redirects, compressed bodies.
+`_plain_client` is quick and speaks plain HTTP/1.1 to a host directly; `_aiohttp_client` speaks all the rest:
+TLS, proxies, redirects, compressed bodies.
 """
 
 from collections.abc import Mapping

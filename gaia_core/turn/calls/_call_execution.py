@@ -31,15 +31,15 @@ class CallExecution:
     """Runs validated, approved calls of one turn. *emit* takes live events, *delegate* runs sub-agents."""
 
     __slots__ = (
+        "_context",
         "_delegate",
         "_emit",
         "_loaded",
-        "_setting",
         "_used",
     )
 
-    def __init__(self, setting: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
-        self._setting = setting
+    def __init__(self, context: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+        self._context = context
         self._emit = emit
         self._loaded: dict[str, tuple[str, ...]] = {}
         self._used: dict[str, Usage] = {}
@@ -47,8 +47,8 @@ class CallExecution:
 
     def key(self, call: ToolCall) -> str:
         """The idempotency key of *call*: the same for every attempt, in every process."""
-        setting = self._setting
-        return f"{setting.turn.id}/{setting.path}{call.id}"
+        context = self._context
+        return f"{context.turn.id}/{context.path}{call.id}"
 
     async def together(self, runs: Iterable[Coroutine[Any, Any, None]]) -> None:
         """Await all of *runs* in a task group."""
@@ -58,34 +58,34 @@ class CallExecution:
 
     async def run(self, call: ToolCall, bound: Bound, arguments: Any, replies: tuple[str | None, ...] = ()) -> None:
         """Run *call* and record how it ended. *replies* answer its first questions, as they did before."""
-        setting = self._setting
+        context = self._context
         started = time.monotonic()
         try:
             outcome, content, still_running = await self._outcome(call, bound, arguments, list(replies))
         except asyncio.CancelledError:
             words = "The call was cancelled; its outcome is unknown."
             seconds = time.monotonic() - started
-            setting.counts.tool_call(call.name, "cancelled", seconds)
+            context.counts.tool_call(call.name, "cancelled", seconds)
             self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
             raise
-        content, full = shortened(content, setting.agent.limits.result_chars, call.id)
+        content, full = shortened(content, context.agent.limits.result_chars, call.id)
         if bound.tool is read_result:
             full = None
         loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
         seconds = time.monotonic() - started
-        setting.counts.tool_call(call.name, outcome, seconds)
-        await setting.recorder.add(
+        context.counts.tool_call(call.name, outcome, seconds)
+        await context.recorder.add(
             Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
         )
 
     def _still_running(self, call: ToolCall) -> bool:
-        return self._setting.path + call.id in self._setting.abandoned
+        return self._context.path + call.id in self._context.abandoned
 
     async def _outcome(
         self, call: ToolCall, bound: Bound, arguments: Any, replies: list[str | None]
     ) -> tuple[Outcome, str, bool]:
         tool = bound.tool
-        seconds = tool.timeout or self._setting.agent.limits.tool_seconds
+        seconds = tool.timeout or self._context.agent.limits.tool_seconds
         try:
             with Deadline(seconds) as clock:
                 result = await self._invoke(call, bound, arguments, clock, replies)
@@ -108,7 +108,7 @@ class CallExecution:
 
     def _failed(self, call: ToolCall, error: BaseException) -> str:
         """The trace for the operator's log; for the model only what kind of thing failed."""
-        turn = self._setting.turn
+        turn = self._context.turn
         _log.error("tool %s failed in turn %s of session %s", call.name, turn.id, turn.session_id, exc_info=error)
         return (
             f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
@@ -120,70 +120,72 @@ class CallExecution:
         tool, parameters = bound.tool, bound.tool.parameters
         named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
         if parameters.context is not None:
-            named[parameters.context] = await self._context(call, bound, clock, replies)
+            named[parameters.context] = await self._tool_context(call, bound, clock, replies)
         if tool.is_async:
             return await tool.handler(**named)
         return await self._on_thread(call, bound, partial(tool.handler, **named))
 
     async def _on_thread(self, call: ToolCall, bound: Bound, function: Callable[[], Any]) -> Any:
-        threads = self._setting.threads
+        threads = self._context.threads
         running = threads.submit(call.name, function)
         try:
             return await running.result
         except asyncio.CancelledError:
             if threads.abandon(running):
-                self._setting.abandoned.add(self._setting.path + call.id)
+                self._context.abandoned.add(self._context.path + call.id)
                 if bound.resource is not None:
-                    self._setting.resources(bound.resource).close_after(bound.resource, running)
+                    self._context.resources(bound.resource).close_after(bound.resource, running)
             raise
 
-    async def _context(self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]) -> Context[Any]:
-        setting = self._setting
+    async def _tool_context(
+        self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]
+    ) -> Context[Any]:
+        context = self._context
         return Context(
             await self._resource(call, bound),
-            session_id=setting.turn.session_id,
-            turn_id=setting.turn.id,
+            session_id=context.turn.session_id,
+            turn_id=context.turn.id,
             call_id=call.id,
             idempotency_key=self.key(call),
             progress=partial(_progress, self._emit, call.id, asyncio.get_running_loop()),
             ask=partial(self._ask, call.id, clock, replies),
-            cancelled=lambda: clock.expired() or setting.turn.cancelling,
+            cancelled=lambda: clock.expired() or context.turn.cancelling,
             delegate=partial(self._delegate, call.id),
         )
 
     async def _resource(self, call: ToolCall, bound: Bound) -> Any:
-        setting = self._setting
+        context = self._context
         if bound.tool is read_result and bound.name == READ_RESULT:
-            return setting.transcript, setting.agent.limits.result_chars
+            return context.transcript, context.agent.limits.result_chars
         if bound.tool is find_tools:
             load = partial(self._loaded.__setitem__, call.id)
-            return ToolFinder(setting.agent, setting.transcript, load, self._by_meaning(call))
+            return ToolFinder(context.agent, context.transcript, load, self._by_meaning(call))
         recipe = bound.resource
-        return await setting.resources(recipe).get(recipe) if recipe is not None else None
+        return await context.resources(recipe).get(recipe) if recipe is not None else None
 
     def _by_meaning(self, call: ToolCall) -> Callable[[str], Awaitable[tuple[str, ...]]] | None:
-        setting = self._setting
-        search = setting.agent.search
+        context = self._context
+        search = context.agent.search
         if search is None or search.embeddings is None:
             return None
-        access = setting.resolve(search.embeddings)
+        access = context.resolve(search.embeddings)
         charge = partial(self._charge, call)
-        return lambda query: by_meaning(access, setting.agent.tools, query, setting.owner, charge)
+        return lambda query: by_meaning(access, context.agent.tools, query, context.owner, charge)
 
     def _charge(self, call: ToolCall, usage: Usage) -> None:
         """*call* has had a model do this; the turn's budget knows it at once, the record with the call's end."""
-        self._setting.budget.charge(usage)
+        self._context.budget.charge(usage)
         self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
         self, call_id: str, clock: Deadline, replies: list[str | None], question: str, options: tuple[str, ...]
     ) -> str:
         """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
-        setting = self._setting
-        seconds = setting.agent.approvals.timeout
+        context = self._context
+        seconds = context.agent.approvals.timeout
         if replies:
             return _answered(replies.pop(0), question, seconds)
-        if not setting.interactive or setting.options.approvals_only:
+        if not context.interactive or context.options.approvals_only:
             raise ToolError(f"nobody is here to answer: {question}")
         request_id = f"{QUESTION}{new_id()}"
         loop = asyncio.get_running_loop()
@@ -191,13 +193,13 @@ class CallExecution:
         clock.reschedule(None)  # the call's time stops as well
         try:
             asked = Questioned(request_id, call_id, question, tuple(options), seconds, time.time() + seconds)
-            setting.turn.answers.ask(request_id)
-            await setting.recorder.add(asked)
-            with setting.budget.asking():
-                answer = await setting.turn.answers.wait(request_id, seconds)
+            context.turn.answers.ask(request_id)
+            await context.recorder.add(asked)
+            with context.budget.asking():
+                answer = await context.turn.answers.wait(request_id, seconds)
             assert answer is None or isinstance(answer, str)
-            await setting.recorder.add(Replied(request_id, call_id, answer))
-            setting.turn.answers.settle(request_id)
+            await context.recorder.add(Replied(request_id, call_id, answer))
+            context.turn.answers.settle(request_id)
         finally:
             if not clock.expired():
                 clock.reschedule(loop.time() + left)

@@ -108,14 +108,14 @@ class ToolCalls:
     """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
 
     __slots__ = (
+        "_context",
         "_running",
-        "_setting",
         "limit",
     )
 
-    def __init__(self, setting: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
-        self._setting = setting
-        self._running = CallExecution(setting, emit, delegate)
+    def __init__(self, context: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+        self._context = context
+        self._running = CallExecution(context, emit, delegate)
         self.limit: LimitReached | None = None
 
     def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
@@ -131,7 +131,7 @@ class ToolCalls:
 
     def get(self, name: str) -> Bound | None:
         """The tool that a model means by *name*."""
-        return tool_of(self._setting.agent, self._setting.transcript, name)
+        return tool_of(self._context.agent, self._context.transcript, name)
 
     # Planning.
 
@@ -139,8 +139,8 @@ class ToolCalls:
         """What becomes of *call*, counted against the limits."""
         bound = self.get(call.name)
         if bound is None:
-            return unknown_tool(self._setting.agent, call)
-        most, budget = self._setting.options.tool_calls, self._setting.budget
+            return unknown_tool(self._context.agent, call)
+        most, budget = self._context.options.tool_calls, self._context.budget
         if most is not None and budget.tool_calls >= most:
             content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."
             return RefusedCall(call, "denied", content)
@@ -154,18 +154,18 @@ class ToolCalls:
         return self._approved(call, bound, arguments)
 
     def _approved(self, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
-        setting = self._setting
-        policy = setting.agent.approvals
+        context = self._context
+        policy = context.agent.approvals
         reason = policy.reason(bound.tool)
         if reason is None:
             return ReadyCall(call, bound, arguments)
-        grant = next((grant for grant in setting.grants if grant.covers(call.name, call.arguments)), None)
+        grant = next((grant for grant in context.grants if grant.covers(call.name, call.arguments)), None)
         if grant is not None:
             decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
             return ReadyCall(call, bound, arguments, decided)
-        if setting.approves(call.name):
+        if context.approves(call.name):
             return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
-        if not setting.interactive:
+        if not context.interactive:
             return unattended(call, reason)
         asked = Asked(
             f"{APPROVAL}{new_id()}",
@@ -176,9 +176,9 @@ class ToolCalls:
             policy.timeout,
             time.time() + policy.timeout,
             str(grant_of(call.name, call.arguments)),
-            setting.path,
+            context.path,
         )
-        setting.turn.answers.ask(asked.approval_id)
+        context.turn.answers.ask(asked.approval_id)
         return CallForApproval(call, bound, arguments, asked)
 
     def replan(self, opened: OpenCall) -> Plan:
@@ -202,7 +202,7 @@ class ToolCalls:
                 return RefusedCall(call, "unknown", UNKNOWN_OUTCOME)
             return ReadyCall(call, bound, arguments, opened=True, replies=tuple(opened.replies))
         assert opened.asked is not None
-        self._setting.turn.answers.ask(opened.asked.approval_id)
+        self._context.turn.answers.ask(opened.asked.approval_id)
         return CallForApproval(call, bound, arguments, opened.asked, opened=True)
 
     def opening(self, plans: Iterable[Plan]) -> tuple[Fact, ...]:
@@ -225,7 +225,7 @@ class ToolCalls:
         return Started(call.id, call.name, self._running.key(call))
 
     def _done(self, call: ToolCall, outcome: Outcome, content: str) -> Done:
-        self._setting.counts.tool_call(call.name if self.get(call.name) is not None else "(unknown)", outcome, None)
+        self._context.counts.tool_call(call.name if self.get(call.name) is not None else "(unknown)", outcome, None)
         return Done(call.id, call.name, outcome, content)
 
     # Carrying out.
@@ -249,9 +249,9 @@ class ToolCalls:
 
     async def _decided(self, plan: CallForApproval) -> bool:
         """Wait for the approval, holding nothing; whether the call may run. The decision is recorded either way."""
-        setting, call, asked = self._setting, plan.call, plan.asked
-        answers = setting.turn.answers
-        with setting.budget.asking():
+        context, call, asked = self._context, plan.call, plan.asked
+        answers = context.turn.answers
+        with context.budget.asking():
             decision = await answers.wait(asked.approval_id, asked.expires_at - time.time())
         if decision is None:
             decision = Decision(approved=False, reason=f"nobody answered within {asked.seconds:g} s")
@@ -260,11 +260,11 @@ class ToolCalls:
         grant = encode_grant(grant_of(call.name, call.arguments)) if lasting else ""
         decided = Decided(call.id, decision.approved, decision.reason, asked.approval_id, decision.scope, grant)
         if decision.approved:
-            await setting.recorder.add(decided, self._started(call))
+            await context.recorder.add(decided, self._started(call))
         else:
             words = f"Denied: {decision.reason or 'the user said no'}. Go on without this call."
-            await setting.recorder.add(decided, self._done(call, "denied", words))
+            await context.recorder.add(decided, self._done(call, "denied", words))
         answers.settle(asked.approval_id)
         if grant:
-            setting.grants.append(decode_grant(grant))
+            context.grants.append(decode_grant(grant))
         return decision.approved

@@ -58,18 +58,18 @@ class ModelStep:
 
     __slots__ = (
         "_calls",
+        "_context",
         "_finished",
         "_held",
         "_reasoning",
         "_request",
-        "_setting",
         "_taken_ids",
         "_text",
         "_tools_chars",
     )
 
-    def __init__(self, setting: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
-        self._setting = setting
+    def __init__(self, context: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
+        self._context = context
         self._tools_chars = tools_chars
         self._taken_ids = taken_ids
         self._request = request
@@ -96,7 +96,7 @@ class ModelStep:
             await self._asked(emit, early)
             answer = self.answer()
         except BaseException:
-            self._setting.budget.charge(self._so_far())
+            self._context.budget.charge(self._so_far())
             raise
         self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
@@ -104,7 +104,7 @@ class ModelStep:
         return answer
 
     async def _asked(self, emit: Callable[..., None], early: SpeculativeRequest | None) -> None:
-        access = self._setting.access
+        access = self._context.access
         if early is not None:
             async with aclosing(early):
                 if told := self.take(await early.first()):
@@ -112,7 +112,7 @@ class ModelStep:
                 await self._hear(early.stream, emit)
             return
         asked = self._slot_request()
-        request = self._setting.turn.asking(self._setting.path, self._setting.agent, self._request)
+        request = self._context.turn.asking(self._context.path, self._context.agent, self._request)
         with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
             async with aclosing(access.model.stream(request)) as stream:
                 await self._hear(stream, emit)
@@ -187,12 +187,12 @@ class ModelStep:
 
     def _slot_request(self) -> SlotRequest:
         """Who asks, and, where that counts, for how many tokens: the prompt and the longest answer, estimated."""
-        setting, tokens = self._setting, 0
-        if (budget := setting.access.slots.context_tokens) is not None:
+        context, tokens = self._context, 0
+        if (budget := context.access.slots.context_tokens) is not None:
             prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
             # Nobody said how long: a guess, which must not refuse what the model could still answer.
             tokens = prompt + (max(0, longest) if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
-        return SlotRequest(setting.owner, setting.turn.session_id, setting.background, tokens)
+        return SlotRequest(context.owner, context.turn.session_id, context.background, tokens)
 
     def _chars(self) -> int:
         request = self._request
@@ -200,16 +200,16 @@ class ModelStep:
         return sum(map(len, encoded)) + self._tools_chars
 
     def _prompt_tokens(self) -> int:
-        return int(self._chars() / self._setting.transcript.chars_per_token)
+        return int(self._chars() / self._context.transcript.chars_per_token)
 
     def _measure(self, usage: Usage) -> None:
         """Let the endpoint's count of this request tell how many characters a token has."""
         if not usage.estimated and self._request.encoded:
-            self._setting.transcript.measure(self._chars(), usage.input_tokens)
+            self._context.transcript.measure(self._chars(), usage.input_tokens)
 
     def _estimate(self, message: AssistantMessage) -> Usage:
         chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
-        answer = int(chars / self._setting.transcript.chars_per_token)
+        answer = int(chars / self._context.transcript.chars_per_token)
         return Usage(self._prompt_tokens(), answer, estimated=True)
 
 

@@ -1,6 +1,6 @@
 """The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
 
-Who may come in is the entrance's to say (`_access_control`). Every response gets an `x-request-id`. Who came in with a key
+Who may come in is decided in `_access_control`. Every response gets an `x-request-id`. Who came in with a key
 that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
 against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count,
 and calls of MCP clients are counted where they are known.

@@ -48,7 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._most = 2 * settings.max_header_bytes
-        # A route refuses sooner, once it has read a few times its bound (`_request_body`); a form has a little around its file.
+        # A route refuses sooner (`_request_body`: a few times its bound); a form adds a little to its file.
         self._most_body = 4 * max(settings.max_body_bytes, settings.max_file_bytes) + 1_000_000
         self._seconds = seconds
         self._body_seconds = settings.body_seconds

@@ -4,8 +4,8 @@ import asyncio
 import logging
 
 _LOOKS = 4
-"""How often within the time it is looked. A client is dropped up to one look late, so that a stream (`_sse_writer`), which
-knows more of its reader, comes first."""
+"""Checks per time limit. A client is dropped up to one check late, so that a stream (`_sse_writer`), which knows more
+of its reader, comes first."""
 
 MUCH = 65_536
 """Of bytes that come together, after which a connection lets others have their turn: libuv would give it 32 such."""

@@ -55,8 +55,8 @@ class TurnStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         turn, translator = self._turn, self._translator
-        line = SSEWriter(turn.id, send, self._settings, self._headers, left=lambda _: turn.cancel())
-        watcher = asyncio.create_task(line.watch(receive), name="gaia line")
+        writer = SSEWriter(turn.id, send, self._settings, self._headers, left=lambda _: turn.cancel())
+        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         refused: ErrorReply | None = None
         try:
@@ -66,12 +66,12 @@ class TurnStream:
                     self._before_end(turn)
                     failure = translator.failure
                     self.failed = failure is not None and failure.status != 424
-                    if not line.started and not line.gone:
+                    if not writer.started and not writer.gone:
                         refused = translator.failure
                 if data and refused is None:
-                    await line.write(data, more=not translator.done)
+                    await writer.write(data, more=not translator.done)
         except asyncio.CancelledError:
-            if not await line.stopped(scope, receive):
+            if not await writer.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1

@@ -5,7 +5,7 @@
 
 | module | what lives there |
 |---|---|
-| `_server_config` | `McpServerConfig`: where a server is and what it may do, as a frozen value; `mcp`, the toolset's factory |
+| `_server_config` | `McpServerConfig`: where a server is and what it may do; `mcp`, the toolset's factory |
 | `_secret_references` | values by reference, and hiding them |
 | `_listed_tools` | what a server lists → a Toolset |
 | `_input_schemas` | whether a schema can be given to a model, and what is wrong with arguments |

@@ -20,10 +20,10 @@ from gaia_http.streaming._turn_stream import ended
 
 
 async def compacted(
-    runtime: Runtime, beginning: ResponseCreation, request: CreateRequest, caller: Caller, receive: Receive
+    runtime: Runtime, creation: ResponseCreation, request: CreateRequest, caller: Caller, receive: Receive
 ) -> dict[str, object] | None:
     """The object of the summary; None when the client has gone. Raises ApiError."""
-    agent, messages = await beginning.conversation(request, caller)
+    agent, messages = await creation.conversation(request, caller)
     alone = Agent(agent.name, model=agent.model, limits=agent.limits)
     options = TurnOptions(instructions=request.instructions or "")
     asked = summary_request(agent, Transcript(messages).entries)

@@ -20,10 +20,10 @@ from gaia_http.openai.responses.output._response_object import failure_of
 
 
 async def counted(
-    runtime: Runtime, beginning: ResponseCreation, request: CreateRequest, caller: Caller, settings: Settings
+    runtime: Runtime, creation: ResponseCreation, request: CreateRequest, caller: Caller, settings: Settings
 ) -> dict[str, Any]:
     """The object of the count. Raises ApiError."""
-    agent, messages = await beginning.conversation(request, caller)
+    agent, messages = await creation.conversation(request, caller)
     options = options_of(request, agent, settings, foreground=True)
     try:
         usage = await runtime.models.count_tokens(agent, messages, options)

@@ -50,14 +50,14 @@ class Responses:
         counts: HttpCounts,
         store: ResponseStore,
         idempotency: Idempotency,
-        beginning: ResponseCreation,
+        creation: ResponseCreation,
     ) -> None:
         self._runtime = runtime
         self._settings = settings
         self._counts = counts
         self._store = store
         self._idempotency = idempotency
-        self._beginning = beginning
+        self._creation = creation
 
     async def _body(self, request: Request[Any, Any, Any]) -> bytes | None:
         """What *request* brings; None: its client has gone."""
@@ -75,7 +75,7 @@ class Responses:
         return await self._idempotency.response(scope, body, lambda: self._respond(scope, wanted))
 
     async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
-        begun = await self._beginning.begin(wanted, caller_of(scope), scope)
+        begun = await self._creation.begin(wanted, caller_of(scope), scope)
         return ResponseStream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -83,7 +83,7 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
-        found = await compacted(self._runtime, self._beginning, wanted, caller, request.receive)
+        found = await compacted(self._runtime, self._creation, wanted, caller, request.receive)
         return json(found) if found is not None else nothing
 
     async def input_tokens(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -91,7 +91,7 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
-        return json(await counted(self._runtime, self._beginning, wanted, caller, self._settings))
+        return json(await counted(self._runtime, self._creation, wanted, caller, self._settings))
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A stored response, or its events."""
@@ -135,10 +135,10 @@ def response_handlers(
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The route handlers of one application."""
     store = ResponseStore(runtime)
-    beginning = ResponseCreation(runtime, settings, store, parts)
-    routes = Responses(runtime, settings, counts, store, idempotency, beginning)
+    creation = ResponseCreation(runtime, settings, store, parts)
+    routes = Responses(runtime, settings, counts, store, idempotency, creation)
     conversations = Conversations(runtime, settings, store, parts)
-    sockets = ResponseSocket(beginning, settings, counts)
+    sockets = ResponseSocket(creation, settings, counts)
 
     async def socket(socket: WebSocket[Any, Any, Any]) -> None:
         await sockets.handle(socket)

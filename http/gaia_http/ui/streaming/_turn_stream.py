@@ -21,17 +21,17 @@ class UIStream:
         self._counts = counts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        line = SSEWriter(self._name, send, self._settings)
-        watcher = asyncio.create_task(line.watch(receive), name="gaia line")
+        writer = SSEWriter(self._name, send, self._settings)
+        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         try:
-            await line.start()
+            await writer.start()
             async with aclosing(self._source) as source:
                 async for data in source:
-                    await line.write(data)
-            await line.write(b"", more=False)
+                    await writer.write(data)
+            await writer.write(b"", more=False)
         except asyncio.CancelledError:
-            if not await line.stopped(scope, receive):
+            if not await writer.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1

@@ -45,28 +45,28 @@ class ResponseStream:
         begun = self._begun
         output = ResponseEvents(begun.ref, begun.note)
 
-        async def left(line: SSEWriter) -> None:
+        async def left(writer: SSEWriter) -> None:
             if begun.owned and not output.done:
                 await begun.cancel()
-            line.stop()
+            writer.stop()
 
-        line = SSEWriter(begun.ref.id, send, self._settings, session_header(begun), left=left)
-        watcher = asyncio.create_task(line.watch(receive), name="gaia line")
+        writer = SSEWriter(begun.ref.id, send, self._settings, session_header(begun), left=left)
+        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
         self._counts.open_streams += 1
         refused: ErrorReply | None = None
         try:
             if begun.note.background:
-                await line.write(framed(output.begin()))
+                await writer.write(framed(output.begin()))
             async for told in _told(begun.batches(), output):
-                if output.done and output.failure is not None and not line.started and not line.gone:
+                if output.done and output.failure is not None and not writer.started and not writer.gone:
                     refused = output.failure
                     break
-                await line.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
+                await writer.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
             else:
                 if not output.done:
-                    await self._stopped(output, line)
+                    await self._stopped(output, writer)
         except asyncio.CancelledError:
-            if not await line.stopped(scope, receive):
+            if not await writer.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1
@@ -76,10 +76,10 @@ class ResponseStream:
         if refused is not None:
             raise ApiError(refused)
 
-    async def _stopped(self, output: ResponseEvents, line: SSEWriter) -> None:
+    async def _stopped(self, output: ResponseEvents, writer: SSEWriter) -> None:
         """This process stops: a background response goes on in the next one, another is over."""
         told = [] if self._begun.note.background else output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
-        await line.write(framed(told) + (_DONE if told else b""), more=False)
+        await writer.write(framed(told) + (_DONE if told else b""), more=False)
 
 
 class StoredStream:
@@ -96,18 +96,18 @@ class StoredStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         stored = self._stored
-        line = SSEWriter(stored.ref.id, send, self._settings)
-        watcher = asyncio.create_task(line.watch(receive), name="gaia line")
+        writer = SSEWriter(stored.ref.id, send, self._settings)
+        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
         output = ResponseEvents(stored.ref, stored.note, after=self._after)
         self._counts.open_streams += 1
         try:
-            await line.start()
+            await writer.start()
             async for told in _told(self._store.batches(stored.owner, stored.ref), output):
-                await line.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
+                await writer.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
             if not output.done:
-                await line.write(b"", more=False)
+                await writer.write(b"", more=False)
         except asyncio.CancelledError:
-            if not await line.stopped(scope, receive):
+            if not await writer.stopped(scope, receive):
                 raise
         finally:
             self._counts.open_streams -= 1

@@ -8,7 +8,7 @@
 | GET, DELETE /{id}/items/{item} | one item; leave one out |
 
 A conversation is a session in the journal, its items are those of its responses and those that were added, which are
-turns without a model's answer. An item that is deleted is not listed any more and reaches no model (`_deleted_items`); the
+turns without a model's answer. An item that is deleted is no longer listed and reaches no model (`_deleted_items`); the
 record keeps it, because what is recorded is never rewritten (delete the conversation to erase it).
 """
 

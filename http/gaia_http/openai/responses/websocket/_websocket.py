@@ -72,8 +72,8 @@ _steer_decoder = msgspec.json.Decoder(Steer)
 class ResponseSocket:
     """The WebSocket handler of one application."""
 
-    def __init__(self, beginning: ResponseCreation, settings: Settings, counts: HttpCounts) -> None:
-        self._beginning = beginning
+    def __init__(self, creation: ResponseCreation, settings: Settings, counts: HttpCounts) -> None:
+        self._creation = creation
         self._settings = settings
         self._counts = counts
 
@@ -81,7 +81,7 @@ class ResponseSocket:
         """Serve one connection until its client goes."""
         await socket.accept()
         self._counts.open_streams += 1
-        connection = _SocketConnection(self._beginning, self._settings, socket.scope, socket.receive, socket.send)
+        connection = _SocketConnection(self._creation, self._settings, socket.scope, socket.receive, socket.send)
         try:
             await connection.serve()
         finally:
@@ -122,9 +122,9 @@ class _SocketConnection:
     """One connection: its lanes, and the messages that wait in them."""
 
     def __init__(
-        self, beginning: ResponseCreation, settings: Settings, scope: Scope, receive: Receive, send: Send
+        self, creation: ResponseCreation, settings: Settings, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        self._beginning = beginning
+        self._creation = creation
         self._settings = settings
         self._scope = scope
         self._caller: Caller = caller_of(scope)
@@ -242,17 +242,17 @@ class _SocketConnection:
             raise invalid("background: a WebSocket's responses belong to it", param="background", code="invalid_value")
         base = self._base(request.previous_response_id)
         if warm:
-            await self._warm(lane, await self._beginning.warmed(request, self._caller, base))
+            await self._warm(lane, await self._creation.warmed(request, self._caller, base))
             return
         waiting = [steer for steer in lane.steers if steer.target == request.previous_response_id]
         asked = with_steers(request, waiting) if waiting else request
-        begun = lane.begun = await self._beginning.begin(asked, self._caller, self._scope, base)
+        begun = lane.begun = await self._creation.begin(asked, self._caller, self._scope, base)
         lane.steers = [steer for steer in lane.steers if steer not in waiting]
         while (following := await self._told(lane, request, begun)) is not None:
             base = self._base(following.previous_response_id)
             steers = lane.taken(begun.ref.id)
             try:
-                begun = lane.begun = await self._beginning.begin(following, self._caller, self._scope, base)
+                begun = lane.begun = await self._creation.begin(following, self._caller, self._scope, base)
             except (ApiError, GaiaError) as error:
                 reply = of_exception(error)
                 if reply is None:
