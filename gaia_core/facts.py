@@ -73,6 +73,7 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     from here on.
     *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
     for a conversation that came from elsewhere.
+    *audience* is the turn's `Audience`; records of earlier versions have *interactive* (and more in *options*) instead.
     """
 
     agent: str
@@ -86,6 +87,7 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     input: tuple[Message, ...] = ()
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
+    audience: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):

@@ -44,6 +44,11 @@ def encode_word(word: Word) -> bytes:
     return msgspec.json.encode(word)
 
 
+def kind_of_word(word: Word) -> str:
+    """*word*'s kind in the journal."""
+    return str(type(word).__struct_config__.tag)
+
+
 async def apply_signal(turn: Turn, signal: Signal) -> None:
     """Do what *signal* says to *turn*. One that says nothing, or comes too late, is logged."""
     try:

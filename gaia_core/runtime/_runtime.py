@@ -21,7 +21,6 @@ from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
 from gaia_core.errors import FencedError, NotFoundError
 from gaia_core.events import Event
-from gaia_core.facts import Edit
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
@@ -31,18 +30,20 @@ from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
 from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
-from gaia_core.runtime._turn_runner import TurnRequest, TurnRunner
+from gaia_core.runtime._turn_runner import TurnRunner, TurnStart
 from gaia_core.runtime.sessions._history import fold
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
     NO_OPTIONS,
+    Audience,
     Grant,
     Observer,
     ToolThreads,
     Turn,
     TurnOptions,
+    TurnRequest,
 )
 
 _log = logging.getLogger(__name__)
@@ -186,47 +187,28 @@ class Runtime:
     async def start(
         self,
         session: Session,
-        content: Content | None = None,
+        request: TurnRequest | Content,
         *,
-        transcript: tuple[Message, ...] | None = None,
-        parent: int | None = None,
-        interactive: bool = False,
-        background: bool = False,
         when_busy: WhenBusy = "reject",
         queued: Callable[[int], None] | None = None,
-        options: TurnOptions = NO_OPTIONS,
-        input: tuple[Message, ...] = (),
-        note: bytes = b"",
-        edits: tuple[Edit, ...] = (),
     ) -> Turn:
-        """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
+        """Begin a turn in *session*: a message, or a whole `TurnRequest`. It continues whoever reads it, and after a
+        restart.
 
-        | argument | meaning |
-        |---|---|
-        | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded |
-        | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: anew |
-        | interactive | somebody answers approvals and questions |
-        | background | nobody waits for it: those that somebody waits for come first |
-        | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
-        | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
-        | input | further messages of the request, before *content*: several, or a client's tool results |
-        | note | kept with the turn's beginning for the surface that asks |
-        | edits | messages of the conversation that models are not shown any more |
+        *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
+        is called with the position in that queue, at first and whenever it changes; 1 is next.
 
-        Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
-        """  # fmt: skip
-        turn_request = TurnRequest(
-            interactive=interactive, background=background, options=options, input=input, note=note, edits=edits
-        )
+        Raises BusyError (also when too many turns wait), LimitError, ClosedError, NotFoundError.
+        """
+        asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         key = (session.owner, session.id)
         state = await self._gate.claim(key, when_busy, queued)
         try:
+            start = TurnStart(session=session, key=key, state=state, request=asked)
             with self._counted(session.owner):
-                if transcript is not None:
-                    grants = await self._grants(key)
-                    return self._turns.once(session, key, state, transcript, turn_request, grants=grants)
-                journal = await self.sessions.journal_of(*key)
-                return await self._turns.recorded(journal, session, state, content, parent, turn_request)
+                if asked.transcript is not None:
+                    return self._turns.once(start, grants=await self._grants(key))
+                return await self._turns.recorded(start, await self.sessions.journal_of(*key))
         except BaseException:
             self._gate.free(key, state)
             raise
@@ -244,62 +226,44 @@ class Runtime:
         self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS
     ) -> AsyncIterator[Event]:
         """The events of a one-off turn, which leaves no session. Leaving the loop cancels it."""
-        turn = await self.once(agent, (UserMessage(content),), options=options)
+        turn = await self.once(agent, TurnRequest(transcript=(UserMessage(content),), options=options))
         try:
             async for event in turn.events():
                 yield event
         finally:
             await turn.cancel()
 
-    async def once(
-        self,
-        agent: Agent | str,
-        transcript: tuple[Message, ...],
-        *,
-        interactive: bool = False,
-        background: bool = False,
-        options: TurnOptions = NO_OPTIONS,
-        key: str = "",
-    ) -> Turn:
-        """Begin a turn on *transcript* that leaves no session; its resources close when it ends.
+    async def once(self, agent: Agent | str, request: TurnRequest, *, key: str = "") -> Turn:
+        """Begin a turn on the request's transcript that leaves no session; its resources close when it ends.
 
-        *key* names who asks, for a fair queue and his quota; by default nobody does. Raises LimitError, ClosedError.
+        *key* names who asks, for a fair queue and their quota; by default nobody does. Raises LimitError, ClosedError.
         """
-        found = self.catalog.agent(agent) if isinstance(agent, str) else agent
-        own = f"once_{new_id()}"
-        waiting_turn = ("", own)
-        state = await self._gate.claim(waiting_turn)
-        try:
-            turn_request = TurnRequest(interactive=interactive, background=background, options=options)
-            with self._counted(key):
-                return self._turns.once(
-                    Session(own, found, key), waiting_turn, state, transcript, turn_request, close=True
-                )
-        except BaseException:
-            self._gate.free(waiting_turn, state)
-            raise
+        return await self._unrecorded(agent, f"once_{new_id()}", request, key)
 
     async def call(
-        self, agent: Agent | str, tool: str, arguments: str, *, interactive: bool = False, key: str = ""
+        self, agent: Agent | str, tool: str, arguments: str, *, audience: Audience = Audience.NOBODY, key: str = ""
     ) -> Turn:
-        """Begin a one-off turn that makes one call of *agent*'s *tool*, and asks no model: for whoever brings a model
-        of its own. It is validated, approved, run, limited and told of as any call is; its `ToolEnded` has the result.
+        """Begin a one-off turn that makes one call of *agent*'s *tool* and asks no model: for a caller that brings a
+        model of its own. The call is validated, approved, run and limited as any other; its `ToolEnded` has the result.
 
-        *arguments* is a JSON object; *interactive* and *key* as for `once`.
+        *arguments* is a JSON object; *key* as for `once`.
         """
+        call_id = f"call_{new_id()}"
+        given = (ToolCall(call_id, FunctionCall(tool, arguments)),)
+        return await self._unrecorded(agent, call_id, TurnRequest(audience=audience), key, given)
+
+    async def _unrecorded(
+        self, agent: Agent | str, id: str, request: TurnRequest, owner: str, given: tuple[ToolCall, ...] = ()
+    ) -> Turn:
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
-        own = f"call_{new_id()}"
-        waiting_turn = ("", own)
-        state = await self._gate.claim(waiting_turn)
+        key = ("", id)
+        state = await self._gate.claim(key)
         try:
-            turn_request = TurnRequest(interactive=interactive, options=NO_OPTIONS)
-            given = (ToolCall(own, FunctionCall(tool, arguments)),)
-            with self._counted(key):
-                return self._turns.once(
-                    Session(own, found, key), waiting_turn, state, (), turn_request, given=given, close=True
-                )
+            start = TurnStart(session=Session(id, found, owner), key=key, state=state, request=request, closes=True)
+            with self._counted(owner):
+                return self._turns.once(start, given=given)
         except BaseException:
-            self._gate.free(waiting_turn, state)
+            self._gate.free(key, state)
             raise
 
     @contextmanager

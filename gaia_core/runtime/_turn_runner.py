@@ -10,20 +10,21 @@ import msgspec
 
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentSwitched, Answered, Began, Edit, Ended, Fact, Resumed
+from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, SessionInfo, Signal
-from gaia_core.messages import AssistantMessage, Content, Message, ToolCall, Usage, UserMessage
+from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._journal_signals import apply_signal
 from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._session_gate import SessionGate
 from gaia_core.runtime._session_state import Counts, Key, SessionState
-from gaia_core.runtime.sessions._history import Histories, History, decode_options, encode_options, fold
+from gaia_core.runtime.sessions._history import Histories, History, encode_options, fold, recorded_request
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
+    Audience,
     Budget,
     Grant,
     JournalRecorder,
@@ -36,7 +37,7 @@ from gaia_core.turn import (
     Turn,
     TurnContext,
     TurnObserver,
-    TurnOptions,
+    TurnRequest,
     finish,
     record_of,
     replay_of,
@@ -57,16 +58,19 @@ PATIENCE_SECONDS = 300.0
 """How long a turn that was taken over waits for its model, which may be starting as its server did."""
 
 
-@attrs.frozen(kw_only=True)
-class TurnRequest:
-    """How a turn is to be run. See `Runtime.start`."""
+@attrs.frozen(kw_only=True, eq=False)
+class TurnStart:
+    """A turn that is about to begin: where, in whose *state*, and what it is asked.
 
-    interactive: bool = False
-    background: bool = False
-    options: TurnOptions
-    input: tuple[Message, ...] = ()
-    note: bytes = b""
-    edits: tuple[Edit, ...] = ()
+    *key* is its session's in the gate. *closes*: the state is the turn's own, and its resources
+    close when the turn ends.
+    """
+
+    session: Session
+    key: Key
+    state: SessionState
+    request: TurnRequest
+    closes: bool = False
 
 
 class TurnRunner:
@@ -105,67 +109,42 @@ class TurnRunner:
 
     # Beginning.
 
-    def once(
-        self,
-        session: Session,
-        key: Key,
-        state: SessionState,
-        messages: tuple[Message, ...],
-        turn_request: TurnRequest,
-        *,
-        grants: list[Grant] | None = None,
-        given: tuple[ToolCall, ...] = (),
-        close: bool = False,
-    ) -> Turn:
-        """A turn on *messages* that no journal records; *close*: its resources close when it ends.
+    def once(self, start: TurnStart, *, grants: list[Grant] | None = None, given: tuple[ToolCall, ...] = ()) -> Turn:
+        """A turn on its request's transcript that no journal records.
 
-        *grants* are the session's; what the turn adds to them goes with it. *given*: the turn makes these calls, as if
+        *grants* are the session's; what the turn adds to them ends with it. *given*: the turn makes these calls, as if
         a model had asked for them, and asks none.
         """
         turn_id = f"turn_{new_id()}"
-        turn = state.turn = Turn(turn_id, session.id, observer=self._observed(session, turn_id))
-        transcript = Transcript(messages)
-        # A conversation that nobody names is known by its beginning.
-        affinity = transcript.beginning() if close else ""
-        recorder = MemoryRecorder(turn, transcript)
-        context = self._turn_context(
-            session, turn, transcript, recorder, state, grants or [], turn_request, affinity=affinity
-        )
-        began = _began(session, turn_request, None)
+        turn = Turn(turn_id, start.session.id, observer=self._observed(start.session, turn_id))
+        transcript = Transcript(start.request.transcript or ())
+        context = self._turn_context(start, turn, transcript, MemoryRecorder(turn, transcript), grants or [])
+        began = _began(start)
         if not given:
-            self._begin(context, key, state, (began,), close=close)
+            self._begin(start, context, (began,))
             return turn
         asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
-        context = msgspec.structs.replace(context, calls_only=True)
-        self._begin(context, key, state, (began, asked), resumed=asked, close=close)
+        self._begin(start, msgspec.structs.replace(context, calls_only=True), (began, asked), resumed=asked)
         return turn
 
-    async def recorded(
-        self,
-        journal: Journal,
-        session: Session,
-        state: SessionState,
-        content: Content | None,
-        parent: int | None,
-        turn_request: TurnRequest,
-    ) -> Turn:
+    async def recorded(self, start: TurnStart, journal: Journal) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
-        began = _began(session, turn_request, content)
-        early = self._early(session, began, turn_request) if parent is None and journal.durable else None
+        began = _began(start)
+        early = self._early(start, began) if start.request.parent is None and journal.durable else None
         try:
-            context, opening, history = await self._claimed(journal, session, state, began, parent, turn_request, early)
+            context, opening, history = await self._claimed(start, journal, began, early)
         except BaseException:
             if early is not None:
                 await early.aclose()
             raise
-        self._begin(context, (session.owner, session.id), state, opening, history=history)
+        self._begin(start, context, opening, history=history)
         return context.turn
 
-    def _early(self, session: Session, began: Began, turn_request: TurnRequest) -> SpeculativeRequest | None:
+    def _early(self, start: TurnStart, began: Began) -> SpeculativeRequest | None:
         """The turn's first model request on its way, where it is known what that will be and a slot is free."""
         if self._observer is not None and self._observer.sees_turns:
-            return None  # what the request carries on is the claimed turn's
-        agent = session.agent
+            return None  # the request's trace context is the claimed turn's
+        session, agent = start.session, start.session.agent
         access = self._generations.current.access(agent.model)
         before = self.histories.guess((session.owner, session.id))
         if before is None or not getattr(access.model, "any_task", False):
@@ -176,22 +155,16 @@ class TurnRunner:
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript) > window:
             return None  # a summary comes first
-        request = request_of(agent, transcript, turn_request.options, window, session.id, first=True)
-        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, turn_request.background))
+        request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 
     async def _claimed(
-        self,
-        journal: Journal,
-        session: Session,
-        state: SessionState,
-        began: Began,
-        parent: int | None,
-        turn_request: TurnRequest,
-        early: SpeculativeRequest | None,
+        self, start: TurnStart, journal: Journal, began: Began, early: SpeculativeRequest | None
     ) -> tuple[TurnContext, tuple[Fact, ...], History]:
-        """The session's place in its journal: what its turn is given, opens with and goes on from."""
-        owner, session_id, agent = session.owner, session.id, session.agent
+        """Claim the session; the turn's context, the facts that it opens with, and the history that it continues."""
+        owner, session_id, agent = start.session.owner, start.session.id, start.session.agent
+        parent = start.request.parent
         first = (record_of(began, parent),)
         lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
         if lease is None:
@@ -205,73 +178,49 @@ class TurnRunner:
         except BaseException:
             await journal.append(lease, (), done=True)
             raise
-        context = self._leased(
-            journal,
-            session,
-            state,
-            lease,
-            history,
-            turn_request,
-            after=before,
-            seq=before,
-            claimed=(began,),
-            early=early,
-        )
+        context = self._leased(start, journal, lease, history, before, claimed=(began,), early=early)
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
         context.turn.opens_session = not head
         return context, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
-        """Go on with the turn that a dead process left in the session. A place that is taken here is left alone."""
+        """Continue the turn that a dead process left in the session. A session that runs a turn here is left alone."""
         key = (info.owner, info.id)
         if not self._gate.accepting or self._gate.get(key) is not None:
             return
         state = await self._gate.claim(key)
         try:
             lease = await journal.claim(info.owner, info.id, self._replica, None)
-            if lease is None:
+            if lease is None or not await self._resume(journal, info, lease, state):
                 self._gate.free(key, state)
-                return
-            await self._resume(journal, info, lease, key, state)
         except BaseException:
             self._gate.free(key, state)
             raise
 
-    async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, key: Key, state: SessionState) -> None:
-        owner, session_id = key
-        history = fold(await journal.read(owner, session_id), lease.head)
+    async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
+        """Continue the turn of *lease*; False when it had nothing to continue, or was given up."""
+        history = fold(await journal.read(info.owner, info.id), lease.head)
         began = history.began
         if began is None or history.turn != lease.turn:
-            # Its process died before the first record: there is nothing to go on with.
+            # Its process died before the first record: there is nothing to continue.
             await journal.append(lease, (), done=True)
-            self._gate.free(key, state)
-            return
-        turn_request = TurnRequest(interactive=began.interactive, options=decode_options(began.options))
+            return False
+        request = recorded_request(began)
         try:
             agent, lost = configured(self._generations.current.catalog, info, began.agent), None
         except NotFoundError as error:
             lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
         if lease.takeovers > TAKEOVERS:
             lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
-        if turn_request.options.foreground and not _waits(history):
+        if request.audience is Audience.CLIENT and not _waits(history):
             lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
         if lost is not None:
             ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
             await journal.append(lease, (record_of(ended),), done=True)
-            self._gate.free(key, state)
-            return
-        session = Session(session_id, agent, owner)
-        context = self._leased(
-            journal,
-            session,
-            state,
-            lease,
-            history,
-            turn_request,
-            after=history.before,
-            seq=lease.seq,
-            patience=PATIENCE_SECONDS,
-        )
+            return False
+        session = Session(info.id, agent, info.owner)
+        start = TurnStart(session=session, key=(info.owner, info.id), state=state, request=request)
+        context = self._leased(start, journal, lease, history, history.before, patience=PATIENCE_SECONDS)
         context.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
@@ -279,32 +228,31 @@ class TurnRunner:
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
-        self._quota().begin(owner, resumed=True)
-        self._begin(context, key, state, tuple(opening), history=history, resumed=history.answered)
+        self._quota().begin(info.owner, resumed=True)
+        self._begin(start, context, tuple(opening), history=history, resumed=history.answered)
+        return True
 
     def _leased(
         self,
+        start: TurnStart,
         journal: Journal,
-        session: Session,
-        state: SessionState,
         lease: Lease,
         history: History,
-        turn_request: TurnRequest,
-        *,
         after: int,
-        seq: int,
+        *,
         claimed: tuple[Fact, ...] = (),
         patience: float = 0.0,
         early: SpeculativeRequest | None = None,
     ) -> TurnContext:
-        replay = replay_of(journal, session.owner, session.id, lease.turn)
-        turn = state.turn = Turn(
+        """The context of the turn that holds *lease*, whose first record follows *after*."""
+        session = start.session
+        turn = Turn(
             lease.turn,
             session.id,
             observer=self._observed(session, lease.turn),
-            replay=replay,
+            replay=replay_of(journal, session.owner, session.id, lease.turn),
             after=after,
-            seq=seq,
+            seq=lease.seq - len(claimed),
             epoch=lease.epoch,
         )
         recorder = JournalRecorder(
@@ -316,32 +264,23 @@ class TurnRunner:
             claimed=claimed,
         )
         return self._turn_context(
-            session,
-            turn,
-            history.transcript,
-            recorder,
-            state,
-            history.grants,
-            turn_request,
-            patience=patience,
-            early=early,
+            start, turn, history.transcript, recorder, history.grants, patience=patience, early=early
         )
 
     def _turn_context(
         self,
-        session: Session,
+        start: TurnStart,
         turn: Turn,
         transcript: Transcript,
         recorder: Recorder,
-        state: SessionState,
         grants: list[Grant],
-        turn_request: TurnRequest,
         *,
-        affinity: str = "",
         patience: float = 0.0,
         early: SpeculativeRequest | None = None,
     ) -> TurnContext:
+        start.state.turn = turn
         generation = self._generations.current
+        session, state = start.session, start.state
         return TurnContext(
             agent=session.agent,
             turn=turn,
@@ -356,12 +295,12 @@ class TurnRunner:
             grants=grants,
             owner=session.owner,
             approves=partial(self._quota().approves, session.owner),
-            affinity=affinity,
+            # A conversation that has no session is known by its beginning.
+            affinity=transcript.beginning() if start.closes else "",
             patience=patience,
-            interactive=turn_request.interactive,
-            background=turn_request.background,
+            audience=start.request.audience,
             compacts=isinstance(recorder, JournalRecorder),
-            options=turn_request.options,
+            options=start.request.options,
             early=early,
         )
 
@@ -372,34 +311,29 @@ class TurnRunner:
 
     def _begin(
         self,
+        start: TurnStart,
         context: TurnContext,
-        key: Key,
-        state: SessionState,
         opening: tuple[Fact, ...],
         *,
         history: History | None = None,
         resumed: Answered | None = None,
-        close: bool = False,
     ) -> None:
+        """Start the turn's task. It is awaited by `close`; `Turn.cancel` and its time limit cancel it."""
         turn = context.turn
-        self.running[turn] = key
-        generation = self._generations.begin()  # nothing was awaited since `_context`
-        run = self._run(context, key, state, opening, history, resumed, close=close)
-        turn.task = asyncio.create_task(run, name=turn.id)
+        self.running[turn] = start.key
+        generation = self._generations.begin()  # nothing was awaited since `_turn_context`
+        turn.task = asyncio.create_task(self._run(start, context, opening, history, resumed), name=turn.id)
         turn.task.add_done_callback(lambda _task: self._generations.end(generation))
-        if not close:
-            self._feed.tell("turn_started", *key)
+        if not start.closes:
+            self._feed.tell("turn_started", *start.key)
 
     async def _run(
         self,
+        start: TurnStart,
         context: TurnContext,
-        key: Key,
-        state: SessionState,
         opening: tuple[Fact, ...],
         history: History | None,
         resumed: Answered | None,
-        *,
-        close: bool,
     ) -> None:
         turn = context.turn
         facts = await run_turn(context, opening, resumed, resumed.step if resumed is not None else 0)
@@ -412,15 +346,15 @@ class TurnRunner:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:
                     self.histories.put(turn.lease, history, context.agent)
-            if not close:
-                self._gate.free(key, state)
+            if not start.closes:
+                self._gate.free(start.key, start.state)
 
         await finish(context, facts, over)
-        if close:
-            await self._gate.drop(key, state)
+        if start.closes:
+            await self._gate.drop(start.key, start.state)
         else:
-            self._feed.tell("turn_ended", *key)
-            self._ended(key, turn)
+            self._feed.tell("turn_ended", *start.key)
+            self._ended(start.key, turn)
 
     def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
         """What another process has to say to a turn of ours."""
@@ -461,21 +395,20 @@ class TurnRunner:
         await self._gate.close()
 
 
-def _began(session: Session, turn_request: TurnRequest, content: Content | None) -> Began:
-    agent = session.agent
-    message = UserMessage(content) if content is not None else None
+def _began(start: TurnStart) -> Began:
+    agent, request = start.session.agent, start.request
     return Began(
         agent.name,
         agent.fingerprint,
         agent.model,
-        message,
-        turn_request.interactive,
-        encode_options(turn_request.options),
-        agent.system_hash,
-        agent.tools.fingerprint,
-        turn_request.input,
-        turn_request.note,
-        turn_request.edits,
+        UserMessage(request.content) if request.content is not None else None,
+        options=encode_options(request.options),
+        system=agent.system_hash,
+        tools=agent.tools.fingerprint,
+        input=request.input,
+        note=request.note,
+        edits=request.edits,
+        audience=request.audience,
     )
 
 

@@ -16,7 +16,7 @@ from gaia_core.models import ModelRequest, ScriptedModel
 from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Toolset
-from gaia_core.turn import Turn
+from gaia_core.turn import Audience, Turn, TurnRequest
 
 _LIMITS = Limits(tool_seconds=10.0, seconds=300.0)
 
@@ -84,8 +84,8 @@ class OpenToolset:
     async def start(self, name: str, arguments: str | Mapping[str, Any] = "{}") -> Turn:
         """Begin such a call; the turn that makes it, for a test that cancels it (`await turn.cancel()`)."""
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments).decode()
-        turn_request = msgspec.json.encode(FunctionCall(name, text)).decode()
-        return await self._runtime.start(self._session, turn_request, interactive=True)
+        message = msgspec.json.encode(FunctionCall(name, text)).decode()
+        return await self._runtime.start(self._session, TurnRequest(message, audience=Audience.INTERACTIVE))
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@
 | `_event_ring` | the latest events in memory, and their ids |
 | `_turn_end` | the last facts, and errors in words |
 | `_budget` | what is used of the limits |
+| `_turn_request` | `TurnRequest`: what a turn is asked to do, and its `Audience` |
 | `_turn_context` | what a turn receives from its runtime |
 | `_observer` | traces and logs: who sees turns beside their readers |
 """
@@ -23,8 +24,9 @@ from gaia_core.turn._observer import Observer, Observers, TurnObserver
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Frame, Turn
-from gaia_core.turn._turn_context import NO_OPTIONS, ModelAccess, TurnContext, TurnOptions, window_of
+from gaia_core.turn._turn_context import ModelAccess, TurnContext, window_of
 from gaia_core.turn._turn_end import finish
+from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions, TurnRequest
 from gaia_core.turn.calls._approval import Grant, decode_grant
 from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
 from gaia_core.turn.calls._open_resources import OpenResources
@@ -44,6 +46,7 @@ __all__ = [
     "NO_OPTIONS",
     "QUESTION",
     "READ_RESULT",
+    "Audience",
     "Budget",
     "Decision",
     "EventId",
@@ -64,6 +67,7 @@ __all__ = [
     "TurnContext",
     "TurnObserver",
     "TurnOptions",
+    "TurnRequest",
     "check_format",
     "check_kind",
     "decode_grant",

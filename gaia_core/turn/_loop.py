@@ -31,8 +31,9 @@ from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._speculative_request import SpeculativeRequest
-from gaia_core.turn._turn_context import NO_OPTIONS, TurnContext
+from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
+from gaia_core.turn._turn_request import NO_OPTIONS
 from gaia_core.turn.calls._tool_calls import ToolCalls
 from gaia_core.turn.context._context_window import compaction_point, size, summary_request
 from gaia_core.turn.context._transcript import Transcript
@@ -375,7 +376,7 @@ async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: s
         budget=Budget(agent.limits, context.budget),
         compacts=True,
         options=NO_OPTIONS,
-        interactive=context.interactive and not context.options.approvals_only,
+        audience=context.audience.of_delegate,
         calls_only=False,
         early=None,
         path=f"{context.path}{call_id}/",

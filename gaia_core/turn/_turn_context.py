@@ -1,4 +1,4 @@
-"""Setting: what a turn is given by its runtime. A turn reaches these things and no others."""
+"""TurnContext: what a turn receives from its runtime. A turn reaches these things and no others."""
 
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
@@ -8,44 +8,17 @@ import msgspec
 
 from gaia_core.agent import Agent
 from gaia_core.events import Outcome
-from gaia_core.models import Model, ResponseFormat, Sampling, SlotPool, ToolChoice
-from gaia_core.tools import Recipe, ToolDefinition
+from gaia_core.models import Model, SlotPool
+from gaia_core.tools import Recipe
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import Recorder
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Turn
+from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions
 from gaia_core.turn.calls._approval import Grant
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._transcript import Transcript
-
-
-@attrs.frozen(kw_only=True)
-class TurnOptions:
-    """What a client may say of one turn, beyond its words.
-
-    *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
-    `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are told
-    to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own: once so many were made,
-    the model is offered none of them any more and answers with what it knows.
-
-    *approvals_only*: who answers can say yes or no to the turn's own calls; a tool's question, and what a sub-agent
-    needs approval for, are answered as if nobody were here. *foreground*: the turn is its client's alone, and is not
-    gone on with by another process, unless it waits for approval.
-    """
-
-    sampling: Sampling = Sampling()
-    client_tools: tuple[ToolDefinition, ...] = ()
-    tool_choice: ToolChoice = ToolChoice()
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    instructions: str = ""
-    tool_calls: int | None = None
-    approvals_only: bool = False
-    foreground: bool = False
-
-
-NO_OPTIONS = TurnOptions()
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -97,8 +70,7 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     owner: str = ""
     affinity: str = ""
     """What is the same for all requests of a conversation, for endpoints that keep its prefix. "": the session's id."""
-    interactive: bool = False
-    background: bool = False
+    audience: Audience = Audience.NOBODY
     patience: float = 0.0
     """Seconds to wait for a model that isn't ready; a turn that was taken over finds it starting, as its server did."""
     compacts: bool = False

@@ -25,7 +25,7 @@ from gaia_core.events import ApprovalRequested, InputRequested, StepStarted, Tex
 from gaia_core.journal import NewSession
 from gaia_core.messages import AssistantMessage, UserMessage
 from gaia_core.runtime import TransferredTurn
-from gaia_core.turn import Transcript
+from gaia_core.turn import Audience, Transcript, TurnRequest
 from gaia_core.turn.context._transcript import TranscriptEntry
 
 AGENT = Agent("a", instructions="You are a.")
@@ -172,7 +172,7 @@ async def test_an_approval_takes_no_words_and_a_question_no_yes():
 
     agent = Agent("a", tools=Toolset("t", (save,)), approvals=ApprovalPolicy(effects={"write"}))
     async with Runtime(catalog(scripted(call("save"), "Saved"), agent)) as runtime:
-        turn = await runtime.start(await runtime.open(agent), "x", interactive=True)
+        turn = await runtime.start(await runtime.open(agent), TurnRequest("x", audience=Audience.INTERACTIVE))
         async for event in turn.events():
             if isinstance(event, ApprovalRequested):
                 with pytest.raises(NotFoundError, match="no question"):
@@ -210,7 +210,7 @@ async def test_requests_of_one_conversation_that_nobody_names_keep_together():
     asked = (UserMessage("Hi"),)
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
         for messages in (asked, (*asked, AssistantMessage("1"), UserMessage("And?")), (UserMessage("Else"),)):
-            await (await runtime.once(agent, messages)).result()
+            await (await runtime.once(agent, TurnRequest(transcript=messages))).result()
 
     first, again, other = (request.session_key for request in model.requests)
     assert first == again != other

@@ -25,6 +25,7 @@ from gaia_core.events import Queued, TextDelta, TurnEnded
 from gaia_core.messages import AssistantMessage, ToolMessage, UserMessage
 from gaia_core.models import Finished
 from gaia_core.tools import define
+from gaia_core.turn import TurnRequest
 
 
 class Upstream:
@@ -282,12 +283,14 @@ async def test_a_clients_tool_ends_the_turn_and_the_transcript_goes_on():
     model = scripted(call("lookup", q="x"), "It is 7.")
     async with Runtime(catalog(model)) as runtime:
         user = UserMessage("What is x?")
-        ended = await (await runtime.once("a", (user,), options=TurnOptions(client_tools=(lookup,)))).result()
+        ended = await (
+            await runtime.once("a", TurnRequest(transcript=(user,), options=TurnOptions(client_tools=(lookup,))))
+        ).result()
 
         assert (ended.status, ended.finish_reason) == ("tool_calls", "tool_calls")
         (wanted,) = ended.client_calls
         transcript = (user, AssistantMessage(None, ended.client_calls), ToolMessage("7", wanted.id))
-        assert (await (await runtime.once("a", transcript)).result()).text == "It is 7."
+        assert (await (await runtime.once("a", TurnRequest(transcript=transcript))).result()).text == "It is 7."
 
     assert model.requests[1].messages == transcript
 
@@ -301,7 +304,9 @@ async def test_beside_a_clients_tool_the_agents_own_are_run():
     agent = Agent("a", tools=Toolset("t", (mine,)))
     theirs = define("theirs", "Theirs.", b'{"type":"object","properties":{}}')
     async with Runtime(catalog(scripted((call("mine"), call("theirs"))), agent)) as runtime:
-        turn = await runtime.once(agent, (UserMessage("x"),), options=TurnOptions(client_tools=(theirs,)))
+        turn = await runtime.once(
+            agent, TurnRequest(transcript=(UserMessage("x"),), options=TurnOptions(client_tools=(theirs,)))
+        )
         ended = await turn.result()
 
     assert [wanted.name for wanted in ended.client_calls] == ["theirs"]
@@ -359,7 +364,7 @@ async def test_a_sessions_resource_is_its_own_and_a_processs_is_everybodys(count
 async def test_a_one_off_turns_resources_close_with_it(counted):
     agent, log = counted
     async with Runtime(catalog(ScriptedModel(use_both), agent)) as runtime:
-        turn = await runtime.once(agent, (UserMessage("x"),))
+        turn = await runtime.once(agent, TurnRequest(transcript=(UserMessage("x"),)))
         await turn.result()
         await turn.task
 

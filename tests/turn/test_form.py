@@ -23,7 +23,7 @@ from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
 from gaia_core.models import Finished, ModelError, ResponseFormat
 from gaia_core.tools import define
-from gaia_core.turn import TurnOptions, check_format
+from gaia_core.turn import TurnOptions, TurnRequest, check_format
 from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
 
 CITY = {
@@ -199,7 +199,7 @@ async def test_the_correction_is_part_of_the_record():
     model = scripted("wrong", ULM)
     async with Runtime(Catalog.of(PLAIN, models={"local": model}), journal) as runtime:
         session = await runtime.open(PLAIN)
-        turn = await runtime.start(session, "Ulm?", options=TurnOptions(response_format=form()))
+        turn = await runtime.start(session, TurnRequest("Ulm?", options=TurnOptions(response_format=form())))
         assert (await turn.result()).text == ULM
         history = await runtime.history(session)
 

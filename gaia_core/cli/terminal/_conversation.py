@@ -30,7 +30,7 @@ from gaia_core.facts import Asked, Began
 from gaia_core.journal import Journal
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
-from gaia_core.turn import Turn
+from gaia_core.turn import Audience, Turn, TurnRequest
 
 Arrived: TypeAlias = tuple[float, Sequence[Event]] | None
 """A batch of events and when it came; None after the last."""
@@ -158,7 +158,9 @@ class Conversation:
     async def _start(self, message: str) -> Turn:
         session = self.session
         await self.runtime.open(session.agent, session.id, owner=session.owner)
-        return await self.runtime.start(session, message, interactive=self.interactive)
+        return await self.runtime.start(
+            session, TurnRequest(message, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY)
+        )
 
     async def _again(self, failed: str) -> Turn:
         """The same as in the turn *failed*, and in its place: nobody needs to read that a model wasn't ready."""
@@ -166,7 +168,12 @@ class Conversation:
         found = ((record, fact.message) for record, fact in facts if record.turn == failed and isinstance(fact, Began))
         record, message = next(found)
         content = message.content if message is not None else None
-        return await self.runtime.start(self.session, content, parent=record.parent, interactive=self.interactive)
+        return await self.runtime.start(
+            self.session,
+            TurnRequest(
+                content, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY, parent=record.parent
+            ),
+        )
 
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""

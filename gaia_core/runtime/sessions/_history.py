@@ -9,7 +9,7 @@ from gaia_core.agent import Agent
 from gaia_core.facts import AgentSwitched, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started, decode_fact
 from gaia_core.journal import Journal, Lease, Record, branch
 from gaia_core.messages import Usage
-from gaia_core.turn import NO_OPTIONS, Grant, Transcript, TurnOptions, decode_grant
+from gaia_core.turn import NO_OPTIONS, Audience, Grant, Transcript, TurnOptions, TurnRequest, decode_grant
 
 NO_USAGE = Usage()
 
@@ -146,6 +146,29 @@ def encode_options(options: TurnOptions) -> bytes:
     return b"" if options == NO_OPTIONS else msgspec.json.encode(options)
 
 
-def decode_options(encoded: bytes) -> TurnOptions:
-    """The options that `encode_options` wrote."""
-    return _options_decoder.decode(encoded) if encoded else NO_OPTIONS
+def recorded_request(began: Began) -> TurnRequest:
+    """The part of a turn's request that its continuation after a restart needs."""
+    options = _options_decoder.decode(began.options) if began.options else NO_OPTIONS
+    return TurnRequest(audience=audience_of(began), options=options)
+
+
+class _EarlierOptions(msgspec.Struct, frozen=True):
+    """What records of version 0.1 say of the audience in their options."""
+
+    approvals_only: bool = False
+    foreground: bool = False
+
+
+_earlier_decoder = msgspec.json.Decoder(_EarlierOptions)
+
+
+def audience_of(began: Began) -> Audience:
+    """Who was there when the turn began."""
+    if began.audience:
+        return Audience(began.audience)
+    earlier = _earlier_decoder.decode(began.options) if began.options else _EarlierOptions()
+    if not began.interactive:
+        return Audience.NOBODY
+    if not earlier.approvals_only:
+        return Audience.INTERACTIVE
+    return Audience.CLIENT if earlier.foreground else Audience.BACKGROUND

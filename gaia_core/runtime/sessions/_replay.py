@@ -18,6 +18,7 @@ from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, En
 from gaia_core.journal import Record
 from gaia_core.messages import Message, ToolCall, ToolMessage, text_of, wire_bytes
 from gaia_core.models import first_difference
+from gaia_core.runtime.sessions._history import audience_of
 from gaia_core.turn import (
     MOST_CHARS,
     READ_RESULT,
@@ -105,7 +106,7 @@ class _Replay:
         self._then, self._now = Transcript(), Transcript()
         self._grants: list[Grant] = []
         self._agent = Agent("none")
-        self._interactive = False
+        self._asks_approval = False
         self._turn = self._step = self._same = 0
         self._open: dict[str, _Call] = {}
         self._told: dict[str, Divergence] = {}
@@ -160,7 +161,7 @@ class _Replay:
         """Look at what a model is told of the agent."""
         self._turn, self._step, self._open = turn, 1, {}
         self._turns += 1
-        self._interactive = began.interactive
+        self._asks_approval = audience_of(began).approves
         agent = self._agent = self._agent_of(began)
         self._changed |= began.fingerprint != agent.fingerprint
         told = (("system text", began.system, agent.system_hash), ("tools", began.tools, agent.tools.fingerprint))
@@ -199,7 +200,7 @@ class _Replay:
         match fact:
             case Started():
                 call.started = True
-                if self._asks(call) and not call.asked and self._interactive:
+                if self._asks(call) and not call.asked and self._asks_approval:
                     self._differs(call, "runs without approval", f"waits for approval: {call.reason}")
             case Asked():
                 call.asked = True

@@ -26,7 +26,14 @@ from gaia_core.facts import (
 )
 from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
 from gaia_core.messages import Message
-from gaia_core.runtime._journal_signals import CancelSignal, DecisionSignal, ReplySignal, Word, encode_word
+from gaia_core.runtime._journal_signals import (
+    CancelSignal,
+    DecisionSignal,
+    ReplySignal,
+    Word,
+    encode_word,
+    kind_of_word,
+)
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
@@ -310,8 +317,7 @@ class Sessions:
 
     async def _signal(self, owner: str, id: str, word: Word) -> bool:
         journal = await self.journal_of(owner, id)
-        kind = type(word).__name__.lower()
-        return await journal.signal(owner, id, kind, encode_word(word)) is not None
+        return await journal.signal(owner, id, kind_of_word(word), encode_word(word)) is not None
 
     async def title_from(self, owner: str, id: str, answer: str) -> None:
         """Give a session that has no title one: the beginning of its first answer."""

@@ -185,7 +185,7 @@ class CallExecution:
         seconds = context.agent.approvals.timeout
         if replies:
             return _answered(replies.pop(0), question, seconds)
-        if not context.interactive or context.options.approvals_only:
+        if not context.audience.answers:
             raise ToolError(f"nobody is here to answer: {question}")
         request_id = f"{QUESTION}{new_id()}"
         loop = asyncio.get_running_loop()

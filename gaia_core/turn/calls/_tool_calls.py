@@ -165,7 +165,7 @@ class ToolCalls:
             return ReadyCall(call, bound, arguments, decided)
         if context.approves(call.name):
             return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
-        if not context.interactive:
+        if not context.audience.approves:
             return unattended(call, reason)
         asked = Asked(
             f"{APPROVAL}{new_id()}",

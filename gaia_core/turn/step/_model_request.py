@@ -4,7 +4,7 @@ made before its turn is recorded and be compared with the one that the turn make
 from gaia_core.agent import Agent
 from gaia_core.models import ModelRequest, ToolChoice
 from gaia_core.tools import ToolDefinition
-from gaia_core.turn._turn_context import TurnOptions
+from gaia_core.turn._turn_request import TurnOptions
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result
 from gaia_core.turn.context._context_window import messages_for
 from gaia_core.turn.context._transcript import Transcript

@@ -192,7 +192,7 @@ class ModelStep:
             prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
             # Nobody said how long: a guess, which must not refuse what the model could still answer.
             tokens = prompt + (max(0, longest) if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
-        return SlotRequest(context.owner, context.turn.session_id, context.background, tokens)
+        return SlotRequest(context.owner, context.turn.session_id, not context.audience.waits, tokens)
 
     def _chars(self) -> int:
         request = self._request

@@ -10,7 +10,7 @@ from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runti
 from gaia_core.events import ToolStarted
 from gaia_core.runtime import AnswerText, configured
 from gaia_core.runtime.sessions.export import metadata_of
-from gaia_core.turn import Turn
+from gaia_core.turn import Audience, Turn, TurnRequest
 from gaia_http._errors import ApiError, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
@@ -53,9 +53,7 @@ class ChatRoutes:
         task = asyncio.create_task(
             self._runtime.start(
                 session,
-                body.message,
-                parent=parent,
-                interactive=True,
+                TurnRequest(body.message, audience=Audience.INTERACTIVE, parent=parent),
                 when_busy=body.when_busy,
                 queued=starting.moved,
             ),

@@ -13,7 +13,7 @@ from gaia_core.events import ReasoningDelta, Reset, TextDelta
 from gaia_core.facts import events_of
 from gaia_core.models import Finished, ModelError, ToolCallDelta
 from gaia_core.tools import define
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import Audience, TurnOptions, TurnRequest
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.input._options import echo_of
 from gaia_http.openai.responses.input._wire import CreateRequest
@@ -40,7 +40,7 @@ async def wipe(ctx: Context[None]) -> str:
 
 
 AGENT = Agent("a", tools=Toolset("tools", (secret, broken, wipe)), limits=Limits(steps=4, tool_calls=5))
-OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"),), approvals_only=True)
+OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"),))
 NOTE = RequestNote(0, "a", echo_of(CreateRequest(model="a")))
 
 _words = st.lists(st.text("ab \n🙂", max_size=40), max_size=4)
@@ -77,7 +77,9 @@ async def played(steps: list, answers: list[bool], note: RequestNote) -> tuple[l
     model = model_of(steps, cancelled)
     async with Runtime(Catalog.of(AGENT, models={"local": model})) as runtime:
         session = await runtime.open(AGENT)
-        turn = await runtime.start(session, "Hi", interactive=True, options=OPTIONS, note=encode_note(note))
+        turn = await runtime.start(
+            session, TurnRequest("Hi", audience=Audience.CLIENT, options=OPTIONS, note=encode_note(note))
+        )
         live: list[list[Told]] = []
 
         async def cancel() -> None:

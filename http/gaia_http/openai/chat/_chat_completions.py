@@ -6,7 +6,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import Agent, Runtime, Session
 from gaia_core.messages import Message, UserMessage, text_of
-from gaia_core.turn import Turn, TurnOptions
+from gaia_core.turn import Turn, TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, ErrorReply, invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
@@ -99,10 +99,14 @@ class ChatCompletions:
         options: TurnOptions,
     ) -> Turn:
         if named is None:
-            return await self._runtime.once(agent, transcript, options=options, key=caller.owner)
+            return await self._runtime.once(
+                agent, TurnRequest(transcript=transcript, options=options), key=caller.owner
+            )
         # The request is the conversation: the session gives its resources, and no record of it is made.
         session = Session(named.id, agent, caller.owner)
-        return await self._runtime.start(session, transcript=transcript, when_busy=named.when_busy, options=options)
+        return await self._runtime.start(
+            session, TurnRequest(transcript=transcript, options=options), when_busy=named.when_busy
+        )
 
     def keep(self, turn: Turn, agent: Agent, caller: Caller) -> None:
         """Keep the hidden steps of *turn* for its caller, if it waits for its client."""

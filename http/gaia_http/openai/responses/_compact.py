@@ -9,7 +9,7 @@ from litestar.types import Receive
 
 from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
-from gaia_core.turn import Transcript, TurnOptions, summary_request
+from gaia_core.turn import Transcript, TurnOptions, TurnRequest, summary_request
 from gaia_http._errors import ApiError, cancelled
 from gaia_http.door._caller import Caller
 from gaia_http.openai.responses._create_response import ResponseCreation
@@ -27,7 +27,7 @@ async def compacted(
     alone = Agent(agent.name, model=agent.model, limits=agent.limits)
     options = TurnOptions(instructions=request.instructions or "")
     asked = summary_request(agent, Transcript(messages).entries)
-    turn = await runtime.once(alone, asked, options=options, key=caller.owner)
+    turn = await runtime.once(alone, TurnRequest(transcript=asked, options=options), key=caller.owner)
     if not await ended(turn, receive):
         return None
     result = await turn.result()

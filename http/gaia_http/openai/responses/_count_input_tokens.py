@@ -24,7 +24,7 @@ async def counted(
 ) -> dict[str, Any]:
     """The object of the count. Raises ApiError."""
     agent, messages = await creation.conversation(request, caller)
-    options = options_of(request, agent, settings, foreground=True)
+    options = options_of(request, agent, settings)
     try:
         usage = await runtime.models.count_tokens(agent, messages, options)
     except ModelError as error:

@@ -18,7 +18,7 @@ from litestar.types import Scope
 from gaia_core import Agent, BusyError, NotFoundError, Runtime, Session
 from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.session import new_id
-from gaia_core.turn import Turn, TurnOptions
+from gaia_core.turn import Audience, Turn, TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
@@ -76,7 +76,7 @@ class ResponseCreation:
             raise invalid("background needs store: true", param="background", code="invalid_value")
         taken = await self._taken(request, caller, items, base)
         agent, found = taken.agent, taken.base
-        options = options_of(request, agent, self._settings, foreground=not background)
+        options = options_of(request, agent, self._settings)
         note = self._note(request, taken, background=background, store=store)
         named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
         if not store or (base is not None and found is None):
@@ -90,7 +90,7 @@ class ResponseCreation:
         """What *request* brings, taken in and not answered."""
         request = await self._resolved(request, caller.owner)
         taken = await self._taken(request, caller, _items(request), base)
-        options_of(request, taken.agent, self._settings, foreground=True)
+        options_of(request, taken.agent, self._settings)
         ref = Ref("", f"turn_{new_id()}")
         output = ResponseEvents(ref, self._note(request, taken, background=False, store=False))
         return Warmed(ref=ref, messages=taken.said, told=(*output.begin(), *output.complete()))
@@ -246,9 +246,11 @@ class ResponseCreation:
         self, agent: Agent, owner: str, named: Named | None, messages: tuple[Message, ...], options: TurnOptions
     ) -> Turn:
         if named is None:
-            return await self._runtime.once(agent, messages, options=options, key=owner)
+            return await self._runtime.once(agent, TurnRequest(transcript=messages, options=options), key=owner)
         session = Session(named.id, agent, owner)
-        return await self._runtime.start(session, transcript=messages, when_busy=named.when_busy, options=options)
+        return await self._runtime.start(
+            session, TurnRequest(transcript=messages, options=options), when_busy=named.when_busy
+        )
 
     async def _recorded(
         self,
@@ -265,14 +267,15 @@ class ResponseCreation:
         async def start(id: str, parent: int | None) -> Turn:
             return await self._runtime.start(
                 Session(id, agent, owner),
-                content,
-                parent=parent,
-                interactive=True,
-                background=note.background,
-                options=options,
-                input=more,
-                note=encode_note(note),
-                edits=base.edits if base is not None else (),
+                TurnRequest(
+                    content,
+                    audience=Audience.BACKGROUND if note.background else Audience.CLIENT,
+                    parent=parent,
+                    options=options,
+                    input=more,
+                    note=encode_note(note),
+                    edits=base.edits if base is not None else (),
+                ),
             )
 
         if base is not None:

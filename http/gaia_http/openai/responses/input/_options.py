@@ -42,7 +42,7 @@ class _Named(msgspec.Struct, frozen=True):
 _choice_decoder = msgspec.json.Decoder(str | _Named)
 
 
-def options_of(request: CreateRequest, agent: Agent, settings: Settings, *, foreground: bool) -> TurnOptions:
+def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> TurnOptions:
     """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
     _check(request)
     try:
@@ -53,8 +53,6 @@ def options_of(request: CreateRequest, agent: Agent, settings: Settings, *, fore
         options,
         instructions=request.instructions or "",
         tool_calls=request.max_tool_calls,
-        approvals_only=True,
-        foreground=foreground,
     )
 
 
