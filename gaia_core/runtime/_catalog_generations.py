@@ -5,13 +5,13 @@ is equal: an open model whose spec is the same goes on, with the requests that w
 used closes after its last turn.
 """
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from gaia_core.agent import Agent, Delegate
 from gaia_core.catalog import Catalog, ModelSpec
 from gaia_core.models import SlotPool
+from gaia_core.supervision import Background
 from gaia_core.tools import Recipe
 from gaia_core.turn import ModelAccess, OpenResources
 
@@ -44,9 +44,9 @@ class Generation:
 class Generations:
     """Belongs to one Runtime. *process* are the resources that all sessions share."""
 
-    def __init__(self, catalog: Catalog, process: OpenResources, keep: Callable[["asyncio.Task[None]"], None]) -> None:
+    def __init__(self, catalog: Catalog, process: OpenResources, background: Background) -> None:
         self._process = process
-        self._keep = keep
+        self._background = background
         self._old: list[Generation] = []
         self.current = Generation(catalog)
         """The one that new turns begin in."""
@@ -60,7 +60,7 @@ class Generations:
         """A turn of *generation* has ended."""
         generation.turns -= 1
         if not generation.turns and generation in self._old:
-            self._keep(asyncio.create_task(self._close(generation), name="gaia old catalog"))
+            self._background.run("gaia old catalog", self._close(generation))
 
     def replace(self, catalog: Catalog) -> None:
         """Let new turns begin with *catalog*: one reference is swapped."""
@@ -74,7 +74,7 @@ class Generations:
         self.current = Generation(catalog, kept)
         self._old.append(old)
         if not old.turns:
-            self._keep(asyncio.create_task(self._close(old), name="gaia old catalog"))
+            self._background.run("gaia old catalog", self._close(old))
 
     async def _close(self, old: Generation) -> None:
         """Close what no other generation has."""
@@ -89,7 +89,7 @@ class Generations:
                 except Exception:  # noqa: BLE001  # the others still close
                     _log.exception("closing the model %s failed", name)
         for task in await self._process.discard(old.recipes() - used):
-            self._keep(task)
+            self._background.hold(task)
 
     async def close(self) -> None:
         """Close all models."""

@@ -35,6 +35,7 @@ from gaia_core.runtime.sessions._history import fold
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
+from gaia_core.supervision import Background
 from gaia_core.turn import (
     NO_OPTIONS,
     Audience,
@@ -49,6 +50,7 @@ from gaia_core.turn import (
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
+_SWEEPER = "gaia idle sessions"
 _STRAY_GRACE_SECONDS = 5.0
 
 
@@ -82,7 +84,6 @@ class Runtime:
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
         self._counts = Counts()
-        self._sweeper: asyncio.Task[None] | None = None
         self._threads = ToolThreads(tool_threads)
         self.replica = replica_name()
         """This process's name in the journal."""
@@ -90,8 +91,10 @@ class Runtime:
         """What happens to sessions."""
         self.quota: Quota = quota or NoQuota()
         """What an owner's turns may use. Not to be changed once the runtime is open."""
-        self._gate = SessionGate(self._threads)
-        self._generations = Generations(catalog, self._gate.process, self._gate.keep)
+        self.background = Background()
+        """The background tasks of this process, those of surfaces among them: logged, restarted, in `stats`."""
+        self._gate = SessionGate(self._threads, self.background)
+        self._generations = Generations(catalog, self._gate.process, self.background)
         self._sources = ToolsetSources(self._gate.process, self._recompose)
         self._turns = TurnRunner(
             self._generations,
@@ -100,6 +103,7 @@ class Runtime:
             self.feed,
             self._gate,
             self._threads,
+            self.background,
             self._titled,
             lambda: self.quota,
             observer,
@@ -107,7 +111,7 @@ class Runtime:
         self.models = Models(self._generations, self._gate, self._counts, lambda: self.quota)
         """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
-            self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
+            self._journal, self.replica, address, self.resume, self._poll, self.background, takes=takes_over, ttl=ttl
         )
         self.sessions = Sessions(self, self._journal, self._private)
         """The sessions, for surfaces that list and change them."""
@@ -133,7 +137,7 @@ class Runtime:
         self._closed = False
         await self._sources.open(self._base.sources)
         self._recompose()
-        self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
+        self.background.keep(_SWEEPER, self._sweep)
         self._gate.accepting = True
         await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         return self
@@ -288,7 +292,7 @@ class Runtime:
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
         if turn.opens_session and turn.ended is not None and turn.ended.text:
-            self._gate.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
+            self.background.run("gaia title", self.sessions.title_from(*key, turn.ended.text))
 
     async def resume(self, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session, if it did."""
@@ -353,6 +357,7 @@ class Runtime:
             answer_seconds=counts.answer_seconds.spreads,
             first_token_seconds=counts.first_token_seconds.spreads,
             tool_seconds=counts.tool_seconds.spreads,
+            background=self.background.tasks,
         )
 
     async def drain(self, seconds: float) -> bool:
@@ -366,18 +371,17 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait((self._sweeper,))
-            self._sweeper = None
+        await self.background.stop(_SWEEPER)
         self._gate.accepting = False
         self._closed = True
         await self._turns.close(self._journal if self._journal.durable else None)
         self.feed.close()
-        await self._gate.strays(_STRAY_GRACE_SECONDS)
+        if not await self.background.settle(_STRAY_GRACE_SECONDS) and self._threads.stuck:
+            _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
         await self._generations.close()
         self._threads.close()
         await self._takeover.end()
+        await self.background.aclose()
         await self._private.aclose()
         await self._journal.aclose()
 

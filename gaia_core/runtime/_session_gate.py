@@ -5,15 +5,13 @@ told that its turn ended. It keeps the session's open resources, which close whe
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from gaia_core.errors import BusyError, ClosedError
 from gaia_core.runtime._session_state import Key, SessionState, WaitingTurn
+from gaia_core.supervision import Background
 from gaia_core.turn import OpenResources, ToolThreads
-
-_log = logging.getLogger(__name__)
 
 WAITING_TURNS = 16
 """Turns that may wait for one session (`when_busy="queue"`)."""
@@ -24,10 +22,10 @@ WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 class SessionGate:
     """Belongs to one Runtime."""
 
-    def __init__(self, threads: ToolThreads) -> None:
+    def __init__(self, threads: ToolThreads, background: Background) -> None:
         self._threads = threads
+        self._background = background
         self._states: dict[Key, SessionState] = {}
-        self._late: set[asyncio.Task[None]] = set()
         self.process = OpenResources(threads)
         """The resources that all sessions share."""
         self.accepting = False
@@ -101,7 +99,7 @@ class SessionGate:
     async def close_resources(self, state: SessionState) -> None:
         """Close what the session has open; what an abandoned thread still uses closes after it."""
         for task in await state.resources.close():
-            self.keep(task)
+            self._background.hold(task)
 
     async def forget(self, key: Key) -> None:
         """Close the resources of a session that runs no turn."""
@@ -117,11 +115,6 @@ class SessionGate:
         for key in idle:
             await self.forget(key)
 
-    def keep(self, task: "asyncio.Task[None]") -> None:
-        """Hold *task* until it ends."""
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
-
     async def drop(self, key: Key, state: SessionState) -> None:
         """Close the resources of a turn that had a place of its own, and forget the place."""
         self._states.pop(key, None)
@@ -132,14 +125,4 @@ class SessionGate:
         for key in tuple(self._states):
             await self.close_resources(self._states.pop(key))
         for task in await self.process.close():
-            self.keep(task)
-
-    async def strays(self, seconds: float) -> None:
-        """Give what is still closing *seconds*, then name what can't be stopped."""
-        if not self._late:
-            return
-        _, still_open = await asyncio.wait(tuple(self._late), timeout=seconds)
-        if still_open:
-            _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
-            for task in still_open:
-                task.cancel()
+            self._background.hold(task)

@@ -11,6 +11,7 @@ from gaia_core.journal import JournalStats
 from gaia_core.messages import Usage
 from gaia_core.models import EndpointLoad
 from gaia_core.runtime._histogram import Histograms, Spread
+from gaia_core.supervision import TaskReport
 from gaia_core.turn import ModelAccess, OpenResources, Turn
 
 Key: TypeAlias = tuple[str, str]
@@ -62,6 +63,8 @@ class RuntimeStats:
     """The same until the first token."""
     tool_seconds: tuple[tuple[str, Spread], ...] = ()
     """How long tools ran, by tool."""
+    background: tuple[TaskReport, ...] = ()
+    """The long-lived background tasks."""
 
 
 @attrs.define(eq=False)

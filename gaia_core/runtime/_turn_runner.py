@@ -23,6 +23,7 @@ from gaia_core.runtime.sessions._history import Histories, History, encode_optio
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.session import Session, new_id
+from gaia_core.supervision import Background
 from gaia_core.turn import (
     Audience,
     Budget,
@@ -84,6 +85,7 @@ class TurnRunner:
         feed: SessionEvents,
         gate: SessionGate,
         threads: ToolThreads,
+        background: Background,
         ended: Callable[[Key, Turn], None],
         quota: Callable[[], Quota],
         observer: Observer | None = None,
@@ -94,6 +96,7 @@ class TurnRunner:
         self._feed = feed
         self._gate = gate
         self._threads = threads
+        self._background = background
         self._ended = ended
         self._observer = observer
         self._quota = quota
@@ -359,7 +362,7 @@ class TurnRunner:
     def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
         """What another process has to say to a turn of ours."""
         for signal in signals:
-            self._gate.keep(asyncio.create_task(apply_signal(turn, signal), name=f"signal {signal.kind}"))
+            self._background.run(f"signal {signal.kind}", apply_signal(turn, signal))
 
     # The end.
 

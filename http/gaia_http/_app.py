@@ -180,6 +180,9 @@ def _routes(
 def _readiness(runtime: Runtime) -> Response[bytes]:
     if not runtime.accepting:
         body = b'{"status":"draining"}'
+    elif down := runtime.background.down:
+        reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
+        body = msgspec.json.encode({"status": "degraded", "reason": reason})
     elif (phase := embedded_phase(runtime)) not in (None, "ready"):
         body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is {phase}"})
     else:

@@ -259,9 +259,7 @@ class Idempotency:
         now = self._clock()
         if now - self._swept_at >= _SWEEP_SECONDS:
             self._swept_at = now
-            task = asyncio.create_task(self.sweep(), name="gaia idempotency sweep")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._runtime.background.run("gaia idempotency sweep", self.sweep())
 
     async def sweep(self) -> None:
         """Forget answers that are over, and the oldest of too many; some at a time."""

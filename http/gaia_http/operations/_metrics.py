@@ -48,6 +48,16 @@ class _Collector:
         stats = self._runtime.stats()
         yield GaugeMetricFamily("gaia_turns_running", "Turns that run now.", value=stats.running_turns)
         yield GaugeMetricFamily("gaia_asyncio_tasks", "Tasks of the event loop.", value=len(asyncio.all_tasks()))
+        running = GaugeMetricFamily(
+            "gaia_background_task_up", "1: it runs; 0: it failed and waits for its restart.", labels=("task",)
+        )
+        failures = CounterMetricFamily(
+            "gaia_background_task_failures", "Failures of background tasks.", labels=("task",)
+        )
+        for task in stats.background:
+            running.add_metric((task.name,), float(task.running))
+            failures.add_metric((task.name,), task.failures)
+        yield from (running, failures)
         yield GaugeMetricFamily("gaia_sessions_known", "Sessions with something open here.", value=stats.sessions)
         turns = CounterMetricFamily("gaia_turns", "Ended turns by status.", labels=("status",))
         for status, count in stats.turns:

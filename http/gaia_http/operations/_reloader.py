@@ -3,11 +3,11 @@
 One at a time; a request that comes meanwhile is another one after it, because the file may have changed again.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
 from gaia_core import Catalog, GaiaError, Runtime
+from gaia_core.supervision import Background
 
 _log = logging.getLogger(__name__)
 
@@ -21,26 +21,28 @@ class Reloader:
         self._runtime = runtime
         self._load = load
         self._told = told
-        self._wanted = False
-        self._task: asyncio.Task[None] | None = None
+        self._wanted = self._reloading = False
+        self._background = Background()
 
     def ask(self) -> None:
         """Reload soon. Called on the event loop."""
         self._wanted = True
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="gaia reload")
+        if not self._reloading:
+            self._reloading = True
+            self._background.run("gaia reload", self._run())
 
     async def close(self) -> None:
         """Stop; what is being read is dropped."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait((self._task,))
+        await self._background.aclose()
 
     async def _run(self) -> None:
-        while self._wanted:
-            self._wanted = False
-            ok, said = await self._once()
-            self._told(ok, said)
+        try:
+            while self._wanted:
+                self._wanted = False
+                ok, said = await self._once()
+                self._told(ok, said)
+        finally:
+            self._reloading = False
 
     async def _once(self) -> tuple[bool, str]:
         try:

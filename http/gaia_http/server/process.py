@@ -164,7 +164,6 @@ def _server(
         """uvicorn's server with our drain: it goes on answering while the running turns end."""
 
         signals = 0
-        shown: tuple[asyncio.Task[None], ...] = ()
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -175,7 +174,8 @@ def _server(
                 gc.freeze()
                 gc.set_threshold(*_GC_THRESHOLDS)
             greet()
-            self.shown = tuple(asyncio.create_task(show_progress(model)) for model in embedded)
+            for model in embedded:
+                runtime.background.keep("gaia download progress", partial(show_progress, model))
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
             self.signals += 1
@@ -198,9 +198,6 @@ def _server(
                 await runtime.aclose()
             runtime.feed.close()  # whoever watches sessions would hold up the end
             await super().shutdown(sockets)
-            for showing in self.shown:
-                showing.cancel()
-            await asyncio.gather(*self.shown, return_exceptions=True)
             say("stopped")
 
     return Server(config)

@@ -20,6 +20,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
 from gaia_core import ConfigError, Context, ToolError, Toolset
+from gaia_core.supervision import Background
 from gaia_mcp._calls import ServerCall, ServerCalls, answered
 from gaia_mcp._elicitation import elicited, sampled
 from gaia_mcp._failure_text import misfit, said, words_of
@@ -39,7 +40,6 @@ _WAIT_SECONDS = 15.0
 _PROBE_SECONDS = 10.0
 _SETTLE_SECONDS = 0.2
 _PAGES = 100
-_CLOSING_SECONDS = 10.0
 _TERMINATED = "Session terminated"
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
@@ -78,12 +78,12 @@ class Connection:
         self._up = asyncio.Event()
         self._stale = asyncio.Event()
         self._heard = 0
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(FIRST_PAUSE)
         self._probing: asyncio.Task[None] | None = None
         self._result: TypeAdapter[Any] = TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep(), name=f"mcp {self.server.name}")
+        self._background.keep(f"mcp {self.server.name}", self._keep)
         try:
             await self._tried.wait()
         except BaseException:
@@ -93,12 +93,7 @@ class Connection:
 
     async def __aexit__(self, *_exc: object) -> None:
         self._closing = True
-        left = {task for task in (self._task, self._probing) if task is not None}
-        while left:
-            for task in left:
-                task.cancel()
-            # A transport that ends in the same moment may take the cancellation for its own.
-            _, left = await asyncio.wait(left, timeout=_CLOSING_SECONDS)
+        await self._background.aclose()
 
     # What a `Live` says.
 
@@ -339,6 +334,7 @@ class Connection:
 
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(probe(), name=f"mcp {self.server.name} probe")
+            self._background.hold(self._probing)
 
     # What the server asks.
 
