@@ -39,6 +39,12 @@ class LoopClock:
     def advance(self, seconds: float) -> None:
         self._ahead += seconds
 
+    async def sleep(self, seconds: float) -> None:
+        """Advance by *seconds*, and let what is due by then happen."""
+        self.advance(seconds)
+        for _ in range(3):  # the timers run behind this task, and what they wake behind them
+            await asyncio.sleep(0)
+
 
 @pytest.fixture
 async def loop_clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:

@@ -255,8 +255,7 @@ async def test_a_reader_that_takes_its_time_is_no_silence(endpoint, hi, wire, lo
     async for batch in model.stream(hi):
         text += "".join(delta.text for delta in batch if isinstance(delta, TextDelta))
         for _ in range(5):
-            loop_clock.advance(20.0)
-            await asyncio.sleep(0)
+            await loop_clock.sleep(20.0)
         reads.set()
     assert text == "ab"
 
