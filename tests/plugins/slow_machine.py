@@ -1,7 +1,8 @@
 """Options that make this machine slow and busy in the ways that find tests which depend on its speed.
 
-    --loop-delays[=SEED]   delay every event loop of the test process at random, by 1 to 50 ms at a time
-    --busy=N               keep N processor cores busy while the tests run
+    --loop-delays            delay every event loop of the test processes at random, by 1 to 50 ms at a time
+    --loop-delays-seed=N     the same, with the delays of an earlier run
+    --busy=N                 keep N processor cores busy while the tests run
 
 The delays are those that any machine may have: the loop stops for a while, a timer is late, a thread's result is late.
 Nothing is reordered that asyncio keeps in order. Delays get rarer in the course of a test, so that a test with a
@@ -91,27 +92,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("slow machine")
     group.addoption(
         "--loop-delays",
-        nargs="?",
-        type=int,
-        const=-1,
-        metavar="SEED",
+        action="store_true",
         help="Delay the tests' event loops, their timers and the results of threads at random, by 1 to 50 ms.",
     )
+    group.addoption("--loop-delays-seed", type=int, metavar="N", help="The same, with the delays of an earlier run.")
     group.addoption("--busy", type=int, default=0, metavar="N", help="Keep N processor cores busy meanwhile.")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.loop_delays is None:
-        return
-    if config.option.loop_delays < 0:  # chosen before pytest-xdist's workers are started, which inherit it
-        config.option.loop_delays = random.randrange(1_000_000)
-    config.pluginmanager.register(LoopDelays(config.option.loop_delays), "loop-delays")
+    options = config.option
+    if options.loop_delays and options.loop_delays_seed is None:  # before pytest-xdist's workers inherit the options
+        options.loop_delays_seed = random.randrange(1_000_000)
+    if options.loop_delays_seed is not None:
+        config.pluginmanager.register(LoopDelays(options.loop_delays_seed), "loop-delays")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     header = []
-    if config.option.loop_delays is not None:
-        header.append(f"event loops are delayed: --loop-delays={config.option.loop_delays}")
+    if config.option.loop_delays_seed is not None:
+        header.append(f"event loops are delayed: --loop-delays-seed={config.option.loop_delays_seed}")
     if config.option.busy:
         header.append(f"busy processor cores: --busy={config.option.busy}")
     return header
