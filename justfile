@@ -20,9 +20,9 @@ _runtime: (_install "runtime")
 _install SET:
     @sh requirements/install {{SET}}
 
-# Run all tests
+# Run the tests, in random order and on all cores; files and tests that are named run in one process
 test *ARGS: setup
-    {{bin}}/python -m pytest {{ARGS}}
+    {{bin}}/python -m pytest -n auto --dist worksteal {{ARGS}}
 
 # Format, lint, types, import direction, module state
 check: setup

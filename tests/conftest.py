@@ -19,7 +19,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-pytest_plugins = ("tests.plugins.slow_machine", "tests.plugins.unclosed_resources")
+pytest_plugins = ("tests.plugins.parallel", "tests.plugins.slow_machine", "tests.plugins.unclosed_resources")
 
 
 class LoopClock:
