@@ -131,7 +131,8 @@ def second(): ...
         (PurePosixPath("a"), "a"), (dt.date(2026, 1, 1), dt.date(2026, 1, 2)), (dt.timedelta(1), dt.timedelta(2)),
         (uuid.UUID(int=1), uuid.UUID(int=2)), (decimal.Decimal("1.5"), decimal.Decimal("1.6")),
         (Frozen(1), Frozen(2)), (Data(1), Data(2)), (Struct(1), Struct(2)), (Frozen(1), Data(1)),
-        (Frozen((Data(Struct("a")),)), Frozen((Data(Struct("b")),))), (first, second), (Frozen, Data),
+        (Frozen((Data(Struct("a")),)), Frozen((Data(Struct("b")),))), (Frozen, Data),
+        pytest.param(first, second, id="functions"),
     ],
     ids=str,
 )  # fmt: skip

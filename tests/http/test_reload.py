@@ -99,7 +99,7 @@ async def test_a_reload_that_is_asked_for_meanwhile_comes_after(serve):
     reloader.ask()
     reloader.ask()
     go.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(ended) < 2:
             await asyncio.sleep(0)
 

@@ -70,7 +70,7 @@ async def test_a_running_turn_keeps_its_model_and_the_next_one_has_the_new():
 
         old.go.set()
         assert (await first.result()).text == "old"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await old.closed.wait()
         assert not new.closed.is_set()
 
@@ -127,7 +127,7 @@ async def test_resources_of_the_process_close_after_the_last_turn_that_may_use_t
 
         go.set()
         await first.result()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "close old" not in log:
                 await asyncio.sleep(0)
         assert "close new" not in log

@@ -70,9 +70,9 @@ async def until(turn, kind):
 
 
 async def resumed(runtime: Runtime, id: str = "s"):
-    """The session's turn, once it was taken over."""
-    async with asyncio.timeout(10):
-        while (turn := runtime.running("", id)) is None:
+    """The session's turn once it was taken over; it may have ended since."""
+    async with asyncio.timeout(60):
+        while (turn := await runtime.sessions.follow("", id)) is None:
             await asyncio.sleep(0.005)
     return turn
 
@@ -152,7 +152,7 @@ async def test_an_approval_that_expired_while_nothing_ran_is_a_denial(opened):
     await asyncio.sleep(0.25)
 
     async with opened(agent, ScriptedModel(erases)) as runtime:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await runtime.sessions.get("", "s")).turn is not None:
                 await asyncio.sleep(0.005)
         turn = await runtime.sessions.attach("", "s")
@@ -230,7 +230,7 @@ async def test_recorded_answers_replay_in_order_when_an_idempotent_call_runs_aga
 
     async with opened(questioning(log, idempotent=True), ScriptedModel(chooses)) as runtime:
         turn = await resumed(runtime)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not turn.answers.open:
                 await asyncio.sleep(0.005)
         (request_id,) = turn.answers.open
@@ -278,7 +278,7 @@ async def test_a_turn_whose_agent_is_gone_fails_and_says_so(opened):
         await until(turn, ApprovalRequested)
 
     async with opened(Agent("b"), scripted()) as runtime:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await runtime.sessions.get("", "s")).turn is not None:
                 await asyncio.sleep(0.005)
         ended = await (await runtime.sessions.attach("", "s")).result()
@@ -354,7 +354,7 @@ async def test_draining_does_not_wait_for_a_turn_that_waits_for_a_person(opened)
         turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         await until(turn, ApprovalRequested)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await runtime.drain(3600) is False  # it is left, not ended
 
     assert turn.suspended

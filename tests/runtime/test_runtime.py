@@ -377,7 +377,7 @@ async def test_resources_of_an_idle_session_close_and_reopen_on_use(counted):
     async with Runtime(catalog(ScriptedModel(use_both), agent), idle_seconds=0.02) as runtime:
         session = await runtime.open(agent)
         await (await runtime.start(session, "x")).result()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while "close own" not in log:
                 await asyncio.sleep(0.005)
         assert runtime.stats().sessions == 0

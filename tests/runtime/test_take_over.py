@@ -64,7 +64,7 @@ async def waiting(runtime: Runtime, id: str) -> str:
 async def beat(runtime: Runtime) -> None:
     """Wait for the runtime's next heartbeat."""
     seen = await runtime._journal.replicas()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await runtime._journal.replicas() == seen:
             await asyncio.sleep(0.005)
 

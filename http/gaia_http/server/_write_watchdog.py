@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import socket
+import sys
+from typing import cast
 
 _LOOKS = 4
 """Checks per time limit. A client is dropped up to one check late, so that a stream (`_sse_writer`), which knows more
@@ -51,6 +54,7 @@ class WriteWatchdog:
         unread = self._transport.get_write_buffer_size()
         if not unread:
             return
+        unread += _held_by_system(self._transport)
         now = self._loop.time()
         if unread != self._unread:  # a large answer is one write: a slow reader is no stalled one
             self._unread, self._unread_since = unread, now
@@ -59,3 +63,23 @@ class WriteWatchdog:
             self._transport.abort()
             return
         self._later()
+
+
+def _held_by_system(transport: asyncio.Transport) -> int:
+    """The bytes that were written and the client's machine has not acknowledged; 0 where the system doesn't say it.
+
+    The system takes more from us only once about a third of its buffer is free. That may be a megabyte, for which a
+    slow client needs longer than it may read nothing.
+    """
+    if sys.platform != "linux":
+        return 0
+    from fcntl import ioctl  # noqa: PLC0415  # these are Unix's
+    from termios import TIOCOUTQ  # noqa: PLC0415  # SIOCOUTQ (tcp(7)) by its other name
+
+    connection = cast("socket.socket | None", transport.get_extra_info("socket"))
+    if connection is None or connection.fileno() < 0:
+        return 0
+    try:
+        return int.from_bytes(ioctl(connection, TIOCOUTQ, bytes(4)), sys.byteorder)
+    except OSError:  # it is gone, which others notice
+        return 0

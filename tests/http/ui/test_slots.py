@@ -29,7 +29,7 @@ class Desk:
         self._ready.pop(said).set()
 
     async def until(self, served: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.served) < served:
                 await asyncio.sleep(0.001)
 
@@ -48,7 +48,7 @@ def desk() -> Desk:
 
 async def waiting(client, count: int) -> None:
     """Until so many requests wait for a slot."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while [load.queued for load in client.server.runtime.stats().models] != [count]:
             await asyncio.sleep(0.001)
 
@@ -60,7 +60,7 @@ async def sent(client, desk, *messages: str) -> list[asyncio.Task]:
         load = client.server.runtime.stats().models
         came = sum(each.busy + each.queued for each in load) + 1
         tasks.append(asyncio.create_task(client.send(await client.session(), message)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while sum(each.busy + each.queued for each in client.server.runtime.stats().models) < came:
                 await asyncio.sleep(0.001)
     return tasks
