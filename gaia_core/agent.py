@@ -13,14 +13,14 @@ planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 import hashlib
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Annotated, Any, Literal, TypeAlias, cast, final, get_args
+from typing import Annotated, Any, Literal, TypeAlias, final, get_args
 
 import attrs
 
 from gaia_core.canonical import canonical_text
 from gaia_core.errors import ConfigError
 from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, ToolIndex, Toolset, doc, effects_text, nearest, tool
-from gaia_core.values import Typed, is_count, is_seconds, made_once, shown, typed
+from gaia_core.values import first_problem, is_count, is_seconds, made_once, shown, typed
 
 ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
 
@@ -307,12 +307,10 @@ def _refusal(**given: object) -> ConfigError:
     name, client_tools = given["name"], given["client_tools"]
     if type(name) is not str or not name:
         return ConfigError(f"an agent's name must be a text, not {shown(name)}")
-    fields: tuple[attrs.Attribute[Any], ...] = attrs.fields(Agent)
-    checks = ((field.name, cast("Typed", field.validator)) for field in fields)
-    problems = ((field, check.problem(given[field])) for field, check in checks)
-    field, problem = next((field, problem) for field, problem in problems if problem is not None)
-    near = nearest(client_tools, _CLIENT_TOOLS) if field == "client_tools" and type(client_tools) is str else ""
-    return ConfigError(f"agent {name!r}: {field} {problem}{near and f'.{near}'}")
+    problem = first_problem({field.name: field.type for field in attrs.fields(Agent)}, given)
+    wrong = type(client_tools) is str and problem.startswith("client_tools ")
+    near = nearest(str(client_tools), _CLIENT_TOOLS) if wrong else ""
+    return ConfigError(f"agent {name!r}: {problem}{near and f'.{near}'}")
 
 
 @attrs.frozen(field_transformer=typed)

@@ -17,7 +17,7 @@ All of this is paid for once, when a value is made; see `Agent` for the one that
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import isnan
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -42,62 +42,54 @@ def made_once(value: object) -> None:
         raise AttributeError(f"this {type(value).__name__} is frozen: make another, or use attrs.evolve")
 
 
-@attrs.frozen
-class Typed:
-    """A validator: the field takes what the annotation *kind* says. Raises *error*, which names the field, the value
-    and *kind*."""
-
-    __attrs_pre_init__ = made_once
-
-    kind: Any
-    error: type[Exception] = ConfigError
-    fits: Check = attrs.field(init=False, eq=False, repr=False)
-    """Whether a value is what *kind* says."""
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "fits", check_of(self.kind))
-
-    def __call__(self, instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
-        if not self.fits(value):
-            raise self.error(f"{type(instance).__name__}.{attribute.name} {self.problem(value)}")
-
-    def problem(self, value: object) -> str | None:
-        """What is wrong with *value*: `must be a str, not ['a'] (list)`; None when it fits."""
-        return None if self.fits(value) else f"must be {described(self.kind)}, not {shown(value)}"
-
-
 def typed_as(error: type[Exception]) -> Transformer:
     """`typed`, with another error than ConfigError."""
 
     def transform(_cls: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attribute[Any]]":
-        return [_checked(field, error) for field in fields]
+        return [_typed_field(field, error) for field in fields]
 
     return transform
 
 
-def _checked(field: "attrs.Attribute[Any]", error: type[Exception]) -> "attrs.Attribute[Any]":
+typed = typed_as(ConfigError)
+
+
+def _typed_field(field: "attrs.Attribute[Any]", error: type[Exception]) -> "attrs.Attribute[Any]":
     """*field* with a check of its type before its own validators. One that brings a check of its type keeps it.
 
-    An annotation in quotes can't be read here; such a field is checked by its class, if at all.
+    An annotation in quotes can't be read here; such a field is checked by its class, if at all. Of a field whose
+    metadata says `secret`, an error doesn't show the value.
     """
     kind: Any = field.type
     if not field.init or kind is None or isinstance(kind, str) or field.validator in (is_count, is_seconds):
         return field
-    check = Typed(kind, error)
+    fits, default = check_of(kind), field.default
+
+    def check(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+        # A default was given by the class, and most fields have theirs: 0.07 µs a field.
+        if value is not default and not fits(value):
+            problem = must_be(kind, type(value) if attribute.metadata.get("secret") else value)
+            raise error(f"{type(instance).__name__}.{attribute.name} {problem}")
+
     return field.evolve(validator=check if field.validator is None else attrs.validators.and_(check, field.validator))
-
-
-typed = typed_as(ConfigError)
 
 
 def refusal(value: msgspec.Struct) -> ConfigError:
     """The error for the first field of a struct that isn't what its annotation says. For `__post_init__`, which looks
     itself whether there is one: that costs 0.05 µs, this 50 µs."""
     kind = type(value)
-    hints = get_type_hints(kind, include_extras=True)
-    problems = ((name, Typed(hints[name]).problem(getattr(value, name))) for name in value.__struct_fields__)
-    name, problem = next((name, problem) for name, problem in problems if problem is not None)
-    return ConfigError(f"{kind.__name__}.{name} {problem}")
+    return ConfigError(f"{kind.__name__}.{first_problem(get_type_hints(kind), msgspec.structs.asdict(value))}")
+
+
+def first_problem(kinds: Mapping[str, Any], given: Mapping[str, object]) -> str:
+    """The first of the values *given* that isn't what its annotation says: `steps must be an int, not '3'`."""
+    name = next(name for name, kind in kinds.items() if not check_of(kind)(given[name]))
+    return f"{name} {must_be(kinds[name], given[name])}"
+
+
+def must_be(kind: Any, value: object) -> str:
+    """What is wrong with *value*, which the annotation *kind* doesn't take: `must be a str, not ['a'] (list)`."""
+    return f"must be {described(kind)}, not {shown(value)}"
 
 
 def is_count(instance: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
@@ -171,9 +163,11 @@ def _check_of_union(kinds: tuple[Any, ...]) -> Check:
     if all(map(_is_exact, kinds)):
         exact = frozenset(kinds)
         return lambda value: type(value) in exact
-    first, *others = (check_of(kind) for kind in sorted(kinds, key=lambda kind: kind is not type(None)))
-    rest = tuple(others)
-    return lambda value: first(value) or any(check(value) for check in rest)
+    if type(None) in kinds:
+        rest = check_of(Union[tuple(kind for kind in kinds if kind is not type(None))])  # noqa: UP007  # made here
+        return lambda value: value is None or rest(value)
+    checks = tuple(map(check_of, kinds))
+    return lambda value: any(check(value) for check in checks)
 
 
 def _check_of_row(checks: tuple[Check, ...]) -> Check:

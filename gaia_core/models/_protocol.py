@@ -127,6 +127,18 @@ class ModelRequest(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers for a model over HTTP, such as a trace's."""
 
+    def __post_init__(self) -> None:
+        # What the tuples hold is not looked at: a conversation is long, and asked about at each step.
+        if not (
+            all(type(given) is tuple for given in (self.messages, self.tools, self.encoded, self.headers))
+            and type(self.tool_choice) is ToolChoice
+            and _is_flag(self.parallel_tool_calls)
+            and (self.response_format is None or type(self.response_format) is ResponseFormat)
+            and type(self.sampling) is Sampling
+            and type(self.session_key) is str
+        ):
+            raise refusal(self)
+
 
 Input: TypeAlias = Literal["image", "audio", "file"]
 """What a model may take beside text, by the parts of a message."""
@@ -139,6 +151,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     input: bytes
     count: int
     dimensions: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (type(self.input) is bytes and type(self.count) is int and _is_int(self.dimensions)):
+            raise refusal(self)
 
 
 class Embeddings(msgspec.Struct, frozen=True):

@@ -11,20 +11,23 @@ import msgspec
 from gaia_core.errors import ToolDeclarationError
 from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._parameters import Parameters, parameters_of
-from gaia_core.values import Typed, made_once, shown
+from gaia_core.values import Check, check_of, made_once, must_be, refusal, shown
 
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 
 EFFECTS: tuple[Effect, ...] = ("read", "write", "network", "execute")
 _ALL = frozenset(EFFECTS)
 _OPTIONS = ("name", "description", "effects", "timeout", "exclusive", "idempotent", "approval")
-_NUMBER = Typed(float)
-_CHECKS = (
-    ("parameters", Typed(Parameters)),
-    ("handler", Typed(Callable[..., Any])),
-    ("effects", Typed(frozenset[Effect])),
-    ("exclusive", Typed(bool)),
-    ("idempotent", Typed(bool)),
+_is_number = check_of(float)
+_CHECKS: tuple[tuple[str, Any, Check], ...] = tuple(
+    (name, kind, check_of(kind))
+    for name, kind in (
+        ("parameters", Parameters),
+        ("handler", Callable[..., Any]),
+        ("effects", frozenset[Effect]),
+        ("exclusive", bool),
+        ("idempotent", bool),
+    )
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SECTIONS = re.compile(r"^\s*(Args|Arguments|Parameters|Params|:param|@param|Returns|Raises)\b", re.MULTILINE)
@@ -38,6 +41,12 @@ class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
     parameters: bytes
     encoded: bytes
     """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
+
+    def __post_init__(self) -> None:
+        if not (
+            type(self.name) is type(self.description) is str and type(self.parameters) is type(self.encoded) is bytes
+        ):
+            raise refusal(self)
 
 
 def define(name: str, description: str, parameters: bytes) -> ToolDefinition:
@@ -120,14 +129,14 @@ class Tool:
         owner = f"tool {self.name!r}"
         check_name(self.name, owner)
         check_text(self.description, f"{owner}: the description")
-        if self.timeout is not None and not (_NUMBER.fits(self.timeout) and self.timeout > 0):
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise ToolDeclarationError(f"{owner}: timeout {self.timeout!r} must be a positive number of seconds")
         approval: object = self.approval
         if approval is not None and approval is not True:
             raise ToolDeclarationError(f"{owner}: approval must be True or None; only an agent's policy can waive it")
-        for name, check in _CHECKS:
-            if (problem := check.problem(getattr(self, name))) is not None:
-                raise ToolDeclarationError(f"{owner}: {name} {problem}")
+        for name, kind, fits in _CHECKS:
+            if not fits(value := getattr(self, name)):
+                raise ToolDeclarationError(f"{owner}: {name} {must_be(kind, value)}")
         try:
             hash(self.handler)
         except TypeError:

@@ -278,7 +278,6 @@ def test_a_field_takes_what_it_is_declared_to_take_and_nothing_else(field):
     for value in PLAIN:
         if ACCEPTED[field.name](value):
             assert getattr(Agent(**{"name": "a", field.name: value}), field.name) is value
-            assert field.validator.problem(value) is None or field.name == "name"
         else:
             named = "an agent's name" if field.name == "name" else f"agent 'a': {field.name}"
             with pytest.raises(ConfigError, match=f"{named} must be "):

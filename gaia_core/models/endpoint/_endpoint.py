@@ -60,7 +60,7 @@ class EndpointConfig:
 
     __attrs_pre_init__ = made_once
 
-    url: str
+    url: str = attrs.field(metadata={"secret": True})  # until it is known that it holds no password
     model: str | None = None
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
