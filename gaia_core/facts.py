@@ -16,7 +16,7 @@ stands in `Answered`. In order:
     Ended                        exactly one; in one commit with the answer that it ends by
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import msgspec
 
@@ -43,6 +43,9 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
+from gaia_core.values import refusal
+
+_MESSAGES = frozenset(get_args(Message))
 
 
 class AgentSwitched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
@@ -63,6 +66,15 @@ class Edit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     digest: str
     nth: int = 0
     message: Message | None = None
+
+    def __post_init__(self) -> None:
+        if not (
+            type(self.seq) is int
+            and type(self.digest) is str
+            and type(self.nth) is int
+            and (self.message is None or type(self.message) in _MESSAGES)
+        ):
+            raise refusal(self)
 
 
 class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):

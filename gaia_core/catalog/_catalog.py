@@ -10,6 +10,7 @@ from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
+from gaia_core.values import made_once, typed
 
 if TYPE_CHECKING:
     from gaia_core.catalog._lock_file import Lock
@@ -23,7 +24,7 @@ EMBEDDED_SLOTS = 4
 QUEUE = 256
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class ModelSpec:
     """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
 
@@ -31,6 +32,8 @@ class ModelSpec:
     `/v1/models`, `gaia model status`): which model answers, and why this one. *context_tokens* bounds the tokens
     (prompt and longest answer) of all requests that run at once; None: they are not counted.
     """
+
+    __attrs_pre_init__ = made_once
 
     name: str
     open: Callable[[], Model]
@@ -55,9 +58,11 @@ class ModelSpec:
             raise ConfigError(f"model {self.name!r}: context_tokens must be at least 1, or left out")
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class CatalogProblem:
     """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
+
+    __attrs_pre_init__ = made_once
 
     source: str
     message: str
@@ -68,7 +73,7 @@ Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, .
 """What sources list → the agents, and what is wrong with that. It raises nothing."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Catalog:
     """Agents and models by name, sorted. *created* is when they were last configured, in Unix seconds:
     the configuration file's time, the same in every process; without a file, now. *problems* are what had to be left
@@ -79,6 +84,8 @@ class Catalog:
     *lock* is what was reviewed of the agents' tools, None where nothing is locked; whoever gives an agent other tools
     asks it first (`Lock.check`).
     """
+
+    __attrs_pre_init__ = made_once
 
     agents: tuple[Agent, ...]
     models: tuple[ModelSpec, ...]

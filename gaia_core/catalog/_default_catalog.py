@@ -16,6 +16,7 @@ from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, CatalogProblem, 
 from gaia_core.catalog._plugins import Plugin, make_toolset
 from gaia_core.errors import ConfigError
 from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
+from gaia_core.values import made_once, typed
 
 if TYPE_CHECKING:
     from gaia_core.models.embedded import EmbeddedModel
@@ -120,9 +121,11 @@ def embedded_model(
     return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said, window=window)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class OpenEmbedded:
     """Opens the embedded model; a value, as `OpenEndpoint` is."""
+
+    __attrs_pre_init__ = made_once
 
     weights: Path | None
     context_tokens: int | None

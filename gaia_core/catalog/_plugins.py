@@ -18,6 +18,7 @@ from gaia_core.catalog._catalog import CatalogProblem
 from gaia_core.errors import ConfigError
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
+from gaia_core.values import made_once, typed
 
 ENTRY_POINTS = "gaia.toolsets"
 OURS = ("use", "prefix", "only", "without", "rename", "approve")
@@ -28,9 +29,11 @@ class BrokenPluginError(ConfigError):
     """A plugin is at fault, and not the configuration that uses it."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Plugin:
     """A factory of toolsets, and the distribution that it comes from."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     factory: Callable[..., Toolset | Source]

@@ -9,6 +9,7 @@ import msgspec
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
 from gaia_core.models.http._client import ExchangeError, body_of
 from gaia_core.models.http._plain_client import PlainClient
+from gaia_core.values import made_once, typed
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
@@ -17,9 +18,11 @@ OWN = "gaia"
 _NOT_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro", re.IGNORECASE)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Candidate:
     """Where a known server listens by default."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     url: str
@@ -35,9 +38,11 @@ CANDIDATES = (
 )
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Found:
     """A server that answered, and the models that it lists, those that can't chat left out."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     url: str

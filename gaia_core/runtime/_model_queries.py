@@ -1,7 +1,6 @@
 """Models: what a surface asks a runtime's models beside turns: whether they have room, what they take, vectors."""
 
 import logging
-from collections.abc import Callable
 
 from gaia_core.agent import Agent
 from gaia_core.errors import ClosedError
@@ -19,7 +18,7 @@ _log = logging.getLogger(__name__)
 class Models:
     """Belongs to one Runtime, and asks the models of the catalog as it is now."""
 
-    def __init__(self, generations: Generations, gate: SessionGate, counts: Counts, quota: Callable[[], Quota]) -> None:
+    def __init__(self, generations: Generations, gate: SessionGate, counts: Counts, quota: Quota) -> None:
         self._generations = generations
         self._gate = gate
         self._counts = counts
@@ -68,8 +67,7 @@ class Models:
         make = getattr(access.model, "embed", None)
         if make is None:
             raise ModelError("bad_request", f"the model {name} makes no embeddings")
-        quota = self._quota()
-        quota.begin(owner)
+        self._quota.begin(owner)
         used = Usage()
         try:
             with await access.slots.acquire(SlotRequest(owner, ""), lambda _position: None):
@@ -77,5 +75,5 @@ class Models:
             used = Usage(input_tokens=made.tokens)
             self._counts.usage += used
         finally:
-            quota.ended(owner, used)
+            self._quota.ended(owner, used)
         return made

@@ -63,6 +63,9 @@ class Runtime:
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
     those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
     bounds what an owner's turns may use.
+
+    It may be entered more than once at a time, by several applications say: the first one opens it, and it closes when
+    the last one leaves.
     """
 
     def __init__(
@@ -80,6 +83,10 @@ class Runtime:
     ) -> None:
         self._base = catalog
         self._closed = False
+        self._entered = 0
+        """How many are inside `async with`."""
+        self._entering = asyncio.Lock()
+        """Who enters waits until it is open, and until it is closed."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
@@ -89,8 +96,7 @@ class Runtime:
         """This process's name in the journal."""
         self.feed = SessionEvents()
         """What happens to sessions."""
-        self.quota: Quota = quota or NoQuota()
-        """What an owner's turns may use. Not to be changed once the runtime is open."""
+        self._quota: Quota = quota or NoQuota()
         self.background = Background()
         """The background tasks of this process, those of surfaces among them: logged, restarted, in `stats`."""
         self._gate = SessionGate(self._threads, self.background)
@@ -105,10 +111,10 @@ class Runtime:
             self._threads,
             self.background,
             self._titled,
-            lambda: self.quota,
+            self._quota,
             observer,
         )
-        self.models = Models(self._generations, self._gate, self._counts, lambda: self.quota)
+        self.models = Models(self._generations, self._gate, self._counts, self._quota)
         """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
             self._journal, self.replica, address, self.resume, self._poll, self.background, takes=takes_over, ttl=ttl
@@ -127,11 +133,29 @@ class Runtime:
         return self._sources.states(self._base)
 
     @property
+    def quota(self) -> Quota:
+        """What an owner's turns may use."""
+        return self._quota
+
+    @property
     def journal(self) -> Journal:
         """Where sessions are kept."""
         return self._journal
 
     async def __aenter__(self) -> Self:
+        async with self._entering:
+            if not self._entered:
+                await self._open()
+            self._entered += 1
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        async with self._entering:
+            self._entered -= 1
+            if not self._entered:
+                await self.aclose()
+
+    async def _open(self) -> None:
         await self._journal.open()
         await self._private.open()
         self._closed = False
@@ -140,10 +164,6 @@ class Runtime:
         self.background.keep(_SWEEPER, self._sweep)
         self._gate.accepting = True
         await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
-        return self
-
-    async def __aexit__(self, *_exc: object) -> None:
-        await self.aclose()
 
     # Sessions.
 
@@ -273,11 +293,11 @@ class Runtime:
     @contextmanager
     def _counted(self, owner: str) -> Iterator[None]:
         """A turn of *owner* begins in this block, and counts from its beginning on."""
-        self.quota.begin(owner)
+        self._quota.begin(owner)
         try:
             yield
         except BaseException:
-            self.quota.ended(owner, Usage())  # it has not begun
+            self._quota.ended(owner, Usage())  # it has not begun
             raise
 
     def running(self, owner: str, id: str) -> Turn | None:

@@ -13,6 +13,7 @@ from gaia_core.models import EndpointLoad
 from gaia_core.runtime._histogram import Histograms, Spread
 from gaia_core.supervision import TaskReport
 from gaia_core.turn import ModelAccess, OpenResources, Turn
+from gaia_core.values import made_once
 
 Key: TypeAlias = tuple[str, str]
 """A session's owner and id."""
@@ -24,6 +25,8 @@ class ModelLoad:
 
     *tokens* are what the running requests need together, of *context_tokens* (None: not counted).
     """
+
+    __attrs_pre_init__ = made_once
 
     model: str
     slots: int
@@ -44,6 +47,8 @@ def load_of(name: str, access: ModelAccess) -> ModelLoad:
 @attrs.frozen
 class RuntimeStats:
     """A picture of a runtime: what runs now, and what has happened since its start."""
+
+    __attrs_pre_init__ = made_once
 
     running_turns: int
     sessions: int

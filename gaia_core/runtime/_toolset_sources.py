@@ -13,6 +13,7 @@ import attrs
 from gaia_core.catalog import Catalog, CatalogProblem
 from gaia_core.tools import Live, Source, Toolset
 from gaia_core.turn import OpenResources, ToolThreads
+from gaia_core.values import made_once
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ ASKING_SECONDS = 60.0
 @attrs.frozen
 class SourceState:
     """How a source is: whether calls can be made now, how many tools it lists, and what is wrong ("": nothing)."""
+
+    __attrs_pre_init__ = made_once
 
     source: Source
     connected: bool

@@ -87,7 +87,7 @@ class TurnRunner:
         threads: ToolThreads,
         background: Background,
         ended: Callable[[Key, Turn], None],
-        quota: Callable[[], Quota],
+        quota: Quota,
         observer: Observer | None = None,
     ) -> None:
         self._generations = generations
@@ -231,7 +231,7 @@ class TurnRunner:
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
-        self._quota().begin(info.owner, resumed=True)
+        self._quota.begin(info.owner, resumed=True)
         self._begin(start, context, tuple(opening), history=history, resumed=history.answered)
         return True
 
@@ -297,7 +297,7 @@ class TurnRunner:
             counts=self._counts,
             grants=grants,
             owner=session.owner,
-            approves=partial(self._quota().approves, session.owner),
+            approves=partial(self._quota.approves, session.owner),
             # A conversation that has no session is known by its beginning.
             affinity=transcript.beginning() if start.closes else "",
             patience=patience,
@@ -344,7 +344,7 @@ class TurnRunner:
         def over() -> None:
             self.running.pop(turn, None)
             done = turn.ended if not turn.suspended else None
-            self._quota().ended(context.owner, done.usage if done is not None else Usage())
+            self._quota.ended(context.owner, done.usage if done is not None else Usage())
             if turn.ended is not None and not turn.suspended:
                 self._counts.turn(turn.ended)
                 if history is not None and turn.lease is not None:

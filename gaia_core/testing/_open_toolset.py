@@ -17,6 +17,7 @@ from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Toolset
 from gaia_core.turn import Audience, Turn, TurnRequest
+from gaia_core.values import made_once
 
 _LIMITS = Limits(tool_seconds=10.0, seconds=300.0)
 
@@ -24,6 +25,8 @@ _LIMITS = Limits(tool_seconds=10.0, seconds=300.0)
 @attrs.frozen
 class Result:
     """How a call ended. *content* is what the model reads; *asked*: the questions and requests for approval."""
+
+    __attrs_pre_init__ = made_once
 
     outcome: Outcome
     content: str

@@ -14,6 +14,7 @@ import msgspec
 
 from gaia_core.tools._tool import ToolDefinition
 from gaia_core.tools._toolset import Toolset
+from gaia_core.values import made_once
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 _STOP = frozenset("a an and are as at be by for from in is it of on or that the this to with you your".split())  # noqa: SIM905
@@ -26,6 +27,8 @@ _SHORTEST = 3
 @attrs.frozen
 class ToolIndex:
     """The words of each tool, by its name."""
+
+    __attrs_pre_init__ = made_once
 
     names: tuple[str, ...]
     documents: tuple[tuple[str, ...], ...]

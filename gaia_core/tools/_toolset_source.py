@@ -13,6 +13,7 @@ import attrs
 from gaia_core.errors import ToolDeclarationError
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._toolset import Toolset
+from gaia_core.values import made_once, typed_as
 
 
 class Live(Protocol):
@@ -38,7 +39,7 @@ class Live(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed_as(ToolDeclarationError))
 class Source:
     """Where a toolset comes from that has to be asked for.
 
@@ -46,6 +47,8 @@ class Source:
     (a program and its arguments) or *url* says where it is, *settings* what else it is given; all are shown to
     operators, so secrets are in them by the name of their reference only.
     """
+
+    __attrs_pre_init__ = made_once
 
     name: str
     recipe: Recipe

@@ -12,6 +12,7 @@ import msgspec
 
 from gaia_core.errors import EventIdError
 from gaia_core.events import Event, ReasoningDelta, TextDelta
+from gaia_core.values import refusal
 
 RING_EVENTS = 8_192
 """Events that a turn keeps for its readers; one that lags further is sent on from the record."""
@@ -25,6 +26,10 @@ class EventId(msgspec.Struct, frozen=True, gc=False, order=True):
     seq: int
     epoch: int
     index: int
+
+    def __post_init__(self) -> None:
+        if not (type(self.seq) is int and type(self.epoch) is int and type(self.index) is int):
+            raise refusal(self)
 
     def __str__(self) -> str:
         return f"{self.seq}:{self.epoch}:{self.index}"

@@ -19,6 +19,7 @@ from gaia_core.turn.calls._approval import Grant
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._transcript import Transcript
+from gaia_core.values import made_once
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -29,6 +30,8 @@ class ModelAccess:
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
     """
+
+    __attrs_pre_init__ = made_once
 
     model: Model
     slots: SlotPool

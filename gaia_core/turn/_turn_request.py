@@ -12,6 +12,7 @@ from gaia_core.facts import Edit
 from gaia_core.messages import Content, Message
 from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
+from gaia_core.values import made_once, typed
 
 
 class Audience(StrEnum):
@@ -55,7 +56,7 @@ class Audience(StrEnum):
         return Audience.NOBODY if self.waits else Audience.UNATTENDED
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class TurnOptions:
     """What a client may say of one turn, beyond its words.
 
@@ -64,6 +65,8 @@ class TurnOptions:
     to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,
     the model is offered no tools any more and answers with what it knows.
     """
+
+    __attrs_pre_init__ = made_once
 
     sampling: Sampling = Sampling()
     client_tools: tuple[ToolDefinition, ...] = ()
@@ -77,7 +80,7 @@ class TurnOptions:
 NO_OPTIONS = TurnOptions()
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class TurnRequest:
     """What a turn is asked to do.
 
@@ -92,6 +95,8 @@ class TurnRequest:
     | note | kept with the turn's first record, for the surface that asks |
     | edits | messages of the conversation that models are not shown any more |
     """
+
+    __attrs_pre_init__ = made_once
 
     content: Content | None = None
     audience: Audience = Audience.NOBODY

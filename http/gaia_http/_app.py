@@ -35,7 +35,7 @@ from gaia_http.door._caller import caller_of
 from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._middleware import DoorMiddleware, body_of
 from gaia_http.door._post_route import post_handler
-from gaia_http.keys import Allowances, Keyring
+from gaia_http.keys import Allowances
 from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
@@ -64,7 +64,7 @@ _READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
 def create_app(
     settings: Settings,
     runtime: Runtime,
-    keyring: Keyring | None = None,
+    allowances: Allowances | None = None,
     *,
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
@@ -72,20 +72,25 @@ def create_app(
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
-    *keyring*: the keys that open it; None: it asks for none. *log* hears which request a log line is about;
-    *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it serves at /mcp; None: there
-    is no such route.
+        allowances = Allowances(Keyring(Path("keys.json")))
+        app = create_app(Settings(), Runtime(catalog, quota=allowances), allowances)
+
+    *allowances*: the keys that open the application, and what they may use; None: it asks for no key. *log* hears which
+    request a log line is about; *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it
+    serves at /mcp; None: there is no such route.
+
+    Nothing of *runtime* is changed, so several applications can serve one; it closes with the last of them. Raises
+    ConfigError when *allowances* are not the quota of *runtime*: turns would not be counted.
     """
+    if allowances is not None and runtime.quota is not allowances:
+        raise ConfigError("the runtime must count turns by the application's keys: Runtime(…, quota=allowances)")
     counts = HttpCounts()
     idempotency = Idempotency(runtime, settings)
-    allowances = Allowances(keyring) if keyring is not None else None
 
     route = _mcp_route(runtime, mcp, settings) if mcp is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        if allowances is not None:
-            runtime.quota = allowances
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(runtime)
             if route is not None:
@@ -106,7 +111,7 @@ def create_app(
         debug=False,
     )
     served = app.asgi_handler if settings.ui_dist is None else StaticPage(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = DoorMiddleware(served, settings, counts, keyring, allowances, log)
+    app.asgi_handler = DoorMiddleware(served, settings, counts, allowances, log)
     if telemetry is not None:
         from gaia_http.operations._request_spans import RequestSpans  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
 

@@ -10,6 +10,7 @@ from gaia_core import (
     Catalog,
     ClosedError,
     Context,
+    JournalError,
     ModelSpec,
     NotFoundError,
     Runtime,
@@ -22,6 +23,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import Queued, TextDelta, TurnEnded
+from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, ToolMessage, UserMessage
 from gaia_core.models import Finished
 from gaia_core.tools import define
@@ -461,3 +463,61 @@ async def _until(turn, kind):
         if isinstance(event, kind):
             yield event
             return
+
+
+async def test_who_enters_second_finds_it_open_and_the_last_to_leave_closes_it():
+    class Slow(MemoryJournal):
+        opened = closed = 0
+
+        async def open(self) -> None:
+            await asyncio.sleep(0)
+            self.opened += 1
+            await super().open()
+
+        async def aclose(self) -> None:
+            self.closed += 1
+            await super().aclose()
+
+    journal = Slow()
+    runtime = Runtime(catalog(scripted("one", "two")), journal)
+    entered, leave = [], [asyncio.Event(), asyncio.Event()]
+
+    async def inside(index: int) -> None:
+        async with runtime:
+            entered.append((index, journal.opened, runtime.accepting))
+            await leave[index].wait()
+
+    one, two = (asyncio.create_task(inside(index)) for index in range(2))
+    while len(entered) < 2:
+        await asyncio.sleep(0)
+    assert entered == [(0, 1, True), (1, 1, True)]
+    leave[0].set()
+    await one
+    assert (runtime.accepting, journal.closed) == (True, 0)
+    turn = await runtime.start(await runtime.open("a"), "x")
+    assert (await turn.result()).text == "one"
+
+    leave[1].set()
+    await two
+    assert (runtime.accepting, journal.closed) == (False, 1)
+
+
+async def test_what_fails_to_open_can_be_opened_again():
+    class Broken(MemoryJournal):
+        broken = True
+
+        async def open(self) -> None:
+            if self.broken:
+                raise JournalError("no")
+            await super().open()
+
+    journal = Broken()
+    runtime = Runtime(catalog(scripted("one")), journal)
+    with pytest.raises(JournalError):
+        async with runtime:
+            pass
+    journal.broken = False
+
+    async with runtime:
+        assert runtime.accepting
+    assert not runtime.accepting

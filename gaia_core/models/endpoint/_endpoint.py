@@ -37,6 +37,7 @@ from gaia_core.models.http._client import (
     body_of,
 )
 from gaia_core.models.http._plain_client import PlainClient
+from gaia_core.values import made_once, typed
 
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0
@@ -48,7 +49,7 @@ _COUNT_PATH = "/chat/completions/input_tokens"
 _NO_SUCH_ROUTE = frozenset((404, 405, 501))
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class EndpointConfig:
     """Where a model is, and how patient to be. Seconds, unless said.
 
@@ -57,7 +58,9 @@ class EndpointConfig:
     request is sent and is in no value, log or error. *extra* are further members of the request body (JSON text).
     """
 
-    url: str
+    __attrs_pre_init__ = made_once
+
+    url: str = attrs.field(metadata={"secret": True})  # until it is known that it holds no password
     model: str | None = None
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"

@@ -36,6 +36,7 @@ from gaia_core.models._protocol import (
 )
 from gaia_core.models.endpoint._circuit_breaker import Admission, Breaker
 from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
+from gaia_core.values import made_once, typed
 
 T = TypeVar("T")
 
@@ -46,9 +47,11 @@ _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class OpenEndpoints:
     """Opens the model at *configs*; nothing is connected yet. A value: equal configurations make equal catalogs."""
+
+    __attrs_pre_init__ = made_once
 
     configs: tuple[EndpointConfig, ...]
 

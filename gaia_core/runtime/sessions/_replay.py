@@ -32,12 +32,15 @@ from gaia_core.turn import (
     unattended,
     unknown_tool,
 )
+from gaia_core.values import made_once
 
 
 @attrs.frozen
 class Divergence:
     """Where the record and the agent as it is now part: the *turn* and its *step* (from 1), *what* it is of them, and
     both sides."""
+
+    __attrs_pre_init__ = made_once
 
     turn: int
     step: int
@@ -52,6 +55,8 @@ class Replayed:
 
     *changed*: the agent's configuration is another one than recorded, be it in what no model is told (limits, say).
     """
+
+    __attrs_pre_init__ = made_once
 
     turns: int
     requests: int

@@ -10,6 +10,7 @@ from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInf
 from gaia_core.messages import AssistantMessage, Usage, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
+from gaia_core.values import made_once
 
 _UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 
@@ -17,6 +18,8 @@ _UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 @attrs.frozen
 class TransferredTurn:
     """A message for `write`: who said it, and what."""
+
+    __attrs_pre_init__ = made_once
 
     role: str
     text: str

@@ -9,13 +9,17 @@ from typing import Any
 import attrs
 import msgspec
 
+from gaia_core.values import made_once, typed
+
 _SHORT = 200
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Grant:
     """A yes for the rest of a session. *fixed* is the canonical JSON of the arguments that must be equal, *free* the
     names of those that may differ."""
+
+    __attrs_pre_init__ = made_once
 
     tool: str
     fixed: bytes

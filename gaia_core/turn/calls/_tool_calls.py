@@ -25,6 +25,7 @@ from gaia_core.turn.calls._long_results import READ_RESULT, read_result
 from gaia_core.turn.calls._pending_answers import APPROVAL, Decision
 from gaia_core.turn.context._transcript import OpenCall, Transcript
 from gaia_core.turn.tool_search._find_tools import find_tools
+from gaia_core.values import made_once
 
 UNKNOWN_OUTCOME = (
     "The server was restarted while this call ran. Whether it had an effect is unknown, and it is not run again by "
@@ -63,6 +64,8 @@ class CallForApproval:
 @attrs.frozen
 class RefusedCall:
     """A call that is not run; *content* tells the model why."""
+
+    __attrs_pre_init__ = made_once
 
     call: ToolCall
     outcome: Outcome

@@ -21,7 +21,7 @@ from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
 from gaia_http.door._cors import preflight_headers, response_headers
 from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
-from gaia_http.keys import Allowances, Keyring
+from gaia_http.keys import Allowances
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.streaming._sse_writer import ABORT
@@ -44,14 +44,13 @@ class DoorMiddleware:
         app: ASGIApp,
         settings: Settings,
         counts: HttpCounts,
-        keyring: Keyring | None = None,
         allowances: Allowances | None = None,
         log: LogContext | None = None,
     ) -> None:
         self._app = app
         self._log_context = log
         self._counts = counts
-        self._entrance = AccessControl(settings, keyring)
+        self._entrance = AccessControl(settings, allowances.keyring if allowances is not None else None)
         self._most_waiting = settings.max_body_bytes
         self._allowances = allowances
 

@@ -51,12 +51,18 @@ class _Allowance:
 
 
 class Allowances:
-    """Belongs to one application; the quota of its runtime (`gaia_core.runtime.Quota`)."""
+    """What the keys of *keyring* may use. Belongs to one runtime, whose quota it is (`gaia_core.runtime.Quota`), and
+    to the applications that serve it: what a key has used in one of them counts in all."""
 
     def __init__(self, keyring: Keyring, clock: Callable[[], float] = time.monotonic) -> None:
         self._keyring = keyring
         self._clock = clock
         self._kept: dict[str, _Allowance] = {}
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys."""
+        return self._keyring
 
     def request(self, key: Key, *, tokens: bool = True) -> None:
         """Count a request that asks for work; *tokens*: one that needs some. Raises LimitError: not now."""

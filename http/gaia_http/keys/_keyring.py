@@ -41,7 +41,7 @@ class _Ring:
 
 
 class Keyring:
-    """Belongs to one application.
+    """Belongs to one server: to its runtime, which counts by it, and to the applications that it opens.
 
     *file* is looked at when a request comes, and read anew when it changed; *asked_for*: it must be there, and a key
     is needed though it holds none. *plain*: a further key, as GAIA_API_KEY gives it. Raises ConfigError.

@@ -12,6 +12,7 @@ from gaia_core import Agent, ApprovalPolicy, Catalog, ConfigError, Limits, Tools
 from gaia_core.catalog import Plugin, make_toolset
 from gaia_core.tools import nearest
 from gaia_core.turn import MOST_CHARS
+from gaia_core.values import made_once, typed
 from gaia_http.door._caller import Caller
 
 SERVED = "mcp"
@@ -22,10 +23,12 @@ NEEDED = "an MCP server needs the MCP SDK: pip install 'gaia-server-http[mcp]'"
 _OF_AGENT = "agent:"
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class ExposedTools:
     """What is served. *agents*: as a tool each (None: all of the catalog); *tools_of*: agents whose own tools are
     served; *toolsets*: further tools, for keys that may use every agent."""
+
+    __attrs_pre_init__ = made_once
 
     agents: tuple[str, ...] | None = None
     tools_of: tuple[str, ...] = ()

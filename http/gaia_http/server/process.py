@@ -24,7 +24,7 @@ from gaia_core.catalog import with_model
 from gaia_core.journal import Journal
 from gaia_core.turn import Observers
 from gaia_http._settings import Settings
-from gaia_http.keys import Keyring
+from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._reloader import Reloader
@@ -70,9 +70,11 @@ async def run_server(
         catalog = await with_model(catalog, environ=os.environ)
         telemetry = export.telemetry if export is not None else None
         observers = tuple(one for one in (log, telemetry) if one is not None)
-        runtime = Runtime(catalog, journal, observer=Observers(*observers) if observers else None)
+        allowances = Allowances(keyring) if keyring is not None else None
+        observer = Observers(*observers) if observers else None
+        runtime = Runtime(catalog, journal, observer=observer, quota=allowances)
         config = Config(
-            create_app(settings, runtime, keyring, log=log, telemetry=telemetry, mcp=offer),
+            create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer),
             http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
             ws=partial(BoundedSocket, settings=settings),  # type: ignore[arg-type]  # makes one
             lifespan="on",

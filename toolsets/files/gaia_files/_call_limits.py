@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import attrs
 
+from gaia_core.values import made_once, typed
+
 _KIB = 1024
 _MIB = 1024 * _KIB
 
@@ -20,9 +22,11 @@ def never() -> bool:
     return False
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class CallLimits:
     """The bounds of one call. Sizes are in bytes of the file, *chars* and *line_chars* in characters of the output."""
+
+    __attrs_pre_init__ = made_once
 
     seconds: float = 10.0
     """Time that one call may spend; what was found until then is shown, with a note."""

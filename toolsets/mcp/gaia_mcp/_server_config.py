@@ -9,13 +9,14 @@ import importlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import attrs
 
 from gaia_core import ConfigError, Recipe, doc, resource
 from gaia_core.tools import EFFECTS, Effect, Source
+from gaia_core.values import is_count, is_seconds, made_once, typed
 from gaia_mcp import _secret_references as _secrets
 
 if TYPE_CHECKING:
@@ -24,12 +25,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
 
-def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}")
-
-
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class McpServerConfig:
     """One MCP server. Exactly one of *command* (a program and its arguments; no shell reads them) and *url*.
 
@@ -49,6 +45,8 @@ class McpServerConfig:
     | extras | | its resources and prompts are tools, too |
     """
 
+    __attrs_pre_init__ = made_once
+
     name: str
     command: tuple[str, ...] = ()
     url: str = ""
@@ -56,12 +54,12 @@ class McpServerConfig:
     headers: tuple[tuple[str, str], ...] = ()
     cwd: PurePath | None = None
     effects: frozenset[Effect] | None = None
-    timeout: float | None = attrs.field(default=None, validator=_positive)
-    connect_seconds: float = attrs.field(default=30.0, validator=_positive)
-    max_bytes: int = attrs.field(default=4_000_000, validator=_positive)
-    max_messages: int = attrs.field(default=500, validator=_positive)
-    max_tools: int = attrs.field(default=500, validator=_positive)
-    max_schema_bytes: int = attrs.field(default=65_536, validator=_positive)
+    timeout: float | None = attrs.field(default=None, validator=is_seconds)
+    connect_seconds: float = attrs.field(default=30.0, validator=is_seconds)
+    max_bytes: int = attrs.field(default=4_000_000, validator=is_count)
+    max_messages: int = attrs.field(default=500, validator=is_count)
+    max_tools: int = attrs.field(default=500, validator=is_count)
+    max_schema_bytes: int = attrs.field(default=65_536, validator=is_count)
     per_session: bool = False
     sampling: str = ""
     extras: bool = True
