@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from gaia_core.catalog import with_model
-from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
     QWEN_CODER,
@@ -16,8 +16,8 @@ from gaia_core.models.embedded import (
     Hub,
     LocalFile,
     ReplacementLibrary,
-    Source,
     Weights,
+    WeightSource,
     cache_folder,
     checked_file,
     fetch,
@@ -68,9 +68,9 @@ def pull(source: str, path: Path | None) -> None:
     pull_libraries(replacements(), libraries_folder(os.environ))
 
 
-def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
+def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Path) -> None:
     """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
-    from gaia_core.cli._fetching import fetching  # rich is needed here only
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     if weights.is_in(folder):
         click.echo(f"{weights.name} is there: {weights.path(folder)}")
@@ -87,7 +87,7 @@ def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) ->
 
 def pull_libraries(known: tuple[ReplacementLibrary, ...], folder: Path) -> None:
     """Fetch what of *known* this machine needs into the cache *folder*, and say so; or say why it is not enough."""
-    from gaia_core.cli._fetching import fetching  # rich is needed here only
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     try:
         with fetching() as shown:
@@ -99,7 +99,7 @@ def pull_libraries(known: tuple[ReplacementLibrary, ...], folder: Path) -> None:
         click.echo(f"{library}: {library.file(folder).path}\n{library.notice}")
 
 
-def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     if path is not None:
         return (LocalFile(path),)
     found = sources_of(weights, environ)

@@ -11,9 +11,10 @@ from pathlib import Path
 import attrs
 
 from gaia_core.errors import GaiaError
-from gaia_core.models.embedded._lock import locked
-from gaia_core.models.embedded._sources import Source, SourceError, in_thread, sha256_of
+from gaia_core.models.embedded._file_lock import locked
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import SourceError, WeightSource, in_thread, sha256_of
+from gaia_core.values import made_once, typed
 
 _log = logging.getLogger(__name__)
 
@@ -22,9 +23,11 @@ class DownloadError(GaiaError):
     """No source brought the file; says why of each."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Download:
     """A file called *name* for people: its identity is *sha256*, its *size* is in bytes, it is kept at *path*."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str
@@ -39,7 +42,7 @@ class Download:
             return False
 
 
-async def download(file: Download, sources: tuple[Source, ...], told: Callable[[State], None]) -> Path:
+async def download(file: Download, sources: tuple[WeightSource, ...], told: Callable[[State], None]) -> Path:
     """The path of *file*, fetched from the first of *sources* that brings the right bytes, unless it is in place.
 
     *told* is told how far it is. What was fetched before an interruption is kept, and resumed. Raises DownloadError.
@@ -66,7 +69,7 @@ async def download(file: Download, sources: tuple[Source, ...], told: Callable[[
     raise DownloadError("; ".join(failures) or "there is none")
 
 
-async def _fetch_from(source: Source, file: Download, told: Callable[[State], None]) -> None:
+async def _fetch_from(source: WeightSource, file: Download, told: Callable[[State], None]) -> None:
     part = file.path.with_suffix(".part")
 
     def fetching(done: int, total: int) -> None:

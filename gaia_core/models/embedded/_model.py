@@ -19,14 +19,13 @@ from pathlib import Path
 import msgspec
 
 from gaia_core.errors import ConfigError
-from gaia_core.models._endpoint import Endpoint, EndpointConfig
-from gaia_core.models._prompted import PromptedTools
+from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
-from gaia_core.models.embedded._fault import ChildError, Fault
-from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
-from gaia_core.models.embedded._process import Child
-from gaia_core.models.embedded._sources import Source
+from gaia_core.models.embedded._child_fault import ChildError, ChildFault
+from gaia_core.models.embedded._child_supervisor import Child
+from gaia_core.models.embedded._shared_libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,
@@ -38,6 +37,7 @@ from gaia_core.models.embedded._weights import (
     libraries_folder,
     sources_of,
 )
+from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
 
 _log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class EmbeddedModel:
         context_tokens: int | None = None,
         slots: int = 4,
         default: Weights = QWEN_CODER,
-        sources: tuple[Source, ...] | None = None,
+        sources: tuple[WeightSource, ...] | None = None,
         libraries: tuple[ReplacementLibrary, ...] | None = None,
         environ: Mapping[str, str] | None = None,
         restart_seconds: float = 1.0,
@@ -192,7 +192,7 @@ class EmbeddedModel:
             self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
-        before: Fault | None = None
+        before: ChildFault | None = None
         while True:
             fault = await self._until_fault()
             pause = _LASTING_RESTARTS * self._restart_seconds
@@ -207,7 +207,7 @@ class EmbeddedModel:
                     await self._awake.wait()
             self._unloadable = False
 
-    async def _until_fault(self) -> Fault:
+    async def _until_fault(self) -> ChildFault:
         """Serve, and restart after a crash; the fault that a restart can't mend."""
         crashes = 0
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class EmbeddedModel:
             self._tell(State("crashed", reason=f"{fault.words}; it restarts in {pause:g} s", retry_after=pause + 1))
             await asyncio.sleep(pause)
 
-    async def _serve(self) -> Fault:
+    async def _serve(self) -> ChildFault:
         """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
         # First, so that nobody waits for 491 MB which nothing here could use.
         library = await load_runtime(self._libraries_folder, self._libraries, self._tell)

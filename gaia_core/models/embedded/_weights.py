@@ -11,23 +11,26 @@ import attrs
 
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded._download import Download, DownloadError, download
-from gaia_core.models.embedded._sources import Hub, Package, Packages, Source
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import Hub, Package, Packages, WeightSource
+from gaia_core.values import made_once, typed
 
 
 class WeightsError(GaiaError):
     """The weights are not here and no source brought them; says why of each, and what to do."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Weights:
     """A model file: its identity is *sha256*. *size* in bytes; *notice* is its licence's."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str
     size: int
     notice: str
-    sources: tuple[Source, ...] = ()
+    sources: tuple[WeightSource, ...] = ()
 
     def path(self, folder: Path) -> Path:
         """Where it is in the cache *folder*, when it is there."""
@@ -103,7 +106,7 @@ def given_path(weights: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     """The sources of *weights*, the hub being the one that HF_ENDPOINT names, if it does."""
     endpoint = environ.get("HF_ENDPOINT")
     if not endpoint:
@@ -113,7 +116,9 @@ def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ..
     )
 
 
-async def fetch(weights: Weights, folder: Path, sources: tuple[Source, ...], told: Callable[[State], None]) -> Path:
+async def fetch(
+    weights: Weights, folder: Path, sources: tuple[WeightSource, ...], told: Callable[[State], None]
+) -> Path:
     """The path of *weights* in the cache *folder*, fetched unless they are there (`download`). Raises WeightsError."""
     try:
         return await download(weights.file(folder), sources, told)
