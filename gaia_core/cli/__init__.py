@@ -29,7 +29,7 @@ from typing import Any
 import click
 
 from gaia_core.errors import GaiaError
-from gaia_core.native_libraries import loader_fault
+from gaia_core.loader import loader_fault
 from gaia_core.tools import nearest
 
 COMMANDS = "gaia.commands"

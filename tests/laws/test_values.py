@@ -99,14 +99,6 @@ MADE_BY_CALLERS = {
     "Parameters": {"schema": b"{}"},
     "Plugin": {"name": "a", "factory": Toolset},
     "Recipe": {"factory": print, "arguments": (), "scope": "session"},
-    "ReplacementLibrary": {
-        "library": "a",
-        "name": "b",
-        "sha256": "c",
-        "size": 1,
-        "notice": "d",
-        "sources": (LocalFile(Path("a")),),
-    },
     "Session": {"id": "a", "agent": AGENT},
     "Settings": {},
     "Source": {"name": "a", "recipe": store()},
@@ -154,7 +146,6 @@ MADE_BY_US_TOO = frozenset(
     (
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
         "Embeddings", "Finished", "ToolCallDelta",  # what models say
-        "ChildFault", "LoaderFault",  # why a native library or a process fails
         "Decision", "EndpointLoad", "ModelAccess", "RefusedCall", "SlotRequest", "State", "TurnContext",  # of a turn
     )
 )  # fmt: skip
@@ -236,7 +227,6 @@ TAKES = {
     # No part of the value.
     ("Packages", "environ"): {"dict"},
     # A protocol.
-    ("ReplacementLibrary", "sources"): {"a list in a tuple", "texts", "objects"},
     ("Weights", "sources"): {"a list in a tuple", "texts", "objects"},
 }
 UNCHECKED = {

@@ -7,15 +7,15 @@
 | `_weights` | which file, where it is kept |
 | `_download` | how it gets there: by one process (`_file_lock`), from the first source that has it |
 | `_weight_sources` | where it can come from |
-| `_shared_libraries` | what replaces a system library that the runtime needs and this machine lacks |
+| `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
 | `_child_supervisor` | one run of the child, from outside |
-| `_child_fault` | why it ended or can't run, for clients and for the log |
+| `_fault` | why it ended or can't run, for clients and for the log |
 | `_child_process` | the child's program |
 """
 
-from gaia_core.models.embedded._child_fault import ChildError, ChildFault
+from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
-from gaia_core.models.embedded._shared_libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, SourceError, WeightSource
 from gaia_core.models.embedded._weights import (
@@ -33,8 +33,8 @@ from gaia_core.models.embedded._weights import (
 __all__ = [
     "QWEN_CODER",
     "ChildError",
-    "ChildFault",
     "EmbeddedModel",
+    "Fault",
     "Hub",
     "LocalFile",
     "Package",

@@ -14,7 +14,6 @@ from gaia_core.errors import GaiaError
 from gaia_core.models.embedded._file_lock import locked
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import SourceError, WeightSource, in_thread, sha256_of
-from gaia_core.values import made_once, typed
 
 _log = logging.getLogger(__name__)
 
@@ -23,11 +22,9 @@ class DownloadError(GaiaError):
     """No source brought the file; says why of each."""
 
 
-@attrs.frozen(field_transformer=typed)
+@attrs.frozen
 class Download:
     """A file called *name* for people: its identity is *sha256*, its *size* is in bytes, it is kept at *path*."""
-
-    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str

@@ -21,9 +21,9 @@ import msgspec
 from gaia_core.errors import ConfigError
 from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
-from gaia_core.models.embedded._child_fault import ChildError, ChildFault
 from gaia_core.models.embedded._child_supervisor import Child
-from gaia_core.models.embedded._shared_libraries import ReplacementLibrary, load_runtime, replacements
+from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import WeightSource
 from gaia_core.models.embedded._weights import (
@@ -192,7 +192,7 @@ class EmbeddedModel:
             self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
-        before: ChildFault | None = None
+        before: Fault | None = None
         while True:
             fault = await self._until_fault()
             pause = _LASTING_RESTARTS * self._restart_seconds
@@ -207,7 +207,7 @@ class EmbeddedModel:
                     await self._awake.wait()
             self._unloadable = False
 
-    async def _until_fault(self) -> ChildFault:
+    async def _until_fault(self) -> Fault:
         """Serve, and restart after a crash; the fault that a restart can't mend."""
         crashes = 0
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class EmbeddedModel:
             self._tell(State("crashed", reason=f"{fault.words}; it restarts in {pause:g} s", retry_after=pause + 1))
             await asyncio.sleep(pause)
 
-    async def _serve(self) -> ChildFault:
+    async def _serve(self) -> Fault:
         """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
         # First, so that nobody waits for 491 MB which nothing here could use.
         library = await load_runtime(self._libraries_folder, self._libraries, self._tell)

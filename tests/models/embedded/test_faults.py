@@ -12,8 +12,8 @@ import pytest
 
 from gaia_core.messages import UserMessage
 from gaia_core.models import ModelError, ModelRequest
-from gaia_core.models.embedded import EmbeddedModel, ReplacementLibrary, State, _shared_libraries
-from gaia_core.models.embedded._child_fault import crashed
+from gaia_core.models.embedded import EmbeddedModel, ReplacementLibrary, State, _libraries
+from gaia_core.models.embedded._fault import crashed
 
 ALIVE = """
 from types import SimpleNamespace
@@ -309,8 +309,8 @@ async def test_a_replacement_that_cannot_be_fetched(runtime, made, replacement, 
 
 def test_what_can_be_replaced():
     for machine in ("x86_64", "aarch64"):
-        (found,) = _shared_libraries.replacements("linux", machine)
+        (found,) = _libraries.replacements("linux", machine)
         assert found.library == "libgomp.so.1"
         assert "Apache License, Version 2.0" in found.notice
-    assert _shared_libraries.replacements("linux", "riscv64") == ()
-    assert _shared_libraries.replacements("darwin", "arm64") == ()
+    assert _libraries.replacements("linux", "riscv64") == ()
+    assert _libraries.replacements("darwin", "arm64") == ()

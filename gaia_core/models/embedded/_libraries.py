@@ -15,20 +15,17 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from gaia_core.models.embedded._child_fault import ChildError, ChildFault
+from gaia_core.loader import debian_package
 from gaia_core.models.embedded._child_supervisor import Child
 from gaia_core.models.embedded._download import Download, DownloadError, download
+from gaia_core.models.embedded._fault import ChildError, Fault
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource, in_thread, sha256_of
-from gaia_core.native_libraries import debian_package
-from gaia_core.values import made_once, typed
 
 
-@attrs.frozen(field_transformer=typed)
+@attrs.frozen
 class ReplacementLibrary:
     """A file that can be loaded as *library* on this machine; see `Download`. *notice* is its licence's."""
-
-    __attrs_pre_init__ = made_once
 
     library: str
     name: str
@@ -132,6 +129,6 @@ def _is_right(file: Download, stop: threading.Event) -> bool:
     return False
 
 
-def _and(fault: ChildFault, words: str) -> ChildFault:
+def _and(fault: Fault, words: str) -> Fault:
     """*fault* with more to say."""
     return msgspec.structs.replace(fault, words=f"{fault.words}. {words}")
