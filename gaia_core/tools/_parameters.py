@@ -237,13 +237,14 @@ def _pushed_down(annotation: Any) -> Any:
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
             raise TypeError(f"bounds on {bare} fit none of its members")
         members = bounded
-    joined: Any = Union.__getitem__(members)  # members are known at run time only
+    joined: Any = _UNION[members]
     for meta in metas:
         words = {name: value for name in _WORDS if (value := getattr(meta, name)) is not None}
         joined = Annotated[joined, Meta(**words)] if words else joined
     return joined
 
 
+_UNION: Any = Union  # for members that are known at run time only
 _WORDS = ("title", "description", "examples", "extra_json_schema")
 _NUMERIC = ("ge", "gt", "le", "lt", "multiple_of")
 _SIZED = ("pattern", "min_length", "max_length")
