@@ -28,6 +28,7 @@ from typing import Any
 
 import click
 
+from gaia_core.distribution import metadata_of
 from gaia_core.errors import GaiaError
 from gaia_core.loader import loader_fault
 from gaia_core.tools import nearest
@@ -91,7 +92,7 @@ def _points() -> tuple[EntryPoint, ...]:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown package"
+    return metadata_of(point, "Name") or "an unknown package"
 
 
 def _loaded(point: EntryPoint) -> click.Command:

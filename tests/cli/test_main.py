@@ -52,6 +52,15 @@ def test_another_package_adds_a_command(install):
     assert run("hello") == "hello\n"
 
 
+def test_a_package_without_metadata_adds_a_command_too(tmp_path, monkeypatch):
+    info = tmp_path / "nameless-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[gaia.commands]\nhello = no_such_module:hello\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert "(broken) hello of an unknown package can't be loaded" in run("--help")
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
