@@ -22,7 +22,8 @@ from gaia_http._errors import ApiError, encoded, invalid, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
-from gaia_http.openai.chat._wire import decode_body, given, shortened
+from gaia_http.request._decoding import decode_body, given
+from gaia_http.request._fields import shortened
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16

@@ -11,7 +11,7 @@ from gaia_http._errors import ApiError, ErrorReply, encoded, invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import ClientGone, read_body
-from gaia_http.openai.chat._wire import shortened
+from gaia_http.request._fields import shortened
 from gaia_http.request._uploaded_files import FullError, StoredFile, UploadedFiles
 
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")

@@ -11,7 +11,7 @@ from gaia_http import Settings
 from gaia_http._errors import ApiError
 from gaia_http.openai.responses.input._input_items import read_items
 from gaia_http.openai.responses.input._wire import decode_create, decode_items
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._uploaded_files import UploadedFiles
 from gaia_http.request._url_fetch import Fetched, FetchError
 
@@ -46,14 +46,11 @@ async def read():
     web = Web()
     agent = Agent("a")
     async with Runtime(Catalog.of(agent, models={"local": ScriptedModel(lambda request: "ok")})) as runtime:
-        parts = ContentParts(runtime, Settings(), UploadedFiles(None), web)
+        parts = PartConverter(runtime, Settings(), UploadedFiles(None), web)
 
         async def read(input: object):
             found = read_items(decode_items(decode_create(json.dumps({"input": input}).encode()).input), Settings())
-            try:
-                return await parts.taken(found.messages, agent, "", found.place)
-            except ApiError as error:
-                raise found.of_here(error) from None
+            return await parts.convert(found.messages, found.part_paths, agent, "")
 
         yield read, web
 

@@ -23,9 +23,6 @@ from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
-from gaia_http.openai._models import agent_of
-from gaia_http.openai.chat._session_headers import Named, session_of
-from gaia_http.openai.chat._wire import given, shortened
 from gaia_http.openai.responses._approvals import Approvals
 from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses._request_state import Base, Begun, Taken, Warmed
@@ -43,7 +40,11 @@ from gaia_http.openai.responses.stored._request_note import (
     kept_of,
 )
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse, missing
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._agent import agent_of
+from gaia_http.request._decoding import given
+from gaia_http.request._fields import invalid_at, missing_at, shortened
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._session_headers import Named, session_of
 
 _NOT_FOUND = "previous_response_not_found"
 
@@ -51,7 +52,7 @@ _NOT_FOUND = "previous_response_not_found"
 class ResponseCreation:
     """Begins the responses of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: ContentParts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: PartConverter) -> None:
         self._runtime = runtime
         self._parts = parts
         self._approvals = Approvals(runtime, store)
@@ -123,12 +124,9 @@ class ResponseCreation:
         found = await self._base(owner, previous, conversation)
         before = base if base is not None else found.messages if found is not None else ()
         read = read_items(items, self._settings, waiting_calls(before))
-        try:
-            messages = await self._parts.taken(read.messages, agent, owner, read.place)
-        except ApiError as error:
-            raise read.of_here(error) from None
+        messages = await self._parts.convert(read.messages, read.part_paths, agent, owner)
         if not messages and not before:
-            raise invalid("input is missing; send a text or items", param="input", code="missing_required_parameter")
+            raise missing_at("input", "; send a text or items")
         return Taken(agent=agent, base=found, before=before, messages=messages, conversation=conversation)
 
     def _begun(
@@ -152,15 +150,8 @@ class ResponseCreation:
         )
 
     def _agent(self, request: CreateRequest, caller: Caller, previous: StoredResponse | None) -> Agent:
-        if request.model is not None:
-            return agent_of(self._runtime, request.model, caller)
-        if previous is not None:
-            return agent_of(self._runtime, previous.note.model, caller)
-        raise invalid(
-            "model is missing: name an agent; GET /v1/models lists them",
-            param="model",
-            code="missing_required_parameter",
-        )
+        inherited = previous.note.model if previous is not None else None
+        return agent_of(self._runtime, request.model if request.model is not None else inherited, caller)
 
     def _note(self, request: CreateRequest, taken: Taken, *, background: bool, store: bool) -> RequestNote:
         shown = self._settings.show_activity != "off"
@@ -233,12 +224,7 @@ class ResponseCreation:
             named = next((each for each in items if each.get("id") == item_id), None)
             if named is not None:
                 return msgspec.Raw(encoded(named))
-        raise invalid(
-            f"{param}.id: there is no item {shortened(item_id or '')!r}",
-            param=f"{param}.id",
-            code="item_not_found",
-            status=404,
-        )
+        raise invalid_at(f"{param}.id", f"there is no item {shortened(item_id or '')!r}", "item_not_found", 404)
 
     # Turns.
 

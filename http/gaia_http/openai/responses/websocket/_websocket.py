@@ -23,7 +23,6 @@ from gaia_core.messages import Message
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
-from gaia_http.openai.chat._wire import decode_body, shortened
 from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses._request_state import Begun, Warmed
 from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
@@ -43,6 +42,8 @@ from gaia_http.openai.responses.websocket._steering import (
     with_steers,
 )
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._decoding import decode_body
+from gaia_http.request._fields import shortened
 from gaia_http.streaming._sse_writer import ABORT
 
 _WAITING = 8
