@@ -67,8 +67,7 @@ class ResponseCreation:
         Raises ApiError, and what `Runtime.start` does.
         """
         owner = caller.owner
-        request = await self._resolved(request, owner)
-        items = _items(request)
+        request, items = await self._resolved(request, owner)
         approvals = approvals_in(items)
         if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:
             return begun
@@ -89,8 +88,8 @@ class ResponseCreation:
 
     async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
         """What *request* brings, taken in and not answered."""
-        request = await self._resolved(request, caller.owner)
-        taken = await self._taken(request, caller, _items(request), base)
+        request, items = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, items, base)
         options_of(request, taken.agent, self._settings)
         ref = Ref("", f"turn_{new_id()}")
         output = ResponseEvents(ref, self._note(request, taken, background=False, store=False))
@@ -98,8 +97,8 @@ class ResponseCreation:
 
     async def conversation(self, request: CreateRequest, caller: Caller) -> tuple[Agent, tuple[Message, ...]]:
         """The agent and the whole conversation that *request* speaks of."""
-        request = await self._resolved(request, caller.owner)
-        taken = await self._taken(request, caller, _items(request), None)
+        request, items = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, items, None)
         return taken.agent, taken.said
 
     async def _taken(
@@ -201,16 +200,18 @@ class ResponseCreation:
             raise invalid(words, param="conversation", code="conversation_not_found", status=404)
         return await conversation_base(self._runtime, info, self._settings)
 
-    async def _resolved(self, request: CreateRequest, owner: str) -> CreateRequest:
-        """*request* with the items that its input refers to."""
-        if not given(request.input) or all(item.type != "item_reference" for item in decode_items(request.input)):
-            return request
+    async def _resolved(self, request: CreateRequest, owner: str) -> tuple[CreateRequest, tuple[WireItem, ...]]:
+        """*request* with the stored items that its input refers to, and all its items."""
+        items = decode_items(request.input) if given(request.input) else ()
+        if all(item.type != "item_reference" for item in items):
+            return request, items
         sent = msgspec.json.decode(request.input, type=tuple[msgspec.Raw, ...])
-        items = [
+        resolved = [
             await self._item(owner, item.id, f"input[{n}]") if item.type == "item_reference" else sent[n]
-            for n, item in enumerate(decode_items(request.input))
+            for n, item in enumerate(items)
         ]
-        return msgspec.structs.replace(request, input=msgspec.Raw(encoded(items)))
+        raw = msgspec.Raw(encoded(resolved))
+        return msgspec.structs.replace(request, input=raw), decode_items(raw)
 
     async def _item(self, owner: str, item_id: str | None, param: str) -> msgspec.Raw:
         """The stored item of that id. Raises ApiError 404."""
@@ -303,10 +304,6 @@ class ResponseCreation:
         forked = await sessions.fork(owner, base.info_id, at=base.at)
         await self._store.keep(owner, forked.id, lambda _: SessionMetadata(RESPONSES, since=base.at))
         return await start(forked.id, base.at)
-
-
-def _items(request: CreateRequest) -> tuple[WireItem, ...]:
-    return decode_items(request.input) if given(request.input) else ()
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:
