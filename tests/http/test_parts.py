@@ -102,8 +102,8 @@ async def test_a_pdf_is_given_as_its_text(serve, body):
         (file("@@@"), (), "file.file_data", "invalid_value", "base64"),
         (file("data:text/plain,hi"), (), "file.file_data", "invalid_value", "base64"),
         (file("https://example.org/a.pdf"), (), "file.file_data", "invalid_file_url", "--fetch-urls"),
-        (file(data_url(b"no pdf", "application/pdf")), ("file",), "file", "invalid_file", "it is none"),
-        (file(data_url(b"no pdf", "x/y"), "a.pdf"), (), "file", "invalid_file", "it is none"),
+        (file(data_url(b"no pdf", "application/pdf")), ("file",), "file", "invalid_file", "its content is not one"),
+        (file(data_url(b"no pdf", "x/y"), "a.pdf"), (), "file", "invalid_file", "its content is not one"),
         (file(data_url(b"%PDF-1.7 broken", "application/pdf")), (), "file", "invalid_file", "can't be read"),
     ],
 )

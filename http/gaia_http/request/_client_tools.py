@@ -43,6 +43,9 @@ class ClientFunction:
 FunctionReader: TypeAlias = Callable[[T, str], ClientFunction | None]
 """Reads the tool at a path; None: one of a type that is not served, which is ignored."""
 
+ChoiceReader: TypeAlias = Callable[[msgspec.Raw, "OfferedTools"], "OfferedTools"]
+"""Reads `tool_choice` and says what it leaves of the tools."""
+
 
 @attrs.frozen
 class OfferedTools:
@@ -59,7 +62,7 @@ class OfferedTools:
             return OfferedTools()
         if mode == "required":
             if not self.tools:
-                raise invalid_at(path, "'required', but there are no tools to choose from")
+                raise invalid_at(path, "'required' needs tools to choose from, and none were sent")
             return OfferedTools(self.tools, ToolChoice("required"))
         return self
 
@@ -79,11 +82,27 @@ class OfferedTools:
 
 
 def offered_tools(
-    sent: Sequence[T] | None, read: FunctionReader[T], agent: Agent, settings: Settings, path: str = "tools"
+    sent: Sequence[T] | None,
+    read: FunctionReader[T],
+    choice: msgspec.Raw,
+    choose: ChoiceReader,
+    agent: Agent,
+    settings: Settings,
 ) -> OfferedTools:
-    """The client's tools at *path* as definitions, in their order. Raises ApiError 400."""
-    if not sent or agent.client_tools == "ignore":
+    """The client's tools *sent*, as far as its *choice* leaves them. Raises ApiError 400.
+
+    Every protocol has them at `tools`. An agent that ignores client tools ignores the choice among them, too.
+    """
+    if agent.client_tools == "ignore":
         return OfferedTools()
+    offered = OfferedTools(_definitions(sent or (), read, agent, settings))
+    return choose(choice, offered) if given(choice) else offered
+
+
+def _definitions(
+    sent: Sequence[T], read: FunctionReader[T], agent: Agent, settings: Settings
+) -> tuple[ToolDefinition, ...]:
+    path = "tools"
     check_count(path, len(sent), "tools", settings.max_tools)
     definitions: dict[str, ToolDefinition] = {}
     for index, tool in enumerate(sent):
@@ -93,15 +112,15 @@ def offered_tools(
         definition = _definition(function, settings.max_schema_bytes)
         name = definition.name
         if _is_taken(name, agent):
-            words = f"the agent {agent.name!r} has a tool {name!r} of its own; rename yours"
+            words = f"the agent {agent.name!r} has its own tool {name!r}; rename yours"
             raise invalid_at(function.name_path, words, "tool_name_taken")
         if name in definitions:
-            raise invalid_at(function.name_path, f"two tools are called {name!r}", None)
+            raise invalid_at(function.name_path, f"another tool is called {name!r}, too", None)
         definitions[name] = definition
     if definitions and agent.client_tools == "reject":
         words = f"the agent {agent.name!r} accepts no tools from clients; send none"
         raise invalid(words, param=path, code="unsupported_value")
-    return OfferedTools(tuple(definitions.values()))
+    return tuple(definitions.values())
 
 
 def _is_taken(name: str, agent: Agent) -> bool:
@@ -116,7 +135,7 @@ def _definition(function: ClientFunction, most: int) -> ToolDefinition:
     check_name(function.name_path, function.name)
     parameters = bytes(function.parameters) if given(function.parameters) else _EMPTY_SCHEMA
     if not parameters.startswith(b"{"):
-        raise invalid_at(path, "a JSON schema is an object", None)
+        raise invalid_at(path, "must be a JSON schema, which is an object", None)
     check_bytes(path, len(parameters), most)
     if parameters.count(b"{") + parameters.count(b"[") > _DEPTH and _depth_of(parameters) > _DEPTH:
         raise invalid(f"{path} is nested deeper than {_DEPTH} levels", param=path)

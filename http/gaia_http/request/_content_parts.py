@@ -42,10 +42,10 @@ class PartPaths(msgspec.Struct, frozen=True, gc=False):
     """
 
     path: str
-    type: str
-    content: str
-    data: str
-    file_id: str
+    type: str = ""
+    content: str = ""
+    data: str = ""
+    file_id: str = ""
 
 
 class PlacedPart(msgspec.Struct, frozen=True, gc=False):

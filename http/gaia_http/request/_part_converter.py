@@ -149,7 +149,8 @@ class _Conversion:
             head = _DATA_URL.match(url)
             media = (head["media"] or "") if head is not None else ""
             if not media.lower().startswith(_IMAGES):
-                raise invalid_at(paths.data, f"{media or 'no type'!r} is not an image type")
+                words = f"{media!r} is not an image type" if media else "the data: URL has no media type"
+                raise invalid_at(paths.data, words)
             return part
         media, data = await self._fetched(url, paths, _IMAGES)
         return ImagePart(ImageURL(_data_url(media, data), part.image_url.detail))
@@ -168,7 +169,9 @@ class _Conversion:
         name, media, data = await self._read(file, paths)
         is_pdf = _PDF in data[:_PDF_WITHIN]
         if not is_pdf and (media == "application/pdf" or name.lower().endswith(".pdf")):
-            raise invalid_at(paths.content, f"{name!r} is said to be a PDF, but it is none", "invalid_file")
+            raise invalid_at(
+                paths.content, f"{name!r} is declared as a PDF, but its content is not one", "invalid_file"
+            )
         if not is_pdf and "image" in self.inputs and (kind := _image_type(data)):
             return ImagePart(ImageURL(_data_url(kind, data)))
         if "file" in self.inputs:

@@ -27,16 +27,16 @@ class OpenCalls:
         self._ids = frozenset(call.id for call in calls)
         self._answered.clear()
         if len(self._ids) < len(calls):
-            raise invalid_at(path, "two calls have one id", None)
+            raise invalid_at(path, "two calls have the same id", None)
 
     def answer(self, path: str, call_id: str | None) -> str:
         """The id, at *path*, of the call that a result answers. Raises ApiError 400 for one that can't be answered."""
         if not call_id:
-            raise invalid(f"{path} is missing: a tool's result names its call", param=path)
+            raise invalid(f"{path} is missing: a result must name the call that it answers", param=path)
         if call_id in self._answered:
-            raise invalid_at(path, f"the call {shortened(call_id)!r} has a result already", None)
+            raise invalid_at(path, f"the call {shortened(call_id)!r} already has a result", None)
         if call_id not in self._ids:
-            raise invalid_at(path, f"{shortened(call_id)!r} is no call of the assistant message before it", None)
+            raise invalid_at(path, f"{shortened(call_id)!r} is not a call of the assistant message before it", None)
         self._answered.add(call_id)
         return call_id
 
@@ -66,5 +66,5 @@ def attachments(results: Sequence[ToolResult]) -> tuple[PlacedPart, ...]:
     for result in results:
         if result.attached:
             title = TextPart(_ATTACHED.format(result.message.tool_call_id))
-            shown += [PlacedPart(title, PartPaths(result.path, "", "", "", "")), *result.attached]
+            shown += [PlacedPart(title, PartPaths(result.path)), *result.attached]
     return tuple(shown)

@@ -21,7 +21,7 @@ from gaia_http.openai.chat._wire import ChatRequest, decode_request
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
 from gaia_http.request._part_converter import PartConverter
-from gaia_http.request._session_headers import Named, is_named_task, session_of
+from gaia_http.request._session_headers import NamedSession, is_named_task, session_of
 from gaia_http.streaming._sse_writer import Headers
 from gaia_http.streaming._turn_stream import TurnStream, ended
 
@@ -87,7 +87,7 @@ class ChatCompletions:
     async def _start(
         self,
         agent: Agent,
-        named: Named | None,
+        named: NamedSession | None,
         caller: Caller,
         transcript: tuple[Message, ...],
         options: TurnOptions,

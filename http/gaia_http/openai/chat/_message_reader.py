@@ -150,6 +150,6 @@ def _part(part: WirePart, path: str, role: str, allowed: tuple[str, ...]) -> Par
         return audio_part(f"{path}.input_audio.data", part.input_audio.data, part.input_audio.format)
     if kind == "file" and (file := part.file) is not None:
         if file.file_data is None and file.file_id is None:
-            raise invalid_at(f"{path}.file", "neither file_data nor file_id is there", None)
+            raise invalid_at(f"{path}.file", "it has neither file_data nor file_id", None)
         return FilePart(FileData(file.file_data, file.file_id, file.filename))
     raise missing_at(f"{path}.{kind}")

@@ -47,9 +47,7 @@ def options_of(request: ChatRequest, agent: Agent, settings: Settings) -> TurnOp
     """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
     _check(request)
     sampling = _sampling(request)
-    offered = offered_tools(request.tools, _function, agent, settings)
-    if given(request.tool_choice) and agent.client_tools != "ignore":
-        offered = _chosen(request.tool_choice, offered)
+    offered = offered_tools(request.tools, _function, request.tool_choice, _chosen, agent, settings)
     return TurnOptions(
         sampling=sampling,
         client_tools=offered.tools,
@@ -70,7 +68,7 @@ def _check(request: ChatRequest) -> None:
         if kind != "text":
             raise unsupported_at("modalities", shortened(kind), "agents answer in text")
     if given(request.functions) and bytes(request.functions).strip() != b"[]":
-        raise unsupported_at("functions", "[…]", "it is the first form of tools: send tools")
+        raise unsupported_at("functions", "[…]", "send tools instead")
     check_metadata(request.metadata)
 
 

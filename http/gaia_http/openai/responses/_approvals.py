@@ -41,7 +41,7 @@ class Approvals:
                 return None
             raise _answered_already(approvals[-1])
         if rest:
-            words = "an approval is answered by itself; send this with the next response"
+            words = "approval responses must be the only items of a request; send this with the next one"
             raise invalid_at(f"input[{rest[0]}]", words, "unsupported_value")
         return await self._decided(request, owner, first, approvals)
 
@@ -52,7 +52,7 @@ class Approvals:
         answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
         if open_still := [each for each in first.output.asked if each not in answers]:
             ids = ", ".join(approval_item(first.ref, each) for each in open_still)
-            raise invalid_at("input", f"answer all approvals at once; {ids} is left", "approval_missing")
+            raise invalid_at("input", f"answer all approval requests at once; still open: {ids}", "approval_missing")
         ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
         note = msgspec.structs.replace(
             first.note,
@@ -116,10 +116,10 @@ def _decides(fact: Fact, approval_id: str) -> bool:
 
 
 def _unknown(approval: Approval) -> ApiError:
-    words = f"nobody asked for the approval {shortened(approval.request_id)!r}"
+    words = f"there is no approval request {shortened(approval.request_id)!r}"
     return invalid_at(f"{approval.param}.approval_request_id", words, "approval_not_found", 404)
 
 
 def _answered_already(approval: Approval) -> ApiError:
-    words = f"{shortened(approval.request_id)!r} was answered already or has expired"
+    words = f"{shortened(approval.request_id)!r} has already been answered or has expired"
     return invalid_at(f"{approval.param}.approval_request_id", words, "approval_answered")

@@ -44,7 +44,7 @@ from gaia_http.request._agent import agent_of
 from gaia_http.request._decoding import given
 from gaia_http.request._fields import invalid_at, missing_at, shortened
 from gaia_http.request._part_converter import PartConverter
-from gaia_http.request._session_headers import Named, session_of
+from gaia_http.request._session_headers import NamedSession, session_of
 
 _NOT_FOUND = "previous_response_not_found"
 
@@ -73,7 +73,7 @@ class ResponseCreation:
             return begun
         background, store = bool(request.background), request.store is not False
         if background and not store:
-            raise invalid("background needs store: true", param="background", code="invalid_value")
+            raise invalid_at("background", "a response in background must be stored: leave out store: false")
         taken = await self._taken(request, caller, items, base)
         agent, found = taken.agent, taken.base
         options = options_of(request, agent, self._settings)
@@ -134,7 +134,7 @@ class ResponseCreation:
         ref: Ref,
         note: RequestNote,
         turn: Turn | None,
-        named: Named | None = None,
+        named: NamedSession | None = None,
         said: tuple[Message, ...] = (),
     ) -> Begun:
         return Begun(
@@ -230,7 +230,7 @@ class ResponseCreation:
     # Turns.
 
     async def _unrecorded(
-        self, agent: Agent, owner: str, named: Named | None, messages: tuple[Message, ...], options: TurnOptions
+        self, agent: Agent, owner: str, named: NamedSession | None, messages: tuple[Message, ...], options: TurnOptions
     ) -> Turn:
         if named is None:
             return await self._runtime.once(agent, TurnRequest(transcript=messages, options=options), key=owner)
@@ -244,7 +244,7 @@ class ResponseCreation:
         agent: Agent,
         owner: str,
         base: Base | None,
-        named: Named | None,
+        named: NamedSession | None,
         messages: tuple[Message, ...],
         options: TurnOptions,
         note: RequestNote,

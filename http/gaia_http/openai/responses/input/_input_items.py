@@ -144,7 +144,7 @@ class _ItemReading:
             self._take(item, f"{self._param}[{index}]")
         self._close()
         for call_id, result in self._results.items():
-            raise invalid_at(f"{result.path}.call_id", f"{shortened(call_id)!r} is no call that waits for a result")
+            raise invalid_at(f"{result.path}.call_id", f"{shortened(call_id)!r} is not a call that waits for a result")
 
     def _collect_results(self) -> None:
         for index, item in enumerate(self._items):
@@ -154,7 +154,7 @@ class _ItemReading:
             if not item.call_id:
                 raise missing_at(f"{path}.call_id")
             if item.call_id in self._results:
-                raise invalid_at(f"{path}.call_id", f"the call {shortened(item.call_id)!r} has a result already")
+                raise invalid_at(f"{path}.call_id", f"the call {shortened(item.call_id)!r} already has a result")
             content = result_content(item.output, f"{path}.output")
             self._results[item.call_id] = tool_result(path, item.call_id, content)
         self._add_results([self._results.pop(call_id) for call_id in self._waiting if call_id in self._results])

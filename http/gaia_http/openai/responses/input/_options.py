@@ -44,9 +44,7 @@ def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> Turn
     """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
     _check(request)
     sampling = _sampling(request)
-    offered = offered_tools(request.tools, _function, agent, settings)
-    if given(request.tool_choice) and agent.client_tools != "ignore":
-        offered = _chosen(request.tool_choice, offered)
+    offered = offered_tools(request.tools, _function, request.tool_choice, _chosen, agent, settings)
     return TurnOptions(
         sampling=sampling,
         client_tools=offered.tools,
