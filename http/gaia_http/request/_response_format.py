@@ -1,5 +1,7 @@
 """The format of the final text that a client asks for: any JSON object, or JSON of one schema."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from gaia_core import SchemaError
@@ -9,13 +11,14 @@ from gaia_http._settings import Settings
 from gaia_http.request._decoding import given
 from gaia_http.request._fields import check_bytes, check_name, invalid_at, not_one_of
 
-_TYPES = ("text", "json_object", "json_schema")
 
-
-def check_format_type(path: str, sent: str) -> None:
-    """Raise ApiError 400 for a type of format that is none."""
-    if sent not in _TYPES:
-        raise not_one_of(path, sent, _TYPES)
+def format_of_type(path: str, sent: str, schema: Callable[[], ResponseFormat]) -> ResponseFormat | None:
+    """The format of the type *sent* at *path*; *schema* reads that of a `json_schema`. Raises ApiError 400."""
+    if sent == "json_schema":
+        return schema()
+    if sent not in ("text", "json_object"):
+        raise not_one_of(path, sent, ("text", "json_object", "json_schema"))
+    return ResponseFormat("json_object") if sent == "json_object" else None
 
 
 def schema_format(

@@ -2,6 +2,7 @@
 
 import time
 
+import attrs
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import Agent, Runtime, Session
@@ -67,7 +68,7 @@ class ChatCompletions:
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
-            return _ChatAnswer(self, turn, agent, caller, created, headers, formed=formed)
+            return _ChatAnswer(self, turn, agent, caller, created, headers, formed)
         chunks = ChunkTranslator(
             turn.id,
             agent,
@@ -107,43 +108,30 @@ class ChatCompletions:
         self._suspended.keep(turn, agent, caller.owner)
 
 
+@attrs.frozen(eq=False)
 class _ChatAnswer:
     """The ASGI response of a turn that is answered in one piece."""
 
-    def __init__(
-        self,
-        route: ChatCompletions,
-        turn: Turn,
-        agent: Agent,
-        caller: Caller,
-        created: int,
-        headers: Headers,
-        *,
-        formed: bool,
-    ) -> None:
-        self._route = route
-        self._turn = turn
-        self._agent = agent
-        self._caller = caller
-        self._created = created
-        self._headers = headers
-        self._formed = formed
+    route: ChatCompletions
+    turn: Turn
+    agent: Agent
+    caller: Caller
+    created: int
+    headers: Headers
+    formed: bool
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        turn = self._turn
+        turn = self.turn
         if not await ended(turn, receive):
             return
         # It has ended: all that there is, in one piece, or in two where its beginning has left the ring.
         events = [event async for batch in turn.batches() for event in batch]
-        body = completion_of(turn.id, self._agent, self._created, events, formed=self._formed)
+        body = completion_of(turn.id, self.agent, self.created, events, formed=self.formed)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
-        self._route.keep(turn, self._agent, self._caller)
-        head = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *self._headers,
-        ]
+        self.route.keep(turn, self.agent, self.caller)
+        length = str(len(body)).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -11,7 +11,7 @@ from gaia_http.request._client_tools import ClientFunction, OfferedTools, offere
 from gaia_http.request._decoding import decode_field, given
 from gaia_http.request._fields import missing_at, shortened, unsupported_at
 from gaia_http.request._metadata import check_metadata
-from gaia_http.request._response_format import check_format_type, schema_format
+from gaia_http.request._response_format import format_of_type, schema_format
 from gaia_http.request._sampling import logit_bias_of, stop_sequences, token_limit
 
 _UNLIMITED = -1  # what clients of local servers send for no limit (source: the examples of LM Studio and llama.cpp)
@@ -130,14 +130,13 @@ def _chosen(raw: msgspec.Raw, offered: OfferedTools) -> OfferedTools:
 def _format(wanted: WireFormat | None, settings: Settings) -> ResponseFormat | None:
     if wanted is None:
         return None
-    check_format_type("response_format.type", wanted.type)
-    if wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return ResponseFormat("json_object")
     path, sent = "response_format.json_schema", wanted.json_schema
-    if sent is None:
-        raise missing_at(path)
-    return schema_format(
-        f"{path}.schema", sent.schema, settings, name=sent.name, name_path=f"{path}.name", strict=sent.strict
-    )
+
+    def schema() -> ResponseFormat:
+        if sent is None:
+            raise missing_at(path)
+        return schema_format(
+            f"{path}.schema", sent.schema, settings, name=sent.name, name_path=f"{path}.name", strict=sent.strict
+        )
+
+    return format_of_type("response_format.type", wanted.type, schema)

@@ -17,7 +17,7 @@ from gaia_http.request._client_tools import ClientFunction, OfferedTools, offere
 from gaia_http.request._decoding import decode_field, given
 from gaia_http.request._fields import check_least, invalid_at, missing_at, not_one_of
 from gaia_http.request._metadata import check_metadata
-from gaia_http.request._response_format import check_format_type, schema_format
+from gaia_http.request._response_format import format_of_type, schema_format
 from gaia_http.request._sampling import token_limit
 
 _CUSTOM = msgspec.Raw(
@@ -124,17 +124,16 @@ def _chosen(raw: msgspec.Raw, offered: OfferedTools) -> OfferedTools:
 def _format(wanted: WireTextFormat | None, settings: Settings) -> ResponseFormat | None:
     if wanted is None:
         return None
-    path = "text.format"
-    check_format_type(f"{path}.type", wanted.type)
-    if wanted.type == "text":
-        return None
-    if wanted.type == "json_object":
-        return ResponseFormat("json_object")
-    if wanted.name is None:
-        raise missing_at(f"{path}.name")
-    return schema_format(
-        f"{path}.schema", wanted.schema, settings, name=wanted.name, name_path=f"{path}.name", strict=wanted.strict
-    )
+    path, name = "text.format", wanted.name
+
+    def schema() -> ResponseFormat:
+        if name is None:
+            raise missing_at(f"{path}.name")
+        return schema_format(
+            f"{path}.schema", wanted.schema, settings, name=name, name_path=f"{path}.name", strict=wanted.strict
+        )
+
+    return format_of_type(f"{path}.type", wanted.type, schema)
 
 
 # The echo.
