@@ -46,7 +46,7 @@ from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http.page._static_files import StaticPage
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._uploaded_files import UploadedFiles
 from gaia_http.ui import ui_handlers
 from gaia_http.ui._model_state import embedded_state
@@ -123,7 +123,7 @@ def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data)
-    parts = ContentParts(runtime, settings, files)
+    parts = PartConverter(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
