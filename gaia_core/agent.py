@@ -11,7 +11,7 @@ planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias, final, get_args
 
@@ -339,3 +339,11 @@ def _bound_facts(member: Bound) -> tuple[object, ...]:
     handler = tool.handler.agent.fingerprint if isinstance(tool.handler, Delegate) else None
     recipe = member.resource and (member.resource.name, member.resource.arguments, member.resource.scope)
     return (tool.name, tool.effects, tool.timeout, tool.exclusive, tool.idempotent, tool.approval, handler, recipe)
+
+
+def agents_below(agent: Agent) -> Iterator[Agent]:
+    """*agent*, its sub-agents, and theirs."""
+    yield agent
+    for each in agent.tools:
+        if isinstance(each.handler, Delegate):
+            yield from agents_below(each.handler.agent)
