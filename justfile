@@ -32,9 +32,9 @@ _runtime: (_install "runtime")
 _install SET:
     @./run --install "$1"
 
-# Run all tests
+# Run the tests, in random order and on all cores; files and tests that are named run in one process
 test *ARGS: setup
-    .venv/bin/python -m pytest "$@"
+    .venv/bin/python -m pytest -n auto --dist worksteal "$@"
 
 # Format, lint, types, import direction, module state
 check: setup

@@ -8,16 +8,16 @@
 | `replay` | `gaia replay`: a recorded session against its agent as it is now |
 | `toolset` | `gaia toolset new`: a package for a toolset of one's own |
 | `tools` | `gaia tools`: what agents can do, and what a model is told of it |
-| `_config` | what commands have in common: `--config`, the catalog |
-| `_journal` | `--journal`, the open journal, a session by the start of its id |
+| `_config_option` | what commands have in common: `--config`, the catalog |
+| `_journal_option` | `--journal`, the open journal, a session by the start of its id |
 | `_conversation` | turn after turn: what is typed, shown, asked and answered |
-| `_background` | the event loop, on a thread of its own |
+| `_event_loop_thread` | the event loop, on a thread of its own |
 | `_prompt` | lines that a person types |
 | `_screen` | where an answer is written: a terminal, or plain text |
 | `_markdown` | markdown that is still being written |
-| `_show` | events → screen |
-| `_recorded` | recorded conversations → screen |
-| `_versions` | a package's version that is not installed: a wheel, a folder, a git revision |
+| `_event_view` | events → screen |
+| `_recorded_conversation` | recorded conversations → screen |
+| `_toolset_versions` | a package's version that is not installed: a wheel, a folder, a git revision |
 | `_table` | tables at a terminal, lines elsewhere |
 
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.

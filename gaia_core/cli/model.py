@@ -9,14 +9,14 @@ from pathlib import Path
 import click
 
 from gaia_core.catalog import with_model
-from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
     QWEN_CODER,
     Hub,
     LocalFile,
-    Source,
     Weights,
+    WeightSource,
     cache_folder,
     checked_file,
     fetch,
@@ -60,9 +60,9 @@ def pull(source: str, path: Path | None) -> None:
     pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
 
 
-def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
+def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Path) -> None:
     """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
-    from gaia_core.cli._fetching import fetching  # rich is needed here only
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     if weights.is_in(folder):
         click.echo(f"{weights.name} is there: {weights.path(folder)}")
@@ -77,7 +77,7 @@ def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) ->
     click.echo(f"{weights.name}: {path}\n{weights.notice}")
 
 
-def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     if path is not None:
         return (LocalFile(path),)
     found = sources_of(weights, environ)

@@ -1,7 +1,7 @@
 """Parameters: from a function's signature to the one type that is described, decoded and validated (law 5).
 
 The type is a `msgspec.Struct` made from the signature. A call's JSON is decoded in one go (under half a microsecond);
-only when that fails, `_problems` looks field by field for everything that is wrong.
+only when that fails, `_argument_errors` looks field by field for everything that is wrong.
 """
 
 import inspect
@@ -17,10 +17,11 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.errors import ArgumentsError, ToolDeclarationError
+from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
-from gaia_core.tools._problems import passed_unseen, problems_of
-from gaia_core.tools._schema import json_form, object_schema, shapes_below
-from gaia_core.tools._shape import Field, Object, Row, Scalar, split_annotated, union_members
+from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, split_annotated, union_members
+from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
 _UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
@@ -65,13 +66,15 @@ def decode_custom(kind: type[Any], value: Any) -> Any:
     raise NotImplementedError
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed_as(ToolDeclarationError))
 class Parameters:
     """What a tool takes: its JSON schema (encoded), and the decoder of a call's arguments.
 
     Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) the arguments
     are a JSON object, and *check* says everything that is wrong with it; without one, whoever gave the schema does.
     """
+
+    __attrs_pre_init__ = made_once
 
     schema: bytes
     decoder: "msgspec.json.Decoder[Any] | None" = attrs.field(default=None, eq=False, repr=False)

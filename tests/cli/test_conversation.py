@@ -24,10 +24,10 @@ from gaia_core import (
     tool,
 )
 from gaia_core import call as call_of
-from gaia_core.cli import _conversation
-from gaia_core.cli._background import background
-from gaia_core.cli._conversation import conversation
-from gaia_core.cli._screen import PlainScreen
+from gaia_core.cli.terminal import _conversation
+from gaia_core.cli.terminal._conversation import conversation
+from gaia_core.cli.terminal._event_loop_thread import background
+from gaia_core.cli.terminal._screen import PlainScreen
 from gaia_core.events import ModelRetried, TextDelta
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import text_of

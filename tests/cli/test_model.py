@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from gaia_core.cli._fetching import fetching, show
 from gaia_core.cli.model import model, pull_weights
+from gaia_core.cli.terminal._download_progress import fetching, show
 from gaia_core.models.embedded import LocalFile, State, Weights
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from gaia_core import Agent
 from gaia_http import Settings
 from gaia_http._errors import ApiError
-from gaia_http.openai._options import options_of
-from gaia_http.openai._transcript import transcript_of
-from gaia_http.openai._wire import ChatRequest, WireMessage, WirePart, decode_request
+from gaia_http.openai.chat._message_reader import transcript_of
+from gaia_http.openai.chat._options import options_of
+from gaia_http.openai.chat._wire import ChatRequest, WireMessage, WirePart, decode_request
 
 FIELDS = tuple(sorted({*ChatRequest.__struct_fields__, *WireMessage.__struct_fields__, *WirePart.__struct_fields__}))
 

@@ -8,10 +8,10 @@ import pytest
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel
 from gaia_core.messages import AudioPart, FileData, FilePart, ImagePart, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_http import Settings
-from gaia_http._fetch import Fetched, FetchError
-from gaia_http.openai._files import Files
-from gaia_http.openai._parts import Parts
-from gaia_http.openai._pdf import PdfError, PdfReader
+from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._pdf import PdfError, PdfReader
+from gaia_http.request._uploaded_files import UploadedFiles
+from gaia_http.request._url_fetch import Fetched, FetchError
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -138,7 +138,7 @@ async def parts():
     web = Web()
     catalog = Catalog.of(Agent("a"), models={"local": Seeing(lambda request: "ok")})
     async with Runtime(catalog) as runtime:
-        made = Parts(runtime, Settings(), Files(None), web)
+        made = ContentParts(runtime, Settings(), UploadedFiles(None), web)
 
         async def taken(*given):
             (message,) = await made.taken((UserMessage(given),), Agent("a"), "ann")

@@ -295,8 +295,20 @@ async def test_headers_that_trickle_are_cut_off(serve):
     assert await raw(server, b"") == b""
 
 
-async def test_the_bounds_of_a_head_are_for_each_request(serve):
-    server = await serve("one", settings=Settings(max_header_bytes=1_000), head_seconds=0.05)
+async def test_the_time_of_a_head_is_for_each_request(serve, loop_clock):
+    server = await serve(head_seconds=60.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for _ in range(3):
+        writer.write(b"GET /health HTTP/1.1\r\n")
+        await asyncio.sleep(0)
+        loop_clock.advance(40.0)
+        writer.write(b"host: localhost\r\n\r\n")
+        assert (await reader.readuntil(b'{"status":"ok"}')).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_the_size_of_a_head_is_for_each_request(serve):
+    server = await serve("one", settings=Settings(max_header_bytes=1_000))
     long = b"POST /v1/nope HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000\r\n\r\n" + b"x" * 4_000
     last = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 
@@ -389,7 +401,8 @@ def test_the_application_starts_without_what_few_requests_need():
     import sys
 
     few = ("aiohttp", "jsonschema_rs", "pypdf")
-    code = f"import sys, gaia_http.serve, gaia_http._app; print([name for name in {few} if name in sys.modules])"
+    loaded = "import sys, gaia_http.server.serve_command, gaia_http._app"
+    code = f"{loaded}; print([name for name in {few} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert out.stdout.strip() == "[]"

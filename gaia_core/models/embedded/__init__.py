@@ -5,15 +5,15 @@
 | `_model` | `EmbeddedModel`: fetches, starts, restarts, answers |
 | `_state` | how far it is, as a value |
 | `_weights` | which file, where it is kept, how it gets there |
-| `_sources` | where it can come from |
-| `_lock` | one process fetches |
-| `_process` | one run of the child, from outside |
-| `_child` | the child's program |
+| `_weight_sources` | where it can come from |
+| `_file_lock` | one process fetches |
+| `_child_supervisor` | one run of the child, from outside |
+| `_child_process` | the child's program |
 """
 
 from gaia_core.models.embedded._model import EmbeddedModel
-from gaia_core.models.embedded._sources import Hub, LocalFile, Package, Packages, Source, SourceError
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, SourceError, WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,
@@ -32,9 +32,9 @@ __all__ = [
     "LocalFile",
     "Package",
     "Packages",
-    "Source",
     "SourceError",
     "State",
+    "WeightSource",
     "Weights",
     "WeightsError",
     "cache_folder",

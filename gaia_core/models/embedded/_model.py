@@ -12,12 +12,11 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 from gaia_core.errors import ConfigError
-from gaia_core.models._endpoint import Endpoint, EndpointConfig
-from gaia_core.models._prompted import PromptedTools
+from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
-from gaia_core.models.embedded._process import Child, ChildError
-from gaia_core.models.embedded._sources import Source
+from gaia_core.models.embedded._child_supervisor import Child, ChildError
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,
@@ -28,6 +27,7 @@ from gaia_core.models.embedded._weights import (
     given_path,
     sources_of,
 )
+from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class EmbeddedModel:
         context_tokens: int | None = None,
         slots: int = 4,
         default: Weights = QWEN_CODER,
-        sources: tuple[Source, ...] | None = None,
+        sources: tuple[WeightSource, ...] | None = None,
         environ: Mapping[str, str] | None = None,
         restart_seconds: float = 1.0,
     ) -> None:

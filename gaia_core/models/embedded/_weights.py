@@ -13,9 +13,18 @@ from pathlib import Path
 import attrs
 
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models.embedded._lock import locked
-from gaia_core.models.embedded._sources import Hub, Package, Packages, Source, SourceError, in_thread, sha256_of
+from gaia_core.models.embedded._file_lock import locked
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import (
+    Hub,
+    Package,
+    Packages,
+    SourceError,
+    WeightSource,
+    in_thread,
+    sha256_of,
+)
+from gaia_core.values import made_once, typed
 
 _log = logging.getLogger(__name__)
 
@@ -24,15 +33,17 @@ class WeightsError(GaiaError):
     """The weights are not here and no source brought them; says why of each, and what to do."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Weights:
     """A model file: its identity is *sha256*. *size* in bytes; *notice* is its licence's."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str
     size: int
     notice: str
-    sources: tuple[Source, ...] = ()
+    sources: tuple[WeightSource, ...] = ()
 
     def path(self, folder: Path) -> Path:
         """Where it is in the cache *folder*, when it is there."""
@@ -98,7 +109,7 @@ def given_path(weights: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     """The sources of *weights*, the hub being the one that HF_ENDPOINT names, if it does."""
     endpoint = environ.get("HF_ENDPOINT")
     if not endpoint:
@@ -108,7 +119,9 @@ def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ..
     )
 
 
-async def fetch(weights: Weights, folder: Path, sources: tuple[Source, ...], told: Callable[[State], None]) -> Path:
+async def fetch(
+    weights: Weights, folder: Path, sources: tuple[WeightSource, ...], told: Callable[[State], None]
+) -> Path:
     """The path of *weights* in the cache *folder*, fetched from the first of *sources* that brings the right bytes.
 
     *told* is told how far it is. What was fetched before an interruption is kept, and resumed. Raises WeightsError.
@@ -138,7 +151,7 @@ async def fetch(weights: Weights, folder: Path, sources: tuple[Source, ...], tol
     )
 
 
-async def _fetch_from(source: Source, weights: Weights, path: Path, told: Callable[[State], None]) -> None:
+async def _fetch_from(source: WeightSource, weights: Weights, path: Path, told: Callable[[State], None]) -> None:
     part = path.with_suffix(".part")
 
     def fetching(done: int, total: int) -> None:

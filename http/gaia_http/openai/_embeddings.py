@@ -18,11 +18,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gaia_core import Catalog, ModelSpec, Runtime
 from gaia_core.events import ErrorInfo
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
-from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, encoded, invalid, of_turn
 from gaia_http._settings import Settings
-from gaia_http.openai._wire import decode_body, given, shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, check_headers, read_body
+from gaia_http.openai.chat._wire import decode_body, given, shortened
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16
@@ -41,22 +41,22 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, gc=False):
     dimensions: int | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True, gc=False):
+class _EncodedVector(msgspec.Struct, frozen=True, gc=False):
     object: str
     index: int
     embedding: tuple[float, ...] | str
 
 
-class _Usage(msgspec.Struct, frozen=True, gc=False):
+class _UsedTokens(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int
     total_tokens: int
 
 
-class _List(msgspec.Struct, frozen=True, gc=False):
+class _EmbeddingList(msgspec.Struct, frozen=True, gc=False):
     object: str
-    data: tuple[_Vector, ...]
+    data: tuple[_EncodedVector, ...]
     model: str
-    usage: _Usage
+    usage: _UsedTokens
 
 
 _body_decoder = msgspec.json.Decoder(EmbeddingsBody)
@@ -205,10 +205,10 @@ def _check_dimensions(made: Embeddings, asked: EmbeddingRequest) -> None:
 
 def _answer(made: Embeddings, model: str, *, in_base64: bool) -> bytes:
     data = tuple(
-        _Vector("embedding", index, _base64(vector) if in_base64 else vector)
+        _EncodedVector("embedding", index, _base64(vector) if in_base64 else vector)
         for index, vector in enumerate(made.vectors)
     )
-    return encoded(_List("list", data, model, _Usage(made.tokens, made.tokens)))
+    return encoded(_EmbeddingList("list", data, model, _UsedTokens(made.tokens, made.tokens)))
 
 
 def _base64(vector: tuple[float, ...]) -> str:

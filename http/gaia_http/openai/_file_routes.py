@@ -7,12 +7,12 @@ from litestar import Response
 from litestar.connection import Request
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from gaia_http._body import ClientGone, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid
 from gaia_http._settings import Settings
-from gaia_http.openai._files import Files, FullError, StoredFile
-from gaia_http.openai._wire import shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, read_body
+from gaia_http.openai.chat._wire import shortened
+from gaia_http.request._uploaded_files import FullError, StoredFile, UploadedFiles
 
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _FIELD_BYTES = 1_024
@@ -35,7 +35,7 @@ class _File(msgspec.Struct, frozen=True, gc=False):
     expires_at: int | None = None
 
 
-class _List(msgspec.Struct, frozen=True, gc=False):
+class _FileList(msgspec.Struct, frozen=True, gc=False):
     object: str
     data: tuple[_File, ...]
     has_more: bool
@@ -46,7 +46,7 @@ class _List(msgspec.Struct, frozen=True, gc=False):
 class FileRoutes:
     """The routes' handlers, for one application."""
 
-    def __init__(self, files: Files, settings: Settings) -> None:
+    def __init__(self, files: UploadedFiles, settings: Settings) -> None:
         self._files = files
         self._settings = settings
 
@@ -94,7 +94,7 @@ class FileRoutes:
             found = found[ids.index(after) + 1 :]
         page = tuple(_shown(file) for file in found[: int(limit)])
         ends = (page[0].id, page[-1].id) if page else (None, None)
-        return _told(_List("list", page, len(found) > len(page), *ends))
+        return _told(_FileList("list", page, len(found) > len(page), *ends))
 
     async def get(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
         """GET one."""

@@ -5,9 +5,9 @@ from urllib.parse import unquote
 import msgspec
 
 from gaia_core import Agent, Catalog, NotFoundError, Runtime
-from gaia_http._caller import Caller
 from gaia_http._errors import encoded, invalid
-from gaia_http.openai._wire import shortened
+from gaia_http.door._caller import Caller
+from gaia_http.openai.chat._wire import shortened
 
 
 class _Model(msgspec.Struct, frozen=True, gc=False):

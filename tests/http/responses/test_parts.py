@@ -9,11 +9,11 @@ from gaia_core import Agent, Catalog, Runtime, ScriptedModel, call
 from gaia_core.messages import ImagePart, ImageURL, TextPart, ToolMessage, UserMessage
 from gaia_http import Settings
 from gaia_http._errors import ApiError
-from gaia_http._fetch import Fetched, FetchError
-from gaia_http.openai._files import Files
-from gaia_http.openai._parts import Parts
-from gaia_http.openai.responses._items import read_items
-from gaia_http.openai.responses._wire import decode_create, decode_items
+from gaia_http.openai.responses.input._input_items import read_items
+from gaia_http.openai.responses.input._wire import decode_create, decode_items
+from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._uploaded_files import UploadedFiles
+from gaia_http.request._url_fetch import Fetched, FetchError
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 PIXEL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -46,7 +46,7 @@ async def read():
     web = Web()
     agent = Agent("a")
     async with Runtime(Catalog.of(agent, models={"local": ScriptedModel(lambda request: "ok")})) as runtime:
-        parts = Parts(runtime, Settings(), Files(None), web)
+        parts = ContentParts(runtime, Settings(), UploadedFiles(None), web)
 
         async def read(input: object):
             found = read_items(decode_items(decode_create(json.dumps({"input": input}).encode()).input), Settings())

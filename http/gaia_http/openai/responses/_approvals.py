@@ -13,19 +13,19 @@ import msgspec
 from gaia_core import AnsweredError, BusyError, NotFoundError, Runtime
 from gaia_core.facts import Decided, Ended, Fact
 from gaia_http._errors import ApiError, invalid
-from gaia_http.openai._wire import shortened
-from gaia_http.openai.responses._begun import Begun
+from gaia_http.openai.chat._wire import shortened
 from gaia_http.openai.responses._ids import Ref, approval_item, parse_approval, parse_response
-from gaia_http.openai.responses._items import Approval
-from gaia_http.openai.responses._options import echo_of
-from gaia_http.openai.responses._stored import Store, Stored
-from gaia_http.openai.responses._wire import CreateRequest, WireItem
+from gaia_http.openai.responses._request_state import Begun
+from gaia_http.openai.responses.input._input_items import Approval
+from gaia_http.openai.responses.input._options import echo_of
+from gaia_http.openai.responses.input._wire import CreateRequest, WireItem
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 
 
 class Approvals:
     """Belongs to one application."""
 
-    def __init__(self, runtime: Runtime, store: Store) -> None:
+    def __init__(self, runtime: Runtime, store: ResponseStore) -> None:
         self._runtime = runtime
         self._store = store
 
@@ -49,7 +49,7 @@ class Approvals:
         return await self._decided(request, owner, first, approvals)
 
     async def _decided(
-        self, request: CreateRequest, owner: str, first: Stored, approvals: tuple[Approval, ...]
+        self, request: CreateRequest, owner: str, first: StoredResponse, approvals: tuple[Approval, ...]
     ) -> Begun:
         """The turn of *first* goes on with the answers to all that it waits for."""
         answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
@@ -87,7 +87,7 @@ class Approvals:
             store=self._store,
         )
 
-    async def _asked(self, owner: str, approval: Approval) -> Stored | None:
+    async def _asked(self, owner: str, approval: Approval) -> StoredResponse | None:
         """The response that asked for *approval* and waits; None when it was answered. Raises ApiError 404."""
         named = parse_approval(approval.request_id)
         ref = parse_response(f"resp_{named[0]}") if named is not None else None
@@ -107,7 +107,7 @@ class Approvals:
                 return stored
             part += 1
 
-    async def _is_decided(self, stored: Stored, approval_id: str) -> bool:
+    async def _is_decided(self, stored: StoredResponse, approval_id: str) -> bool:
         """Whether the approval was answered, or has expired."""
         ref = stored.ref
         facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
