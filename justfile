@@ -73,3 +73,7 @@ test-clients *NAMES: setup
 # Pin those clients anew
 lock-clients: setup
     for name in openai_agents langchain litellm pydantic_ai llm aider; do .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/more/python/$name.in -o tests/clients/more/python/$name.txt; done
+
+# The two commands from nothing on a bare Debian (bookworm, trixie, sid); see tests/machines/README.md
+machine *ARGS:
+    .venv/bin/python tests/machines/machine.py "$@"

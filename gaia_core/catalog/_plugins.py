@@ -15,9 +15,11 @@ import attrs
 import msgspec
 
 from gaia_core.catalog._catalog import CatalogProblem
+from gaia_core.distribution import metadata_of
 from gaia_core.errors import ConfigError
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
+from gaia_core.tools._type_shape import shown
 from gaia_core.values import made_once, typed
 
 ENTRY_POINTS = "gaia.toolsets"
@@ -66,7 +68,7 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[CatalogPr
     for point in points:
         if wanted and point.name not in wanted:
             continue
-        distribution = (point.dist.name if point.dist is not None else None) or ""  # without metadata it has none
+        distribution = metadata_of(point, "Name")
         source = f"plugin {point.name!r} of {distribution or 'an unknown distribution'}"
         if point.name in plugins:
             other = plugins[point.name].distribution
@@ -80,8 +82,7 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[CatalogPr
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
             problems.append(CatalogProblem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
             continue
-        version = (point.dist.version if point.dist is not None else None) or ""
-        plugins[point.name] = Plugin(point.name, factory, distribution, version)
+        plugins[point.name] = Plugin(point.name, factory, distribution, metadata_of(point, "Version"))
     return plugins, tuple(problems)
 
 
@@ -149,7 +150,7 @@ def _converted(value: Any, annotation: Any, place: str, folder: Path) -> Any:
     try:
         return _anchored(msgspec.convert(value, annotation, dec_hook=decode_custom), folder)
     except NotImplementedError:
-        raise ConfigError(f"{place}: a value of the type {annotation} can't be written in gaia.toml") from None
+        raise ConfigError(f"{place}: a value of the type {shown(annotation)} can't be written in gaia.toml") from None
     except (TypeError, ValueError, RuntimeError, OSError) as error:  # a home that is not known, a path without end
         raise ConfigError(f"{place}: {error}") from None
 

@@ -7,6 +7,7 @@ used closes after its last turn.
 
 import logging
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 from gaia_core.agent import Agent, Delegate
 from gaia_core.catalog import Catalog, ModelSpec
@@ -94,10 +95,11 @@ class Generations:
     async def close(self) -> None:
         """Close all models."""
         opened = {id(each): each for generation in (self.current, *self._old) for each in generation.models.values()}
-        for each in opened.values():
-            await close_model(each)
         for generation in (self.current, *self._old):
             generation.models.clear()
+        async with AsyncExitStack() as stack:  # each, also when another fails
+            for each in opened.values():
+                stack.push_async_callback(close_model, each)
 
 
 def _opened(spec: ModelSpec) -> ModelAccess:

@@ -14,7 +14,7 @@ Nothing here is global: two runtimes in one process share nothing.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
 from gaia_core.agent import Agent
@@ -156,14 +156,18 @@ class Runtime:
                 await self.aclose()
 
     async def _open(self) -> None:
-        await self._journal.open()
-        await self._private.open()
-        self._closed = False
-        await self._sources.open(self._base.sources)
-        self._recompose()
-        self.background.keep(_SWEEPER, self._sweep)
-        self._gate.accepting = True
-        await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
+        try:
+            await self._journal.open()
+            await self._private.open()
+            self._closed = False
+            await self._sources.open(self._base.sources)
+            self._recompose()
+            self.background.keep(_SWEEPER, self._sweep)
+            self._gate.accepting = True
+            await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
+        except BaseException:
+            await self.aclose()
+            raise
 
     # Sessions.
 
@@ -391,19 +395,24 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
-        await self.background.stop(_SWEEPER)
         self._gate.accepting = False
         self._closed = True
-        await self._turns.close(self._journal if self._journal.durable else None)
-        self.feed.close()
+        # From the last to the first, and each also when one before it fails or is cancelled.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._journal.aclose)
+            stack.push_async_callback(self._private.aclose)
+            stack.push_async_callback(self.background.aclose)
+            stack.push_async_callback(self._takeover.end)
+            stack.callback(self._threads.close)
+            stack.push_async_callback(self._generations.close)
+            stack.push_async_callback(self._settle)
+            stack.callback(self.feed.close)
+            stack.push_async_callback(self._turns.close, self._journal if self._journal.durable else None)
+            stack.push_async_callback(self.background.stop, _SWEEPER)
+
+    async def _settle(self) -> None:
         if not await self.background.settle(_STRAY_GRACE_SECONDS) and self._threads.stuck:
             _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
-        await self._generations.close()
-        self._threads.close()
-        await self._takeover.end()
-        await self.background.aclose()
-        await self._private.aclose()
-        await self._journal.aclose()
 
     async def _sweep(self) -> None:
         """Close the resources of sessions that were idle for long."""

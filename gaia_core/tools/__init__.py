@@ -4,6 +4,7 @@
 |---|---|
 | `_type_shape` | one level of a type's structure |
 | `_json_schema` | types → JSON schema |
+| `_signature` | a function's parameters, and its annotations before they are evaluated |
 | `_argument_errors` | everything that is wrong with arguments, in words |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
 | `_context` | what a running tool is given |

@@ -152,10 +152,10 @@ def _error(value: Any, annotation: Any, hook: Hook, *, strict: bool = False) -> 
         msgspec.convert(value, annotation, dec_hook=hook, strict=strict, str_keys=True)
     except RecursionError:
         raise
-    except (ValueError, TypeError) as error:  # msgspec's own are ValueErrors
+    except TypeError:  # of Python's own only this is left: an item that has no hash
+        return f"expected single values in a set, no arrays or objects, got {_show(value)}"
+    except ValueError as error:  # msgspec's, also in place of what a class raises
         words = _WHERE.sub("", str(error))
-        if words.startswith("unhashable"):
-            words = "Expected single values in a set, no arrays or objects"
         words = re.sub(r", got .*$", "", words).strip()
         words = _CODE.sub(_plain, words)
         return f"{words[:1].lower()}{words[1:]}, got {_show(value)}"

@@ -20,7 +20,8 @@ from gaia_core.errors import ArgumentsError, ToolDeclarationError
 from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
 from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
-from gaia_core.tools._type_shape import Field, Object, Row, Scalar, split_annotated, union_members
+from gaia_core.tools._signature import annotations_of, signature_of
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, shown, split_annotated, union_members
 from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
@@ -160,7 +161,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(function)
+    signature = signature_of(function)
     for name, parameter in signature.parameters.items():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise _refuse(function, name, f"is {parameter.kind.description}; a model passes arguments by name")
@@ -172,7 +173,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     closure = inspect.getclosurevars(target).nonlocals if isinstance(target, types.FunctionType) else {}
     names = {**getattr(target, "__globals__", {}), **closure}
     hints: dict[str, Any] = {}
-    for name, annotation in getattr(target, "__annotations__", {}).items():
+    for name, annotation in annotations_of(target).items():
         if name == "return":
             continue
         try:
@@ -235,15 +236,16 @@ def _pushed_down(annotation: Any) -> Any:
     for meta in metas:
         bounded = tuple(_bounded(member, meta) for member in members)
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
-            raise TypeError(f"bounds on {bare} fit none of its members")
+            raise TypeError(f"bounds on {shown(bare)} fit none of its members")
         members = bounded
-    joined: Any = Union.__getitem__(members)  # members are known at run time only
+    joined: Any = _UNION[members]
     for meta in metas:
         words = {name: value for name in _WORDS if (value := getattr(meta, name)) is not None}
         joined = Annotated[joined, Meta(**words)] if words else joined
     return joined
 
 
+_UNION: Any = Union  # for members that are known at run time only
 _WORDS = ("title", "description", "examples", "extra_json_schema")
 _NUMERIC = ("ge", "gt", "le", "lt", "multiple_of")
 _SIZED = ("pattern", "min_length", "max_length")

@@ -19,6 +19,7 @@ import attrs
 
 from gaia_core.canonical import NoTextError, canonical_text
 from gaia_core.errors import ToolDeclarationError
+from gaia_core.tools._signature import signature_of
 from gaia_core.values import made_once, typed_as
 
 P = ParamSpec("P")
@@ -71,7 +72,7 @@ def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Cal
             raise ToolDeclarationError(
                 f"resource {function.__name__}: must be a function that yields the resource once"
             )
-        signature = inspect.signature(function)
+        signature = signature_of(function)
         for name, parameter in signature.parameters.items():
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise ToolDeclarationError(

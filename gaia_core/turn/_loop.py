@@ -167,7 +167,7 @@ class _Loop:
         if not self._mended:
             return None
         problems = objection.rpartition("\n")[0]  # without what the model is asked to do
-        words = f"The model was corrected once, and its answer still has not the form of response_format. {problems}"
+        words = f"The answer does not have the requested format, after one correction too. {problems}"
         return self.ended("failed", error=ErrorInfo("response_format", words))
 
     async def _settle(self) -> None:

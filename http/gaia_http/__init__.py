@@ -19,6 +19,7 @@
 | `page` | a built page at `/` |
 | `operations` | logs, metrics, traces, `gaia reload` |
 | `_settings` | `Settings`: addresses, bounds, times |
+| `_version` | the installed version |
 | `_errors` | the error envelope, and which failure has which status |
 
 Importing it starts nothing, and two applications in one process share nothing. The web framework is imported when

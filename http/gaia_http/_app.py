@@ -46,10 +46,10 @@ from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http.page._static_files import StaticPage
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._uploaded_files import UploadedFiles
 from gaia_http.ui import ui_handlers
-from gaia_http.ui._model_state import embedded_phase
+from gaia_http.ui._model_state import embedded_state
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
@@ -123,7 +123,7 @@ def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data)
-    parts = ContentParts(runtime, settings, files)
+    parts = PartConverter(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
@@ -188,8 +188,10 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
     elif down := runtime.background.down:
         reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
         body = msgspec.json.encode({"status": "degraded", "reason": reason})
-    elif (phase := embedded_phase(runtime)) not in (None, "ready"):
-        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is {phase}"})
+    elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
+        # Whoever asks has shown no key. What crashed or lacks something here may be told, file names may not.
+        told = str(state) if state.lasting or state.phase == "crashed" else state.phase
+        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is not ready: {told}"})
     else:
         return Response(b'{"status":"ready"}', media_type=_JSON)
     return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})

@@ -348,6 +348,27 @@ def test_while_the_embedded_model_says_how_far_it_is_nothing_is_asked(talk, monk
     assert len(asked) == 2
 
 
+def test_an_embedded_model_that_needs_somebody_to_act_is_not_waited_for(talk, monkeypatch):
+    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
+    asked = []
+
+    class Failing:
+        state = State("failed", reason="libgomp.so.1 is missing", lasting=True)
+
+        async def stream(self, request):
+            asked.append(request)
+            # The first time it still starts.
+            raise ModelError(
+                "not_ready", self.state.reason if len(asked) > 1 else "starting", retryable=len(asked) == 1
+            )
+            yield ()
+
+    told = talk(model=Failing(), kind="embedded")
+
+    assert (told.code, told.err) == (1, "starting\n✗ libgomp.so.1 is missing\n")
+    assert len(asked) == 2
+
+
 def test_a_model_that_was_not_ready_leaves_no_turn_in_the_conversation(talk, monkeypatch, tmp_path):
     monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
     asked = []

@@ -7,7 +7,7 @@ import pytest
 from gaia_core import Agent, Context, Toolset, call, tool
 from gaia_core.events import ApprovalRequested, TextDelta
 from gaia_core.turn import Audience, TurnRequest
-from gaia_http.openai.chat._session_headers import session_of
+from gaia_http.request._session_headers import session_of
 
 LONG = "c" * 200
 

@@ -204,7 +204,7 @@ class Conversation:
             while True:
                 threading.Event().wait(_NOT_READY_SECONDS)
                 state = getattr(model, "state", None)
-                if state is None or state.phase in ("ready", "closed"):
+                if state is None or state.lasting or state.phase in ("ready", "closed"):
                     return True
                 self.screen.status(f"the embedded model is not ready: {state}")
         except KeyboardInterrupt:

@@ -101,10 +101,12 @@ class PostgresJournal:
 
     async def aclose(self) -> None:
         """See Journal."""
-        await self._appends.finish()
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.close()
+        try:
+            await self._appends.finish()
+        finally:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                await pool.close()
 
     async def __aenter__(self) -> Self:
         await self.open()

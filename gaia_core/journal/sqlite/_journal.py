@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -40,6 +41,7 @@ from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
 from gaia_core.journal.sqlite._schema import connect_reader, damaged
 from gaia_core.journal.sqlite._writer import Writer
+from gaia_core.opening import opened_in_thread
 
 _T = TypeVar("_T")
 
@@ -88,7 +90,7 @@ class SQLiteJournal:
         """See Journal."""
         if self._threads is not None:
             return
-        await asyncio.to_thread(self._writer.start)
+        self._writer.start(await opened_in_thread(self._writer.open, sqlite3.Connection.close))
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
 
     async def aclose(self) -> None:
@@ -99,8 +101,9 @@ class SQLiteJournal:
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
         threads.shutdown()
-        while not self._readers.empty():
-            self._readers.get().close()
+        with suppress(queue.Empty):
+            while True:
+                self._readers.get_nowait().close()
         self._writer.close()
 
     async def __aenter__(self) -> Self:
@@ -119,7 +122,7 @@ class SQLiteJournal:
         """Run in one snapshot, on a connection that nobody else uses meanwhile."""
         db: sqlite3.Connection | None = None
         try:
-            db = connect_reader(self._path) if self._readers.empty() else self._readers.get_nowait()
+            db = self._reader()
             db.execute("BEGIN")
             try:
                 return run(db)
@@ -132,6 +135,12 @@ class SQLiteJournal:
         finally:
             if db is not None:
                 self._readers.put(db)
+
+    def _reader(self) -> sqlite3.Connection:
+        try:
+            return self._readers.get_nowait()
+        except queue.Empty:
+            return connect_reader(self._path)
 
     # Sessions.
 

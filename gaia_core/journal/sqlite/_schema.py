@@ -83,19 +83,29 @@ def connect(path: Path, synchronous: str) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=_STATEMENTS_CACHED,
     )
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {synchronous}")
-    db.execute("PRAGMA secure_delete = ON")
-    db.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KB}")
-    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    return db
+    return _prepared(
+        db,
+        "journal_mode = WAL",
+        f"synchronous = {synchronous}",
+        "secure_delete = ON",
+        f"cache_size = -{_WRITER_CACHE_KB}",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    )
 
 
 def connect_reader(path: Path) -> sqlite3.Connection:
     """A connection that can't write."""
     db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA query_only = ON")
-    db.execute(f"PRAGMA cache_size = -{_READER_CACHE_KB}")
+    return _prepared(db, "query_only = ON", f"cache_size = -{_READER_CACHE_KB}")
+
+
+def _prepared(db: sqlite3.Connection, *settings: str) -> sqlite3.Connection:
+    try:
+        for setting in settings:
+            db.execute(f"PRAGMA {setting}")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 
@@ -119,26 +129,22 @@ def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalError(f"the journal {str(path)!r} can't be opened: {error.strerror}") from error
-    db: sqlite3.Connection | None = None
     try:
-        db = connect(path, synchronous)
-        _check(db, path)
-        _migrate(db, path)
+        return _checked(connect(path, synchronous), path)
     except sqlite3.OperationalError as error:
-        _close(db)
         raise JournalError(f"the journal {str(path)!r} can't be opened: {error}") from error
     except sqlite3.DatabaseError as error:
-        _close(db)
         raise damaged(path, error) from error
-    except JournalError:
-        _close(db)
+
+
+def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    try:
+        _check(db, path)
+        _migrate(db, path)
+    except BaseException:
+        db.close()
         raise
     return db
-
-
-def _close(db: sqlite3.Connection | None) -> None:
-    if db is not None:
-        db.close()
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,11 +79,19 @@ class Writer:
         self._merging = False
         self._tries = 0
 
-    def start(self) -> None:
-        """Open the file and start the thread; blocks. Raises JournalError."""
-        db = open_file(self._path, self._synchronous)
-        self._thread = threading.Thread(target=self._serve, args=(db,), name="gaia journal", daemon=True)
-        self._thread.start()
+    def open(self) -> sqlite3.Connection:
+        """The connection to write by; blocks. Raises JournalError."""
+        return open_file(self._path, self._synchronous)
+
+    def start(self, db: sqlite3.Connection) -> None:
+        """Start the thread, which closes *db* at its end."""
+        thread = threading.Thread(target=self._serve, args=(db,), name="gaia journal", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            db.close()
+            raise
+        self._thread = thread
 
     def close(self) -> None:
         """Do what was asked for, then end the thread; blocks."""
@@ -123,14 +132,14 @@ class Writer:
 
     def _serve(self, db: sqlite3.Connection) -> None:
         ending = False
-        while not ending or self._erasing:
-            group, ended = self._next_group()
-            ending = ending or ended
-            if group:
-                self._commit(db, group)
-            if self._erasing:
-                self._erase_more(db)
-        db.close()
+        with closing(db):
+            while not ending or self._erasing:
+                group, ended = self._next_group()
+                ending = ending or ended
+                if group:
+                    self._commit(db, group)
+                if self._erasing:
+                    self._erase_more(db)
 
     def _next_group(self) -> tuple[list[_WriteRequest], bool]:
         """What waits, at most _GROUP of it; waits for the first unless there is something to erase."""

@@ -1,30 +1,54 @@
 """The child process: llama.cpp's own server on a loopback port, until standard input closes.
 
-    python -P _child_process.py WEIGHTS CONTEXT_TOKENS SLOTS
+    python -P _child_process.py WEIGHTS CONTEXT_TOKENS SLOTS     serve
+    python -P _child_process.py                                  only see whether the runtime can be loaded
 
-It says `listening <url>` on standard output when it is ready; its log is on standard error. Standard input closes when
-the parent ends, however it ends. Ctrl-C and SIGTERM reach a whole process group, so they are ignored here: the parent
-lets its turns end first.
+On standard output it says `loaded`, or `listening <url>` when it is ready, or, as its last line, what it failed at and
+why: `unloadable <text>`, `refused <text>` (the weights) or `failed <text>`. Its log is on standard error. Standard
+input closes when the parent ends, however it ends. Ctrl-C and SIGTERM reach a whole process group, so they are ignored
+here: the parent lets its turns end first.
 """
 
 import os
 import signal
 import sys
 import threading
+from typing import Any, NoReturn
 
+LOADED = "loaded"
 LISTENING = "listening "
+UNLOADABLE = "unloadable "
+REFUSED = "refused "
+FAILED = "failed "
 
 _PROMPT_CACHE_MIB = 256
 _LONGEST_ANSWER_TOKENS = 2_048
+_LONGEST_TEXT = 4_000
 
 
-def main(weights: str, context_tokens: int, slots: int) -> None:
+def main(weights: str | None = None, context_tokens: str = "", slots: str = "") -> None:
     """Serve *weights* with *slots* requests at once, each with its own part of *context_tokens*."""
     for ignored in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ignored, signal.SIG_IGN)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    import xllamacpp  # noqa: PLC0415  # once the parent is watched
+    try:
+        import xllamacpp  # noqa: PLC0415  # once the parent is watched
+    except Exception as error:  # noqa: BLE001  # ImportError by the loader, or whatever its own code raises
+        _fail(UNLOADABLE, error)
+    if weights is None:
+        _say(LOADED)
+        os._exit(0)
+    try:
+        server = xllamacpp.Server(_parameters(xllamacpp, weights, int(context_tokens), int(slots)))
+    except RuntimeError as error:
+        _fail(REFUSED, error)
+    except Exception as error:  # noqa: BLE001  # its API has moved, or there is no memory
+        _fail(FAILED, error)
+    _say(f"{LISTENING}{server.listening_address}")
+    threading.Event().wait()
 
+
+def _parameters(xllamacpp: Any, weights: str, context_tokens: int, slots: int) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = weights
     # llama.cpp divides n_ctx by n_parallel. A unified cache would let one request use it all, but when it overflows,
@@ -41,12 +65,18 @@ def main(weights: str, context_tokens: int, slots: int) -> None:
     parameters.endpoint_slots = False  # it shows what others asked
     parameters.cors_origins = "null"
     parameters.verbosity = 1
-    try:
-        server = xllamacpp.Server(parameters)
-    except RuntimeError as error:
-        sys.exit(str(error))  # in one line: llama.cpp's own log has said more, and may be written before or after this
-    print(f"{LISTENING}{server.listening_address}", flush=True)  # noqa: T201  # this is its protocol
-    threading.Event().wait()
+    return parameters
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201  # this is its protocol
+
+
+def _fail(word: str, error: Exception) -> NoReturn:
+    """Say why it ends, in one line without a trace, and end."""
+    text = str(error) if isinstance(error, ImportError | RuntimeError) else f"{type(error).__name__}: {error}"
+    _say(f"{word}{' '.join(text.split())[:_LONGEST_TEXT]}")
+    sys.exit(1)
 
 
 def _end_with_the_parent() -> None:
@@ -57,4 +87,4 @@ def _end_with_the_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(*sys.argv[1:])

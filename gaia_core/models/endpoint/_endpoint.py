@@ -8,7 +8,7 @@ import asyncio
 import os
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -240,8 +240,9 @@ class Endpoint:
     async def aclose(self) -> None:
         """Close the connections."""
         clients, self._clients = self._clients, []
-        for client in clients:
-            await client.aclose()
+        async with AsyncExitStack() as stack:  # each, also when another fails
+            for client in clients:
+                stack.push_async_callback(client.aclose)
 
     # What the endpoint has.
 

@@ -16,7 +16,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TypeVar
 
 import attrs
@@ -223,8 +223,9 @@ class Failover:
 
     async def aclose(self) -> None:
         """Close the connections to all endpoints."""
-        for seat in self._seats:
-            await seat.endpoint.aclose()
+        async with AsyncExitStack() as stack:  # each, also when another fails
+            for seat in self._seats:
+                stack.push_async_callback(seat.endpoint.aclose)
 
 
 class _Attempt:

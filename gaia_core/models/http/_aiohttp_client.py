@@ -17,6 +17,7 @@ class AiohttpClient:
         self._connect_timeout = connect_timeout
         self._proxies = proxies
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> "_Response":
         """See `Client`."""
@@ -42,6 +43,8 @@ class AiohttpClient:
                 raise ExchangeError(type(error).__name__) from None
 
     def _open(self) -> "aiohttp.ClientSession":
+        if self._closed:
+            raise ExchangeError("closed")
         if self._session is None:
             import aiohttp  # noqa: PLC0415  # takes 100 ms to import, and few need it
 
@@ -57,6 +60,7 @@ class AiohttpClient:
 
     async def aclose(self) -> None:
         """See `Client`."""
+        self._closed = True
         session, self._session = self._session, None
         if session is not None:
             await session.close()

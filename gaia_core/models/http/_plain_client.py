@@ -39,6 +39,7 @@ class PlainClient:
         self._open: set[_PooledConnection] = set()
         self._idle: dict[_PooledConnection, float] = {}  # since when; the latest is last, and is used first
         self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
 
     async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> "PlainResponse":
         """See `Client`. Raises UnspokenError for a redirect and for a compressed body."""
@@ -53,7 +54,7 @@ class PlainClient:
                 await response.head()
             except BaseException as error:
                 response.close()
-                if kept is not None and isinstance(error, ExchangeError) and not response.heard:
+                if kept is not None and isinstance(error, ExchangeError) and not (response.heard or self._closed):
                     continue
                 raise
             if response.status in _REDIRECTS or response.headers.get("content-encoding", "identity") != "identity":
@@ -73,6 +74,10 @@ class PlainClient:
         except OSError as error:
             raise ExchangeError(type(error).__name__) from None
         self._open.add(found)
+        if self._closed:  # while this one was made
+            found.abort()
+            await found.closed
+            raise ExchangeError("closed")
         return found
 
     async def _connected(self) -> "_PooledConnection":
@@ -122,6 +127,7 @@ class PlainClient:
 
     async def aclose(self) -> None:
         """See `Client`."""
+        self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None

@@ -12,10 +12,10 @@ from mcp.shared.exceptions import MCPError
 from gaia_core import Agent, ClosedError, GaiaError, LimitError, QueueFullError, Runtime
 from gaia_core.tools import Tool
 from gaia_core.turn import Audience
+from gaia_http._version import package_version
 from gaia_http.door._caller import Caller, count_request
 from gaia_http.mcp._exposed_tools import ExposedTools
 from gaia_http.mcp._tool_call import Following, Waiting, answered, can_ask, follow, given
-from gaia_http.ui._system import package_version
 
 _READS = frozenset(("read", "network"))
 _REACHES_OUT = frozenset(("network", "execute"))

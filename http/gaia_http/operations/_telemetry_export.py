@@ -86,10 +86,11 @@ def _made(traces: str, metrics: str, environ: Mapping[str, str]) -> TelemetryExp
 
     name = environ.get("OTEL_SERVICE_NAME", "gaia")
     resource = Resource.create({"service.name": name, "service.version": version("gaia-server-http")})
+    # Either may be missing: asked for first, because what follows starts threads.
+    spans, measures = _span_exporter(traces), _metric_exporter(metrics)
     tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-    if (spans := _span_exporter(traces)) is not None:
+    if spans is not None:
         tracers.add_span_processor(BatchSpanProcessor(spans))
-    measures = _metric_exporter(metrics)
     readers = (PeriodicExportingMetricReader(measures),) if measures is not None else ()
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     contents = environ.get(_CONTENTS, "").lower() == "true"

@@ -18,6 +18,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import ConfigError
+from gaia_core.opening import opened_in_thread
 from gaia_http._errors import ErrorReply
 from gaia_http.door._middleware import is_below, send_error
 
@@ -92,7 +93,8 @@ class StaticPage:
             await send_error(reply, scope, send)
             return
         headers = dict(scope["headers"])
-        found = await asyncio.to_thread(self._find, path, b"text/html" in headers.get(b"accept", b""))
+        wants_document = b"text/html" in headers.get(b"accept", b"")
+        found = await opened_in_thread(lambda: self._find(path, wants_document), _close)
         if found is None:
             reply = ErrorReply(status=404, message=f"there is no {path[:200]}", code="unknown_url")
             await send_error(reply, scope, send)
@@ -124,6 +126,11 @@ class StaticPage:
             os.close(opened)
             return None
         return _Found(os.fdopen(opened, "rb"), facts.st_size, b'"%x-%x"' % (facts.st_mtime_ns, facts.st_size), name)
+
+
+def _close(found: _Found | None) -> None:
+    if found is not None:
+        found.file.close()
 
 
 async def _send(found: _Found, known: bytes | None, send: Send, *, head: bool) -> None:

@@ -1,257 +1,104 @@
-"""The parts of a client's messages beside text, made such that the agent's model takes them, or refused.
+"""Parts of a message's content as clients send them → parts of the core, checked.
 
-| part | becomes |
-|---|---|
-| an image | itself, as data: a URL of the web is fetched here, by the guard, so that no endpoint opens it |
-| audio | itself |
-| a file that is an image, where the model takes these | an image |
-| a file, where the model takes files | itself, as data |
-| a file of text | its text |
-| a PDF | its text |
-
-Everything else: 400 `unsupported_content_type` at the part's path; nothing is dropped in silence.
+Text, images, audio, files and refusals exist in every protocol, under its own names (`PartTypes`) and in fields of its
+own (`PartPaths`). What the agent's model makes of them comes later: see `_part_converter`.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
 import msgspec
 
-from gaia_core import Agent, Runtime
-from gaia_core.messages import (
-    AudioPart,
-    Content,
-    FileData,
-    FilePart,
-    ImagePart,
-    ImageURL,
-    Message,
-    Part,
-    TextPart,
-)
-from gaia_core.models import Input
-from gaia_http._errors import ApiError, invalid
-from gaia_http._settings import Settings
-from gaia_http.openai.chat._wire import shortened
-from gaia_http.request._pdf import MAX_CHARS, PdfError, PdfReader
-from gaia_http.request._uploaded_files import UploadedFiles
+from gaia_core.messages import AudioPart, Content, ImagePart, ImageURL, InputAudio, Part
+from gaia_http.request._fields import invalid_at, shortened
 
-if TYPE_CHECKING:
-    from gaia_http.request._url_fetch import UrlFetcher
-
-_DATA_URL = re.compile(r"data:(?P<media>[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+)?(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
-_IMAGES = ("image/",)
-_FILES = ("application/pdf", "application/json", "text/")
-_IMAGE_HEADS = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-)
-_FETCHES = 8
-_PDF = b"%PDF-"
-_PDF_WITHIN = 1_024  # source: PDF 1.7, appendix H: readers take a header within the first 1,024 bytes
-
-Fetch: TypeAlias = Callable[[str, tuple[str, ...]], Awaitable[tuple[str, bytes] | str]]
-"""Fetches a URL of one of some types: its type and content, or why not."""
-
-PartPath: TypeAlias = Callable[[int, int], str]
-"""The path of a part in the request, by its message and its place there."""
+_DATA_URL = re.compile(r"data:[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
+_WEB = ("http://", "https://")
 
 
-def place_in_messages(message: int, part: int) -> str:
-    """The path of a part of a chat completion's request."""
-    return f"messages[{message}].content[{part}]"
+@attrs.frozen
+class PartTypes:
+    """What a protocol calls the types of parts."""
+
+    text: str
+    image: str
+    audio: str
+    file: str
+    refusal: str
+
+    def allowed(self, role: str) -> tuple[str, ...]:
+        """The types that a message of *role* may have."""
+        if role == "user":
+            return (self.text, self.image, self.audio, self.file)
+        return (self.text, self.refusal) if role == "assistant" else (self.text,)
 
 
-class ContentParts:
-    """Makes parts fit, for one application."""
+class PartPaths(msgspec.Struct, frozen=True, gc=False):
+    """Where a part stands in its request. *type* is what the protocol calls its type, *content* the path of the object
+    that holds its fields, *data* that of its URL or base64 data, *file_id* that of an upload's id.
+    """
 
-    def __init__(
-        self, runtime: Runtime, settings: Settings, files: UploadedFiles, fetcher: "UrlFetcher | None" = None
-    ) -> None:
-        self._runtime = runtime
-        self._files = files
-        self._settings = settings
-        self._fetcher = fetcher
-        self._pdfs = PdfReader()
-
-    async def taken(
-        self, messages: tuple[Message, ...], agent: Agent, owner: str, place: PartPath = place_in_messages
-    ) -> tuple[Message, ...]:
-        """*messages* as the model of *agent* takes them. A file's id is one of *owner*'s. Raises ApiError."""
-        if not any(_has_more_than_text(message.content) for message in messages):
-            return messages
-        making = _Making(
-            self._files, self._fetch, self._pdfs, await self._runtime.models.inputs(agent.model), agent, owner
-        )
-        made: list[Message] = []
-        for index, message in enumerate(messages):
-            content = message.content
-            if not isinstance(content, str) and content is not None and _has_more_than_text(content):
-                parts = [await making.part(part, place(index, i)) for i, part in enumerate(content)]
-                message = msgspec.structs.replace(message, content=tuple(parts))  # noqa: PLW2901
-            made.append(message)
-        return tuple(made)
-
-    async def inputs(self, agent: Agent) -> frozenset[Input]:
-        """What the model of *agent* takes beside text."""
-        return await self._runtime.models.inputs(agent.model)
-
-    async def _fetch(self, url: str, media: tuple[str, ...]) -> tuple[str, bytes] | str:
-        """What *url* gives: its type and content, or why it isn't fetched."""
-        from gaia_http.request._url_fetch import FetchError, UrlFetcher  # noqa: PLC0415  # aiohttp takes 100 ms, and few have URLs
-
-        self._fetcher = self._fetcher or UrlFetcher(self._settings)
-        try:
-            found = await self._fetcher.fetch(url, media)
-        except FetchError as error:
-            return str(error)
-        return found.media, found.data
+    path: str
+    type: str = ""
+    content: str = ""
+    data: str = ""
+    file_id: str = ""
 
 
-def _has_more_than_text(content: Content | None) -> bool:
-    return type(content) is tuple and any(isinstance(part, ImagePart | AudioPart | FilePart) for part in content)
+class PlacedPart(msgspec.Struct, frozen=True, gc=False):
+    """A part, and where it stands."""
+
+    part: Part
+    paths: PartPaths
 
 
-@attrs.define
-class _Making:
-    """One request's parts while they are made."""
-
-    files: UploadedFiles
-    fetch: Fetch
-    pdfs: PdfReader
-    inputs: frozenset[Input]
-    agent: Agent
-    owner: str
-    fetches: int = 0
-
-    async def part(self, part: Part, path: str) -> Part:
-        if isinstance(part, ImagePart):
-            return await self._image(part, path)
-        if isinstance(part, AudioPart):
-            self._check("audio", "input_audio", path)
-        if isinstance(part, FilePart):
-            return await self._file(part.file, path)
-        return part
-
-    def _check(self, wanted: Input, kind: str, path: str) -> None:
-        if wanted not in self.inputs:
-            raise _unsupported(
-                f"{path}: the model {self.agent.model!r} of the agent {self.agent.name!r} is not known to take parts "
-                f'of type {kind!r}; if it does, add inputs = ["{wanted}"] to [models.{self.agent.model}]',
-                f"{path}.type",
-            )
-
-    async def _image(self, part: ImagePart, path: str) -> ImagePart:
-        self._check("image", "image_url", path)
-        url = part.image_url.url
-        param = f"{path}.image_url.url"
-        if url.startswith("data:"):
-            head = _DATA_URL.match(url)
-            media = (head["media"] or "") if head is not None else ""
-            if not media.lower().startswith(_IMAGES):
-                raise invalid(
-                    f"{param}: {media or 'no type'!r} is no type of an image", param=param, code="invalid_value"
-                )
-            return part
-        media, data = await self._fetched(url, param, _IMAGES)
-        return ImagePart(ImageURL(_data_url(media, data), part.image_url.detail))
-
-    async def _fetched(self, url: str, param: str, media: tuple[str, ...]) -> tuple[str, bytes]:
-        self.fetches += 1
-        if self.fetches > _FETCHES:
-            raise invalid(f"{param}: at most {_FETCHES} URLs of a request are fetched", param=param)
-        found = await self.fetch(url, media)
-        if isinstance(found, str):
-            words = f"{param}: {shortened(url)!r} is not fetched: {found}; send the data itself as a data: URL"
-            code = "invalid_image_url" if media == _IMAGES else "invalid_file_url"
-            raise invalid(words, param=param, code=code)
-        return found
-
-    async def _file(self, file: FileData, path: str) -> Part:
-        name, media, data = await self._read(file, f"{path}.file")
-        is_pdf = _PDF in data[:_PDF_WITHIN]
-        if not is_pdf and (media == "application/pdf" or name.lower().endswith(".pdf")):
-            raise _broken(f"{path}.file: {name!r} is said to be a PDF, but it is none", f"{path}.file")
-        if not is_pdf and "image" in self.inputs and (kind := _image_type(data)):
-            return ImagePart(ImageURL(_data_url(kind, data)))
-        if "file" in self.inputs:
-            url = _data_url("application/pdf" if is_pdf else media or "application/octet-stream", data)
-            return FilePart(FileData(url, None, name))
-        if not is_pdf:
-            return TextPart(_shown(name, self._text(data, name, path)))
-        try:
-            text = await self.pdfs.text(data)
-        except PdfError as error:
-            raise _broken(f"{path}.file: the PDF {name!r}: {error}", f"{path}.file") from None
-        if not text.strip():
-            raise _unsupported(
-                f"{path}.file: the PDF {name!r} has no text, and the model takes no files", f"{path}.type"
-            )
-        return TextPart(_shown(name, text))
-
-    def _text(self, data: bytes, name: str, path: str) -> str:
-        try:
-            text = data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
-            raise _unsupported(
-                f"{path}.file: {name!r} is neither text (UTF-8) nor a PDF, and the model {self.agent.model!r} is not "
-                f'known to take files; if it does, add inputs = ["file"] to [models.{self.agent.model}]',
-                f"{path}.type",
-            )
-        if len(text) > MAX_CHARS:
-            raise invalid(f"{path}.file: {name!r} has more than {MAX_CHARS} characters", param=f"{path}.file")
-        return text
-
-    async def _read(self, file: FileData, param: str) -> tuple[str, str, bytes]:
-        """The file's name, type ("": not said) and content."""
-        if file.file_id is not None:
-            known = await self.files.get(self.owner, file.file_id)
-            data = await self.files.content(self.owner, file.file_id)
-            if known is None or data is None:
-                words = f"{param}.file_id: there is no file {shortened(file.file_id)!r}"
-                raise invalid(words, param=f"{param}.file_id", code="file_not_found", status=404)
-            return file.filename or known.filename, "", data
-        given = file.file_data or ""
-        name = shortened(file.filename or "file", 255)
-        if given[:8].lower().startswith(("http://", "https://")):
-            media, data = await self._fetched(given, f"{param}.file_data", _FILES)
-            return name, media, data
-        head = _DATA_URL.match(given)
-        try:
-            data = base64.b64decode(given[head.end() if head else 0 :].encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError) as error:
-            words = f"{param}.file_data: the base64 data is broken ({error})"
-            raise invalid(words, param=f"{param}.file_data", code="invalid_value") from None
-        return name, ((head["media"] or "").lower() if head else ""), data
+PlacedContent: TypeAlias = str | tuple[PlacedPart, ...]
 
 
-def _shown(name: str, text: str) -> str:
-    """A file's text as a model is shown it."""
-    return f"<file name={msgspec.json.encode(name).decode()}>\n{text}\n</file>"
+def content_of(placed: PlacedContent) -> Content:
+    """*placed* as a message has it."""
+    return placed if isinstance(placed, str) else tuple([each.part for each in placed])
 
 
-def _image_type(data: bytes) -> str:
-    """The type of an image that *data* begins as; "": of none that models take."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for head, kind in _IMAGE_HEADS if data.startswith(head)), "")
+def check_part_type(path: str, sent: str, allowed: tuple[str, ...], role: str) -> None:
+    """Raise ApiError 400 for a part at *path* whose type is not *allowed* in a message of *role*."""
+    if sent not in allowed:
+        words = f"{shortened(sent)!r} is not allowed in a message of role {role!r}; it may be {' or '.join(allowed)}"
+        raise invalid_at(f"{path}.type", words, "unsupported_content_type")
 
 
-def _data_url(media: str, data: bytes) -> str:
-    return f"data:{media};base64,{base64.b64encode(data).decode()}"
+def image_part(path: str, url: str, detail: str | None) -> ImagePart:
+    """The image whose URL stands at *path*: data, or of the web. Raises ApiError 400.
+
+    An endpoint might open `file:` and the like on its machine.
+    """
+    if url.startswith("data:"):
+        head = _DATA_URL.match(url)
+        if head is None:
+            raise invalid_at(path, f"{shortened(url)!r} is not of the form data:<type>;base64,<data>")
+        decoded_base64(path, url[head.end() :])
+    elif not is_web_url(url):
+        raise invalid_at(path, f"{shortened(url)!r} is neither a data: URL nor an http(s) URL")
+    return ImagePart(ImageURL(url, detail))
 
 
-def _unsupported(words: str, param: str) -> ApiError:
-    return invalid(words, param=param, code="unsupported_content_type")
+def audio_part(path: str, data: str, format: str) -> AudioPart:
+    """The audio whose base64 data stands at *path*. Raises ApiError 400."""
+    decoded_base64(path, data)
+    return AudioPart(InputAudio(data, format))
 
 
-def _broken(words: str, param: str) -> ApiError:
-    return invalid(words, param=param, code="invalid_file")
+def is_web_url(url: str) -> bool:
+    """Whether *url* is one that is fetched, as the settings allow."""
+    return url[:8].lower().startswith(_WEB)
+
+
+def decoded_base64(path: str, data: str) -> bytes:
+    """The base64 *data* at *path*, decoded. Raises ApiError 400 where it is broken."""
+    try:
+        return base64.b64decode(data.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise invalid_at(path, f"the base64 data is broken ({error})") from None

@@ -45,7 +45,7 @@ class PdfReader:
                 if child.returncode is None:
                     with suppress(ProcessLookupError):
                         child.kill()
-                    await child.wait()
+                    await child.communicate()  # read to the end, or its pipes stay open
         if child.returncode == _BROKEN:
             raise PdfError(words.decode("utf-8", "replace").strip()[:_WORDS_CHARS] or "it is broken")
         if child.returncode:

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -66,7 +66,10 @@ async def run_server(
     from gaia_http.server._http_protocol import BoundedProtocol  # noqa: PLC0415
     from gaia_http.server._websocket_protocol import BoundedSocket  # noqa: PLC0415
 
-    with listening:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(listening)
+        if export is not None:
+            stack.push_async_callback(export.aclose)
         catalog = await with_model(catalog, environ=os.environ)
         telemetry = export.telemetry if export is not None else None
         observers = tuple(one for one in (log, telemetry) if one is not None)
@@ -92,11 +95,7 @@ async def run_server(
 
         server = _server(config, runtime, settings, say, say_hello)
         async with _reloading(runtime, load, settings, listening.getsockname()[1], url, say, server):
-            try:
-                await server.serve(sockets=[listening])
-            finally:
-                if export is not None:
-                    await export.aclose()
+            await server.serve(sockets=[listening])
 
 
 @asynccontextmanager
@@ -210,9 +209,10 @@ def listen(settings: Settings) -> socket.socket:
     found = socket.getaddrinfo(settings.host.strip("[]"), settings.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = found[0]
     listening = socket.socket(family, kind, protocol)
-    if os.name == "posix":
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setblocking(False)
         listening.bind(address)
         listening.listen(2_048)
     except OSError as error:
@@ -221,7 +221,6 @@ def listen(settings: Settings) -> socket.socket:
             f"can't listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}). "
             "Does a server run there already? Choose another port by --port"
         ) from error
-    listening.setblocking(False)
     return listening
 
 

@@ -123,13 +123,12 @@ def serve(
         offer = _offer(catalog, mcp_agents, mcp_toolsets) if mcp or mcp_agents or mcp_toolsets else None
     except (ConfigError, NotFoundError) as error:
         raise click.ClickException(str(error)) from error
-    listening = listen(settings)
 
     async def load() -> Catalog:
         found = await asyncio.to_thread(load_catalog, config, environ=os.environ, cwd=Path.cwd())
         return await with_model(found, environ=os.environ)
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
             serving = run_server(
                 catalog,

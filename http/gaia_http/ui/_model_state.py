@@ -1,6 +1,7 @@
 """How a model is, asked of itself: its endpoints by asking them, the embedded one by its state."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -8,6 +9,9 @@ from gaia_core import Runtime
 from gaia_core.catalog import ModelSpec
 from gaia_core.models import Endpoint, EndpointConfig, Model, OpenEndpoints
 from gaia_http.ui._response_bodies import BackgroundTask
+
+if TYPE_CHECKING:
+    from gaia_core.models.embedded import State
 
 _ALIVE_SECONDS = 1.0
 _RUNNING = ("idle", "waiting", "fetching", "checking", "starting", "crashed")
@@ -18,6 +22,7 @@ class ModelState:
     """What is known of a model: whether it *answers*, its *name* for people, its *url* ("": it has none).
 
     *downloaded* is None where nobody knows; *progress*, from 0 to 1, while it is being fetched. *task*: its start.
+    *error*: why it does not answer and what to do, where somebody has to do something or it crashed.
     """
 
     answers: bool
@@ -26,10 +31,11 @@ class ModelState:
     downloaded: bool | None = None
     progress: float | None = None
     task: BackgroundTask | None = None
+    error: str | None = None
 
 
-def embedded_phase(runtime: Runtime) -> str | None:
-    """How far the default agent's embedded model is, "ready" in the end; None: it has none."""
+def embedded_state(runtime: Runtime) -> "State | None":
+    """How far the default agent's embedded model is; None: it has none."""
     catalog = runtime.catalog
     if not catalog.agents:
         return None
@@ -39,7 +45,7 @@ def embedded_phase(runtime: Runtime) -> str | None:
     from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415  # only where there is one
 
     model = runtime.models.get(spec.name)
-    return model.state.phase if isinstance(model, EmbeddedModel) else None
+    return model.state if isinstance(model, EmbeddedModel) else None
 
 
 async def state_of(runtime: Runtime, spec: ModelSpec) -> ModelState:
@@ -89,4 +95,5 @@ def _of_embedded(spec: ModelSpec, model: Model) -> ModelState:
         downloaded=ready or state.phase == "starting",
         progress=state.done / state.total if state.phase == "fetching" and state.total else None,
         task=BackgroundTask("model", f"Start {model.name}", status, None if status != "failed" else str(state)),
+        error=state.reason or None,
     )

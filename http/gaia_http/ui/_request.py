@@ -9,7 +9,7 @@ from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import check_headers, read_body
-from gaia_http.openai.chat._wire import decoding_error
+from gaia_http.request._decoding import decode_body
 
 T = TypeVar("T")
 
@@ -69,12 +69,4 @@ class UIRequest:
             check_headers(self._request.scope["headers"])
         else:
             raw = b"{}"
-        try:
-            if not raw.isascii():
-                raw.decode()  # the decoder skips over bytes in fields that it does not know
-            return msgspec.json.decode(raw, type=kind)
-        except msgspec.ValidationError as error:
-            raise unfit(decoding_error(error, raw).reply.message) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            words = f"the body is not valid JSON: {str(error).removeprefix('JSON is malformed: ')}"
-            raise ApiError(ErrorReply(status=400, message=words, code="invalid_json")) from None
+        return decode_body(raw, msgspec.json.Decoder(kind), status=422)

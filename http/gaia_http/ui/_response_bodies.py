@@ -137,7 +137,10 @@ class InitTask(msgspec.Struct, frozen=True, gc=False):
 
 
 class SystemStatus(msgspec.Struct, frozen=True, gc=False):
-    """The machine and its model. *lemonade_running*: the model endpoint answers, whichever server it is."""
+    """The machine and its model. *lemonade_running*: the model endpoint answers, whichever server it is.
+
+    *model_error*: why the embedded model failed or crashed, and what to do.
+    """
 
     lemonade_running: bool
     model_loaded: str | None
@@ -168,6 +171,7 @@ class SystemStatus(msgspec.Struct, frozen=True, gc=False):
     model_downloaded: bool | None = None
     default_model_size_gb: float | None = None
     download_progress: float | None = None
+    model_error: str | None = None
 
 
 class ModelStatus(msgspec.Struct, frozen=True, gc=False):

@@ -22,6 +22,7 @@ from gaia_core.runtime.sessions.export import (
 )
 from gaia_http._errors import ApiError, ErrorReply, encoded
 from gaia_http._settings import Settings
+from gaia_http._version import package_version
 from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._request_body import ClientGone
 from gaia_http.operations._metrics import HttpCounts
@@ -34,7 +35,7 @@ from gaia_http.ui._request import UIRequest
 from gaia_http.ui._route import Method, Query, Route, Streamed
 from gaia_http.ui._sessions import SessionRoutes
 from gaia_http.ui._settings_store import SettingsStore
-from gaia_http.ui._system import SystemRoutes, package_version
+from gaia_http.ui._system import SystemRoutes
 from gaia_http.ui.streaming._session_events import SessionEventsRoute
 
 BUSY_SECONDS = 2

@@ -5,7 +5,6 @@ import platform
 import shutil
 import time
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import attrs
@@ -14,6 +13,7 @@ import msgspec
 from gaia_core import Runtime
 from gaia_core.runtime import iso
 from gaia_http._settings import Settings
+from gaia_http._version import package_version
 from gaia_http.ui._model_state import ModelState, state_of
 from gaia_http.ui._request import UIRequest
 from gaia_http.ui._request_bodies import OnboardingDone, PageSettings
@@ -88,6 +88,7 @@ class SystemRoutes:
             processor_name=machine.processor,
             model_downloaded=model.downloaded,
             download_progress=model.progress,
+            model_error=model.error,
         )
 
     async def tasks(self, _call: UIRequest) -> TaskList:
@@ -143,13 +144,6 @@ class SystemRoutes:
 def _onboarding(kept: StoredSettings) -> Onboarding:
     done = kept.completed_at
     return Onboarding(done is not None, kept.skipped, iso(done) if done is not None else None)
-
-
-def package_version() -> str:
-    try:
-        return version("gaia-server-http")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _machine(data: Path | None) -> Machine:

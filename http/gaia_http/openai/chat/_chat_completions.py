@@ -2,26 +2,27 @@
 
 import time
 
+import attrs
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import Agent, Runtime, Session
 from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions, TurnRequest
-from gaia_http._errors import ApiError, ErrorReply, invalid
+from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
-from gaia_http.openai._models import agent_of
 from gaia_http.openai.chat._chunks import ChunkTranslator
 from gaia_http.openai.chat._completion import completion_of
-from gaia_http.openai.chat._message_reader import transcript_of
+from gaia_http.openai.chat._message_reader import paths_in, transcript_of
 from gaia_http.openai.chat._options import options_of
-from gaia_http.openai.chat._session_headers import Named, is_named_task, session_of
 from gaia_http.openai.chat._suspended_turns import SuspendedTurns
 from gaia_http.openai.chat._wire import ChatRequest, decode_request
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._agent import agent_of
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._session_headers import NamedSession, is_named_task, session_of
 from gaia_http.streaming._sse_writer import Headers
 from gaia_http.streaming._turn_stream import TurnStream, ended
 
@@ -30,7 +31,7 @@ class ChatCompletions:
     """The route's handler, for one application."""
 
     def __init__(
-        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: ContentParts, idempotency: Idempotency
+        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: PartConverter, idempotency: Idempotency
     ) -> None:
         self._runtime = runtime
         self._settings = settings
@@ -47,12 +48,6 @@ class ChatCompletions:
         except ClientGone:
             return _nothing
         wire = decode_request(body)
-        if wire.model is None:
-            raise invalid(
-                "model is missing: name an agent; GET /v1/models lists them",
-                param="model",
-                code="missing_required_parameter",
-            )
         caller = caller_of(scope)
         agent = agent_of(self._runtime, wire.model, caller)
         return await self._idempotency.response(
@@ -66,14 +61,14 @@ class ChatCompletions:
         if _is_task(scope, transcript):
             runs, named = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings)
-        transcript = await self._parts.taken(transcript, runs, caller.owner)
+        transcript = await self._parts.convert(transcript, paths_in(wire.messages or ()), runs, caller.owner)
         transcript = self._suspended.restored(transcript, agent, caller.owner)
         turn = await self._start(runs, named, caller, transcript, options)
         headers: Headers = () if named is None else ((b"x-session-id", named.id.encode()),)
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
-            return _ChatAnswer(self, turn, agent, caller, created, headers, formed=formed)
+            return _ChatAnswer(self, turn, agent, caller, created, headers, formed)
         chunks = ChunkTranslator(
             turn.id,
             agent,
@@ -93,7 +88,7 @@ class ChatCompletions:
     async def _start(
         self,
         agent: Agent,
-        named: Named | None,
+        named: NamedSession | None,
         caller: Caller,
         transcript: tuple[Message, ...],
         options: TurnOptions,
@@ -113,43 +108,30 @@ class ChatCompletions:
         self._suspended.keep(turn, agent, caller.owner)
 
 
+@attrs.frozen(eq=False)
 class _ChatAnswer:
     """The ASGI response of a turn that is answered in one piece."""
 
-    def __init__(
-        self,
-        route: ChatCompletions,
-        turn: Turn,
-        agent: Agent,
-        caller: Caller,
-        created: int,
-        headers: Headers,
-        *,
-        formed: bool,
-    ) -> None:
-        self._route = route
-        self._turn = turn
-        self._agent = agent
-        self._caller = caller
-        self._created = created
-        self._headers = headers
-        self._formed = formed
+    route: ChatCompletions
+    turn: Turn
+    agent: Agent
+    caller: Caller
+    created: int
+    headers: Headers
+    formed: bool
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        turn = self._turn
+        turn = self.turn
         if not await ended(turn, receive):
             return
         # It has ended: all that there is, in one piece, or in two where its beginning has left the ring.
         events = [event async for batch in turn.batches() for event in batch]
-        body = completion_of(turn.id, self._agent, self._created, events, formed=self._formed)
+        body = completion_of(turn.id, self.agent, self.created, events, formed=self.formed)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
-        self._route.keep(turn, self._agent, self._caller)
-        head = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *self._headers,
-        ]
+        self.route.keep(turn, self.agent, self.caller)
+        length = str(len(body)).encode()
+        head = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
         await send({"type": "http.response.start", "status": 200, "headers": head})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 

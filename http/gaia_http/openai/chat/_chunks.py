@@ -22,13 +22,12 @@ from gaia_core.events import (
     ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import FunctionCall, ToolCall, mended
+from gaia_core.messages import FunctionCall, ToolCall
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
 from gaia_http.openai.chat._suspended_turns import client_ids
-
-_encode = msgspec.json.Encoder().encode
+from gaia_http.streaming._json_text import encoded_text
 
 _DONE = b"data: [DONE]\n\n"
 _ROLE = b'{"role":"assistant","content":"","refusal":null}'
@@ -54,14 +53,6 @@ class _CallDelta(msgspec.Struct, frozen=True, gc=False):
 def completion_id(turn_id: str) -> str:
     """The id of the completion that the turn makes."""
     return f"chatcmpl-{turn_id.removeprefix('turn_')}"
-
-
-def encoded_text(text: str) -> bytes:
-    """*text* as a JSON string; lone surrogates become U+FFFD."""
-    try:
-        return _encode(text)
-    except UnicodeEncodeError:
-        return _encode(mended(text))
 
 
 class ChunkTranslator:
@@ -174,7 +165,7 @@ class ChunkTranslator:
             out.append(self._open + self._calls(event.client_calls) + self._close)
         out.append(self._finish(event.finish_reason))
         if self._include_usage:
-            out += (self._head, b',"choices":[],"usage":', _encode(chat_usage(event.usage)), b"}\n\n")
+            out += (self._head, b',"choices":[],"usage":', encoded(chat_usage(event.usage)), b"}\n\n")
         out.append(_DONE)
 
     def _fail(self, failure: ErrorReply, out: list[bytes]) -> None:

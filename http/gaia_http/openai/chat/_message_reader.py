@@ -3,22 +3,14 @@
 The first form of function calls (`function_call`, role `function`) becomes tool calls and results.
 """
 
-import base64
-import binascii
-import re
-
 from gaia_core.messages import (
     AssistantMessage,
-    AudioPart,
     Content,
     DeveloperMessage,
     FileData,
     FilePart,
     FunctionCall,
     FunctionMessage,
-    ImagePart,
-    ImageURL,
-    InputAudio,
     Message,
     Part,
     RefusalPart,
@@ -28,15 +20,15 @@ from gaia_core.messages import (
     ToolMessage,
     UserMessage,
 )
-from gaia_http._errors import ApiError, invalid
-from gaia_http.openai.chat._wire import WireCall, WireMessage, WirePart, shortened
+from gaia_http._errors import invalid
+from gaia_http.openai.chat._wire import WireCall, WireMessage, WirePart
+from gaia_http.request._content_parts import PartPaths, PartTypes, audio_part, check_part_type, image_part
+from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of
+from gaia_http.request._part_converter import PathsOfParts
+from gaia_http.request._tool_results import OpenCalls
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-_PARTS = (
-    ("user", ("text", "image_url", "input_audio", "file")),
-    ("assistant", ("text", "refusal")),
-)
-_DATA_URL = re.compile(r"data:[a-zA-Z0-9.+-]+/[a-zA-Z0-9.+-]+(?:;[a-zA-Z0-9=._-]+)*;base64,", re.ASCII)
+_TYPES = PartTypes(text="text", image="image_url", audio="input_audio", file="file", refusal="refusal")
 
 
 def transcript_of(messages: tuple[WireMessage, ...] | None, most: int) -> tuple[Message, ...]:
@@ -44,59 +36,60 @@ def transcript_of(messages: tuple[WireMessage, ...] | None, most: int) -> tuple[
     if not messages:
         words = "is missing" if messages is None else "is empty"
         raise invalid(f"messages {words}; send at least one", param="messages", code="missing_required_parameter")
-    if len(messages) > most:
-        raise invalid(
-            f"messages has {len(messages)} messages; at most {most} are taken",
-            param="messages",
-            code="array_above_max_length",
-        )
+    check_count("messages", len(messages), "messages", most)
     reading = _MessageReading()
     return tuple([reading.message(message, index) for index, message in enumerate(messages)])
+
+
+def paths_in(messages: tuple[WireMessage, ...]) -> PathsOfParts:
+    """Where the parts of *messages* stand in the request."""
+
+    def paths(message: int, index: int) -> PartPaths:
+        content = messages[message].content
+        assert isinstance(content, tuple)
+        path, kind = f"messages[{message}].content[{index}]", content[index].type
+        field = f"{path}.{kind}"
+        data = "url" if kind == _TYPES.image else "file_data"
+        return PartPaths(path, kind, field, f"{field}.{data}", f"{field}.file_id")
+
+    return paths
 
 
 class _MessageReading:
     """One transcript while it is read: which calls the last assistant message left open."""
 
     def __init__(self) -> None:
-        self._calls: frozenset[str] = frozenset()
-        self._answered: set[str] = set()
+        self._open = OpenCalls()
         self._legacy: tuple[str, str] | None = None
 
     def message(self, message: WireMessage, index: int) -> Message:
         role = message.role
         if role == "user":
-            self._expect(())
+            self._begin(index)
             return UserMessage(_content(message, index), message.name)
         if role == "assistant":
             return self._assistant(message, index)
         if role == "tool":
             return self._tool(message, index)
         if role == "system":
-            self._expect(())
+            self._begin(index)
             return SystemMessage(_content(message, index), message.name)
         if role == "developer":
-            self._expect(())
+            self._begin(index)
             return DeveloperMessage(_content(message, index), message.name)
         if role == "function":
             return self._function(message, index)
-        raise invalid(
-            f"messages[{index}].role: {shortened(role)!r} is not one of {', '.join(_ROLES)}",
-            param=f"messages[{index}].role",
-            code="invalid_value",
-        )
+        raise not_one_of(f"messages[{index}].role", role, _ROLES)
 
-    def _expect(self, calls: tuple[ToolCall, ...]) -> None:
-        self._calls = frozenset(call.id for call in calls)
-        self._answered.clear()
+    def _begin(self, index: int, calls: tuple[ToolCall, ...] = ()) -> None:
+        self._open.begin(f"messages[{index}].tool_calls", calls)
         self._legacy = None
 
     def _assistant(self, message: WireMessage, index: int) -> AssistantMessage:
         calls = tuple(
             _call(call, f"messages[{index}].tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ())
         )
-        self._expect(calls)
-        if len(self._calls) < len(calls):
-            raise invalid(f"messages[{index}].tool_calls: two calls have one id", param=f"messages[{index}].tool_calls")
+        self._begin(index, calls)
         if message.function_call is not None and not calls:
             function = message.function_call
             call = ToolCall(f"call_function_{index}", FunctionCall(function.name, function.arguments or ""))
@@ -110,15 +103,7 @@ class _MessageReading:
         return AssistantMessage(content, calls, message.name, message.refusal, message.reasoning_content)
 
     def _tool(self, message: WireMessage, index: int) -> ToolMessage:
-        param = f"messages[{index}].tool_call_id"
-        call_id = message.tool_call_id
-        if not call_id:
-            raise invalid(f"{param} is missing: a tool's result names its call", param=param)
-        if call_id in self._answered:
-            raise invalid(f"{param}: the call {shortened(call_id)!r} has a result already", param=param)
-        if call_id not in self._calls:
-            raise invalid(f"{param}: {shortened(call_id)!r} is no call of the assistant message before it", param=param)
-        self._answered.add(call_id)
+        call_id = self._open.answer(f"messages[{index}].tool_call_id", message.tool_call_id)
         # A tool that gave nothing: null or no parts, as clients have it.
         return ToolMessage(_content(message, index) if message.content else "", call_id)
 
@@ -134,7 +119,7 @@ class _MessageReading:
 
 def _call(call: WireCall, path: str) -> ToolCall:
     if call.type not in (None, "function") or call.function is None:
-        raise invalid(f"{path}: only calls of type 'function' are taken", param=path, code="unsupported_value")
+        raise invalid_at(path, "only calls of type 'function' are accepted", "unsupported_value")
     if not call.id:
         raise invalid(f"{path}.id is missing", param=f"{path}.id")
     return ToolCall(call.id, FunctionCall(call.function.name, call.function.arguments or ""))
@@ -148,65 +133,23 @@ def _content(message: WireMessage, index: int) -> Content:
     if not content:
         words = "is missing" if content is None else "has no parts"
         raise invalid(f"{path} {words}", param=path, code="missing_required_parameter")
-    allowed = next((types for role, types in _PARTS if role == message.role), ("text",))
+    allowed = _TYPES.allowed(message.role)
     return tuple([_part(part, f"{path}[{i}]", message.role, allowed) for i, part in enumerate(content)])  # type: ignore[arg-type]
 
 
 def _part(part: WirePart, path: str, role: str, allowed: tuple[str, ...]) -> Part:
     kind = part.type
-    if kind not in allowed:
-        raise invalid(
-            f"{path}.type: {shortened(kind)!r} can't be taken in a message of role {role!r}; "
-            f"it may be {' or '.join(allowed)}",
-            param=f"{path}.type",
-            code="unsupported_content_type",
-        )
+    check_part_type(path, kind, allowed, role)
     if kind == "text" and part.text is not None:
         return TextPart(part.text)
     if kind == "refusal" and part.refusal is not None:
         return RefusalPart(part.refusal)
     if kind == "image_url" and part.image_url is not None:
-        return ImagePart(ImageURL(_image_url(part.image_url.url, f"{path}.image_url.url"), part.image_url.detail))
+        return image_part(f"{path}.image_url.url", part.image_url.url, part.image_url.detail)
     if kind == "input_audio" and part.input_audio is not None:
-        audio = part.input_audio
-        _check_base64(audio.data, f"{path}.input_audio.data")
-        return AudioPart(InputAudio(audio.data, audio.format))
-    if kind == "file" and part.file is not None:
-        return _file(part, path)
-    raise invalid(f"{path}.{kind} is missing", param=f"{path}.{kind}", code="missing_required_parameter")
-
-
-def _file(part: WirePart, path: str) -> FilePart:
-    file = part.file
-    assert file is not None
-    if file.file_data is None and file.file_id is None:
-        raise invalid(f"{path}.file: neither file_data nor file_id is there", param=f"{path}.file")
-    return FilePart(FileData(file.file_data, file.file_id, file.filename))
-
-
-def _image_url(url: str, param: str) -> str:
-    """*url*, if it is the data itself or of the web: an endpoint might open `file:` and the like on its machine."""
-    if url.startswith("data:"):
-        return _data_url(url, param)
-    if url[:8].lower().startswith(("http://", "https://")):
-        return url
-    raise _bad_image(f"{shortened(url)!r} is neither a data: URL nor an http(s) URL", param)
-
-
-def _data_url(url: str, param: str) -> str:
-    head = _DATA_URL.match(url)
-    if head is None:
-        raise _bad_image(f"{shortened(url)!r} is not of the form data:<type>;base64,<data>", param)
-    _check_base64(url[head.end() :], param)
-    return url
-
-
-def _check_base64(data: str, param: str) -> None:
-    try:
-        base64.b64decode(data.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError) as error:
-        raise _bad_image(f"the base64 data is broken ({error})", param) from None
-
-
-def _bad_image(words: str, param: str) -> ApiError:
-    return invalid(f"{param}: {words}", param=param, code="invalid_value")
+        return audio_part(f"{path}.input_audio.data", part.input_audio.data, part.input_audio.format)
+    if kind == "file" and (file := part.file) is not None:
+        if file.file_data is None and file.file_id is None:
+            raise invalid_at(f"{path}.file", "it has neither file_data nor file_id", None)
+        return FilePart(FileData(file.file_data, file.file_id, file.filename))
+    raise missing_at(f"{path}.{kind}")

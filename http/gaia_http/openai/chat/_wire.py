@@ -1,27 +1,15 @@
-"""The wire message of POST /v1/chat/completions, and decoding errors in the API's words.
+"""The wire message of POST /v1/chat/completions.
 
 Unknown fields are ignored, an explicit null is an absent field (source: OpenAI API reference, chat/create; what
 clients send beyond it was seen on the wire). Structs are flat where the API has unions, so that a wrong role or part
 is answered by its own error instead of a decoder's.
 """
 
-import re
-from typing import Annotated, TypeAlias, TypeVar
-
 import msgspec
 
-from gaia_http._errors import ApiError, invalid
-
-T = TypeVar("T")
+from gaia_http.request._decoding import Integer, decode_body
 
 _NOTHING = msgspec.Raw(b"")
-_INT64 = msgspec.Meta(ge=-(2**63), le=2**63 - 1)
-_AT = re.compile(r" - at `(?:key` in `)?\$\.?(?P<path>[^`]*)`\Z")
-_STEP = re.compile(r"\.?([A-Za-z0-9_]+)|\[(\d+)\]")
-_SOME_VALUE = "[...]"
-_SHOWN_CHARS = 80
-
-Integer: TypeAlias = Annotated[int, _INT64]
 
 
 class WireImage(msgspec.Struct, frozen=True, gc=False):
@@ -158,61 +146,3 @@ _request_decoder = msgspec.json.Decoder(ChatRequest)
 def decode_request(body: bytes) -> ChatRequest:
     """*body* as a request. Raises ApiError 400, whose `param` is the JSON path of the value at fault."""
     return decode_body(body, _request_decoder)
-
-
-def decode_body(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
-    """*body* as what *decoder* gives. Raises ApiError 400, whose `param` is the JSON path of the value at fault."""
-    try:
-        if not body.isascii():
-            body.decode()  # the decoder skips over bytes in fields that it does not know
-        return decoder.decode(body)
-    except UnicodeDecodeError as error:
-        raise _not_json(f"byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise _not_json("it is nested too deeply") from None
-    except msgspec.ValidationError as error:
-        raise decoding_error(error, body) from None
-    except msgspec.DecodeError as error:
-        hint = " (it begins with a byte order mark: leave that out)" if body.startswith(b"\xef\xbb\xbf") else ""
-        words = "it is empty" if not body.strip() else f"{str(error).removeprefix('JSON is malformed: ')}{hint}"
-        raise _not_json(words) from None
-
-
-def _not_json(words: str) -> ApiError:
-    return invalid(f"the body is not valid JSON: {words}", code="invalid_json")
-
-
-def decoding_error(error: msgspec.ValidationError, document: bytes, root: str = "") -> ApiError:
-    """A decoder's error about *document*, which stands at the path *root* of the request."""
-    text = str(error)
-    found = _AT.search(text)
-    path = found["path"] if found else ""
-    param = f"{root}.{path}" if root and path and not path.startswith("[") else f"{root}{path}"
-    words = text[: found.start()] if found else text
-    words = words[:1].lower() + words[1:]
-    if param.endswith(_SOME_VALUE):  # of a map's value the decoder doesn't say which
-        param, words = param.removesuffix(_SOME_VALUE), f"one of its values is wrong: {words}"
-    return invalid(f"{param or 'the body'}: {words}{_shown(document, path)}", param=param or None, code="invalid_type")
-
-
-def _shown(document: bytes, path: str) -> str:
-    """The value at *path*, shortened, for a message; nothing where it can't be had or says nothing."""
-    try:
-        value: object = msgspec.json.decode(document)
-        for name, index in _STEP.findall(path):
-            value = value[int(index)] if index else value[name]  # type: ignore[index]
-    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError):
-        return ""
-    if isinstance(value, dict | list):
-        return ""
-    return f" ({shortened(msgspec.json.encode(value).decode())})"
-
-
-def shortened(text: str, chars: int = _SHOWN_CHARS) -> str:
-    """*text*, cut with an ellipsis after *chars*."""
-    return text if len(text) <= chars else f"{text[:chars]}…"
-
-
-def given(raw: msgspec.Raw) -> bool:
-    """Whether a raw field was sent, and not as null."""
-    return bytes(raw) not in (b"", b"null")

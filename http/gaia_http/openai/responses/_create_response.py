@@ -23,9 +23,6 @@ from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
-from gaia_http.openai._models import agent_of
-from gaia_http.openai.chat._session_headers import Named, session_of
-from gaia_http.openai.chat._wire import given, shortened
 from gaia_http.openai.responses._approvals import Approvals
 from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses._request_state import Base, Begun, Taken, Warmed
@@ -43,7 +40,11 @@ from gaia_http.openai.responses.stored._request_note import (
     kept_of,
 )
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse, missing
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._agent import agent_of
+from gaia_http.request._decoding import given
+from gaia_http.request._fields import invalid_at, missing_at, shortened
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._session_headers import NamedSession, session_of
 
 _NOT_FOUND = "previous_response_not_found"
 
@@ -51,7 +52,7 @@ _NOT_FOUND = "previous_response_not_found"
 class ResponseCreation:
     """Begins the responses of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: ContentParts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: PartConverter) -> None:
         self._runtime = runtime
         self._parts = parts
         self._approvals = Approvals(runtime, store)
@@ -66,14 +67,13 @@ class ResponseCreation:
         Raises ApiError, and what `Runtime.start` does.
         """
         owner = caller.owner
-        request = await self._resolved(request, owner)
-        items = _items(request)
+        request, items = await self._resolved(request, owner)
         approvals = approvals_in(items)
         if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:
             return begun
         background, store = bool(request.background), request.store is not False
         if background and not store:
-            raise invalid("background needs store: true", param="background", code="invalid_value")
+            raise invalid_at("background", "a response in background must be stored: leave out store: false")
         taken = await self._taken(request, caller, items, base)
         agent, found = taken.agent, taken.base
         options = options_of(request, agent, self._settings)
@@ -88,8 +88,8 @@ class ResponseCreation:
 
     async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
         """What *request* brings, taken in and not answered."""
-        request = await self._resolved(request, caller.owner)
-        taken = await self._taken(request, caller, _items(request), base)
+        request, items = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, items, base)
         options_of(request, taken.agent, self._settings)
         ref = Ref("", f"turn_{new_id()}")
         output = ResponseEvents(ref, self._note(request, taken, background=False, store=False))
@@ -97,8 +97,8 @@ class ResponseCreation:
 
     async def conversation(self, request: CreateRequest, caller: Caller) -> tuple[Agent, tuple[Message, ...]]:
         """The agent and the whole conversation that *request* speaks of."""
-        request = await self._resolved(request, caller.owner)
-        taken = await self._taken(request, caller, _items(request), None)
+        request, items = await self._resolved(request, caller.owner)
+        taken = await self._taken(request, caller, items, None)
         return taken.agent, taken.said
 
     async def _taken(
@@ -123,12 +123,9 @@ class ResponseCreation:
         found = await self._base(owner, previous, conversation)
         before = base if base is not None else found.messages if found is not None else ()
         read = read_items(items, self._settings, waiting_calls(before))
-        try:
-            messages = await self._parts.taken(read.messages, agent, owner, read.place)
-        except ApiError as error:
-            raise read.of_here(error) from None
+        messages = await self._parts.convert(read.messages, read.part_paths, agent, owner)
         if not messages and not before:
-            raise invalid("input is missing; send a text or items", param="input", code="missing_required_parameter")
+            raise missing_at("input", "; send a text or items")
         return Taken(agent=agent, base=found, before=before, messages=messages, conversation=conversation)
 
     def _begun(
@@ -137,7 +134,7 @@ class ResponseCreation:
         ref: Ref,
         note: RequestNote,
         turn: Turn | None,
-        named: Named | None = None,
+        named: NamedSession | None = None,
         said: tuple[Message, ...] = (),
     ) -> Begun:
         return Begun(
@@ -152,15 +149,8 @@ class ResponseCreation:
         )
 
     def _agent(self, request: CreateRequest, caller: Caller, previous: StoredResponse | None) -> Agent:
-        if request.model is not None:
-            return agent_of(self._runtime, request.model, caller)
-        if previous is not None:
-            return agent_of(self._runtime, previous.note.model, caller)
-        raise invalid(
-            "model is missing: name an agent; GET /v1/models lists them",
-            param="model",
-            code="missing_required_parameter",
-        )
+        inherited = previous.note.model if previous is not None else None
+        return agent_of(self._runtime, request.model if request.model is not None else inherited, caller)
 
     def _note(self, request: CreateRequest, taken: Taken, *, background: bool, store: bool) -> RequestNote:
         shown = self._settings.show_activity != "off"
@@ -210,16 +200,18 @@ class ResponseCreation:
             raise invalid(words, param="conversation", code="conversation_not_found", status=404)
         return await conversation_base(self._runtime, info, self._settings)
 
-    async def _resolved(self, request: CreateRequest, owner: str) -> CreateRequest:
-        """*request* with the items that its input refers to."""
-        if not given(request.input) or all(item.type != "item_reference" for item in decode_items(request.input)):
-            return request
+    async def _resolved(self, request: CreateRequest, owner: str) -> tuple[CreateRequest, tuple[WireItem, ...]]:
+        """*request* with the stored items that its input refers to, and all its items."""
+        items = decode_items(request.input) if given(request.input) else ()
+        if all(item.type != "item_reference" for item in items):
+            return request, items
         sent = msgspec.json.decode(request.input, type=tuple[msgspec.Raw, ...])
-        items = [
+        resolved = [
             await self._item(owner, item.id, f"input[{n}]") if item.type == "item_reference" else sent[n]
-            for n, item in enumerate(decode_items(request.input))
+            for n, item in enumerate(items)
         ]
-        return msgspec.structs.replace(request, input=msgspec.Raw(encoded(items)))
+        raw = msgspec.Raw(encoded(resolved))
+        return msgspec.structs.replace(request, input=raw), decode_items(raw)
 
     async def _item(self, owner: str, item_id: str | None, param: str) -> msgspec.Raw:
         """The stored item of that id. Raises ApiError 404."""
@@ -233,17 +225,12 @@ class ResponseCreation:
             named = next((each for each in items if each.get("id") == item_id), None)
             if named is not None:
                 return msgspec.Raw(encoded(named))
-        raise invalid(
-            f"{param}.id: there is no item {shortened(item_id or '')!r}",
-            param=f"{param}.id",
-            code="item_not_found",
-            status=404,
-        )
+        raise invalid_at(f"{param}.id", f"there is no item {shortened(item_id or '')!r}", "item_not_found", 404)
 
     # Turns.
 
     async def _unrecorded(
-        self, agent: Agent, owner: str, named: Named | None, messages: tuple[Message, ...], options: TurnOptions
+        self, agent: Agent, owner: str, named: NamedSession | None, messages: tuple[Message, ...], options: TurnOptions
     ) -> Turn:
         if named is None:
             return await self._runtime.once(agent, TurnRequest(transcript=messages, options=options), key=owner)
@@ -257,7 +244,7 @@ class ResponseCreation:
         agent: Agent,
         owner: str,
         base: Base | None,
-        named: Named | None,
+        named: NamedSession | None,
         messages: tuple[Message, ...],
         options: TurnOptions,
         note: RequestNote,
@@ -317,10 +304,6 @@ class ResponseCreation:
         forked = await sessions.fork(owner, base.info_id, at=base.at)
         await self._store.keep(owner, forked.id, lambda _: SessionMetadata(RESPONSES, since=base.at))
         return await start(forked.id, base.at)
-
-
-def _items(request: CreateRequest) -> tuple[WireItem, ...]:
-    return decode_items(request.input) if given(request.input) else ()
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:

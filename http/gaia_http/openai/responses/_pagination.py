@@ -6,9 +6,9 @@ from typing import Any
 from litestar.connection import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from gaia_http._errors import encoded, invalid
-from gaia_http.openai.chat._wire import shortened
+from gaia_http._errors import encoded
 from gaia_http.openai.responses.output._response_answer import send_json
+from gaia_http.request._fields import invalid_at, not_one_of, shortened
 
 _MOST_ITEMS = 100
 _DEFAULT_ITEMS = 20
@@ -18,13 +18,13 @@ def page(request: Request[Any, Any, Any], items: Sequence[dict[str, Any]]) -> di
     """A page of *items*, which are oldest first; the newest come first unless `order` says otherwise."""
     order = request.query_params.get("order") or "desc"
     if order not in ("asc", "desc"):
-        raise invalid(f"order: {shortened(order)!r} is not one of asc, desc", param="order", code="invalid_value")
+        raise not_one_of("order", order, ("asc", "desc"))
     limit = number(request, "limit", _DEFAULT_ITEMS, least=1, most=_MOST_ITEMS)
     ordered = list(items) if order == "asc" else list(reversed(items))
     if after := request.query_params.get("after"):
         place = next((n for n, item in enumerate(ordered) if item["id"] == after), None)
         if place is None:
-            raise invalid(f"after: there is no item {shortened(after)!r} here", param="after", code="invalid_value")
+            raise invalid_at("after", f"there is no item {shortened(after)!r} here")
         ordered = ordered[place + 1 :]
     data = ordered[:limit]
     return {
@@ -42,9 +42,7 @@ def number(request: Request[Any, Any, Any], name: str, default: int, *, least: i
     if text is None or text == "":
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 16 and least <= int(text) <= most):
-        raise invalid(
-            f"{name}: {shortened(text)!r} is not a number from {least} to {most}", param=name, code="invalid_value"
-        )
+        raise invalid_at(name, f"{shortened(text)!r} is not a number from {least} to {most}")
     return int(text)
 
 
@@ -52,7 +50,7 @@ def flag(request: Request[Any, Any, Any], name: str) -> bool:
     """Whether the query says *name* is true. Raises ApiError 400."""
     text = request.query_params.get(name) or "false"
     if text not in ("true", "false", "1", "0"):
-        raise invalid(f"{name}: {shortened(text)!r} is not true or false", param=name, code="invalid_value")
+        raise invalid_at(name, f"{shortened(text)!r} is not true or false")
     return text in ("true", "1")
 
 

@@ -35,7 +35,7 @@ from gaia_http.openai.responses.stored._request_note import input_items
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
 from gaia_http.openai.responses.websocket._websocket import ResponseSocket
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._part_converter import PartConverter
 
 _CONVERSATION = "/v1/conversations/{conversation_id:str}"
 
@@ -131,7 +131,7 @@ class Responses:
 
 
 def response_handlers(
-    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: ContentParts, idempotency: Idempotency
+    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: PartConverter, idempotency: Idempotency
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The route handlers of one application."""
     store = ResponseStore(runtime)

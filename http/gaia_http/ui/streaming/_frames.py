@@ -26,10 +26,11 @@ from gaia_core.events import (
     ToolCalled,
     TurnEnded,
 )
-from gaia_core.messages import mended, text_of
+from gaia_core.messages import text_of
 from gaia_core.runtime import PARAGRAPH, AnswerText
 from gaia_core.turn import EventId, Frame
 from gaia_http._errors import encoded
+from gaia_http.streaming._json_text import encoded_text
 from gaia_http.ui._response_bodies import Json
 from gaia_http.ui.streaming._frame_text import words_of
 
@@ -38,8 +39,6 @@ _FRAMES = 8
 
 _BETWEEN = 10**12
 """The number of an event that was told before a record, and isn't kept: it is no event's."""
-
-_encode = msgspec.json.Encoder().encode
 
 _CHUNK = b'data: {"type":"chunk","content":'
 _THINKING = b'data: {"type":"thinking","content":'
@@ -130,8 +129,8 @@ class FrameTranslator:
             return ()
         if kind is ReasoningDelta:
             self._step_reasoning = True
-            return (_head(event_id), _THINKING, _text(text), _END)
-        return (_head(event_id), _CHUNK, _text(self._said(text)), _END)
+            return (_head(event_id), _THINKING, encoded_text(text), _END)
+        return (_head(event_id), _CHUNK, encoded_text(self._said(text)), _END)
 
     def _said(self, text: str) -> str:
         """*text* as the answer goes on with it."""
@@ -218,10 +217,3 @@ def _of_nested(data: Json, parent: str) -> Json:
     if data["type"] == "chunk":
         data = data | {"type": "thinking"}
     return {"parent_call_id": parent} | data if "parent_call_id" in data else data | {"parent_call_id": parent}
-
-
-def _text(text: str) -> bytes:
-    try:
-        return _encode(text)
-    except UnicodeEncodeError:
-        return _encode(mended(text))

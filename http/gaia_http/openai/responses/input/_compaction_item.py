@@ -17,7 +17,7 @@ def summary_of(content: str | None, param: str) -> str:
     """What a model is told by the item. Raises ApiError 400 for a content that `packed` did not make."""
     summary = _unpacked(content or "")
     if summary is None:
-        raise invalid(f"{param} is not what POST /v1/responses/compact gave", param=param, code="invalid_value")
+        raise invalid(f"{param} was not made by POST /v1/responses/compact", param=param, code="invalid_value")
     return _WORDS + summary
 
 

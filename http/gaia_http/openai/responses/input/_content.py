@@ -1,94 +1,93 @@
-"""Parts of an item's content → parts of chat completions, which have the bounds; and the names of here in errors."""
+"""Parts of an item's content → parts of the core, each with its paths in the request."""
 
-import re
-
-import attrs
 import msgspec
 
-from gaia_http._errors import ApiError, invalid
-from gaia_http.openai.chat._wire import WireAudio, WireFile, WireImage, decoding_error, given
-from gaia_http.openai.chat._wire import WirePart as ChatPart
-from gaia_http.openai.responses.input._wire import ResponsesPart
-
-_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
-_RENAMED = (
-    (re.compile(r"\.image_url\.url\b"), ".image_url"),
-    (re.compile(r"\.file\.(file_\w+)"), r".\1"),
-    (re.compile(r"(\])\.file(?![\w.])"), r"\1"),
-    (re.compile(r"'image_url'(?= can't be taken)"), "'input_image'"),
-    (re.compile(r"'file'(?= can't be taken)"), "'input_file'"),
-    (re.compile(r"(?<=of type )'image_url'"), "'input_image'"),
+from gaia_core.messages import FileData, FilePart, Part, RefusalPart, TextPart
+from gaia_http.openai.responses.input._wire import ResponsesPart, WireInputAudio, decode_content
+from gaia_http.request._content_parts import (
+    PartPaths,
+    PartTypes,
+    PlacedContent,
+    PlacedPart,
+    audio_part,
+    check_part_type,
+    image_part,
+    is_web_url,
 )
+from gaia_http.request._decoding import decode_field, given
+from gaia_http.request._fields import invalid_at, missing_at
+
+_INPUT = PartTypes("input_text", "input_image", "input_audio", "input_file", "refusal")
+_OUTPUT = PartTypes("output_text", "input_image", "input_audio", "input_file", "refusal")
+_TEXTS = frozenset(("input_text", "output_text", "text", "summary_text", "reasoning_text"))
+
+_audio_decoder = msgspec.json.Decoder(WireInputAudio)
 
 
-def content_of(content: str | tuple[ResponsesPart, ...], path: str) -> str | tuple[ChatPart, ...]:
-    """The content at *path*; one text part is a text. Raises ApiError 400."""
+def message_content(raw: msgspec.Raw, path: str, role: str) -> PlacedContent:
+    """The content at *path* of a message of *role*; one text part is a text. Raises ApiError 400."""
+    types = _OUTPUT if role == "assistant" else _INPUT
+    return _placed(decode_content(raw, path), path, role, types.text, types.allowed(role))
+
+
+def result_content(raw: msgspec.Raw, path: str) -> PlacedContent:
+    """The same of a call's result, which may have whatever a user's message may."""
+    return _placed(decode_content(raw, path), path, "tool", _INPUT.text, _INPUT.allowed("user"))
+
+
+def _placed(
+    content: str | tuple[ResponsesPart, ...], path: str, role: str, text: str, allowed: tuple[str, ...]
+) -> PlacedContent:
     if isinstance(content, str):
         return content
-    parts = tuple(_part(part, f"{path}[{index}]") for index, part in enumerate(content))
-    if len(parts) == 1 and parts[0].type == "text" and parts[0].text is not None:
-        return parts[0].text
-    return parts
+    placed: list[PlacedPart] = []
+    for index, part in enumerate(content):
+        at = f"{path}[{index}]"
+        check_part_type(at, text if part.type in _TEXTS else part.type, allowed, role)
+        data = "image_url" if part.type == _INPUT.image else "file_url" if _is_by_url(part) else "file_data"
+        paths = PartPaths(at, part.type, at, f"{at}.{data}", f"{at}.file_id")
+        placed.append(PlacedPart(_part(part, paths), paths))
+    if len(placed) == 1 and isinstance(only := placed[0].part, TextPart):
+        return only.text
+    return tuple(placed)
 
 
-def urls_in(content: str | tuple[ResponsesPart, ...], path: str) -> frozenset[str]:
-    """The paths of the files that are given by a URL."""
-    if isinstance(content, str):
-        return frozenset()
-    return frozenset(f"{path}[{n}]" for n, part in enumerate(content) if part.file_url is not None)
+def _is_by_url(part: ResponsesPart) -> bool:
+    return part.file_url is not None and part.file_data is None and part.file_id is None
 
 
-def _part(part: ResponsesPart, path: str) -> ChatPart:
-    kind = part.type
-    if kind in _TEXTS:
-        if part.text is None:
-            raise missing_field(f"{path}.text")
-        return ChatPart("text", text=part.text)
-    if kind == "input_image":
+def _part(part: ResponsesPart, paths: PartPaths) -> Part:
+    """A part of a type that is allowed."""
+    if part.type == "input_image":
         if part.image_url is not None:
-            return ChatPart("image_url", image_url=WireImage(part.image_url, part.detail))
-        if part.file_id is not None:
-            return ChatPart("file", file=WireFile(file_id=part.file_id))
-        raise missing_field(f"{path}.image_url")
-    if kind == "input_file":
-        return ChatPart("file", file=_file(part, path))
-    if kind == "input_audio" and given(part.input_audio):
-        try:
-            audio = msgspec.json.decode(part.input_audio, type=WireAudio)
-        except msgspec.ValidationError as error:
-            raise decoding_error(error, bytes(part.input_audio), f"{path}.input_audio") from None
-        return ChatPart("input_audio", input_audio=audio)
-    if kind == "refusal":
-        return ChatPart("refusal", refusal=part.refusal)
-    return ChatPart(kind)
+            return image_part(paths.data, part.image_url, part.detail)
+        if part.file_id is None:
+            raise missing_at(paths.data)
+        return FilePart(FileData(None, part.file_id))
+    if part.type == "input_file":
+        return FilePart(_file(part, paths))
+    if part.type == "input_audio":
+        path = f"{paths.path}.input_audio"
+        if not given(part.input_audio):
+            raise missing_at(path)
+        audio = decode_field(part.input_audio, _audio_decoder, path)
+        return audio_part(f"{path}.data", audio.data, audio.format)
+    if part.type == "refusal":
+        if part.refusal is None:
+            raise missing_at(f"{paths.path}.refusal")
+        return RefusalPart(part.refusal)
+    if part.text is None:
+        raise missing_at(f"{paths.path}.text")
+    return TextPart(part.text)
 
 
-def _file(part: ResponsesPart, path: str) -> WireFile:
-    url = part.file_url
-    if url is None or part.file_data is not None or part.file_id is not None:
+def _file(part: ResponsesPart, paths: PartPaths) -> FileData:
+    if not _is_by_url(part):
         if part.file_data is None and part.file_id is None:
-            raise missing_field(f"{path}.file_data")
-        return WireFile(part.file_data, part.file_id, part.filename)
-    if not url[:8].lower().startswith(("http://", "https://")):
-        param = f"{path}.file_url"
-        raise invalid(f"{param}: only http:// and https:// URLs are fetched", param=param, code="invalid_value")
+            raise missing_at(paths.data)
+        return FileData(part.file_data, part.file_id, part.filename)
+    url = part.file_url or ""
+    if not is_web_url(url):
+        raise invalid_at(paths.data, "only http:// and https:// URLs are fetched")
     # The guard fetches it, as it does an image's.
-    return WireFile(url, None, part.filename or url.partition("?")[0].partition("#")[0].rpartition("/")[2] or None)
-
-
-def with_names_of_here(error: ApiError, urls: frozenset[str] = frozenset()) -> ApiError:
-    """*error* with the names that the fields have in this API. *urls*: the paths of files that are given by a URL."""
-    reply = error.reply
-    param, message = reply.param, reply.message
-    for pattern, name in _RENAMED:
-        param = pattern.sub(name, param) if param is not None else None
-        message = pattern.sub(name, message)
-    for path in urls:
-        param = f"{path}.file_url" if param == f"{path}.file_data" else param
-        message = message.replace(f"{path}.file_data", f"{path}.file_url")
-    return ApiError(attrs.evolve(reply, message=message, param=param))
-
-
-def missing_field(param: str) -> ApiError:
-    """The error for what has to be there."""
-    return invalid(f"{param} is missing", param=param, code="missing_required_parameter")
+    return FileData(url, None, part.filename or url.partition("?")[0].partition("#")[0].rpartition("/")[2] or None)

@@ -11,25 +11,33 @@
 | compaction | the summary that `_compact` made |
 | reasoning, mcp_list_tools, mcp_approval_request, calls of a host's own search tools | kept, not sent to a model |
 
-Messages are read by the rules of chat completions (`_message_reader`): parts, images and files have the same bounds in
-both APIs.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import attrs
 import msgspec
 
-from gaia_core.messages import AssistantMessage, Message, ToolMessage
+from gaia_core.messages import (
+    AssistantMessage,
+    DeveloperMessage,
+    FunctionCall,
+    Message,
+    RefusalPart,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
-from gaia_http.openai.chat._message_reader import transcript_of
-from gaia_http.openai.chat._wire import WireCall, WireFunctionCall, WireMessage, given, shortened
-from gaia_http.openai.chat._wire import WirePart as ChatPart
 from gaia_http.openai.responses.input._compaction_item import summary_of
-from gaia_http.openai.responses.input._content import content_of, missing_field, urls_in, with_names_of_here
-from gaia_http.openai.responses.input._wire import WireItem, decode_content, decode_text
+from gaia_http.openai.responses.input._content import message_content, result_content
+from gaia_http.openai.responses.input._wire import WireItem, decode_text
+from gaia_http.request._content_parts import PartPaths, PlacedContent, content_of
+from gaia_http.request._decoding import given
+from gaia_http.request._fields import check_count, invalid_at, missing_at, shortened
+from gaia_http.request._tool_results import ToolResult, attachments, tool_result
 
 _KEPT = frozenset(
     (
@@ -48,9 +56,7 @@ _KEPT = frozenset(
 )
 _OUTPUTS = frozenset(("function_call_output", "custom_tool_call_output"))
 _CALLS = frozenset(("function_call", "custom_tool_call", "mcp_call"))
-_ROLES = frozenset(("user", "assistant", "system", "developer"))
-_ATTACHED = "Attached to the result of the call {}:"
-_PATH = re.compile(r"messages\[(\d+)\](\.content)?")
+_ROLES = ("assistant", "developer", "system", "user")
 
 
 @attrs.frozen
@@ -71,62 +77,47 @@ def approvals_in(items: Sequence[WireItem]) -> tuple[Approval, ...]:
             continue
         param = f"input[{index}]"
         if not item.approval_request_id:
-            raise missing_field(f"{param}.approval_request_id")
+            raise missing_at(f"{param}.approval_request_id")
         if item.approve is None:
-            raise missing_field(f"{param}.approve")
+            raise missing_at(f"{param}.approve")
         found.append(Approval(item.approval_request_id, item.approve, item.reason or "", param))
     return tuple(found)
 
 
 @attrs.frozen
-class Read:
-    """What an input says: *messages*, and of each the path of its content."""
+class InputMessages:
+    """What an input says: *messages*, and of each its item and where the parts of its content stand in the request."""
 
     messages: tuple[Message, ...]
-    paths: tuple[str, ...]
-    attached: tuple[tuple[int, tuple[str, ...]], ...] = ()
-    """Messages whose parts come from elsewhere, and the path of each part."""
-    urls: frozenset[str] = frozenset()
-    """The paths of files that are given by a URL."""
+    items: tuple[str | None, ...]
+    """The path of the first item of each message; None: it has the images and files of results."""
+    paths: tuple[tuple[PartPaths, ...], ...]
 
-    def place(self, message: int, part: int) -> str:
-        """The path of a part, see `_parts.Place`."""
-        for index, paths in self.attached:
-            if index == message:
-                return paths[part]
-        return f"{self.paths[message]}[{part}]"
-
-    def of_here(self, error: ApiError) -> ApiError:
-        """*error*, which one of its parts met, with the names of this API."""
-        return with_names_of_here(error, self.urls)
-
-
-@attrs.frozen
-class _Result:
-    """What a call gave: the text, and the *parts* that no tool's message may have."""
-
-    message: WireMessage
-    path: str
-    parts: tuple[ChatPart, ...] = ()
-    paths: tuple[str, ...] = ()
+    def part_paths(self, message: int, part: int) -> PartPaths:
+        """Where a part stands; see `PathsOfParts`."""
+        return self.paths[message][part]
 
 
 def read_items(
     items: Sequence[WireItem], settings: Settings, waiting: Iterable[str] = (), *, param: str = "input"
-) -> Read:
+) -> InputMessages:
     """*items* as messages. *waiting*: the client's calls of the stored conversation that have no result yet.
 
     Raises ApiError 400, whose `param` is the path of the item at fault.
     """
-    if len(items) > settings.max_messages:
-        raise invalid(
-            f"{param} has {len(items)} items; at most {settings.max_messages} are taken",
-            param=param,
-            code="array_above_max_length",
-        )
+    check_count(param, len(items), "items", settings.max_messages)
     reading = _ItemReading(items, tuple(waiting), param)
     reading.read()
-    return Read(reading.messages(settings), reading.places(), tuple(reading.attached.items()), frozenset(reading.urls))
+    return InputMessages(tuple(reading.messages), tuple(reading.sources), tuple(reading.paths))
+
+
+@attrs.frozen
+class _AssistantItem:
+    """An assistant's message that calls may follow. *path*: of the item that it begins with."""
+
+    path: str
+    content: PlacedContent | None = None
+    refusal: str | None = None
 
 
 class _ItemReading:
@@ -136,14 +127,15 @@ class _ItemReading:
         self._items = items
         self._waiting = waiting
         self._param = param
-        self._wire: list[WireMessage] = []
-        self._paths: list[str] = []
-        self._calls: list[WireCall] = []
-        self._results: dict[str, _Result] = {}
-        self._behind: dict[str, _Result] = {}
-        self._open = False
-        self.attached: dict[int, tuple[str, ...]] = {}
-        self.urls: set[str] = set()
+        self._open: _AssistantItem | None = None
+        self._calls: list[ToolCall] = []
+        self._results: dict[str, ToolResult] = {}
+        """Results whose calls were not met yet, by their ids."""
+        self._behind: list[ToolResult] = []
+        """The results of *_calls*."""
+        self.messages: list[Message] = []
+        self.sources: list[str | None] = []
+        self.paths: list[tuple[PartPaths, ...]] = []
 
     def read(self) -> None:
         """Read all items."""
@@ -152,84 +144,32 @@ class _ItemReading:
             self._take(item, f"{self._param}[{index}]")
         self._close()
         for call_id, result in self._results.items():
-            raise invalid(
-                f"{result.path}.call_id: {shortened(call_id)!r} is no call that waits for a result",
-                param=f"{result.path}.call_id",
-                code="invalid_value",
-            )
-
-    def messages(self, settings: Settings) -> tuple[Message, ...]:
-        """What was read, by the rules of chat completions."""
-        if not self._wire:
-            return ()
-        before = 1 if self._waiting and self._wire[0].role == "tool" else 0
-        wire = self._wire
-        if before:  # results of the stored conversation: their calls stand before them while the rules are applied
-            calls = tuple(WireCall(call_id, "function", WireFunctionCall("f", "{}")) for call_id in self._waiting)
-            wire = [WireMessage("assistant", None, None, calls), *wire]
-        try:
-            read = transcript_of(tuple(wire), settings.max_messages * 2 + 1)
-        except ApiError as error:
-            raise self._at(error, before) from None
-        return read[before:]
-
-    def places(self) -> tuple[str, ...]:
-        """The path of each message's content."""
-        return tuple(map(self._place, range(len(self._wire))))
-
-    def _place(self, index: int) -> str:
-        return self._paths[index] + (".output" if self._wire[index].role == "tool" else ".content")
-
-    def _at(self, error: ApiError, before: int) -> ApiError:
-        """*error* with the paths of the input's items."""
-
-        def path(found: re.Match[str]) -> str:
-            index = int(found[1]) - before
-            if not 0 <= index < len(self._paths):
-                return self._param
-            return self._place(index) if found[2] else self._paths[index]
-
-        reply = error.reply
-        param = _PATH.sub(path, reply.param) if reply.param is not None else None
-        placed = ApiError(attrs.evolve(reply, message=_PATH.sub(path, reply.message), param=param))
-        return with_names_of_here(placed, frozenset(self.urls))
+            raise invalid_at(f"{result.path}.call_id", f"{shortened(call_id)!r} is not a call that waits for a result")
 
     def _collect_results(self) -> None:
         for index, item in enumerate(self._items):
-            path = f"{self._param}[{index}]"
             if item.type not in _OUTPUTS:
                 continue
+            path = f"{self._param}[{index}]"
             if not item.call_id:
-                raise missing_field(f"{path}.call_id")
+                raise missing_at(f"{path}.call_id")
             if item.call_id in self._results:
-                raise invalid(
-                    f"{path}.call_id: the call {shortened(item.call_id)!r} has a result already",
-                    param=f"{path}.call_id",
-                    code="invalid_value",
-                )
-            content = self._content(item.output, f"{path}.output")
-            self._results[item.call_id] = _result(item.call_id, content, path)
+                raise invalid_at(f"{path}.call_id", f"the call {shortened(item.call_id)!r} already has a result")
+            content = result_content(item.output, f"{path}.output")
+            self._results[item.call_id] = tool_result(path, item.call_id, content)
         self._add_results([self._results.pop(call_id) for call_id in self._waiting if call_id in self._results])
 
-    def _content(self, raw: msgspec.Raw, path: str) -> str | tuple[ChatPart, ...]:
-        content = decode_content(raw, path)
-        self.urls |= urls_in(content, path)
-        return content_of(content, path)
+    def _add(self, path: str | None, message: Message, content: PlacedContent = "") -> None:
+        self.messages.append(message)
+        self.sources.append(path)
+        self.paths.append(() if isinstance(content, str) else tuple([each.paths for each in content]))
 
-    def _add_results(self, results: Sequence[_Result]) -> None:
-        """Results, right behind their calls; what they have beside text is shown as a user's, as no other may."""
+    def _add_results(self, results: Sequence[ToolResult]) -> None:
+        """Results, right behind their calls; what they have beside text is shown as a user's."""
         for result in results:
-            self._add(result.message, result.path)
-        shown = [result for result in results if result.parts]
-        if not shown:
-            return
-        parts: list[ChatPart] = []
-        paths: list[str] = []
-        for result in shown:
-            parts += [ChatPart("text", text=_ATTACHED.format(result.message.tool_call_id)), *result.parts]
-            paths += [f"{result.path}.output", *result.paths]
-        self.attached[len(self._wire)] = tuple(paths)
-        self._add(WireMessage("user", tuple(parts)), shown[0].path)
+            self._add(result.path, result.message)
+        if shown := attachments(results):
+            self._add(None, UserMessage(content_of(shown)), shown)
 
     def _take(self, item: WireItem, path: str) -> None:
         kind = item.type or "message"
@@ -237,84 +177,76 @@ class _ItemReading:
             return
         if kind in _CALLS:
             self._call(kind, item, path)
-            return
-        if kind == "message":
+        elif kind == "message":
             self._message(item, path)
-            return
-        if kind == "compaction":
+        elif kind == "compaction":
             self._close()
-            words = summary_of(item.encrypted_content, f"{path}.encrypted_content")
-            self._add(WireMessage("user", words), path)
-            return
-        raise invalid(
-            f"{path}.type: items of type {shortened(kind)!r} are not taken",
-            param=f"{path}.type",
-            code="unsupported_value",
-        )
+            self._add(path, UserMessage(summary_of(item.encrypted_content, f"{path}.encrypted_content")))
+        else:
+            raise invalid_at(f"{path}.type", f"items of type {shortened(kind)!r} are not accepted", "unsupported_value")
 
     def _message(self, item: WireItem, path: str) -> None:
-        if item.role not in _ROLES:
-            words = f"{shortened(item.role)!r} is not one of" if item.role is not None else "is missing; it is one of"
-            raise invalid(
-                f"{path}.role {words} {', '.join(sorted(_ROLES))}", param=f"{path}.role", code="invalid_value"
-            )
-        content = self._content(item.content, f"{path}.content")
+        role = item.role
+        if role not in _ROLES:
+            words = f"{shortened(role)!r} is not one of" if role is not None else "is missing; it is one of"
+            raise invalid(f"{path}.role {words} {', '.join(_ROLES)}", param=f"{path}.role", code="invalid_value")
+        content = message_content(item.content, f"{path}.content", role)
         self._close()
-        if item.role == "assistant":
-            said, refusal = _without_refusal(content)
-            self._add(WireMessage("assistant", said, refusal=refusal), path)
-            self._open = True
+        if role == "assistant":
+            self._open = _assistant_item(path, content)
             return
-        self._add(WireMessage(item.role or "", content), path)
+        if content == ():
+            raise _no_parts(path)
+        kind = UserMessage if role == "user" else SystemMessage if role == "system" else DeveloperMessage
+        self._add(path, kind(content_of(content)), content)
 
     def _call(self, kind: str, item: WireItem, path: str) -> None:
-        call_id = item.call_id if kind != "mcp_call" else item.id
+        id_field = "id" if kind == "mcp_call" else "call_id"
+        call_id = item.id if kind == "mcp_call" else item.call_id
         if not call_id:
-            raise missing_field(f"{path}.{'call_id' if kind != 'mcp_call' else 'id'}")
+            raise missing_at(f"{path}.{id_field}")
         if not item.name:
-            raise missing_field(f"{path}.name")
+            raise missing_at(f"{path}.name")
         if any(call.id == call_id for call in self._calls):
-            raise invalid(f"{path}: two calls have the id {shortened(call_id)!r}", param=path, code="invalid_value")
+            raise invalid_at(path, f"two calls have the id {shortened(call_id)!r}")
         if kind == "custom_tool_call":
             arguments = msgspec.json.encode({"input": decode_text(item.input, f"{path}.input")}).decode()
         else:
             arguments = decode_text(item.arguments, f"{path}.arguments")
         if kind == "mcp_call":
-            self._behind[call_id] = _result(call_id, _outcome(item, path), path)
+            self._behind.append(tool_result(path, call_id, _outcome(item, path)))
         elif (result := self._results.pop(call_id, None)) is not None:
-            self._behind[call_id] = result
-        self._calls.append(WireCall(call_id, "function", WireFunctionCall(item.name, arguments)))
-        self._paths_of_calls(path)
-
-    def _paths_of_calls(self, path: str) -> None:
-        if not self._open:
-            self._add(WireMessage("assistant"), path)
-            self._open = True
+            self._behind.append(result)
+        self._calls.append(ToolCall(call_id, FunctionCall(item.name, arguments)))
+        self._open = self._open or _AssistantItem(path)
 
     def _close(self) -> None:
         """End the assistant's message: its calls, and their results right behind."""
-        if self._open and self._calls:
-            message = self._wire[-1]
-            self._wire[-1] = msgspec.structs.replace(message, tool_calls=tuple(self._calls))
-            called = [call.id or "" for call in self._calls]
-            self._add_results([self._behind.pop(call_id) for call_id in called if call_id in self._behind])
-        self._calls = []
-        self._open = False
+        if self._open is None:
+            return
+        content, calls = self._open.content, tuple(self._calls)
+        if content == () and not calls:
+            raise _no_parts(self._open.path)
+        if calls and not content:
+            content = None
+        said = content_of(content) if content is not None else None
+        self._add(self._open.path, AssistantMessage(said, calls, refusal=self._open.refusal), content or "")
+        self._add_results(self._behind)
+        self._open, self._calls, self._behind = None, [], []
 
-    def _add(self, message: WireMessage, path: str) -> None:
-        self._wire.append(message)
-        self._paths.append(path)
+
+def _assistant_item(path: str, content: PlacedContent) -> _AssistantItem:
+    """An assistant's message with that *content*; one of nothing but refusals says these beside its content."""
+    if content and not isinstance(content, str):
+        refusals = [each.part.refusal for each in content if isinstance(each.part, RefusalPart)]
+        if len(refusals) == len(content):
+            return _AssistantItem(path, None, "".join(refusals))
+    return _AssistantItem(path, content)
 
 
-def _result(call_id: str, content: str | tuple[ChatPart, ...], path: str) -> _Result:
-    """The result of a call; a model's server takes text for it and nothing else."""
-    if isinstance(content, str) or all(part.type == "text" for part in content):
-        return _Result(WireMessage("tool", content, tool_call_id=call_id), path)
-    texts = tuple(part for part in content if part.type == "text")
-    others = [(n, part) for n, part in enumerate(content) if part.type != "text"]
-    message = WireMessage("tool", texts or "The result is attached.", tool_call_id=call_id)
-    paths = tuple([f"{path}.output[{n}]" for n, _ in others])
-    return _Result(message, path, tuple([part for _, part in others]), paths)
+def _no_parts(item: str) -> ApiError:
+    path = f"{item}.content"
+    return invalid(f"{path} has no parts", param=path, code="missing_required_parameter")
 
 
 def _outcome(item: WireItem, path: str) -> str:
@@ -324,12 +256,6 @@ def _outcome(item: WireItem, path: str) -> str:
     if given(item.error):
         return f"Error: {bytes(item.error).decode('utf-8', 'replace')}"
     return "The call has no result."
-
-
-def _without_refusal(content: str | tuple[ChatPart, ...]) -> tuple[str | tuple[ChatPart, ...] | None, str | None]:
-    if isinstance(content, str) or not all(part.type == "refusal" for part in content) or not content:
-        return content, None
-    return None, "".join(part.refusal or "" for part in content)
 
 
 def waiting_calls(messages: Sequence[Message]) -> tuple[str, ...]:

@@ -1,56 +1,56 @@
-"""What a request says beside its input → `TurnOptions`, by the rules of chat completions; and its echo.
+"""What a request says beside its input → `TurnOptions`; and its echo.
 
 The echo is what a response object repeats of its request. Unknown types of tools are ignored.
 """
 
-import re
 from typing import Any
 
-import attrs
 import msgspec
 
 from gaia_core import Agent
+from gaia_core.models import ResponseFormat, Sampling
 from gaia_core.turn import TurnOptions
-from gaia_http._errors import ApiError, encoded, invalid
+from gaia_http._errors import encoded
 from gaia_http._settings import Settings
-from gaia_http.openai.chat._options import options_of as chat_options_of
-from gaia_http.openai.chat._wire import ChatRequest, WireFormat, WireSchema, given, shortened
-from gaia_http.openai.chat._wire import WireTool as ChatTool
-from gaia_http.openai.responses.input._wire import CreateRequest, ResponsesTool
+from gaia_http.openai.responses.input._wire import CreateRequest, ResponsesTool, WireTextFormat
+from gaia_http.request._client_tools import ClientFunction, OfferedTools, offered_tools
+from gaia_http.request._decoding import decode_field, given
+from gaia_http.request._fields import check_least, invalid_at, missing_at, not_one_of
+from gaia_http.request._metadata import check_metadata
+from gaia_http.request._response_format import format_of_type, schema_format
+from gaia_http.request._sampling import token_limit
 
-_CUSTOM = (
+_CUSTOM = msgspec.Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
 )
+_FUNCTIONS = ("function", "custom")
+_TRUNCATIONS = ("auto", "disabled")
 _LOGPROBS = "message.output_text.logprobs"
-_PARAMS = (
-    (re.compile(r"tools\[(\d+)\]\.function"), r"tools[\1]"),
-    (re.compile(r"tool_choice\.allowed_tools\.tools\[(\d+)\]\.function"), r"tool_choice.tools[\1]"),
-    (re.compile(r"tool_choice\.allowed_tools"), "tool_choice"),
-    (re.compile(r"tool_choice\.function"), "tool_choice"),
-    (re.compile(r"response_format\.json_schema"), "text.format"),
-    (re.compile(r"response_format"), "text.format"),
-)
 
 
-class _Named(msgspec.Struct, frozen=True):
+class _ResponsesToolChoice(msgspec.Struct, frozen=True):
+    """`tool_choice` as an object: a forced tool, `allowed_tools`, or an element of that."""
+
     type: str = ""
     name: str | None = None
     mode: str = "auto"
-    tools: "tuple[_Named, ...]" = ()
+    tools: "tuple[_ResponsesToolChoice, ...]" = ()
 
 
-_choice_decoder = msgspec.json.Decoder(str | _Named)
+_choice_decoder = msgspec.json.Decoder(str | _ResponsesToolChoice)
 
 
 def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> TurnOptions:
     """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
     _check(request)
-    try:
-        options = chat_options_of(_as_chat(request), agent, settings)
-    except ApiError as error:
-        raise _renamed(error) from None
-    return attrs.evolve(
-        options,
+    sampling = _sampling(request)
+    offered = offered_tools(request.tools, _function, request.tool_choice, _chosen, agent, settings)
+    return TurnOptions(
+        sampling=sampling,
+        client_tools=offered.tools,
+        tool_choice=offered.choice,
+        parallel_tool_calls=request.parallel_tool_calls,
+        response_format=_format(request.text.format if request.text is not None else None, settings),
         instructions=request.instructions or "",
         tool_calls=request.max_tool_calls,
     )
@@ -58,71 +58,43 @@ def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> Turn
 
 def _check(request: CreateRequest) -> None:
     if given(request.prompt):
-        raise invalid(
-            "prompt: there are no stored prompts here; send instructions", param="prompt", code="unsupported_value"
-        )
+        raise invalid_at("prompt", "there are no stored prompts here; send instructions", "unsupported_value")
     logprobs = "top_logprobs" if request.top_logprobs else "include" if _LOGPROBS in (request.include or ()) else None
     if logprobs is not None:
-        raise invalid(
-            f"{logprobs}: there are no logprobs: an agent's answer may come from several model requests",
-            param=logprobs,
-            code="unsupported_value",
-        )
-    for name, least in (("max_output_tokens", 1), ("max_tool_calls", 0)):
-        value = getattr(request, name)
-        if value is not None and value < least:
-            raise invalid(f"{name}: {value} is less than {least}", param=name, code="integer_below_min_value")
-    if request.truncation not in (None, "auto", "disabled"):
-        raise invalid(
-            f"truncation: {shortened(request.truncation or '')!r} is not one of auto, disabled",
-            param="truncation",
-            code="invalid_value",
-        )
+        words = "there are no logprobs: an agent's answer may come from several model requests"
+        raise invalid_at(logprobs, words, "unsupported_value")
+    check_least("max_tool_calls", request.max_tool_calls, 0)
+    if request.truncation is not None and request.truncation not in _TRUNCATIONS:
+        raise not_one_of("truncation", request.truncation, _TRUNCATIONS)
+    check_metadata(request.metadata)
 
 
-def _renamed(error: ApiError) -> ApiError:
-    """*error* with the names that the fields have in this API."""
-    reply = error.reply
-    param, message = reply.param, reply.message
-    for pattern, name in _PARAMS:
-        param = pattern.sub(name, param) if param is not None else None
-        message = pattern.sub(name, message)
-    return ApiError(attrs.evolve(reply, message=message, param=param))
-
-
-def _as_chat(request: CreateRequest) -> ChatRequest:
-    reasoning = request.reasoning
-    return ChatRequest(
-        tools=tuple(map(_tool, request.tools)) if request.tools is not None else None,
-        tool_choice=_choice(request),
-        parallel_tool_calls=request.parallel_tool_calls,
-        response_format=_format(request),
+def _sampling(request: CreateRequest) -> Sampling:
+    return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,
-        reasoning_effort=reasoning.effort if reasoning is not None else None,
-        max_completion_tokens=request.max_output_tokens,
-        metadata=request.metadata,
+        reasoning_effort=request.reasoning.effort if request.reasoning is not None else None,
+        max_tokens=token_limit("max_output_tokens", request.max_output_tokens),
     )
 
 
-def _tool(tool: ResponsesTool) -> ChatTool:
-    if tool.type not in ("function", "custom"):
-        return ChatTool(tool.type)
-    function: dict[str, Any] = {} if tool.name is None else {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.type == "custom":
-        function["description"] = _custom_words(tool)
-        function["parameters"] = msgspec.Raw(_CUSTOM)
-    else:
-        if given(tool.parameters):
-            function["parameters"] = tool.parameters
-        if tool.strict is not None:
-            function["strict"] = tool.strict
-    return ChatTool("function", msgspec.Raw(encoded(function)))
+def _function(tool: ResponsesTool, path: str) -> ClientFunction | None:
+    if tool.type not in _FUNCTIONS:
+        return None
+    if tool.name is None:
+        raise invalid_at(path, "name is missing", "invalid_type")
+    custom = tool.type == "custom"
+    return ClientFunction(
+        name=tool.name,
+        description=_custom_description(tool) if custom else tool.description,
+        parameters=_CUSTOM if custom else tool.parameters,
+        strict=tool.strict if not custom else None,
+        name_path=f"{path}.name",
+        parameters_path=f"{path}.parameters",
+    )
 
 
-def _custom_words(tool: ResponsesTool) -> str:
+def _custom_description(tool: ResponsesTool) -> str:
     """What a model is told of a tool that takes free text: where that has a grammar, the grammar."""
     words = tool.description or ""
     if given(tool.format):
@@ -132,40 +104,36 @@ def _custom_words(tool: ResponsesTool) -> str:
     return words
 
 
-def _choice(request: CreateRequest) -> msgspec.Raw:
-    """`tool_choice` in the form of chat completions. One of a hosted tool, which there is none of, is none."""
-    if not given(request.tool_choice):
-        return request.tool_choice
-    try:
-        choice = _choice_decoder.decode(request.tool_choice)
-    except msgspec.ValidationError:
-        return request.tool_choice  # its own error says what is wrong
+def _chosen(raw: msgspec.Raw, offered: OfferedTools) -> OfferedTools:
+    """What `tool_choice` leaves. One of a hosted tool, which there is none of, counts as `auto`."""
+    choice = decode_field(raw, _choice_decoder, "tool_choice")
     if isinstance(choice, str):
-        return request.tool_choice
-    if choice.type in ("function", "custom"):
-        return _raw({"type": "function", "function": {"name": choice.name or ""}})
-    if choice.type == "allowed_tools":
-        known = frozenset(("function", "custom"))
-        tools = [
-            {"type": "function", "function": {"name": each.name or ""}} for each in choice.tools if each.type in known
-        ]
-        return _raw({"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}})
-    return _raw("auto")
+        return offered.by_mode("tool_choice", choice)
+    if choice.type in _FUNCTIONS:
+        return offered.forced("tool_choice.name", choice.name or "")
+    if choice.type != "allowed_tools":
+        return offered
+    names = [
+        (f"tool_choice.tools[{index}].name", entry.name or "")
+        for index, entry in enumerate(choice.tools)
+        if entry.type in _FUNCTIONS
+    ]
+    return offered.only(names).by_mode("tool_choice.mode", choice.mode)
 
 
-def _format(request: CreateRequest) -> WireFormat | None:
-    wanted = request.text.format if request.text is not None else None
+def _format(wanted: WireTextFormat | None, settings: Settings) -> ResponseFormat | None:
     if wanted is None:
         return None
-    if wanted.type != "json_schema":
-        return WireFormat(wanted.type)
-    if wanted.name is None:
-        raise invalid("text.format.name is missing", param="text.format.name", code="missing_required_parameter")
-    return WireFormat("json_schema", WireSchema(wanted.name, wanted.schema, wanted.strict))
+    path, name = "text.format", wanted.name
 
+    def schema() -> ResponseFormat:
+        if name is None:
+            raise missing_at(f"{path}.name")
+        return schema_format(
+            f"{path}.schema", wanted.schema, settings, name=name, name_path=f"{path}.name", strict=wanted.strict
+        )
 
-def _raw(value: object) -> msgspec.Raw:
-    return msgspec.Raw(msgspec.json.encode(value))
+    return format_of_type(f"{path}.type", wanted.type, schema)
 
 
 # The echo.

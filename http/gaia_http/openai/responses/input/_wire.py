@@ -4,15 +4,12 @@ Unknown fields are ignored, an explicit null is an absent field. Where the API h
 by what their `type` says, so that a wrong one is answered by its own error.
 """
 
-from typing import TypeVar
-
 import msgspec
 
-from gaia_http._errors import invalid
-from gaia_http.openai.chat._wire import Integer, decode_body, decoding_error, given
+from gaia_http.request._decoding import Integer, decode_body, decode_field, given
+from gaia_http.request._fields import missing_at
 
 _NOTHING = msgspec.Raw(b"")
-_T = TypeVar("_T")
 
 
 class WireReasoning(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +101,13 @@ class ResponsesPart(msgspec.Struct, frozen=True, gc=False):
     refusal: str | None = None
 
 
+class WireInputAudio(msgspec.Struct, frozen=True, gc=False):
+    """`input_audio` of a part."""
+
+    data: str
+    format: str
+
+
 class WireItem(msgspec.Struct, frozen=True, gc=False):
     """An item of `input`, of any type."""
 
@@ -141,35 +145,27 @@ def decode_create(body: bytes) -> CreateRequest:
 
 def decode_items(raw: msgspec.Raw, param: str = "input") -> tuple[WireItem, ...]:
     """The items of `input`; a text is a user's message. Raises ApiError 400."""
-    encoded = bytes(raw)
-    if encoded[:1] == b'"':
+    if bytes(raw)[:1] == b'"':
         return (WireItem(type="message", role="user", content=raw),)
-    return _decoded(encoded, _items_decoder, param)
+    return decode_field(raw, _items_decoder, param)
 
 
 def decode_content(raw: msgspec.Raw, param: str) -> str | tuple[ResponsesPart, ...]:
     """The content at *param*: a text, or parts. Raises ApiError 400."""
     if not given(raw):
-        raise invalid(f"{param} is missing", param=param, code="missing_required_parameter")
-    content: str | tuple[ResponsesPart, ...] = _decoded(bytes(raw), _content_decoder, param)
+        raise missing_at(param)
+    content: str | tuple[ResponsesPart, ...] = decode_field(raw, _content_decoder, param)
     return content
 
 
 def decode_text(raw: msgspec.Raw, param: str) -> str:
     """The text at *param*, empty when there is none. Raises ApiError 400."""
-    return _decoded(bytes(raw), _text_decoder, param) if given(raw) else ""
+    return decode_field(raw, _text_decoder, param) if given(raw) else ""
 
 
 def conversation_id(raw: msgspec.Raw) -> str | None:
     """The id that `conversation` names, as a text or in an object."""
     if not given(raw):
         return None
-    found = _decoded(bytes(raw), _conversation_decoder, "conversation")
+    found = decode_field(raw, _conversation_decoder, "conversation")
     return found if isinstance(found, str) else found.id
-
-
-def _decoded(encoded: bytes, decoder: "msgspec.json.Decoder[_T]", param: str) -> _T:
-    try:
-        return decoder.decode(encoded)
-    except msgspec.ValidationError as error:
-        raise decoding_error(error, encoded, param) from None

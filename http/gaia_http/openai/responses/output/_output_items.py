@@ -7,9 +7,9 @@ import msgspec
 from gaia_core.events import ToolEnded
 from gaia_core.messages import ToolCall
 from gaia_http._errors import encoded
-from gaia_http.openai.chat._chunks import encoded_text
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
+from gaia_http.streaming._json_text import encoded_text
 
 
 class Emit(Protocol):

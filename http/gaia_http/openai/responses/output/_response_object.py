@@ -30,9 +30,7 @@ def usage_of(usage: Usage) -> dict[str, Any]:
 def failure_of(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
     """The reply to a turn that failed, with the names that fields have in this API."""
     reply = of_turn(error, tools_ran=tools_ran)
-    message = reply.message.replace("response_format", "text.format") if error.type == "response_format" else None
-    param = "input" if reply.param == "messages" else reply.param
-    return attrs.evolve(reply, message=message or reply.message, param=param)
+    return attrs.evolve(reply, param="input" if reply.param == "messages" else reply.param)
 
 
 def error_of(reply: ErrorReply) -> dict[str, Any]:

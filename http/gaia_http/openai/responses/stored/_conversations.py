@@ -31,8 +31,6 @@ from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
-from gaia_http.openai.chat._options import check_metadata
-from gaia_http.openai.chat._wire import decode_body, given, shortened
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses._pagination import json, nothing, page
 from gaia_http.openai.responses.input._input_items import read_items, waiting_calls
@@ -47,7 +45,10 @@ from gaia_http.openai.responses.stored._request_note import (
     kept_of,
 )
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, folded
-from gaia_http.request._content_parts import ContentParts
+from gaia_http.request._decoding import decode_body, given
+from gaia_http.request._fields import check_count, missing_at, shortened
+from gaia_http.request._metadata import check_metadata
+from gaia_http.request._part_converter import PartConverter
 
 _MOST_ITEMS = 20
 _PREFIX = "conv_"
@@ -66,7 +67,7 @@ _create_decoder = msgspec.json.Decoder(_Create)
 class Conversations:
     """The handlers of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: ContentParts) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: ResponseStore, parts: PartConverter) -> None:
         self._runtime = runtime
         self._parts = parts
         self._settings = settings
@@ -132,7 +133,7 @@ class Conversations:
             return nothing
         info = await self._info(request)
         if not given(body.items):
-            raise invalid("items is missing", param="items", code="missing_required_parameter")
+            raise missing_at("items")
         base = await conversation_base(self._runtime, info, self._settings)
         messages = await self._read(body.items, caller_of(request.scope), base.messages)
         added = await self._add(info.owner, info.id, body.items, messages)
@@ -190,17 +191,9 @@ class Conversations:
     async def _read(self, raw: msgspec.Raw, caller: Caller, before: Sequence[Message] = ()) -> tuple[Message, ...]:
         """What the items say behind *before*, with the parts that any agent of the caller's can take."""
         items = decode_items(raw, "items")
-        if len(items) > _MOST_ITEMS:
-            raise invalid(
-                f"items has {len(items)} items; at most {_MOST_ITEMS} are added at once",
-                param="items",
-                code="array_above_max_length",
-            )
+        check_count("items", len(items), "items", _MOST_ITEMS)
         read = read_items(items, self._settings, waiting_calls(before), param="items")
-        try:
-            return await self._parts.taken(read.messages, await self._most_able(caller), caller.owner, read.place)
-        except ApiError as error:
-            raise read.of_here(error) from None
+        return await self._parts.convert(read.messages, read.part_paths, await self._most_able(caller), caller.owner)
 
     async def _most_able(self, caller: Caller) -> Agent:
         """Which agent goes on with the conversation, its responses will say: that which takes most decides what may

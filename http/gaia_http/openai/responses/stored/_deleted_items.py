@@ -29,6 +29,7 @@ from gaia_http.openai.responses.stored._request_note import (
     kept_of,
 )
 from gaia_http.openai.responses.stored._stored_responses import folded
+from gaia_http.request._content_parts import PartPaths
 
 _CALLS = ("function_call", "custom_tool_call")
 _RESULTS = ("function_call_output", "custom_tool_call_output")
@@ -108,25 +109,25 @@ def _inputs(
     called = {item.get("call_id") for item in items if item["type"] in _CALLS}
     waiting = [item["call_id"] for item in items if item["type"] in _RESULTS and item["call_id"] not in called]
     read = read_items(decode_items(note.items), settings, waiting)
-    attached = dict(read.attached)
     seen: dict[Message, int] = {}
     for index, message in enumerate((*began.input, *((began.message,) if began.message is not None else ()))):
-        item_path = read.paths[index].partition(".")[0]
-        if item_path in before and index not in attached:
+        source = read.items[index]
+        if source in before:
             continue
         nth = seen[message] = seen.get(message, -1) + 1
-        if index in attached and isinstance(message, UserMessage):
-            left = _unattached(message, deleted, attached[index])
+        if source is None and isinstance(message, UserMessage):
+            left = _unattached(message, deleted, read.paths[index])
             if left != message:
                 gone.inputs[seq, message, nth] = left
-        elif item_path in deleted and not isinstance(message, ToolMessage):
+        elif source in deleted and not isinstance(message, ToolMessage):
             calls = isinstance(message, AssistantMessage) and bool(message.tool_calls)
             gone.inputs[seq, message, nth] = msgspec.structs.replace(message, content=None) if calls else None
 
 
-def _unattached(message: UserMessage, deleted: set[str], paths: tuple[str, ...]) -> UserMessage | None:
+def _unattached(message: UserMessage, deleted: set[str], paths: tuple[PartPaths, ...]) -> UserMessage | None:
     """What is left of the images and files that results had."""
-    left = [part for part, path in zip(message.content, paths, strict=True) if path.partition(".")[0] not in deleted]
+    parts = zip(message.content, paths, strict=True)
+    left = [part for part, at in parts if at.path.partition(".")[0] not in deleted]
     return UserMessage(tuple(left)) if left else None  # type: ignore[arg-type]  # parts, not a text
 
 

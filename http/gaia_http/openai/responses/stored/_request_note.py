@@ -6,8 +6,8 @@ import msgspec
 
 from gaia_core.journal import SessionInfo
 from gaia_http._session_surface import RESPONSES
-from gaia_http.openai.chat._wire import given
 from gaia_http.openai.responses._ids import Ref
+from gaia_http.request._decoding import given
 
 _NO_ITEMS = msgspec.Raw(b"")
 

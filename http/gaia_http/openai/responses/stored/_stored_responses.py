@@ -16,10 +16,10 @@ from gaia_core.facts import Began, Fact, events_of
 from gaia_core.journal import Record, SessionInfo
 from gaia_core.messages import Message, Usage
 from gaia_http._errors import ApiError, ErrorReply
-from gaia_http.openai.chat._wire import shortened
 from gaia_http.openai.responses._ids import Ref, parse_response
 from gaia_http.openai.responses.output._response_events import ResponseEvents
 from gaia_http.openai.responses.stored._request_note import RequestNote, SessionMetadata, decode_note, kept_of, merged
+from gaia_http.request._fields import shortened
 
 _LOOK_SECONDS = 0.25
 _LEFT = TurnEnded(

@@ -23,7 +23,6 @@ from gaia_core.messages import Message
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
-from gaia_http.openai.chat._wire import decode_body, shortened
 from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses._request_state import Begun, Warmed
 from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
@@ -43,6 +42,8 @@ from gaia_http.openai.responses.websocket._steering import (
     with_steers,
 )
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._decoding import decode_body
+from gaia_http.request._fields import invalid_at, not_one_of
 from gaia_http.streaming._sse_writer import ABORT
 
 _WAITING = 8
@@ -218,12 +219,7 @@ class _SocketConnection:
         try:
             head = decode_body(body, _head_decoder)
             if head.type != "response.create":
-                kind = shortened(head.type or "")
-                raise invalid(
-                    f"type: {kind!r} is not taken; send response.create or response.steer",
-                    param="type",
-                    code="invalid_value",
-                )
+                raise not_one_of("type", head.type or "", ("response.create", "response.steer"))
             if len(head.stream_id or "") > _LANE_CHARS:
                 words = f"stream_id has more than {_LANE_CHARS} characters"
                 raise invalid(words, param="stream_id", code="string_above_max_length")
@@ -239,7 +235,7 @@ class _SocketConnection:
 
     async def _respond(self, lane: _Lane, request: CreateRequest, *, warm: bool) -> None:
         if request.background:
-            raise invalid("background: a WebSocket's responses belong to it", param="background", code="invalid_value")
+            raise invalid_at("background", "responses of a WebSocket end with it, so they can't run in background")
         base = self._base(request.previous_response_id)
         if warm:
             await self._warm(lane, await self._creation.warmed(request, self._caller, base))

@@ -30,14 +30,14 @@ _UNFILLED = "{{"
 
 
 @attrs.frozen
-class Named:
+class NamedSession:
     """A session that a request names. *when_busy*: what becomes of the request while the session runs a turn."""
 
     id: str
     when_busy: WhenBusy
 
 
-def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | None:
+def session_of(scope: Scope, prompt_cache_key: str | None = None) -> NamedSession | None:
     """The session that a request names, or None. Raises ApiError 400 for an `X-Session-Id` that can't be one."""
     headers = _headers(scope)
     given = headers.get(b"x-session-id")
@@ -48,13 +48,13 @@ def session_of(scope: Scope, prompt_cache_key: str | None = None) -> Named | Non
                 param="X-Session-Id",
                 code="invalid_value",
             )
-        return Named(given, "reject")
+        return NamedSession(given, "reject")
     if chat := _filled(headers, b"x-openwebui-chat-id"):
-        return Named(_fitting(chat), "queue")
+        return NamedSession(_fitting(chat), "queue")
     codex = headers.get(b"session-id") or headers.get(b"session_id") or ""
     if not codex and prompt_cache_key and _is_codex(headers):
         codex = prompt_cache_key
-    return Named(_fitting(codex), "queue") if codex else None
+    return NamedSession(_fitting(codex), "queue") if codex else None
 
 
 def is_named_task(scope: Scope) -> bool | None:
