@@ -22,6 +22,7 @@ from gaia_core.events import TextDelta
 from gaia_core.messages import ToolMessage, Usage, UserMessage
 from gaia_core.models import Finished, ModelRequest, ToolCallDelta
 from gaia_core.tools._toolset import _fingerprint
+from gaia_core.turn import TurnRequest
 
 REPEATS = 7
 
@@ -132,7 +133,7 @@ async def run_us(agent: Agent) -> float:
         async def runs(count: int) -> float:
             began = time.process_time()
             for _ in range(count):
-                await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+                await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
             return (time.process_time() - began) / count * 1e6
 
         await runs(200)
@@ -154,7 +155,7 @@ async def at_once(agent: Agent, count: int) -> float:
     async with Runtime(catalog(agent, 0.025)) as runtime:
 
         async def one() -> None:
-            await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+            await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
 
         async def burst() -> float:
             began = time.perf_counter()
@@ -169,7 +170,9 @@ async def in_flight_kb(agent: Agent, count: int) -> float:
     async with Runtime(catalog(agent, 1.0)) as runtime:
         gc.collect()
         tracemalloc.start()
-        turns = [await runtime.once(agent, (UserMessage("Add 1 and 2."),)) for _ in range(count)]
+        turns = [
+            await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),))) for _ in range(count)
+        ]
         waiting = [asyncio.create_task(turn.result()) for turn in turns]
         await asyncio.sleep(1.7)
         gc.collect()

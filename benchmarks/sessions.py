@@ -21,8 +21,8 @@ from gaia_core.journal import Journal, MemoryJournal, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, Usage, UserMessage
 from gaia_core.models import Endpoint, EndpointConfig, Finished, ModelRequest, ToolCallDelta
-from gaia_core.turn._context import messages_for
-from gaia_core.turn._transcript import Transcript, entry_of
+from gaia_core.turn.context._context_window import messages_for
+from gaia_core.turn.context._transcript import Transcript, entry_of
 
 AT_ONCE = 64
 TURNS = 20

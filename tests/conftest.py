@@ -19,6 +19,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from gaia_core.models.embedded import libraries_folder, load_runtime, replacements
+
 pytest_plugins = ("tests.plugins.parallel", "tests.plugins.slow_machine", "tests.plugins.unclosed_resources")
 
 
@@ -64,7 +66,18 @@ INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install
 
 
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory) -> Path:
+def libraries():
+    """For a machine that lacks a library of the embedded model's: its replacement, fetched once, for all processes."""
+    folder = libraries_folder(os.environ)
+    library = asyncio.run(load_runtime(folder, replacements(), lambda state: None))
+    with pytest.MonkeyPatch.context() as patch:
+        if library is not None:
+            patch.setenv("LD_LIBRARY_PATH", str(library.file(folder).path.parent))
+        yield
+
+
+@pytest.fixture(scope="session")
+def noise(libraries, tmp_path_factory) -> Path:
     """A random GGUF of 300 KB: it loads in a blink and answers with noise, in real processes over real HTTP.
 
     Its vocabulary is gpt2's bytes, because grammars fail with a sentencepiece one. Its output leans to ASCII and to
@@ -145,6 +158,20 @@ def _bias(token: str) -> float:
     if token in ('"', "}"):
         return 0.3
     return 0.0 if token == "<|im_end|>" or (token.isascii() and not token.startswith("<|")) else -10.0
+
+
+@pytest.fixture
+def runtime(tmp_path, monkeypatch):
+    """Put a module `xllamacpp` in the place of the real one, for the embedded model's child. Gives its folder."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
+
+    def put(source: str) -> Path:
+        (folder / "xllamacpp.py").write_text(source)
+        return folder
+
+    return put
 
 
 # PostgreSQL.

@@ -9,7 +9,7 @@ import pytest
 
 from gaia_core import ScriptedModel
 from gaia_core.events import TextDelta
-from gaia_core.turn._ring import RING_EVENTS
+from gaia_core.turn._event_ring import RING_EVENTS
 from gaia_http import Settings
 
 LARGE = "word " * 2_000_000  # more than the sockets' buffers hold

@@ -60,6 +60,16 @@ async def test_a_model_that_fails(serve, body, error, status, code, streamed):
     assert set(answer["error"]) == {"message", "type", "param", "code"}
 
 
+async def test_a_model_that_needs_somebody_to_act_is_not_asked_again(serve, body):
+    server = await serve(failing(ModelError("not_ready", "libgomp.so.1 is missing. Install it")))
+
+    status, headers, answer = await server.post(body())
+
+    assert (status, answer["error"]["message"]) == (503, "libgomp.so.1 is missing. Install it")
+    assert headers["x-should-retry"] == "false"
+    assert "retry-after" not in headers
+
+
 async def test_when_to_come_back(serve, body):
     server = await serve(failing(ModelError("rate_limited", "slow down", retry_after=1.5)))
 

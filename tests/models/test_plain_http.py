@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from gaia_core.models import Endpoint, EndpointConfig
-from gaia_core.models._aiohttp import AiohttpClient
-from gaia_core.models._endpoint import client_for
-from gaia_core.models._http import ExchangeError, UnspokenError, body_of
-from gaia_core.models._plain_http import PlainClient
+from gaia_core.models.endpoint._endpoint import client_for
+from gaia_core.models.http._aiohttp_client import AiohttpClient
+from gaia_core.models.http._client import ExchangeError, UnspokenError, body_of
+from gaia_core.models.http._plain_client import PlainClient
 
 OK = b"HTTP/1.1 200 OK\r\n"
 MB = 1_000_000
@@ -111,6 +111,36 @@ async def test_what_nobody_asked_for_closes_a_kept_connection():
         await connected[0].wait_closed()
         assert await get(client) == b"ok"
         assert len(connected) == 2
+
+
+async def test_who_is_closed_while_waiting_on_a_kept_connection_does_not_connect_again():
+    asked = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+        if asked.is_set():  # the second request is heard, and not answered
+            asking.set_result(None)
+        else:
+            asked.set()
+            writer.write(OK + b"content-length: 2\r\n\r\nok")
+
+    asking = asyncio.get_running_loop().create_future()
+    async with serving(answer) as (client, connected):
+        await get(client)
+        waiting = asyncio.create_task(get(client))
+        await asking
+        await client.aclose()
+        with pytest.raises(ExchangeError):
+            await waiting
+        assert len(connected) == 1
+
+
+async def test_a_connection_that_is_made_while_the_client_is_closed_is_closed_too():
+    async with serving(says(OK + b"content-length: 2\r\n\r\nok")) as (client, _):
+        waiting = asyncio.create_task(get(client))
+        await asyncio.sleep(0)  # it has begun to connect
+        await client.aclose()
+        with pytest.raises(ExchangeError):
+            await waiting
 
 
 @pytest.mark.parametrize(

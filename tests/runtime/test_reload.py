@@ -20,7 +20,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import TextDelta
-from gaia_core.facts import AgentChanged
+from gaia_core.facts import AgentSwitched
 from gaia_core.models import Finished
 
 
@@ -94,7 +94,7 @@ async def test_a_session_moves_to_the_new_agent_with_a_record_that_says_so():
             await (await runtime.start(await runtime.open("a", id="s"), "go")).result()
         facts = [fact for _, fact in await runtime.sessions.facts("", "s")]
 
-    changed = [fact for fact in facts if isinstance(fact, AgentChanged)]
+    changed = [fact for fact in facts if isinstance(fact, AgentSwitched)]
     assert [fact.fingerprint for fact in changed] == [Agent("a", instructions="Be kind.").fingerprint]
 
 

@@ -22,6 +22,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import ApprovalDecided, ApprovalRequested, InputRequested, ToolEnded, ToolStarted
+from gaia_core.turn import Audience, TurnRequest
 
 
 @tool(effects="read")
@@ -176,7 +177,7 @@ async def test_nobody_is_asked_to_approve_a_call_that_would_fail_its_validation(
 
 async def decide(agent: Agent, decisions, *answers) -> list:
     async with Runtime(Catalog.of(agent, models={"local": scripted(*answers)})) as runtime:
-        turn = await runtime.start(await runtime.open(agent), "x", interactive=True)
+        turn = await runtime.start(await runtime.open(agent), TurnRequest("x", audience=Audience.INTERACTIVE))
         events = []
         async for event in turn.events():
             events.append(event)

@@ -7,6 +7,7 @@ import pytest
 from gaia_core.events import TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import Finished
+from gaia_core.turn import Audience, TurnRequest
 
 
 class Desk:
@@ -87,10 +88,10 @@ async def test_keys_take_turns_however_much_one_of_them_asks(ui, desk):
     runtime = client.server.runtime
     tasks = await sent(client, desk, "m0", "m1")
     for n in range(4):
-        await runtime.once("a", (UserMessage(f"greedy{n}"),), key="greedy")
+        await runtime.once("a", TurnRequest(transcript=(UserMessage(f"greedy{n}"),)), key="greedy")
         await waiting(client, n + 1)
     tasks += await sent(client, desk, "m2", "m3")
-    await runtime.once("a", (UserMessage("modest0"),), key="modest")
+    await runtime.once("a", TurnRequest(transcript=(UserMessage("modest0"),)), key="modest")
     await waiting(client, 7)
     tasks += await sent(client, desk, "m4")
 
@@ -128,7 +129,7 @@ async def test_a_message_passes_background_work_even_when_that_fills_the_queue(u
     client = await ui(model=desk, slots=2, queue=3)
     runtime = client.server.runtime
     for n in range(5):
-        await runtime.once("a", (UserMessage(f"work{n}"),), background=True)
+        await runtime.once("a", TurnRequest(transcript=(UserMessage(f"work{n}"),), audience=Audience.UNATTENDED))
     await waiting(client, 3)
 
     tasks = await sent(client, desk, "m0", "m1")
@@ -141,7 +142,7 @@ async def test_a_message_passes_background_work_even_when_that_fills_the_queue(u
 async def test_background_work_does_not_starve(ui, desk):
     client = await ui(model=desk, slots=2)
     tasks = await sent(client, desk, "m0", "m1")
-    await client.server.runtime.once("a", (UserMessage("work"),), background=True)
+    await client.server.runtime.once("a", TurnRequest(transcript=(UserMessage("work"),), audience=Audience.UNATTENDED))
     await waiting(client, 1)
     tasks += await sent(client, desk, *(f"m{n}" for n in range(2, 12)))
 

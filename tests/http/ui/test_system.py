@@ -10,7 +10,7 @@ from aiohttp import web
 from gaia_core import Agent, ApprovalPolicy, Catalog, ModelSpec, Runtime, Toolset, tool
 from gaia_core.models import Endpoint, EndpointConfig, OpenEndpoints
 from gaia_http import Settings, create_app
-from gaia_http.ui._model import ModelState, state_of
+from gaia_http.ui._model_state import ModelState, state_of
 
 
 @tool(effects="write")
@@ -284,7 +284,7 @@ async def test_the_document_is_one(ui):
 async def test_the_documents_examples_fit_their_schemas(ui):
     import msgspec
 
-    from gaia_http._metrics import HttpCounts
+    from gaia_http.operations._metrics import HttpCounts
     from gaia_http.ui import ui_routes
 
     client = await ui()
