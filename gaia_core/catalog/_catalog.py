@@ -10,7 +10,7 @@ from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
-from gaia_core.values import made_once, typed
+from gaia_core.values import made_once, shown, typed
 
 if TYPE_CHECKING:
     from gaia_core.catalog._lock_file import Lock
@@ -113,6 +113,8 @@ class Catalog:
         specs = {name: _spec(name, model) for name, model in models.items()}
         names: set[str] = set()
         for agent in agents:
+            if type(agent) is not Agent:
+                raise ConfigError(f"a catalog takes agents, not {shown(agent)}")
             if agent.name in names:
                 raise ConfigError(f"there are two agents named {agent.name!r}")
             names.add(agent.name)
