@@ -147,7 +147,7 @@ class _Open:
     """An agent while it is filled: it has the same slots, and isn't frozen yet.
 
     A plain write costs 5 ns, `object.__setattr__`, by which attrs fills a frozen value, 35 ns, and an agent has ten
-    fields: it is made in 0.3 µs, all checks included, instead of 0.9 µs (`python -m benchmarks core`).
+    fields: with all checks it is made in 0.3 µs, and as attrs would make it, like `Limits`, in 1.3 µs.
     """
 
     __slots__ = (

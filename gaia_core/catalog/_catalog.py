@@ -11,7 +11,7 @@ from gaia_core.catalog._lock_file import Lock
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
-from gaia_core.values import made_once, typed
+from gaia_core.values import made_once, shown, typed
 
 T = TypeVar("T")
 
@@ -111,6 +111,8 @@ class Catalog:
         specs = {name: _spec(name, model) for name, model in models.items()}
         names: set[str] = set()
         for agent in agents:
+            if type(agent) is not Agent:
+                raise ConfigError(f"a catalog takes agents, not {shown(agent)}")
             if agent.name in names:
                 raise ConfigError(f"there are two agents named {agent.name!r}")
             names.add(agent.name)
