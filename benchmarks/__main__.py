@@ -4,6 +4,7 @@ Each runs in a process of its own, so that a failure, an affinity or a grown hea
 show that the tables run, in a few seconds; their figures mean nothing then.
 
 python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; not among the tables, because of that.
+python -m benchmarks paired FOLDER: this version of the server beside the one in FOLDER.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import sys
 from benchmarks.size import Size
 
 TABLES = ("core", "journal", "sessions", "server", "slots", "seeing", "keys", "tool_search")
-OTHERS = ("soak",)
+OTHERS = ("soak", "paired")
 """Commands with arguments of their own."""
 
 

@@ -25,7 +25,13 @@ def test_a_table_runs(table):
     assert rows(ended.stdout)
 
 
-@pytest.mark.parametrize("command", ["soak"])
+def test_two_versions_of_the_server_are_compared():
+    ended = run("paired", ".", "--figures", "request", "turn", "--starts", "1", "--pairs", "1")
+    assert ended.returncode == 0, ended.stderr
+    assert len(rows(ended.stdout)) == 2
+
+
+@pytest.mark.parametrize("command", ["soak", "paired"])
 def test_what_runs_for_minutes_still_begins(command):
     ended = run(command, "--help")
     assert ended.returncode == 0, ended.stderr
