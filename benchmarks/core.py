@@ -23,6 +23,7 @@ from gaia_core.events import TextDelta
 from gaia_core.messages import ToolMessage, Usage, UserMessage
 from gaia_core.models import Finished, ModelRequest, ToolCallDelta
 from gaia_core.tools._toolset import _fingerprint
+from gaia_core.turn import TurnRequest
 
 REPEATS = 7
 
@@ -153,7 +154,7 @@ async def run_us(agent: Agent, size: Size) -> float:
         async def runs(count: int) -> float:
             began = time.process_time()
             for _ in range(count):
-                await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+                await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
             return (time.process_time() - began) / count * 1e6
 
         await runs(size(200))
@@ -175,7 +176,7 @@ async def at_once(agent: Agent, count: int, size: Size) -> float:
     async with Runtime(catalog(agent, FakeModel(0.025))) as runtime:
 
         async def one() -> None:
-            await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+            await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
 
         async def burst() -> float:
             began = time.perf_counter()
@@ -191,7 +192,9 @@ async def in_flight_kb(agent: Agent, count: int) -> float:
     async with Runtime(catalog(agent, model)) as runtime:
         gc.collect()
         tracemalloc.start()
-        turns = [await runtime.once(agent, (UserMessage("Add 1 and 2."),)) for _ in range(count)]
+        turns = [
+            await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),))) for _ in range(count)
+        ]
         waiting = [asyncio.create_task(turn.result()) for turn in turns]
         await model.waiting.wait()
         gc.collect()

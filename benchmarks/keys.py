@@ -34,13 +34,13 @@ from benchmarks.interval import interval
 from benchmarks.server.measure import free_port, process
 from benchmarks.size import FULL, Size
 from gaia_core import Agent, Catalog, scripted
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_from_url
 from gaia_http import Settings
-from gaia_http._entrance import Entrance
+from gaia_http.door._access_control import AccessControl
 from gaia_http.keys import Key, Keyring
-from gaia_http.keys._file import change
 from gaia_http.keys._key import PREFIX, digest_of, new_id, new_secret
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.keys._key_file import change
+from gaia_http.server.process import listen, loop_factory, run_server
 
 KEYS = 20
 ROUNDS, HTTP_ROUNDS, BRIEF_ROUNDS = 6_000, 1_200, 20
@@ -196,7 +196,7 @@ def main(size: Size = FULL) -> None:
         first, last, revoked = keys_in(file)
         kinds = kinds_of(first, last, revoked)
         ring = Keyring(file, plain=new_secret())
-        entrance = Entrance(Settings(), ring)
+        entrance = AccessControl(Settings(), ring)
 
         def look_at(secret: bytes) -> None:
             headers = [(b"host", b"localhost"), (b"authorization", b"Bearer " + secret)]
@@ -221,7 +221,7 @@ def serve(port: int, file: Path) -> None:
                 catalog,
                 settings,
                 listen(settings),
-                journal=journal_at("memory", {}),
+                journal=journal_from_url("memory", {}),
                 say=lambda _line: None,
                 keyring=Keyring(file),
             )

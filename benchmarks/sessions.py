@@ -22,9 +22,9 @@ from gaia_core.journal import Journal, MemoryJournal, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, Usage, UserMessage
 from gaia_core.models import Finished, ModelRequest, ToolCallDelta
-from gaia_core.models._request import request_body
-from gaia_core.turn._context import messages_for
-from gaia_core.turn._transcript import Transcript, entry_of
+from gaia_core.models.endpoint._request_body import request_body
+from gaia_core.turn.context._context_window import messages_for
+from gaia_core.turn.context._transcript import Transcript, entry_of
 
 AT_ONCE = 64
 TURNS = 20

@@ -10,9 +10,10 @@ from gaia_core.agent import Agent, Delegate
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
+from gaia_core.values import made_once, typed
 
 if TYPE_CHECKING:
-    from gaia_core.catalog._lock import Lock
+    from gaia_core.catalog._lock_file import Lock
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ EMBEDDED_SLOTS = 4
 QUEUE = 256
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class ModelSpec:
     """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
 
@@ -31,6 +32,8 @@ class ModelSpec:
     `/v1/models`, `gaia model status`): which model answers, and why this one. *context_tokens* bounds the tokens
     (prompt and longest answer) of all requests that run at once; None: they are not counted.
     """
+
+    __attrs_pre_init__ = made_once
 
     name: str
     open: Callable[[], Model]
@@ -55,20 +58,22 @@ class ModelSpec:
             raise ConfigError(f"model {self.name!r}: context_tokens must be at least 1, or left out")
 
 
-@attrs.frozen
-class Problem:
+@attrs.frozen(field_transformer=typed)
+class CatalogProblem:
     """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
+
+    __attrs_pre_init__ = made_once
 
     source: str
     message: str
     plugin: str = ""
 
 
-Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[Problem, ...]]"]
+Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]"]
 """What sources list → the agents, and what is wrong with that. It raises nothing."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Catalog:
     """Agents and models by name, sorted. *created* is when they were last configured, in Unix seconds:
     the configuration file's time, the same in every process; without a file, now. *problems* are what had to be left
@@ -80,10 +85,12 @@ class Catalog:
     asks it first (`Lock.check`).
     """
 
+    __attrs_pre_init__ = made_once
+
     agents: tuple[Agent, ...]
     models: tuple[ModelSpec, ...]
     default_agent: str
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[CatalogProblem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
     lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
     sources: tuple[Source, ...] = ()
@@ -97,7 +104,7 @@ class Catalog:
         *agents: Agent,
         models: Mapping[str, Model | ModelSpec],
         default_agent: str | None = None,
-        problems: Iterable[Problem] = (),
+        problems: Iterable[CatalogProblem] = (),
     ) -> "Catalog":
         """A catalog of *agents*, the first one the default. A live model may stand for a spec.
 
@@ -125,7 +132,7 @@ class Catalog:
             tuple(problems),
         )
 
-    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[Problem, ...] = ()) -> "Catalog":
+    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[CatalogProblem, ...] = ()) -> "Catalog":
         """This catalog, its agents composed with what its sources *listed*; *problems* are the sources' own.
 
         Where there is a lock, tools that it doesn't know as they are now are left out, with a problem that says so.
@@ -135,7 +142,7 @@ class Catalog:
         agents, broken = self.compose(listed)
         if self.lock is not None:
             agents, refused = self.lock.reviewed(agents)
-            broken += tuple(Problem(f"agents.{name}", words) for name, words in refused)
+            broken += tuple(CatalogProblem(f"agents.{name}", words) for name, words in refused)
         ordered = tuple(sorted(agents, key=lambda agent: agent.name))
         unlisted = tuple(source.name for source in self.sources if source not in listed)
         return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken), unlisted=unlisted)

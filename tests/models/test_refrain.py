@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.models import ModelError
-from gaia_core.models._arrival import Reader
-from gaia_core.models._refrain import Refrain
-from gaia_core.models._sse import SSEDecoder
-from gaia_core.models._wire import decode_chunk, deltas_of, piece_of
+from gaia_core.models.endpoint._chunk_fast_path import ChunkFastPath
+from gaia_core.models.endpoint._chunk_wire import decode_chunk, deltas_of, piece_of
+from gaia_core.models.endpoint._response_reader import ResponseReader
+from gaia_core.models.endpoint._sse_decoder import SSEDecoder
 
 
 def chunk(text: str, key: str = "content", **more: object) -> bytes:
@@ -50,7 +50,7 @@ def as_decoded(stream: bytes) -> list[tuple[type, str]] | str:
 
 
 def as_read(pieces: list[bytes]) -> list[tuple[type, str]] | str:
-    reader = Reader(None)
+    reader = ResponseReader(None)
     try:
         return told([delta for piece in pieces for delta in reader.feed(piece)])
     except ModelError as error:
@@ -89,8 +89,8 @@ def test_what_is_read_is_what_the_decoder_reads(written, data):
     assert as_read(pieces) == as_decoded(stream)
 
 
-def learned(event: bytes) -> Refrain:
-    refrain = Refrain(lambda data: piece_of(decode_chunk(data, None)))
+def learned(event: bytes) -> ChunkFastPath:
+    refrain = ChunkFastPath(lambda data: piece_of(decode_chunk(data, None)))
     refrain.missed(event)
     refrain.missed(event)
     return refrain
@@ -105,7 +105,7 @@ def test_chunks_that_differ_in_their_text_are_read_at_once(key, kind):
 
 @pytest.mark.parametrize("key", ["content", "reasoning_content"])
 def test_a_chunk_without_text_tells_nothing(key):
-    reader = Reader(None)
+    reader = ResponseReader(None)
     assert len(reader.feed(stream_of(chunk("a", key), chunk("b", key)))) == 1
     assert reader.feed(stream_of(chunk("", key))) == ()
     assert reader.feed(stream_of(chunk("", key), chunk("", key))) == ()
@@ -133,7 +133,7 @@ def test_other_chunks_are_left_to_the_decoder(other):
 
 
 def test_nothing_is_learned_from_one_chunk():
-    refrain = Refrain(lambda data: piece_of(decode_chunk(data, None)))
+    refrain = ChunkFastPath(lambda data: piece_of(decode_chunk(data, None)))
     refrain.missed(chunk("a"))
     assert refrain.read(stream_of(chunk("b"))) is None
 

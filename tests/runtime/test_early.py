@@ -219,7 +219,7 @@ async def test_a_turn_that_is_cancelled_at_any_moment_ends(tmp_path):
             turn = await runtime.start(await runtime.open("a"), "Hello")
             for _ in range(moment):
                 await asyncio.sleep(0)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 ended = await turn.cancel()
 
             assert ended.status in ("completed", "cancelled")

@@ -23,8 +23,8 @@ from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
 from gaia_core.models import Finished, ModelError, ResponseFormat
 from gaia_core.tools import define
-from gaia_core.turn import TurnOptions, check_format
-from gaia_core.turn._form import Form, unfenced
+from gaia_core.turn import TurnOptions, TurnRequest, check_format
+from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
 
 CITY = {
     "type": "object",
@@ -199,7 +199,7 @@ async def test_the_correction_is_part_of_the_record():
     model = scripted("wrong", ULM)
     async with Runtime(Catalog.of(PLAIN, models={"local": model}), journal) as runtime:
         session = await runtime.open(PLAIN)
-        turn = await runtime.start(session, "Ulm?", options=TurnOptions(response_format=form()))
+        turn = await runtime.start(session, TurnRequest("Ulm?", options=TurnOptions(response_format=form())))
         assert (await turn.result()).text == ULM
         history = await runtime.history(session)
 
@@ -230,7 +230,7 @@ async def test_the_correction_is_part_of_the_record():
     ],
 )
 def test_values_and_schemas(schema, value, fits):
-    assert (Form(form(schema)).problems(json.dumps(value)) == ()) == fits
+    assert (ResponseFormatCheck(form(schema)).problems(json.dumps(value)) == ()) == fits
 
 
 def doubling(levels: int) -> dict:
@@ -253,7 +253,7 @@ WIDE = {"$defs": {"n": {"allOf": [{"items": TWICE}, {"items": TWICE}]}}, "$ref":
     ],
 )
 def test_a_check_that_would_take_too_long_is_refused_at_once(schema, value):
-    checked = Form(form(schema))
+    checked = ResponseFormatCheck(form(schema))
     encoded = json.dumps(value)
     began = time.process_time()
 
@@ -264,11 +264,11 @@ def test_a_check_that_would_take_too_long_is_refused_at_once(schema, value):
 
 
 def test_a_pattern_matches_in_linear_time():
-    assert Form(form({"pattern": "^(a+)+$"})).problems(json.dumps("a" * 5_000 + "b"))
+    assert ResponseFormatCheck(form({"pattern": "^(a+)+$"})).problems(json.dumps("a" * 5_000 + "b"))
 
 
 def test_problems_are_bounded():
-    problems = Form(form({"items": {"type": "integer"}})).problems(json.dumps(["x" * 10_000] * 100))
+    problems = ResponseFormatCheck(form({"items": {"type": "integer"}})).problems(json.dumps(["x" * 10_000] * 100))
 
     assert len(problems) == 9
     assert sum(map(len, problems)) < 6_000

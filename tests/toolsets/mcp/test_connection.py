@@ -10,8 +10,8 @@ import pytest
 
 from gaia_core import ToolError
 from gaia_mcp._connection import Connection
-from gaia_mcp._extras import get_prompt, list_prompts, list_resources, read_resource
-from gaia_mcp._server import Server
+from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
+from gaia_mcp._server_config import McpServerConfig
 
 
 async def test_a_servers_tools_are_called(raw, connect, context):
@@ -149,14 +149,14 @@ async def test_a_cancelled_call_is_cancelled_there(raw, connect, context, until,
 
 
 async def test_a_server_that_hangs_is_found_out_and_started_again(raw, connect, context, until, monkeypatch, tmp_path):
-    monkeypatch.setattr("gaia_mcp._connection._PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("gaia_mcp._connection._PROBE_SECONDS", 1.0)
     connection = await connect(raw())
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await connection.call_tool(context(), "hang", {})
 
-    await until(lambda: "it hangs: it did not answer within 0.2 s" in connection.problem)
+    await until(lambda: "it hangs: it did not answer within 1 s" in connection.problem)
     assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"
     assert (tmp_path / "starts").read_text() == "2"
 
@@ -292,7 +292,7 @@ async def test_a_server_that_is_deaf_to_its_end_is_killed_and_reaped(tmp_path, u
         "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
     )
     pid = tmp_path / "pid"
-    connection = Connection(Server(name="deaf", command=(sys.executable, "-S", "-c", program, str(pid))))
+    connection = Connection(McpServerConfig(name="deaf", command=(sys.executable, "-S", "-c", program, str(pid))))
     opening = asyncio.create_task(connection.__aenter__())
     await until(lambda: pid.exists() and pid.read_text() != "")
     opening.cancel()

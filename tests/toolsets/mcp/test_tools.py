@@ -5,10 +5,10 @@ import msgspec
 import pytest
 
 from gaia_core import Agent, ArgumentsError
-from gaia_mcp._server import Server
-from gaia_mcp._tools import toolset_of
+from gaia_mcp._listed_tools import toolset_of
+from gaia_mcp._server_config import McpServerConfig
 
-SERVER = Server(name="srv", command=("srv",))
+SERVER = McpServerConfig(name="srv", command=("srv",))
 SCHEMA = {
     "type": "object",
     "properties": {"b": {"type": "string", "enum": ["x", "y"]}, "a": {"$ref": "#/$defs/A"}},
@@ -56,7 +56,7 @@ def test_hints_are_effects_and_none_means_the_worst(hints, effects):
 
 
 def test_the_operators_effects_go_before_the_servers_hints():
-    server = Server(name="srv", command=("srv",), effects=frozenset({"network"}))
+    server = McpServerConfig(name="srv", command=("srv",), effects=frozenset({"network"}))
     (tool,) = toolset_of(server, [listed(read_only_hint=True)]).toolset
 
     assert tool.effects == {"network"}
