@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-
 from gaia_core.cli._background import background
 
 
