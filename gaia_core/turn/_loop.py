@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.deadline import Deadline
 from gaia_core.errors import QueueFullError, ToolError
 from gaia_core.events import (
     ErrorInfo,
@@ -125,7 +124,7 @@ class _Loop:
         """How it ended: by an answer, by a client's tool, or by a limit."""
         seconds, budget = self._agent.limits.seconds, self._context.budget
         try:
-            with Deadline(seconds) as clock:
+            async with asyncio.timeout(seconds) as clock:
                 budget.clock = clock
                 return await self._run_steps()
         except TimeoutError:
