@@ -11,7 +11,7 @@ planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias, final, get_args
 
@@ -147,7 +147,7 @@ class _Open:
     """An agent while it is filled: it has the same slots, and isn't frozen yet.
 
     A plain write costs 5 ns, `object.__setattr__`, by which attrs fills a frozen value, 35 ns, and an agent has ten
-    fields: it is made in 0.3 µs, all checks included, instead of 0.9 µs (`python -m benchmarks core`).
+    fields: with all checks it is made in 0.3 µs, and as attrs would make it, like `Limits`, in 1.3 µs.
     """
 
     __slots__ = (
@@ -339,3 +339,11 @@ def _bound_facts(member: Bound) -> tuple[object, ...]:
     handler = tool.handler.agent.fingerprint if isinstance(tool.handler, Delegate) else None
     recipe = member.resource and (member.resource.name, member.resource.arguments, member.resource.scope)
     return (tool.name, tool.effects, tool.timeout, tool.exclusive, tool.idempotent, tool.approval, handler, recipe)
+
+
+def agents_below(agent: Agent) -> Iterator[Agent]:
+    """*agent*, its sub-agents, and theirs."""
+    yield agent
+    for each in agent.tools:
+        if isinstance(each.handler, Delegate):
+            yield from agents_below(each.handler.agent)

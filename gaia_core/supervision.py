@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import attrs
+import msgspec
 
 _log = logging.getLogger(__name__)
 
@@ -27,8 +28,7 @@ STEADY_SECONDS = 60.0
 _CANCEL_SECONDS = 10.0
 
 
-@attrs.frozen
-class TaskReport:
+class TaskReport(msgspec.Struct, frozen=True, gc=False):
     """A kept task: whether it runs now (else it waits for its restart), its failures so far, and the last one."""
 
     name: str

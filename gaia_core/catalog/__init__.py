@@ -10,7 +10,7 @@
 | `_default_catalog` | what there is without a configuration: the agent, and the model that answers |
 """
 
-from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec, agents_below
+from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec
 from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
 from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
 from gaia_core.catalog._lock_file import (
@@ -40,7 +40,6 @@ __all__ = [
     "LockedTools",
     "ModelSpec",
     "Plugin",
-    "agents_below",
     "decode_lock",
     "find_plugins",
     "load_catalog",

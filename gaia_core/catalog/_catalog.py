@@ -1,19 +1,17 @@
 """Catalog: the frozen result of configuration and plugin discovery."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
-from gaia_core.agent import Agent, Delegate
+from gaia_core.agent import Agent, agents_below
+from gaia_core.catalog._lock_file import Lock
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
-from gaia_core.values import made_once, typed
-
-if TYPE_CHECKING:
-    from gaia_core.catalog._lock_file import Lock
+from gaia_core.values import made_once, shown, typed
 
 T = TypeVar("T")
 
@@ -92,7 +90,7 @@ class Catalog:
     default_agent: str
     problems: tuple[CatalogProblem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
-    lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
+    lock: Lock | None = attrs.field(default=None, eq=False, repr=False)
     sources: tuple[Source, ...] = ()
     unlisted: tuple[str, ...] = ()
     """The names of the sources that were asked and have not said yet what they have."""
@@ -113,6 +111,8 @@ class Catalog:
         specs = {name: _spec(name, model) for name, model in models.items()}
         names: set[str] = set()
         for agent in agents:
+            if type(agent) is not Agent:
+                raise ConfigError(f"a catalog takes agents, not {shown(agent)}")
             if agent.name in names:
                 raise ConfigError(f"there are two agents named {agent.name!r}")
             names.add(agent.name)
@@ -161,14 +161,6 @@ def models_of(agent: Agent) -> frozenset[str]:
     below = tuple(agents_below(agent))
     vectors = (each.search.embeddings for each in below if each.search is not None)
     return frozenset((*(each.model for each in below), *(name for name in vectors if name is not None)))
-
-
-def agents_below(agent: Agent) -> Iterator[Agent]:
-    """*agent*, its sub-agents, and theirs."""
-    yield agent
-    for tool in agent.tools:
-        if isinstance(tool.handler, Delegate):
-            yield from agents_below(tool.handler.agent)
 
 
 @attrs.frozen

@@ -14,8 +14,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gaia_core.agent import Agent
-from gaia_core.catalog._catalog import agents_below
+from gaia_core.agent import Agent, agents_below
 from gaia_core.errors import ConfigError, LockError
 from gaia_core.tools import EFFECTS, Bound, Effect, ToolDefinition, Toolset, define
 

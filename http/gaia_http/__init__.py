@@ -11,7 +11,7 @@
 | `_app` | `create_app`: the routes, the lifespan |
 | `door` | who may come in, and with what: addresses, hosts, origins, keys, limits, body, idempotency |
 | `keys` | API keys: their file, what each may do, `gaia keys` |
-| `request` | what every wire protocol reads from a request: content parts, files, PDF text, guarded URLs |
+| `request` | what every wire protocol reads from a request: content parts, files, URLs, client tools, options |
 | `streaming` | server-sent events: how bytes reach a client |
 | `openai` | the OpenAI API: chat completions, Responses, embeddings, files, models |
 | `ui` | the UI API: sessions, conversations and their streams |

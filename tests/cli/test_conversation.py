@@ -8,6 +8,8 @@ import io
 import os
 import signal
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -201,6 +203,16 @@ def test_an_approval_that_expired_is_denied_by_the_turn(talk):
 
     assert "✗ Denied: nobody answered within 0.01 s" in told.err
     assert told.code == 0
+
+
+def test_nobody_is_asked_for_an_approval_that_has_expired(talk, monkeypatch):
+    late = SimpleNamespace(time=lambda: time.time() + 1, monotonic=time.monotonic)
+    monkeypatch.setattr("gaia_core.cli._conversation.time", late)
+    agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}, timeout=0.5))
+    told = talk(call_of("erase", path="a"), "Done.", agent=agent, person=Person())
+
+    assert told.person.asked == []
+    assert "✗ Denied: nobody answered within 0.5 s" in told.err
 
 
 def test_questions_of_tools(talk):

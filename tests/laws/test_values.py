@@ -99,6 +99,14 @@ MADE_BY_CALLERS = {
     "Parameters": {"schema": b"{}"},
     "Plugin": {"name": "a", "factory": Toolset},
     "Recipe": {"factory": print, "arguments": (), "scope": "session"},
+    "ReplacementLibrary": {
+        "library": "a",
+        "name": "b",
+        "sha256": "c",
+        "size": 1,
+        "notice": "d",
+        "sources": (LocalFile(Path("a")),),
+    },
     "Session": {"id": "a", "agent": AGENT},
     "Settings": {},
     "Source": {"name": "a", "recipe": store()},
@@ -147,6 +155,7 @@ MADE_BY_US_TOO = frozenset(
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
         "Embeddings", "Finished", "ToolCallDelta",  # what models say
         "Decision", "EndpointLoad", "ModelAccess", "RefusedCall", "SlotRequest", "State", "TurnContext",  # of a turn
+        "LoaderFault", "TaskReport",  # what failed
     )
 )  # fmt: skip
 TESTED_ELSEWHERE = frozenset(("Toolset",))  # its arguments are not its fields: tests/tools/test_frozen.py
@@ -227,10 +236,10 @@ TAKES = {
     # No part of the value.
     ("Packages", "environ"): {"dict"},
     # A protocol.
+    ("ReplacementLibrary", "sources"): {"a list in a tuple", "texts", "objects"},
     ("Weights", "sources"): {"a list in a tuple", "texts", "objects"},
 }
 UNCHECKED = {
-    ("Catalog", "lock"),  # its type can't be imported there
     ("Parameters", "decoder"),  # msgspec's, made from the signature
     ("ModelRequest", "messages"), ("ModelRequest", "tools"), ("ModelRequest", "encoded"), ("ModelRequest", "headers"),
 }  # fmt: skip

@@ -68,6 +68,7 @@ def make_venv(folder: Path) -> None:
 
 def install(what: str, arguments: list[str]) -> None:
     moment(f"{what} begins")
+    sys.stdin.read()  # what pip asks, nobody answers
     if says := os.environ.get("FAKE_SAYS"):
         sys.exit(says)
     names = ["gaia"] if what == "workspace" else re.findall(r"^(\w+)==", Path(arguments[-1]).read_text(), re.MULTILINE)

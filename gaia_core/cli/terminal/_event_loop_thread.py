@@ -5,6 +5,7 @@ with background() as loop:
 """
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -32,8 +33,21 @@ class EventLoopThread:
             raise
 
     def spawn(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
-        """Begin *work* and return at once. May be called by a signal handler."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop)
+        """Begin *work* and return at once. May be called by a signal handler.
+
+        Ctrl-C that comes meanwhile begins nothing.
+        """
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop)
+        except KeyboardInterrupt:
+            self.loop.call_soon_threadsafe(_forget, work)
+            raise
+
+
+def _forget(work: Coroutine[Any, Any, object]) -> None:
+    """Close *work* unless it has begun; else Python complains that nobody awaited it."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+        work.close()
 
 
 @contextmanager

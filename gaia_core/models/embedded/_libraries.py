@@ -21,11 +21,14 @@ from gaia_core.models.embedded._download import Download, DownloadError, downloa
 from gaia_core.models.embedded._fault import ChildError, Fault
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource, in_thread, sha256_of
+from gaia_core.values import made_once, typed
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class ReplacementLibrary:
     """A file that can be loaded as *library* on this machine; see `Download`. *notice* is its licence's."""
+
+    __attrs_pre_init__ = made_once
 
     library: str
     name: str

@@ -10,8 +10,9 @@ NotFoundError is raised for a session that the owner doesn't have.
 import logging
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from gaia_core.catalog import Catalog
 from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
 from gaia_core.facts import (
@@ -37,23 +38,45 @@ from gaia_core.runtime._journal_signals import (
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, write
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
 _log = logging.getLogger(__name__)
 
-if TYPE_CHECKING:
-    from gaia_core.runtime._runtime import Runtime
-
 _TITLE_CHARS = 60
 _MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
+
+
+class RunningTurns(Protocol):
+    """What sessions need of the process that runs their turns; `Runtime` is it."""
+
+    replica: str
+    feed: SessionEvents
+
+    @property
+    def catalog(self) -> Catalog:
+        """The agents as they are now."""
+        ...
+
+    def running(self, owner: str, id: str) -> Turn | None:
+        """The turn that the session runs in this process, or None."""
+        ...
+
+    async def resume(self, info: SessionInfo) -> None:
+        """Continue the turn that a dead process left in the session."""
+        ...
+
+    async def forget(self, owner: str, id: str) -> None:
+        """Close what the session has open, and keep nothing of it in memory."""
+        ...
 
 
 class Sessions:
     """See the module's text. Belongs to one Runtime."""
 
-    def __init__(self, runtime: "Runtime", durable: Journal, private: MemoryJournal) -> None:
+    def __init__(self, runtime: RunningTurns, durable: Journal, private: MemoryJournal) -> None:
         self._runtime = runtime
         self._durable = durable
         self._private = private

@@ -28,8 +28,7 @@ _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
 _DEPTH = 128  # of a tool's parameters: a model's server walks them by recursion
 
 
-@attrs.frozen(kw_only=True)
-class ClientFunction:
+class ClientFunction(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A function of a client. *parameters*: its JSON schema, not sent where it takes none."""
 
     name: str

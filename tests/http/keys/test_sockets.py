@@ -162,6 +162,7 @@ class Waits:
 
     def __init__(self, room) -> None:
         self._room = room
+        self.keyring = room.ring()
         self.asked = 0
 
     def request(self, key, *, tokens: bool = True) -> None:
@@ -184,7 +185,7 @@ async def test_a_message_that_waited_until_its_key_was_revoked_is_not_taken(room
     async def send(message):
         sent.append(message)
 
-    door = DoorMiddleware(app, Settings(), HttpCounts(), room.ring(), allowances)
+    door = DoorMiddleware(app, Settings(), HttpCounts(), allowances)
     headers = [(b"authorization", f"Bearer {secret}".encode())]
     await door({"type": "websocket", "path": PATH, "headers": headers, "state": {}}, receive, send)
 

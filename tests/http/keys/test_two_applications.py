@@ -6,7 +6,7 @@ import pytest
 
 from gaia_core import Agent, Catalog, ConfigError, ModelSpec, Runtime, ScriptedModel, scripted
 from gaia_http import Settings, create_app
-from gaia_http.keys import Allowances, Limits
+from gaia_http.keys import Allowances, KeyLimits
 
 
 class Watched(Runtime):
@@ -72,7 +72,7 @@ async def test_a_key_is_needed_where_the_application_asks_for_one(serve, room, b
 
 
 async def test_what_a_key_has_used_in_one_counts_in_the_other(serve, room, bearer):
-    headers = bearer(room.make("ann", limits=Limits(requests_per_minute=2)))
+    headers = bearer(room.make("ann", limits=KeyLimits(requests_per_minute=2)))
     ring = room.ring()
     one = await serve(*["Hello"] * 3, keyring=ring)
     two = await serve(beside=one, keyring=ring)
@@ -84,7 +84,7 @@ async def test_what_a_key_has_used_in_one_counts_in_the_other(serve, room, beare
 
 
 async def test_a_keys_turns_are_counted_whichever_application_came_last(serve, room, bearer, upstream):
-    headers = bearer(room.make("ann", limits=Limits(running_turns=1)))
+    headers = bearer(room.make("ann", limits=KeyLimits(running_turns=1)))
     model = upstream()
     keyed = await serve(model=model, keyring=room.ring())
     await serve(beside=keyed)

@@ -12,6 +12,7 @@ import pytest
 from gaia_core import Context
 from gaia_mcp._connection import Connection
 from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import recipe_of
 
 RAW = Path(__file__).with_name("raw_server.py")
 
@@ -33,7 +34,7 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
     async with AsyncExitStack() as stack:
 
         async def connect(server: McpServerConfig) -> Connection:
-            return await stack.enter_async_context(Connection(server))
+            return await stack.enter_async_context(Connection(server, recipe_of(server)))
 
         yield connect
 

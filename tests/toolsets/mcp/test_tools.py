@@ -7,6 +7,7 @@ import pytest
 from gaia_core import Agent, ArgumentsError
 from gaia_mcp._listed_tools import toolset_of
 from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import recipe_of
 
 SERVER = McpServerConfig(name="srv", command=("srv",))
 SCHEMA = {
@@ -24,14 +25,14 @@ def listed(name="t", schema=SCHEMA, description="It does.", **hints):
 
 
 def test_a_schema_passes_through_unchanged_in_its_own_order():
-    (tool,) = toolset_of(SERVER, [listed()]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed()]).toolset
 
     assert tool.parameters.schema == msgspec.json.encode(SCHEMA)
     assert tool.description == "It does."
 
 
 def test_equal_listings_are_equal_toolsets():
-    one, two = (toolset_of(SERVER, [listed("b"), listed("a")], instructions="Do.") for _ in range(2))
+    one, two = (toolset_of(SERVER, recipe_of(SERVER), [listed("b"), listed("a")], instructions="Do.") for _ in range(2))
 
     assert one == two
     assert one.toolset.fingerprint == two.toolset.fingerprint
@@ -50,30 +51,35 @@ def test_equal_listings_are_equal_toolsets():
     ],
 )
 def test_hints_are_effects_and_none_means_the_worst(hints, effects):
-    (tool,) = toolset_of(SERVER, [listed(**hints)]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(**hints)]).toolset
 
     assert tool.effects == effects
 
 
 def test_the_operators_effects_go_before_the_servers_hints():
     server = McpServerConfig(name="srv", command=("srv",), effects=frozenset({"network"}))
-    (tool,) = toolset_of(server, [listed(read_only_hint=True)]).toolset
+    (tool,) = toolset_of(server, recipe_of(server), [listed(read_only_hint=True)]).toolset
 
     assert tool.effects == {"network"}
 
 
 def test_only_what_says_so_is_idempotent():
-    toolset = toolset_of(SERVER, [listed("a"), listed("b", idempotent_hint=True), listed("c", read_only_hint=True)])
+    toolset = toolset_of(
+        SERVER, recipe_of(SERVER), [listed("a"), listed("b", idempotent_hint=True), listed("c", read_only_hint=True)]
+    )
 
     assert [tool.idempotent for tool in toolset.toolset] == [False, True, True]
 
 
 def test_instructions_may_hold_braces():
-    assert toolset_of(SERVER, [listed()], instructions="Use {t} or {}.").toolset.instructions == "Use {t} or {}."
+    assert (
+        toolset_of(SERVER, recipe_of(SERVER), [listed()], instructions="Use {t} or {}.").toolset.instructions
+        == "Use {t} or {}."
+    )
 
 
 def test_resources_and_prompts_are_tools_that_read():
-    toolset = toolset_of(SERVER, [], resources=True, prompts=True).toolset
+    toolset = toolset_of(SERVER, recipe_of(SERVER), [], resources=True, prompts=True).toolset
 
     assert toolset.names == ("srv_prompt", "srv_resource")
     assert toolset.effects == {"read", "network"}
@@ -90,7 +96,7 @@ def test_resources_and_prompts_are_tools_that_read():
     ],
 )
 def test_a_bad_schema_leaves_out_its_own_tool_only(schema, words):
-    found = toolset_of(SERVER, [listed("bad", schema), listed("good")])
+    found = toolset_of(SERVER, recipe_of(SERVER), [listed("bad", schema), listed("good")])
 
     assert found.toolset.names == ("good",)
     assert found.problems[0].startswith("the tool 'bad' is left out: ")
@@ -101,13 +107,13 @@ def test_a_schema_that_nests_without_end_is_left_out():
     deep = {"type": "object"}
     for _ in range(500):
         deep = {"type": "object", "properties": {"a": deep}}
-    found = toolset_of(SERVER, [listed("deep", deep)])
+    found = toolset_of(SERVER, recipe_of(SERVER), [listed("deep", deep)])
 
     assert found.problems == ("the tool 'deep' is left out: its schema is nested more than 64 levels deep",)
 
 
 def test_names_are_made_fit_and_two_that_become_one_are_told_apart():
-    found = toolset_of(SERVER, [listed("a.b"), listed("a/b"), listed("x" * 80)])
+    found = toolset_of(SERVER, recipe_of(SERVER), [listed("a.b"), listed("a/b"), listed("x" * 80)])
 
     assert found.toolset.names == ("a_b", "x" * 64)
     assert found.problems == ("the tool 'a/b' is left out: another one is called 'a_b' here",)
@@ -115,7 +121,7 @@ def test_names_are_made_fit_and_two_that_become_one_are_told_apart():
 
 
 def test_arguments_are_validated_before_anything_runs():
-    (tool,) = toolset_of(SERVER, [listed()]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed()]).toolset
 
     assert tool.parameters.decode("t", '{"b": "x", "a": 2}') == {"b": "x", "a": 2}
     with pytest.raises(ArgumentsError) as refused:
@@ -136,7 +142,9 @@ def test_arguments_are_validated_before_anything_runs():
     ],
 )
 def test_a_strangers_schema_costs_no_time_and_reaches_nothing(properties):
-    (tool,) = toolset_of(SERVER, [listed(schema={"type": "object", "properties": properties})]).toolset
+    (tool,) = toolset_of(
+        SERVER, recipe_of(SERVER), [listed(schema={"type": "object", "properties": properties})]
+    ).toolset
     arguments = msgspec.json.encode({"a": "a" * 40 + "!"})
 
     assert tool.parameters.decode("t", arguments) == {"a": "a" * 40 + "!"}

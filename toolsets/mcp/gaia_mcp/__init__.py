@@ -5,7 +5,10 @@
 
 | module | what lives there |
 |---|---|
-| `_server_config` | `McpServerConfig`: where a server is and what it may do; `mcp`, the toolset's factory |
+| `_toolset_factory` | `mcp`, the toolset's factory, and the recipes of connections |
+| `_server_config` | `McpServerConfig`: where a server is and what it may do |
+| `_remote` | the contract between a server's tools and its connection |
+| `_result_text` | what a server answers, as the model reads it |
 | `_secret_references` | values by reference, and hiding them |
 | `_listed_tools` | what a server lists → a Toolset |
 | `_input_schemas` | whether a schema can be given to a model, and what is wrong with arguments |
@@ -19,6 +22,7 @@
 The official SDK speaks the protocol. It is imported when a server is connected: without one it costs nothing.
 """
 
-from gaia_mcp._server_config import McpServerConfig, mcp
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import mcp
 
 __all__ = ["McpServerConfig", "mcp"]

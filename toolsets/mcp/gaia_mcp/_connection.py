@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import mcp_types
 from mcp.client import Client, ClientRequestContext, IncomingMessage
@@ -19,13 +19,15 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
-from gaia_core import ConfigError, Context, ToolError, Toolset
+from gaia_core import ConfigError, Context, Recipe, ToolError, Toolset
 from gaia_core.supervision import Background
 from gaia_mcp._calls import ServerCall, ServerCalls, answered
 from gaia_mcp._elicitation import elicited, sampled
 from gaia_mcp._failure_text import misfit, said, words_of
 from gaia_mcp._http_transport import RefusalRecord, http
-from gaia_mcp._listed_tools import ListedTools, result_text, toolset_of
+from gaia_mcp._listed_tools import ListedTools, toolset_of
+from gaia_mcp._remote import Send
+from gaia_mcp._result_text import result_text
 from gaia_mcp._secret_references import SecretMask, resolved
 from gaia_mcp._server_config import McpServerConfig
 from gaia_mcp._stdio_transport import Allowance, ServerExit, stdio
@@ -48,10 +50,6 @@ _CHANGES = (
 )
 
 
-Send: TypeAlias = Callable[[Client, ServerCall, Any, str | None], Awaitable[Any]]
-"""Sends a request: the client, the call that it is a part of, and what a server that asked first was answered."""
-
-
 class _GoneError(Exception):
     """The connection ended in the middle of a call. *untouched*: the server never began with it."""
 
@@ -63,8 +61,9 @@ class _GoneError(Exception):
 class Connection:
     """See the module's text. It is a `Live`, and what the tools of its server work on."""
 
-    def __init__(self, server: McpServerConfig) -> None:
+    def __init__(self, server: McpServerConfig, recipe: Recipe) -> None:
         self.server = server
+        self._recipe = recipe
         self._calls = ServerCalls()
         self._closing = False
         self._client: Client | None = None
@@ -248,6 +247,7 @@ class Connection:
         return await asyncio.to_thread(
             toolset_of,
             self.server,
+            self._recipe,
             tools,
             instructions=client.instructions or "",
             resources=can.resources is not None and await _any(client.list_resources, client.list_resource_templates),

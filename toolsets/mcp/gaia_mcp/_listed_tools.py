@@ -5,18 +5,17 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import msgspec
 
-from gaia_core import Context, ToolError, Toolset, tool
+from gaia_core import Context, Recipe, Toolset, tool
 from gaia_core.errors import ToolDeclarationError
 from gaia_core.tools import EFFECTS, Effect, Parameters, Tool
 from gaia_mcp._input_schemas import BadSchemaError, SchemaValidator, encoded
+from gaia_mcp._remote import RemoteConnection
+from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
 from gaia_mcp._server_config import McpServerConfig
 
 if TYPE_CHECKING:
     import mcp_types
-
-    from gaia_mcp._connection import Connection
 
 _ALL = frozenset(EFFECTS)
 _UNFIT = re.compile(r"[^A-Za-z0-9_-]")
@@ -40,20 +39,21 @@ class Remote:
     name: str
     """As the server calls it."""
 
-    async def __call__(self, ctx: "Context[Connection]", arguments: dict[str, Any]) -> str:
+    async def __call__(self, ctx: Context[RemoteConnection], arguments: dict[str, Any]) -> str:
         """Call it there; the result as the model reads it."""
         return await ctx.resource.call_tool(ctx, self.name, arguments)
 
 
 def toolset_of(
     server: McpServerConfig,
+    resource: Recipe,
     tools: "Iterable[mcp_types.Tool]",
     *,
     instructions: str = "",
     resources: bool = False,
     prompts: bool = False,
 ) -> ListedTools:
-    """The toolset of *server*, which lists *tools*; *resources*, *prompts*: it has some."""
+    """The toolset of *server*, which lists *tools*, over *resource*; *resources*, *prompts*: the server has some."""
     made: dict[str, Tool] = {}
     problems: list[str] = []
     for each in tools:
@@ -69,7 +69,7 @@ def toolset_of(
     for extra in _extras(server, resources=resources and server.extras, prompts=prompts and server.extras):
         made.setdefault(extra.name, extra)
     text = instructions.strip()[:_MOST_INSTRUCTIONS].replace("{", "{{").replace("}", "}}")
-    toolset = Toolset(f"mcp:{server.name}", made.values(), instructions=text, resource=server.recipe())
+    toolset = Toolset(f"mcp:{server.name}", made.values(), instructions=text, resource=resource)
     return ListedTools(toolset, tuple(problems))
 
 
@@ -124,52 +124,12 @@ def _extras(server: McpServerConfig, *, resources: bool, prompts: bool) -> tuple
 
 
 async def _resource(ctx: Context[Any], uri: str | None = None) -> str:
-    from gaia_mcp import _resources_and_prompts as _extras  # noqa: PLC0415  # it needs a connection, and a connection needs this
-
-    return await (
-        _extras.list_resources(ctx.resource, ctx) if uri is None else _extras.read_resource(ctx.resource, ctx, uri)
-    )
+    if uri is None:
+        return await list_resources(ctx.resource, ctx)
+    return await read_resource(ctx.resource, ctx, uri)
 
 
 async def _prompt(ctx: Context[Any], name: str | None = None, arguments: dict[str, str] | None = None) -> str:
-    from gaia_mcp import _resources_and_prompts as _extras  # noqa: PLC0415
-
     if name is None:
-        return await _extras.list_prompts(ctx.resource, ctx)
-    return await _extras.get_prompt(ctx.resource, ctx, name, arguments or {})
-
-
-def text_of(blocks: "Iterable[mcp_types.ContentBlock]") -> str:
-    """Content as the model reads it: texts, and what can't be shown in words."""
-    return "\n".join(_block(block) for block in blocks)
-
-
-def _block(block: Any) -> str:
-    kind = getattr(block, "type", "")
-    if kind == "text":
-        return str(block.text)
-    if kind in ("image", "audio"):
-        return f"[{kind}: {block.mime_type}, {len(block.data) * 3 // 4} bytes]"
-    if kind == "resource":
-        return resource_text(block.resource)
-    if kind == "resource_link":
-        return f"[resource: {block.uri} ({block.name})]"
-    return f"[{kind or type(block).__name__}]"
-
-
-def resource_text(contents: Any) -> str:
-    """A resource's contents as the model reads them."""
-    if (text := getattr(contents, "text", None)) is not None:
-        return str(text)
-    size = len(getattr(contents, "blob", "")) * 3 // 4
-    return f"[{contents.uri}: {contents.mime_type or 'binary data'}, {size} bytes]"
-
-
-def result_text(result: "mcp_types.CallToolResult") -> str:
-    """A call's result as the model reads it. Raises ToolError where the server says that the call failed."""
-    text = text_of(result.content)
-    if not text and result.structured_content is not None:
-        text = msgspec.json.encode(result.structured_content).decode()
-    if result.is_error:
-        raise ToolError(text or "the server says that the call failed, and not why")
-    return text or "Done."
+        return await list_prompts(ctx.resource, ctx)
+    return await get_prompt(ctx.resource, ctx, name, arguments or {})

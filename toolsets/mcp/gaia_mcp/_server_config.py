@@ -1,26 +1,14 @@
-"""Server: where an MCP server is and what it may do, as a frozen value; and the toolset's factory.
+"""McpServerConfig: where an MCP server is and what it may do, as a frozen value."""
 
-A server's tools are known only once it was asked, so the factory makes a `Source`: the recipe of a connection that all
-sessions share. What it lists becomes a Toolset, and a new one when the server says that its list has changed.
-"""
-
-import asyncio
-import importlib
 import re
-from collections.abc import AsyncIterator, Mapping
-from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated
+from pathlib import PurePath
 from urllib.parse import urlsplit
 
 import attrs
 
-from gaia_core import ConfigError, Recipe, doc, resource
-from gaia_core.tools import EFFECTS, Effect, Source
+from gaia_core import ConfigError
+from gaia_core.tools import EFFECTS, Effect
 from gaia_core.values import is_count, is_seconds, made_once, typed
-from gaia_mcp import _secret_references as _secrets
-
-if TYPE_CHECKING:
-    from gaia_mcp._connection import Connection
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
@@ -86,78 +74,3 @@ class McpServerConfig:
     def place(self) -> str:
         """Where it is, for messages: the program or the URL."""
         return PurePath(self.command[0]).name if self.command else self.url
-
-    def recipe(self) -> Recipe:
-        """What its tools work on: a connection, the process's or each session's own."""
-        return own_connection(self) if self.per_session else shared_connection(self)
-
-    def source(self) -> Source:
-        """Where its toolset comes from."""
-        return Source(self.name, shared_connection(self), self.command, self.url, self.env or self.headers)
-
-
-@resource(scope="process")
-async def shared_connection(server: McpServerConfig) -> AsyncIterator["Connection"]:
-    """The connection that all sessions share."""
-    async with await _connection(server) as connection:
-        yield connection
-
-
-@resource(scope="session")
-async def own_connection(server: McpServerConfig) -> AsyncIterator["Connection"]:
-    """A connection of one session."""
-    async with await _connection(server) as connection:
-        yield connection
-
-
-async def _connection(server: McpServerConfig) -> "Connection":
-    # The SDK takes two seconds to import, in which others would wait.
-    module = await asyncio.to_thread(importlib.import_module, "gaia_mcp._connection")
-    made: Connection = module.Connection(server)
-    return made
-
-
-def mcp(
-    command: Annotated[tuple[str, ...], doc("The program and its arguments")] = (),
-    url: str = "",
-    *,
-    name: str = "",
-    env: Mapping[str, str] | None = None,
-    headers: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    effects: tuple[Effect, ...] | None = None,
-    timeout: float | None = None,
-    connect_seconds: float = 30.0,
-    max_bytes: int = 4_000_000,
-    per_session: bool = False,
-    sampling: str = "",
-    extras: bool = True,
-) -> Source:
-    """The tools of an MCP server; see `McpServerConfig` for the arguments.
-
-    *name* is the operator's for it; by default the program's or the host's. Raises ConfigError.
-    """
-    given = name or _name_of(tuple(command), url)
-    _secrets.check(f"{given}.env", env or {})
-    _secrets.check(f"{given}.headers", headers or {})
-    server = McpServerConfig(
-        name=given,
-        command=tuple(command),
-        url=url,
-        env=tuple(sorted((env or {}).items())),
-        headers=tuple(sorted((headers or {}).items())),
-        cwd=cwd,
-        effects=frozenset(effects) if effects is not None else None,
-        timeout=timeout,
-        connect_seconds=connect_seconds,
-        max_bytes=max_bytes,
-        per_session=per_session,
-        sampling=sampling,
-        extras=extras,
-    )
-    return server.source()
-
-
-def _name_of(command: tuple[str, ...], url: str) -> str:
-    said = PurePath(command[0]).stem if command else urlsplit(url).hostname or ""
-    return re.sub(r"[^A-Za-z0-9_-]+", "_", said).strip("_")[:32] or "mcp"

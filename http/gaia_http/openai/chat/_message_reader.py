@@ -65,31 +65,31 @@ class _MessageReading:
     def message(self, message: WireMessage, index: int) -> Message:
         role = message.role
         if role == "user":
-            self._begin(index)
+            self._begin()
             return UserMessage(_content(message, index), message.name)
         if role == "assistant":
             return self._assistant(message, index)
         if role == "tool":
             return self._tool(message, index)
         if role == "system":
-            self._begin(index)
+            self._begin()
             return SystemMessage(_content(message, index), message.name)
         if role == "developer":
-            self._begin(index)
+            self._begin()
             return DeveloperMessage(_content(message, index), message.name)
         if role == "function":
             return self._function(message, index)
         raise not_one_of(f"messages[{index}].role", role, _ROLES)
 
-    def _begin(self, index: int, calls: tuple[ToolCall, ...] = ()) -> None:
-        self._open.begin(f"messages[{index}].tool_calls", calls)
+    def _begin(self, path: str = "", calls: tuple[ToolCall, ...] = ()) -> None:
+        self._open.begin(path, calls)
         self._legacy = None
 
     def _assistant(self, message: WireMessage, index: int) -> AssistantMessage:
         calls = tuple(
             _call(call, f"messages[{index}].tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ())
         )
-        self._begin(index, calls)
+        self._begin(f"messages[{index}].tool_calls", calls)
         if message.function_call is not None and not calls:
             function = message.function_call
             call = ToolCall(f"call_function_{index}", FunctionCall(function.name, function.arguments or ""))
