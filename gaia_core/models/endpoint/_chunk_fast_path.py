@@ -84,8 +84,8 @@ class ChunkFastPath:
 def _text(strings: bytes, between: bytes) -> str | None:
     """The text of JSON *strings* that are separated by *between*; None when they are anything else.
 
-    *between* contains a line end, which JSON strings can't contain. The separators become commas of one JSON array. If
-    it has as many values as there were gaps to fill, each gap held exactly one string, because JSON allows no empty one.
+    *between* contains a line end, which JSON strings can't contain. The separators become the commas of one JSON
+    array. If the array then has one value more than there were separators, exactly one string stood between each two.
     """
     count = strings.count(between)
     joined = b"[%b]" % strings.replace(between, b",") if count else strings
