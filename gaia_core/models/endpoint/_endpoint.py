@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gaia_core.deadline import Deadline
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
@@ -188,7 +187,7 @@ class Endpoint:
     async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> HttpResponse:
         config = self._config
         try:
-            with Deadline(config.first_token_timeout):
+            async with asyncio.timeout(config.first_token_timeout):
                 response = await self._send("POST", path, headers, body)
         except ConnectTimeoutError:
             words = f"no connection to {config.base} within {config.connect_timeout:g} s"
@@ -367,9 +366,10 @@ async def _drained(response: HttpResponse) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
     if response.ended:
         return
-    with suppress(TimeoutError), Deadline(_DRAIN_SECONDS):
-        while await response.arriving():
-            pass
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await response.arriving():
+                pass
 
 
 def _is_json(response: HttpResponse) -> bool:

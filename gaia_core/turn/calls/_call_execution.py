@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.deadline import Deadline
 from gaia_core.errors import ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
@@ -87,7 +86,7 @@ class CallExecution:
         tool = bound.tool
         seconds = tool.timeout or self._context.agent.limits.tool_seconds
         try:
-            with Deadline(seconds) as clock:
+            async with asyncio.timeout(seconds) as clock:
                 result = await self._invoke(call, bound, arguments, clock, replies)
             return "ok", _text(result), False
         except ToolError as error:
@@ -115,7 +114,7 @@ class CallExecution:
         )
 
     async def _invoke(
-        self, call: ToolCall, bound: Bound, arguments: Any, clock: Deadline, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout, replies: list[str | None]
     ) -> Any:
         tool, parameters = bound.tool, bound.tool.parameters
         named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
@@ -138,7 +137,7 @@ class CallExecution:
             raise
 
     async def _tool_context(
-        self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, clock: asyncio.Timeout, replies: list[str | None]
     ) -> Context[Any]:
         context = self._context
         return Context(
@@ -178,7 +177,7 @@ class CallExecution:
         self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
-        self, call_id: str, clock: Deadline, replies: list[str | None], question: str, options: tuple[str, ...]
+        self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]
     ) -> str:
         """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
         context = self._context
