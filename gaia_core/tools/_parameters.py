@@ -21,7 +21,7 @@ from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
 from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
-from gaia_core.tools._type_shape import Field, Object, Row, Scalar, shown, split_annotated, union_members
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
 from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
@@ -236,7 +236,7 @@ def _pushed_down(annotation: Any) -> Any:
     for meta in metas:
         bounded = tuple(_bounded(member, meta) for member in members)
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
-            raise TypeError(f"bounds on {shown(bare)} fit none of its members")
+            raise TypeError(f"bounds on {annotation_text(bare)} fit none of its members")
         members = bounded
     joined: Any = _UNION[members]
     for meta in metas:
