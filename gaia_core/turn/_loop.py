@@ -33,7 +33,7 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
-from gaia_core.turn.calls._tool_calls import ToolCalls
+from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
 from gaia_core.turn.context._context_window import compaction_point, size, summary_request
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
@@ -208,8 +208,8 @@ class _Loop:
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
             message = self._one_at_a_time(message)
-            own = [call for call in message.tool_calls if call.name not in self._client_names]
-            theirs = tuple([call.id for call in message.tool_calls if call.name in self._client_names])
+            own = [call for call in message.tool_calls if not self._is_the_clients(call)]
+            theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
         self._answer = Answered(
             self._steps, message, finish, usage, theirs, seconds, first_seconds, objection, self._servers(own)
         )
@@ -236,6 +236,10 @@ class _Loop:
         if text and self._context.options.response_format is not None and not self._answer.objection:
             self._emit(TextDelta(text))
         self.last = (self._answer,)
+
+    def _is_the_clients(self, call: ToolCall) -> bool:
+        """Whether the client runs *call*. It is not given one that it may not send back: that is refused here."""
+        return call.name in self._client_names and nested_too_deep(call) is None
 
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
         """*message* without the client's calls after the first, where the client takes one at a time and the model

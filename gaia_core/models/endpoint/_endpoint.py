@@ -36,6 +36,7 @@ from gaia_core.models.http._client import (
     body_of,
 )
 from gaia_core.models.http._plain_client import PlainClient
+from gaia_core.nesting import decode_json
 from gaia_core.values import made_once, typed
 
 _MAX_ERROR_BYTES = 64 * 1024
@@ -79,7 +80,7 @@ class EndpointConfig:
         if not _names_a_host(self.url):
             raise ConfigError(f"url {self.url!r} must begin with http:// or https:// and name a host")
         try:
-            msgspec.json.decode(self.extra, type=dict[str, msgspec.Raw])
+            decode_json(self.extra, dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(f"extra must be a JSON object of members of the request body: {error}") from None
 
@@ -306,7 +307,7 @@ class Endpoint:
             why = str(error) or type(error).__name__
             words = f"the model's endpoint {self._config.base} can't be reached: {why}"
             raise ModelError("connect", words, retryable=True) from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError):
             raise ModelError("bad_request", f"{self._config.base}/models answered something else than models") from None
 
     async def alive(self, timeout: float = 1.0) -> bool:
@@ -332,8 +333,8 @@ class _Count(msgspec.Struct):
 def _counted(body: bytes) -> int | None:
     """The number in *body*; None for an endpoint that answers any path with something."""
     try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return decode_json(body, _Count).input_tokens
+    except (msgspec.DecodeError, UnicodeError):
         return None
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.errors import ToolError
+from gaia_core.errors import NestingError, ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall, Usage
+from gaia_core.nesting import encode_json
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._turn_context import TurnContext
@@ -231,4 +232,7 @@ def _text(result: Any) -> str:
         return "Done."
     if isinstance(result, bytes | bytearray | memoryview):
         return f"{len(result)} bytes of binary data"
-    return msgspec.json.encode(result, enc_hook=str).decode()
+    try:
+        return encode_json(result, enc_hook=str).decode()
+    except NestingError as error:
+        raise ToolError(f"the tool's result is {error}") from None

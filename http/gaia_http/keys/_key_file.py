@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from gaia_core import ConfigError
+from gaia_core.nesting import decode_json
 from gaia_http.keys._key import Key, is_digest, new_salt
 
 _LOCK_SECONDS = 10.0
@@ -44,8 +45,8 @@ def read(path: Path) -> KeyFile:
     if len(data) > _MOST_BYTES:
         raise ConfigError(f"the key file {path} has more than {_MOST_BYTES} bytes")
     try:
-        found = msgspec.json.decode(data, type=KeyFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = decode_json(data, KeyFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key file {path} is not valid: {error}") from None
     _check(found, path)
     return found

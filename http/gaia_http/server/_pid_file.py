@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from gaia_core.nesting import decode_json
+
 FOLDER = "servers"
 
 
@@ -75,9 +77,7 @@ def _read(path: Path) -> RunningServer | None:
     with suppress(OSError, msgspec.DecodeError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            return (
-                None if _lock(descriptor) else msgspec.json.decode(os.pread(descriptor, 65_536, 0), type=RunningServer)
-            )
+            return None if _lock(descriptor) else decode_json(os.pread(descriptor, 65_536, 0), RunningServer)
         finally:
             os.close(descriptor)
     return None

@@ -180,3 +180,10 @@ def test_where_keys_are(tmp_path):
     assert keyring_at(tmp_path / "gaia" / "keys.json", {}).required
     with pytest.raises(ConfigError, match="there is no key file"):
         keyring_at(None, {"GAIA_KEYS": str(tmp_path / "other.json")})
+
+
+def test_a_file_that_is_nested_too_deep_is_an_error(room):
+    room.path.write_text("[" * 129)
+
+    with pytest.raises(ConfigError, match="is not valid: nested deeper than 128 levels"):
+        room.ring()
