@@ -13,7 +13,7 @@ WRITTEN_HERE = """
     gaia_core.journal.postgres._replicas: beat, replicas
     gaia_core.journal.sqlite._replicas: beat, replicas
     gaia_core.runtime.sessions._session_configuration: configured
-    gaia_core.runtime.sessions._history: decode_options
+    gaia_core.runtime.sessions._history: audience_of, recorded_request
     gaia_core.runtime._journal_signals: apply_signal
     gaia_core.runtime.sessions.export: metadata_of
     gaia_core.testing._open_toolset: _answer
@@ -47,13 +47,10 @@ A_PART_OF_WHAT_WAS_CHECKED = """
     gaia_core.models.endpoint._request_body: request_body
     gaia_core.models.endpoint._chunk_wire: _tolerant
     gaia_http.openai._embeddings: _items
-    gaia_http.openai.chat._options: _definition, _chosen
-    gaia_http.openai.chat._wire: _shown
-    gaia_http.openai.responses.input._content: _part
+    gaia_http.request._decoding: decode_field, _shown
     gaia_http.openai.responses._create_response: _resolved
-    gaia_http.openai.responses.input._options: _custom_words, _choice
+    gaia_http.openai.responses.input._options: _custom_description
     gaia_http.openai.responses.websocket._steering: _wrong, _raw_items
-    gaia_http.openai.responses.input._wire: _decoded
 """
 
 NO_NESTING = """
