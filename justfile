@@ -1,62 +1,79 @@
-# The recipes of this workspace. Enter by ./run RECIPE, which brings `just` itself.
+# The recipes of this workspace. Enter by ./run RECIPE, which installs `just` itself where a recipe needs it.
 
-python := justfile_directory() / ".venv/bin/python"
-bin := justfile_directory() / ".venv/bin"
+set positional-arguments
+
+gaia := quote(justfile_directory() / ".venv/bin/gaia")
 
 # List the recipes
 default:
-    @just --list
+    @./run
 
-# Run the server (an embedded model when no other is configured or found)
+# Serve the folder where you are, or the agents of its gaia.toml
+[no-cd]
 serve *ARGS: _runtime
-    {{bin}}/gaia serve {{ARGS}}
+    exec {{gaia}} serve "$@"
+
+# Chat in the terminal, likewise
+[no-cd]
+chat *ARGS: _runtime
+    exec {{gaia}} chat "$@"
+
+# Any other command of gaia: sessions, replay, tools, keys, model, mcp, reload
+[no-cd]
+gaia *ARGS: _runtime
+    exec {{gaia}} "$@"
 
 # Install everything into .venv
 setup: (_install "dev")
 
-# What `serve` needs, and no more
+# What gaia needs, and no more
 _runtime: (_install "runtime")
 
 _install SET:
-    @sh requirements/install {{SET}}
+    @./run --install "$1"
 
-# Run all tests
+# Run the tests, in random order and on all cores; files and tests that are named run in one process
 test *ARGS: setup
-    {{bin}}/python -m pytest {{ARGS}}
+    .venv/bin/python -m pytest -n auto --dist worksteal "$@"
 
 # Format, lint, types, import direction, module state
 check: setup
-    {{bin}}/ruff format --check .
-    {{bin}}/ruff check .
-    {{bin}}/mypy
-    {{bin}}/lint-imports --no-cache
-    {{bin}}/python -m pytest -q tests/laws
+    .venv/bin/ruff format --check .
+    .venv/bin/ruff check .
+    .venv/bin/mypy
+    .venv/bin/lint-imports --no-cache
+    .venv/bin/python -m pytest -q tests/laws
 
 # Format and mend what can be mended
 format: setup
-    {{bin}}/ruff format .
-    {{bin}}/ruff check --fix .
+    .venv/bin/ruff format .
+    .venv/bin/ruff check --fix .
 
 # The tables of numbers.md, with ratios, in one run
 bench *ARGS: setup
-    {{bin}}/python -m benchmarks {{ARGS}}
+    .venv/bin/python -m benchmarks "$@"
 
 # Write the schema snapshots anew
 snapshots: setup
-    {{bin}}/python -m pytest tests --snapshot-update -q
+    .venv/bin/python -m pytest tests --snapshot-update -q
 
 # Pin the requirements anew
 lock: setup
-    for set in tools runtime dev; do {{bin}}/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header requirements/$set.in -o requirements/$set.txt; done
+    # The smaller sets take the pins of `dev` that they need: what is served is what was tested.
+    for set in dev tools runtime; do [ $set = dev ] || cp requirements/dev.txt requirements/$set.txt; .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header requirements/$set.in -o requirements/$set.txt || exit; done
 
 # Build the wheels of all distributions into dist/
 wheels: setup
-    for folder in . http toolsets/*/; do {{bin}}/python -m build --wheel --no-isolation --outdir dist $folder; done
+    for folder in . http toolsets/*/; do .venv/bin/python -m build --wheel --no-isolation --outdir dist $folder; done
 
 # Further real clients, each installed on its own: a table of what works
 test-clients *NAMES: setup
-    {{bin}}/python tests/clients/more/run.py {{NAMES}}
+    .venv/bin/python tests/clients/more/run.py "$@"
 
 # Pin those clients anew
 lock-clients: setup
-    for name in openai_agents langchain litellm pydantic_ai llm aider; do {{bin}}/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/more/python/$name.in -o tests/clients/more/python/$name.txt; done
+    for name in openai_agents langchain litellm pydantic_ai llm aider; do .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header tests/clients/more/python/$name.in -o tests/clients/more/python/$name.txt; done
+
+# The two commands from nothing on a bare Debian (bookworm, trixie, sid); see tests/machines/README.md
+machine *ARGS:
+    .venv/bin/python tests/machines/machine.py "$@"

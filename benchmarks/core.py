@@ -16,23 +16,26 @@ from typing import Annotated
 
 import msgspec
 
+from benchmarks.size import FULL, Size
 from benchmarks.table import Row, show
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, Tool, Toolset, doc, tool
 from gaia_core.events import TextDelta
 from gaia_core.messages import ToolMessage, Usage, UserMessage
 from gaia_core.models import Finished, ModelRequest, ToolCallDelta
 from gaia_core.tools._toolset import _fingerprint
+from gaia_core.turn import TurnRequest
 
 REPEATS = 7
 
 
-def best(measure: Callable[[], float]) -> float:
+def best(measure: Callable[[], float], size: Size) -> float:
     """The least of several measurements: noise only adds."""
-    return min(measure() for _ in range(REPEATS))
+    return min(measure() for _ in range(size(REPEATS)))
 
 
-def timed(function: Callable[[], object], times: int) -> float:
+def timed(function: Callable[[], object], times: int, size: Size) -> float:
     """µs a call, CPU time."""
+    times = size(times)
 
     def once() -> float:
         began = time.process_time()
@@ -40,7 +43,7 @@ def timed(function: Callable[[], object], times: int) -> float:
             function()
         return (time.process_time() - began) / times * 1e6
 
-    return best(once)
+    return best(once, size)
 
 
 class FakeModel:
@@ -78,7 +81,7 @@ def tools() -> tuple[Tool, ...]:
     return tuple(tool(effects="read")(function) for function in functions())
 
 
-def import_ms(statement: str) -> float:
+def import_ms(statement: str, size: Size) -> float:
     """What *statement* adds to the start of a process, in ms, once Python has kept the modules' bytecode."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +92,7 @@ def import_ms(statement: str) -> float:
             subprocess.run([sys.executable, "-c", code], check=True, env=environ)
             return (time.perf_counter() - began) * 1e3
 
-        return best(lambda: started(statement)) - best(lambda: started("pass"))
+        return best(lambda: started(statement), size) - best(lambda: started("pass"), size)
 
 
 def bytes_each(make: Callable[[], object]) -> float:
@@ -122,74 +125,96 @@ async def bare_run(model: FakeModel, by_name: dict[str, Callable[..., Awaitable[
                     messages += (ToolMessage(str(result), delta.id),)
 
 
-def catalog(agent: Agent, seconds: float) -> Catalog:
-    return Catalog.of(agent, models={"local": ModelSpec("local", open=lambda: FakeModel(seconds), slots=5000)})
+class HeldModel(FakeModel):
+    """Answers a tool's result only once it is *released*; *waiting* is set when *count* requests have come so far."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.left = count
+        self.waiting = asyncio.Event()
+        self.released = asyncio.Event()
+
+    async def stream(self, request: ModelRequest):
+        if type(request.messages[-1]) is ToolMessage:
+            self.left -= 1
+            if not self.left:
+                self.waiting.set()
+            await self.released.wait()
+        async for batch in super().stream(request):
+            yield batch
 
 
-async def run_us(agent: Agent) -> float:
-    async with Runtime(catalog(agent, 0)) as runtime:
+def catalog(agent: Agent, model: FakeModel) -> Catalog:
+    return Catalog.of(agent, models={"local": ModelSpec("local", open=lambda: model, slots=5000)})
+
+
+async def run_us(agent: Agent, size: Size) -> float:
+    async with Runtime(catalog(agent, FakeModel())) as runtime:
 
         async def runs(count: int) -> float:
             began = time.process_time()
             for _ in range(count):
-                await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+                await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
             return (time.process_time() - began) / count * 1e6
 
-        await runs(200)
-        return min([await runs(300) for _ in range(REPEATS)])
+        await runs(size(200))
+        return min([await runs(size(300)) for _ in range(size(REPEATS))])
 
 
-async def bare_us(bare: Callable[[FakeModel], Awaitable[str]]) -> float:
+async def bare_us(bare: Callable[[FakeModel], Awaitable[str]], size: Size) -> float:
     async def runs(count: int) -> float:
         began = time.process_time()
         for _ in range(count):
             await bare(FakeModel())
         return (time.process_time() - began) / count * 1e6
 
-    return min([await runs(300) for _ in range(REPEATS)])
+    return min([await runs(size(300)) for _ in range(size(REPEATS))])
 
 
-async def at_once(agent: Agent, count: int) -> float:
+async def at_once(agent: Agent, count: int, size: Size) -> float:
     """Seconds for *count* runs at once with model requests of 25 ms, two each."""
-    async with Runtime(catalog(agent, 0.025)) as runtime:
+    async with Runtime(catalog(agent, FakeModel(0.025))) as runtime:
 
         async def one() -> None:
-            await (await runtime.once(agent, (UserMessage("Add 1 and 2."),))).result()
+            await (await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),)))).result()
 
         async def burst() -> float:
             began = time.perf_counter()
             await asyncio.gather(*(one() for _ in range(count)))
             return time.perf_counter() - began
 
-        return min([await burst() for _ in range(REPEATS)])
+        return min([await burst() for _ in range(size(REPEATS))])
 
 
 async def in_flight_kb(agent: Agent, count: int) -> float:
     """KB that each of *count* runs takes while all of them wait for their second model request."""
-    async with Runtime(catalog(agent, 1.0)) as runtime:
+    model = HeldModel(count)
+    async with Runtime(catalog(agent, model)) as runtime:
         gc.collect()
         tracemalloc.start()
-        turns = [await runtime.once(agent, (UserMessage("Add 1 and 2."),)) for _ in range(count)]
+        turns = [
+            await runtime.once(agent, TurnRequest(transcript=(UserMessage("Add 1 and 2."),))) for _ in range(count)
+        ]
         waiting = [asyncio.create_task(turn.result()) for turn in turns]
-        await asyncio.sleep(1.7)
+        await model.waiting.wait()
         gc.collect()
         used = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
-        assert all(turn.ended is None and turn.messages for turn in turns), "not all of them wait"
+        model.released.set()
         await asyncio.gather(*waiting)
     return used / count / 1024
 
 
-async def bare_at_once(bare: Callable[[FakeModel], Awaitable[str]], count: int) -> float:
+async def bare_at_once(bare: Callable[[FakeModel], Awaitable[str]], count: int, size: Size) -> float:
     async def burst() -> float:
         began = time.perf_counter()
         await asyncio.gather(*(bare(FakeModel(0.025)) for _ in range(count)))
         return time.perf_counter() - began
 
-    return min([await burst() for _ in range(REPEATS)])
+    return min([await burst() for _ in range(size(REPEATS))])
 
 
-def main() -> None:
+def main(size: Size = FULL) -> None:
     made = tools()
     toolset = Toolset("t", made, instructions="Use {tool_1}.")
     agent = Agent("bench", instructions="Add.", tools=toolset)
@@ -203,22 +228,28 @@ def main() -> None:
 
     gc.collect()
     gc.freeze()
-    seconds = asyncio.run(at_once(agent, 1000))
-    kilobytes = asyncio.run(in_flight_kb(agent, 1000))
+    count = size(1000, brief=5)
+    seconds = asyncio.run(at_once(agent, count, size))
+    kilobytes = asyncio.run(in_flight_kb(agent, count))
+    bare_import = import_ms("import attrs, msgspec, asyncio", size)
+
+    def an_agent() -> Agent:
+        return Agent("a", "Add.", "m", toolset)
+
+    def fingerprint() -> str:
+        return _fingerprint(toolset.definitions, toolset.instructions)
+
     rows = [
-        Row("import gaia_core", import_ms("import gaia_core"), "ms", import_ms("import attrs, msgspec, asyncio"), 60),
-        Row("agent from existing toolsets", timed(lambda: Agent("a", "Add.", "m", toolset), 20_000), "µs", None, 1),
-        Row("memory of an agent", bytes_each(lambda: Agent("a", "Add.", "m", toolset)), "B", None, 200),
-        Row("10 tools from functions", timed(tools, 20) / 1e3, "ms", None, 1.5),
-        Row("toolset of 10 tools, fingerprint and all", timed(lambda: Toolset("t", made), 1000), "µs"),
-        Row(
-            "fingerprint of 10 tools",
-            timed(lambda: _fingerprint(toolset.definitions, toolset.instructions), 1000), "µs", None, 10,
-        ),
-        Row("check arguments", timed(lambda: check("t", arguments), 50_000), "µs",
-            timed(lambda: decoder.decode(arguments), 50_000), 0.5),
-        Row("run: model, tool, answer", asyncio.run(run_us(agent)), "µs", asyncio.run(bare_us(bare)), 60),
-        Row("1,000 runs at once, 50 ms turns", seconds, "s", asyncio.run(bare_at_once(bare, 1000)), 0.2),
+        Row("import gaia_core", import_ms("import gaia_core", size), "ms", bare_import, 60),
+        Row("agent from existing toolsets", timed(an_agent, 20_000, size), "µs", None, 1),
+        Row("memory of an agent", bytes_each(an_agent), "B", None, 200),
+        Row("10 tools from functions", timed(tools, 20, size) / 1e3, "ms", None, 1.5),
+        Row("toolset of 10 tools, fingerprint and all", timed(lambda: Toolset("t", made), 1000, size), "µs"),
+        Row("fingerprint of 10 tools", timed(fingerprint, 1000, size), "µs", None, 10),
+        Row("check arguments", timed(lambda: check("t", arguments), 50_000, size), "µs",
+            timed(lambda: decoder.decode(arguments), 50_000, size), 0.5),
+        Row("run: model, tool, answer", asyncio.run(run_us(agent, size)), "µs", asyncio.run(bare_us(bare, size)), 60),
+        Row(f"{count:,} runs at once, 50 ms turns", seconds, "s", asyncio.run(bare_at_once(bare, count, size)), 0.2),
         Row("memory of a run in flight", kilobytes, "KB", None, 12),
     ]  # fmt: skip
     show("An agent in process", rows)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+from benchmarks.size import FULL, Size
 from benchmarks.table import Row, show
 from gaia_core.journal import Journal, MemoryJournal, NewRecord, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
@@ -43,16 +44,16 @@ async def appends(journal: Journal, tag: str, sessions: int, count: int) -> tupl
     return sessions * count / seconds, cpu / (sessions * count) * 1e6
 
 
-async def best(make: Callable[[], AbstractAsyncContextManager[Journal]]) -> tuple[float, float, float]:
+async def best(make: Callable[[], AbstractAsyncContextManager[Journal]], size: Size) -> tuple[float, float, float]:
     """The best of several: appends a second at 64 sessions, CPU µs each, and ms of an append alone."""
     async with make() as journal:
         await appends(journal, "warm", SESSIONS, 5)
-        runs = [await appends(journal, f"s{turn}-", SESSIONS, APPENDS) for turn in range(REPEATS)]
-        alone = [await appends(journal, f"a{turn}-", 1, 200) for turn in range(REPEATS)]
+        runs = [await appends(journal, f"s{turn}-", SESSIONS, size(APPENDS)) for turn in range(size(REPEATS))]
+        alone = [await appends(journal, f"a{turn}-", 1, size(200)) for turn in range(size(REPEATS))]
     return max(rate for rate, _ in runs), min(cpu for _, cpu in runs), min(1e3 / rate for rate, _ in alone)
 
 
-def floor(path: Path, synchronous: str) -> float:
+def floor(path: Path, synchronous: str, size: Size) -> float:
     """Appends a second of a bare loop: an UPDATE and an INSERT each, a commit for every 64."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
@@ -60,16 +61,16 @@ def floor(path: Path, synchronous: str) -> float:
     db.execute("CREATE TABLE session (id INTEGER PRIMARY KEY, seq INTEGER NOT NULL)")
     db.execute("CREATE TABLE record (n INTEGER PRIMARY KEY, key INTEGER UNIQUE, body BLOB)")
     db.executemany("INSERT INTO session VALUES (?, 0)", [(number,) for number in range(SESSIONS)])
-    rates = []
-    for turn in range(REPEATS):
+    rates, appends_each = [], size(APPENDS)
+    for turn in range(size(REPEATS)):
         began = time.perf_counter()
-        for seq in range(turn * APPENDS, (turn + 1) * APPENDS):
+        for seq in range(turn * appends_each, (turn + 1) * appends_each):
             db.execute("BEGIN")
             for number in range(SESSIONS):
                 db.execute("UPDATE session SET seq = seq + 1 WHERE id = ? AND seq = ?", (number, seq))
                 db.execute("INSERT INTO record (key, body) VALUES (?, ?)", (number << 32 | seq, BODY))
             db.execute("COMMIT")
-        rates.append(SESSIONS * APPENDS / (time.perf_counter() - began))
+        rates.append(SESSIONS * appends_each / (time.perf_counter() - began))
     db.close()
     return max(rates)
 
@@ -93,46 +94,48 @@ def stored(path: Path, sessions: int) -> None:
     db.close()
 
 
-async def full_file(folder: Path) -> tuple[float, float]:
+async def full_file(folder: Path, size: Size) -> tuple[float, float]:
     """CPU µs an append with ten and with 100,000 stored sessions."""
     costs = []
-    for sessions in (10, STORED):
+    for sessions in (10, size(STORED, brief=20)):
         path = folder / f"stored{sessions}.db"
         async with SQLiteJournal(path):
             pass
         stored(path, sessions)
         async with SQLiteJournal(path) as journal:
             await appends(journal, "warm", SESSIONS, 5)
-            costs.append(min([(await appends(journal, f"s{turn}-", SESSIONS, 100))[1] for turn in range(REPEATS)]))
+            costs.append(
+                min([(await appends(journal, f"s{turn}-", SESSIONS, size(100)))[1] for turn in range(size(REPEATS))])
+            )
     return costs[0], costs[1]
 
 
-def main() -> None:
+def main(size: Size = FULL) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         rows: list[Row] = []
         for synchronous in ("FULL", "NORMAL"):
-            bare = floor(folder / f"floor-{synchronous}.db", synchronous)
+            bare = floor(folder / f"floor-{synchronous}.db", synchronous, size)
             path = folder / f"{synchronous}.db"
-            rate, cpu, alone = asyncio.run(best(lambda path=path, how=synchronous: SQLiteJournal(path, how)))
+            rate, cpu, alone = asyncio.run(best(lambda path=path, how=synchronous: SQLiteJournal(path, how), size))
             what = f"SQLite {synchronous}, {SESSIONS} sessions"
             rows += [
                 Row(what, rate, "/s", bare, 10_000 if synchronous == "FULL" else None, at_least=True),
                 Row(f"SQLite {synchronous}, CPU an append", cpu, "µs"),
                 Row(f"SQLite {synchronous}, one session alone", alone, "ms"),
             ]
-        rate, cpu, _ = asyncio.run(best(MemoryJournal))
+        rate, cpu, _ = asyncio.run(best(MemoryJournal, size))
         rows += [Row(f"memory, {SESSIONS} sessions", rate, "/s"), Row("memory, CPU an append", cpu, "µs")]
         if address := os.environ.get("GAIA_POSTGRES"):
             from gaia_core.journal.postgres import PostgresJournal
 
-            rate, cpu, alone = asyncio.run(best(lambda: PostgresJournal(address)))
+            rate, cpu, alone = asyncio.run(best(lambda: PostgresJournal(address), size))
             rows += [
                 Row(f"PostgreSQL (its own setting), {SESSIONS} sessions", rate, "/s"),
                 Row("PostgreSQL, CPU an append (ours)", cpu, "µs"),
                 Row("PostgreSQL, one session alone", alone, "ms"),
             ]
-        few, many = asyncio.run(full_file(folder))
+        few, many = asyncio.run(full_file(folder, size))
         rows.append(Row("SQLite FULL, CPU with 100,000 stored sessions", many, "µs", few, few * 1.2))
         rows.append(Row("memory of the process", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, "MB"))
     show("The journal alone, records of 1 KB", rows)

@@ -30,18 +30,20 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.interval import interval
 from benchmarks.server.measure import free_port, process
+from benchmarks.size import FULL, Size
 from gaia_core import Agent, Catalog, scripted
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_from_url
 from gaia_http import Settings
-from gaia_http._entrance import Entrance
+from gaia_http.door._access_control import AccessControl
 from gaia_http.keys import Key, Keyring
-from gaia_http.keys._file import change
 from gaia_http.keys._key import PREFIX, digest_of, new_id, new_secret
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.keys._key_file import change
+from gaia_http.server.process import listen, loop_factory, run_server
 
 KEYS = 20
-ROUNDS, HTTP_ROUNDS = 6_000, 1_200
+ROUNDS, HTTP_ROUNDS, BRIEF_ROUNDS = 6_000, 1_200, 20
 LEVEL = 0.01
 NOWHERE, RIGHT = "made nowhere", "right (control)"
 SHORT_NOWHERE, LONG_NOWHERE = "made nowhere, one byte short", "made nowhere, one byte more"
@@ -133,13 +135,6 @@ def rank_test(some: list[int], others: list[int]) -> float:
     return math.erfc(abs(ranks - n * (n + 1) / 2 - n * m / 2) / spread / math.sqrt(2)) if spread else 1.0
 
 
-def interval(differences: list[int]) -> tuple[int, int]:
-    """The 95% confidence interval of the median."""
-    ordered = sorted(differences)
-    reach = 1.96 * math.sqrt(len(ordered)) / 2
-    return ordered[math.floor(len(ordered) / 2 - reach)], ordered[math.ceil(len(ordered) / 2 + reach)]
-
-
 def beside(kind: str) -> str:
     """The kind of nowhere that a kind is compared with."""
     return {SHORT: SHORT_NOWHERE, LONG: LONG_NOWHERE}.get(kind, NOWHERE)
@@ -172,7 +167,7 @@ def leaky(right: bytes) -> Callable[[bytes], bool]:
     return same
 
 
-def over_http(port: int, kinds: Kinds) -> Times:
+def over_http(port: int, kinds: Kinds, rounds: int) -> Times:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -187,32 +182,33 @@ def over_http(port: int, kinds: Kinds) -> Times:
             while len(told) < rest:
                 told += connection.recv(65_536) or _gone()
 
-        return timed(kinds, HTTP_ROUNDS, ask)
+        return timed(kinds, rounds, ask)
 
 
 def _gone() -> bytes:
     raise RuntimeError("the server has closed the connection")
 
 
-def main() -> None:
+def main(size: Size = FULL) -> None:
+    rounds = size(ROUNDS, brief=4 * BRIEF_ROUNDS)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "keys.json"
         first, last, revoked = keys_in(file)
         kinds = kinds_of(first, last, revoked)
         ring = Keyring(file, plain=new_secret())
-        entrance = Entrance(Settings(), ring)
+        entrance = AccessControl(Settings(), ring)
 
         def look_at(secret: bytes) -> None:
             headers = [(b"host", b"localhost"), (b"authorization", b"Bearer " + secret)]
             entrance.look_at({"type": "http", "method": "GET", "path": "/v1/models", "headers": headers})
 
         control = {kind: kinds[kind] for kind in (NOWHERE, "another in the middle", "another at the last byte")}
-        show("A comparison that stops early (control)", timed(control, ROUNDS // 4, leaky(first.encode())))
-        show(f"The keyring of {KEYS} keys, and GAIA_API_KEY", timed(kinds, ROUNDS, ring.find))
-        show("The entrance", timed(kinds, ROUNDS, look_at))
+        show("A comparison that stops early (control)", timed(control, rounds // 4, leaky(first.encode())))
+        show(f"The keyring of {KEYS} keys, and GAIA_API_KEY", timed(kinds, rounds, ring.find))
+        show("The entrance", timed(kinds, rounds, look_at))
         port = free_port()
         with process(0, port, "benchmarks.keys", str(port), str(file)):
-            show("A server, over HTTP", over_http(port, kinds))
+            show("A server, over HTTP", over_http(port, kinds, size(HTTP_ROUNDS, brief=BRIEF_ROUNDS)))
 
 
 def serve(port: int, file: Path) -> None:
@@ -225,7 +221,7 @@ def serve(port: int, file: Path) -> None:
                 catalog,
                 settings,
                 listen(settings),
-                journal=journal_at("memory", {}),
+                journal=journal_from_url("memory", {}),
                 say=lambda _line: None,
                 keyring=Keyring(file),
             )

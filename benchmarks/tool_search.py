@@ -4,6 +4,7 @@ import asyncio
 import statistics
 import time
 
+from benchmarks.size import FULL, Size
 from benchmarks.table import Row, show
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel, Toolset, call, tool
 from gaia_core.agent import ToolSearch
@@ -47,12 +48,12 @@ def _answer(request: ModelRequest):
     )
 
 
-async def _turns(agent: Agent) -> tuple[ScriptedModel, float]:
+async def _turns(agent: Agent, turns: int) -> tuple[ScriptedModel, float]:
     """The model that was asked in a session of many turns, and the median ms of a turn but the first."""
     model, taken = ScriptedModel(_answer), []
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
         session = await runtime.open(agent)
-        for _ in range(_TURNS):
+        for _ in range(turns):
             started = time.perf_counter()
             ended = await (await runtime.start(session, "Share it.")).result()
             taken.append(time.perf_counter() - started)
@@ -74,17 +75,18 @@ def _stays(model: ScriptedModel) -> float:
     return 100 * sum(stayed) / len(stayed)
 
 
-async def _measure() -> None:
+async def _measure(size: Size) -> None:
+    turns = size(_TURNS, brief=3)
     tools = _toolset()
     everything, agent = Agent("clerk", tools=tools), Agent("clerk", tools=tools, search=ToolSearch(core=_CORE))
     # By turns, and the best of each: what else this machine does falls on both.
-    rounds = [(await _turns(everything), await _turns(agent)) for _ in range(_ROUNDS)]
+    rounds = [(await _turns(everything, turns), await _turns(agent, turns)) for _ in range(size(_ROUNDS))]
     plain, found = rounds[-1][0][0], rounds[-1][1][0]
     plain_ms, found_ms = min(one[1] for one, _ in rounds), min(other[1] for _, other in rounds)
     started = time.perf_counter()
-    for _ in range(_TURNS):
+    for _ in range(turns):
         agent.tool_index.search("share the label of a ticket", 5)
-    searching = (time.perf_counter() - started) / _TURNS * 1000
+    searching = (time.perf_counter() - started) / turns * 1000
     all_of_them = _tokens(plain.requests[-1])
     rows = [
         Row("tokens of tools sent: all", all_of_them, "tok"),
@@ -96,9 +98,9 @@ async def _measure() -> None:
         Row("one search", searching, "ms", None, 10.0),
         Row("requests whose prefix stayed byte-identical", _stays(found), "%", None, 100.0, at_least=True),
     ]
-    show(f"Search over {len(tools)} tools, {_TURNS} turns of one session ({_CHARS:g} characters a token)", rows)
+    show(f"Search over {len(tools)} tools, {turns} turns of one session ({_CHARS:g} characters a token)", rows)
 
 
-def main() -> None:
+def main(size: Size = FULL) -> None:
     """Print the table."""
-    asyncio.run(_measure())
+    asyncio.run(_measure(size))

@@ -34,13 +34,14 @@ from gaia_core.models import ReplayModel, ScriptedModel, call, scripted
 from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Context, Recipe, Tool, Toolset, diff, doc, resource, tool
-from gaia_core.turn import EventId, Turn, TurnOptions
+from gaia_core.turn import Audience, EventId, Turn, TurnOptions, TurnRequest
 
 __all__ = [
     "Agent",
     "AnsweredError",
     "ApprovalPolicy",
     "ArgumentsError",
+    "Audience",
     "BusyError",
     "Catalog",
     "ClosedError",
@@ -74,6 +75,7 @@ __all__ = [
     "ToolsetError",
     "Turn",
     "TurnOptions",
+    "TurnRequest",
     "call",
     "diff",
     "doc",

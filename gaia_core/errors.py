@@ -8,7 +8,7 @@ GaiaError
 ├── ToolError               raised by a tool's author: these words reach the model
 ├── NestingError            JSON that is nested too deep (also a msgspec.DecodeError)
 ├── SchemaError             a caller's JSON schema can't be used (also a ValueError)
-├── ConfigError             gaia.toml, a plugin's arguments, an agent's configuration (also a ValueError)
+├── ConfigError             gaia.toml, a plugin's arguments, a field of an agent, message, … (also a ValueError)
 │   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
@@ -57,7 +57,7 @@ class ToolError(GaiaError):
 
 
 class ConfigError(GaiaError, ValueError):
-    """A configuration is wrong: names the place, the value, and the nearest valid name."""
+    """A configuration, or a field of a value, is wrong: names the place, the value, and the nearest valid name."""
 
 
 class LockError(ConfigError):

@@ -5,7 +5,7 @@ goes on from the last one. A fact is recorded before its events are told (law 9)
 stands in `Answered`. In order:
 
     Began                        the user's message; recorded with the claim of the session
-      AgentChanged?              the session goes on with another configuration than its last turn had
+      AgentSwitched?             the session goes on with another configuration than its last turn had
       Compacted*                 what the older part of the conversation said, in short
       Answered                   the model's whole message; in the same commit the facts that begin its calls:
         Started                  a validated, approved call is about to run (its intent precedes its effect)
@@ -16,14 +16,12 @@ stands in `Answered`. In order:
     Ended                        exactly one; in one commit with the answer that it ends by
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 import msgspec
 
 from gaia_core.events import (
-    AgentChanged as AgentChangedEvent,
-)
-from gaia_core.events import (
+    AgentChanged,
     ApprovalDecided,
     ApprovalRequested,
     ContextCompacted,
@@ -45,9 +43,12 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
+from gaia_core.values import refusal
+
+_MESSAGES = frozenset(get_args(Message))
 
 
-class AgentChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
+class AgentSwitched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
     """From here on the session talks to this agent, in this configuration."""
 
     agent: str
@@ -66,6 +67,15 @@ class Edit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     nth: int = 0
     message: Message | None = None
 
+    def __post_init__(self) -> None:
+        if not (
+            type(self.seq) is int
+            and type(self.digest) is str
+            and type(self.nth) is int
+            and (self.message is None or type(self.message) in _MESSAGES)
+        ):
+            raise refusal(self)
+
 
 class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="began"):
     """A turn began. *options* is the caller's `TurnOptions`, encoded; empty for none.
@@ -75,6 +85,7 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     from here on.
     *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
     for a conversation that came from elsewhere.
+    *audience* is the turn's `Audience`; records of earlier versions have *interactive* (and more in *options*) instead.
     """
 
     agent: str
@@ -88,6 +99,7 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     input: tuple[Message, ...] = ()
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
+    audience: str = ""
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="answered"):
@@ -211,7 +223,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
 
 
 Fact: TypeAlias = (
-    AgentChanged
+    AgentSwitched
     | Began
     | Answered
     | Started
@@ -303,8 +315,8 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
             return (ContextCompacted(fact.summary, fact.tokens_before, fact.usage),)
         case Resumed():
             return (TurnResumed(fact.attempt),)
-        case AgentChanged():
-            return (AgentChangedEvent(fact.agent, fact.fingerprint),)
+        case AgentSwitched():
+            return (AgentChanged(fact.agent, fact.fingerprint),)
         case _:
             raise TypeError(f"{fact!r} is no fact")
 

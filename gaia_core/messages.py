@@ -9,15 +9,25 @@ what an endpoint receives; nothing is translated on the way (source: OpenAI API 
     AssistantMessage("It says: contents")
 """
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 import msgspec
+
+from gaia_core.values import refusal
+
+
+def _may_be_text(value: object) -> bool:
+    return value is None or type(value) is str
 
 
 class TextPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):
     """Text in a message of several parts."""
 
     text: str
+
+    def __post_init__(self) -> None:
+        if type(self.text) is not str:
+            raise refusal(self)
 
 
 class ImageURL(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -26,11 +36,19 @@ class ImageURL(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     url: str
     detail: str | None = None
 
+    def __post_init__(self) -> None:
+        if not (type(self.url) is str and _may_be_text(self.detail)):
+            raise refusal(self)
+
 
 class ImagePart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="image_url"):
     """An image in a user message."""
 
     image_url: ImageURL
+
+    def __post_init__(self) -> None:
+        if type(self.image_url) is not ImageURL:
+            raise refusal(self)
 
 
 class InputAudio(msgspec.Struct, frozen=True, gc=False):
@@ -39,11 +57,19 @@ class InputAudio(msgspec.Struct, frozen=True, gc=False):
     data: str
     format: str
 
+    def __post_init__(self) -> None:
+        if not (type(self.data) is str and type(self.format) is str):
+            raise refusal(self)
+
 
 class AudioPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="input_audio"):
     """Audio in a user message."""
 
     input_audio: InputAudio
+
+    def __post_init__(self) -> None:
+        if type(self.input_audio) is not InputAudio:
+            raise refusal(self)
 
 
 class FileData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -53,11 +79,19 @@ class FileData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     file_id: str | None = None
     filename: str | None = None
 
+    def __post_init__(self) -> None:
+        if not (_may_be_text(self.file_data) and _may_be_text(self.file_id) and _may_be_text(self.filename)):
+            raise refusal(self)
+
 
 class FilePart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="file"):
     """A file in a user message."""
 
     file: FileData
+
+    def __post_init__(self) -> None:
+        if type(self.file) is not FileData:
+            raise refusal(self)
 
 
 class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="refusal"):
@@ -65,9 +99,19 @@ class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="
 
     refusal: str
 
+    def __post_init__(self) -> None:
+        if type(self.refusal) is not str:
+            raise refusal(self)
+
 
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 Content: TypeAlias = str | tuple[Part, ...]
+
+_PARTS = frozenset(get_args(Part))
+
+
+def _is_content(value: object) -> bool:
+    return type(value) is str or (type(value) is tuple and all(type(part) in _PARTS for part in value))
 
 
 class FunctionCall(msgspec.Struct, frozen=True, gc=False):
@@ -76,12 +120,20 @@ class FunctionCall(msgspec.Struct, frozen=True, gc=False):
     name: str
     arguments: str
 
+    def __post_init__(self) -> None:
+        if not (type(self.name) is str and type(self.arguments) is str):
+            raise refusal(self)
+
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="function"):
     """One tool call of an assistant message; *id* pairs it with its result."""
 
     id: str
     function: FunctionCall
+
+    def __post_init__(self) -> None:
+        if not (type(self.id) is str and type(self.function) is FunctionCall):
+            raise refusal(self)
 
     @property
     def name(self) -> str:
@@ -100,6 +152,10 @@ class SystemMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     content: Content
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        if not (_is_content(self.content) and _may_be_text(self.name)):
+            raise refusal(self)
+
 
 class DeveloperMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="developer"):
     """The newer name of a system message; endpoints get it as `system`, which all of them know."""
@@ -107,12 +163,20 @@ class DeveloperMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     content: Content
     name: str | None = None
 
+    def __post_init__(self) -> None:
+        if not (_is_content(self.content) and _may_be_text(self.name)):
+            raise refusal(self)
+
 
 class UserMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="user"):
     """What the user says."""
 
     content: Content
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (_is_content(self.content) and _may_be_text(self.name)):
+            raise refusal(self)
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
@@ -124,6 +188,18 @@ class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     refusal: str | None = None
     reasoning_content: str | None = None
 
+    def __post_init__(self) -> None:
+        calls: object = self.tool_calls
+        if not (
+            (self.content is None or _is_content(self.content))
+            and type(calls) is tuple
+            and all(type(call) is ToolCall for call in calls)
+            and _may_be_text(self.name)
+            and _may_be_text(self.refusal)
+            and _may_be_text(self.reasoning_content)
+        ):
+            raise refusal(self)
+
 
 class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="tool"):
     """The result of one tool call."""
@@ -131,12 +207,20 @@ class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     content: Content
     tool_call_id: str
 
+    def __post_init__(self) -> None:
+        if not (_is_content(self.content) and type(self.tool_call_id) is str):
+            raise refusal(self)
+
 
 class FunctionMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="function"):
     """A function's result in the API's first form, without a call id."""
 
     content: Content | None
     name: str
+
+    def __post_init__(self) -> None:
+        if not ((self.content is None or _is_content(self.content)) and type(self.name) is str):
+            raise refusal(self)
 
 
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
@@ -207,6 +291,16 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+
+    def __post_init__(self) -> None:
+        if not (
+            type(self.input_tokens) is int
+            and type(self.output_tokens) is int
+            and type(self.cached_tokens) is int
+            and type(self.reasoning_tokens) is int
+            and type(self.estimated) is bool
+        ):
+            raise refusal(self)
 
     @property
     def total_tokens(self) -> int:

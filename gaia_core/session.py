@@ -5,11 +5,14 @@ import os
 import attrs
 
 from gaia_core.agent import Agent
+from gaia_core.values import made_once, typed
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Session:
     """One conversation: its *id*, the *agent* it talks to, and the *owner* whose key may reach it ("" on loopback)."""
+
+    __attrs_pre_init__ = made_once
 
     id: str
     agent: Agent

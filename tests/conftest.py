@@ -1,5 +1,10 @@
-"""What several rooms of tests need: a real model file of noise, and a real PostgreSQL server on loopback."""
+"""What several rooms of tests need: a real model file of noise, and a real PostgreSQL server on loopback.
 
+Tests run in several processes at once (pytest-xdist), in random order. A session fixture exists once in each process;
+what they share on disk is made under a lock.
+"""
+
+import asyncio
 import itertools
 import os
 import pwd
@@ -7,11 +12,56 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+from gaia_core.models.embedded import libraries_folder, load_runtime, replacements
+
+pytest_plugins = ("tests.plugins.parallel", "tests.plugins.slow_machine", "tests.plugins.unclosed_resources")
+
+
+class LoopClock:
+    """The clock of a test's event loop, which the test can move on; what is due by then runs in the next iteration.
+
+    So a test says what happens after a minute of silence, and needs neither the minute nor a time-out so short that a
+    slow machine meets it by accident.
+    """
+
+    def __init__(self, time: Callable[[], float]) -> None:
+        self._time = time
+        self._ahead = 0.0
+
+    def __call__(self) -> float:
+        return self._time() + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+
+    async def sleep(self, seconds: float) -> None:
+        """Advance by *seconds*, and let what is due by then happen."""
+        self.advance(seconds)
+        for _ in range(3):  # the timers run behind this task, and what they wake behind them
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def loop_clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    loop = asyncio.get_running_loop()
+    clock = LoopClock(loop.time)
+    monkeypatch.setattr(loop, "time", clock)
+    return clock
+
+
+# How long an example takes depends on the machine, and says nothing about the code.
+hypothesis.settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("any machine")
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
 
@@ -27,7 +77,18 @@ def on_a_full_stack() -> Callable[[Callable[[], Any]], Any]:
 
 
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory) -> Path:
+def libraries():
+    """For a machine that lacks a library of the embedded model's: its replacement, fetched once, for all processes."""
+    folder = libraries_folder(os.environ)
+    library = asyncio.run(load_runtime(folder, replacements(), lambda state: None))
+    with pytest.MonkeyPatch.context() as patch:
+        if library is not None:
+            patch.setenv("LD_LIBRARY_PATH", str(library.file(folder).path.parent))
+        yield
+
+
+@pytest.fixture(scope="session")
+def noise(libraries, tmp_path_factory) -> Path:
     """A random GGUF of 300 KB: it loads in a blink and answers with noise, in real processes over real HTTP.
 
     Its vocabulary is gpt2's bytes, because grammars fail with a sentencepiece one. Its output leans to ASCII and to
@@ -110,13 +171,33 @@ def _bias(token: str) -> float:
     return 0.0 if token == "<|im_end|>" or (token.isascii() and not token.startswith("<|")) else -10.0
 
 
+@pytest.fixture
+def runtime(tmp_path, monkeypatch):
+    """Put a module `xllamacpp` in the place of the real one, for the embedded model's child. Gives its folder."""
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH")))))
+
+    def put(source: str) -> Path:
+        (folder / "xllamacpp.py").write_text(source)
+        return folder
+
+    return put
+
+
 # PostgreSQL.
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of this machine for one server after the other.
+
+    It is bound here and never listened on: nothing else is given it, and a server that sets SO_REUSEADDR can have it.
+    """
+    with socket.socket() as reserved:
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
 
 
 def unprivileged():
@@ -153,7 +234,7 @@ class Server:
         self.call("pg_ctl", "stop", "-D", "data", "-m", "immediate", "-w")
 
 
-def make_server():
+def make_server(port):
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     on_path = shutil.which("initdb")
     if not found and not on_path:
@@ -162,7 +243,7 @@ def make_server():
     folder = Path(tempfile.mkdtemp(prefix="gaia-postgres-"))
     if user is not None:
         shutil.chown(folder, user)
-    server = Server(folder, found[-1].parent if found else Path(on_path).resolve().parent, free_port(), user)
+    server = Server(folder, found[-1].parent if found else Path(on_path).resolve().parent, port, user)
     server.init()
     return server
 
@@ -180,11 +261,12 @@ def own_postgres():
 
 
 def running_server():
-    server = make_server()
-    server.start()
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder)
+    with reserved_port() as port:
+        server = make_server(port)
+        server.start()
+        yield server
+        server.stop()
+        shutil.rmtree(server.folder)
 
 
 @pytest.fixture(scope="session")

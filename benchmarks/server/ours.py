@@ -7,10 +7,10 @@ import asyncio
 import sys
 
 from gaia_core import Agent, Catalog, ModelSpec
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_from_url
 from gaia_core.models import Endpoint, EndpointConfig
 from gaia_http import Settings
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 
 def main(port: int, upstream: int, journal: str = "memory", slots: int = 10_000, queue: int = 256) -> None:
@@ -20,7 +20,9 @@ def main(port: int, upstream: int, journal: str = "memory", slots: int = 10_000,
     settings = Settings(port=port)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(
-            run_server(catalog, settings, listen(settings), journal=journal_at(journal, {}), say=lambda _line: None)
+            run_server(
+                catalog, settings, listen(settings), journal=journal_from_url(journal, {}), say=lambda _line: None
+            )
         )
 
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from gaia_core import Agent, Catalog, ModelSpec, Toolset, tool
-from gaia_core.journal.place import journal_at
+from gaia_core.journal.from_url import journal_from_url
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_http import Settings
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 SLOTS, SILENCE_SECONDS = 8, 1.0
 
@@ -30,7 +30,7 @@ def main(port: int, upstream: int, journal: str) -> None:
     catalog = Catalog.of(agent, models={"local": ModelSpec("local", OpenEndpoints((config,)), SLOTS)})
     settings = Settings(port=port, write_seconds=2, heartbeat_seconds=5, data=Path(journal).parent)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run_server(catalog, settings, listen(settings), journal=journal_at(journal, {}), say=print))
+        runner.run(run_server(catalog, settings, listen(settings), journal=journal_from_url(journal, {}), say=print))
 
 
 if __name__ == "__main__":

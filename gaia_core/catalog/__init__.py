@@ -2,18 +2,18 @@
 
 | module | what lives there |
 |---|---|
-| `_catalog` | `Catalog`, `ModelSpec`, `Problem` |
+| `_catalog` | `Catalog`, `ModelSpec`, `CatalogProblem` |
 | `_plugins` | toolset plugins, found by entry points, their arguments checked against their own signatures |
-| `_config` | `gaia.toml` → Catalog, a pure function |
-| `_tables`, `_compose` | what that file may say; its agents, composed of their toolsets |
-| `_lock` | `gaia.lock`: what was reviewed of tools, and what is refused |
-| `_default` | what there is without a configuration: the agent, and the model that answers |
+| `_load_config` | `gaia.toml` → Catalog, a pure function |
+| `_config_tables`, `_compose_agents` | what that file may say; its agents, composed of their toolsets |
+| `_lock_file` | `gaia.lock`: what was reviewed of tools, and what is refused |
+| `_default_catalog` | what there is without a configuration: the agent, and the model that answers |
 """
 
-from gaia_core.catalog._catalog import Catalog, ModelSpec, Problem, agents_below
-from gaia_core.catalog._config import CONFIG_NAME, load_catalog
-from gaia_core.catalog._default import DEFAULT_AGENT, DEFAULT_MODEL, with_model
-from gaia_core.catalog._lock import (
+from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec
+from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
+from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
+from gaia_core.catalog._lock_file import (
     LOCK_NAME,
     Lock,
     LockedTool,
@@ -34,13 +34,12 @@ __all__ = [
     "ENTRY_POINTS",
     "LOCK_NAME",
     "Catalog",
+    "CatalogProblem",
     "Lock",
     "LockedTool",
     "LockedTools",
     "ModelSpec",
     "Plugin",
-    "Problem",
-    "agents_below",
     "decode_lock",
     "find_plugins",
     "load_catalog",

@@ -1,18 +1,17 @@
 """Catalog: the frozen result of configuration and plugin discovery."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeAlias, TypeVar
 
 import attrs
 
-from gaia_core.agent import Agent, Delegate
+from gaia_core.agent import Agent, agents_below
+from gaia_core.catalog._lock_file import Lock
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
-
-if TYPE_CHECKING:
-    from gaia_core.catalog._lock import Lock
+from gaia_core.values import made_once, shown, typed
 
 T = TypeVar("T")
 
@@ -23,7 +22,7 @@ EMBEDDED_SLOTS = 4
 QUEUE = 256
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class ModelSpec:
     """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
 
@@ -31,6 +30,8 @@ class ModelSpec:
     `/v1/models`, `gaia model status`): which model answers, and why this one. *context_tokens* bounds the tokens
     (prompt and longest answer) of all requests that run at once; None: they are not counted.
     """
+
+    __attrs_pre_init__ = made_once
 
     name: str
     open: Callable[[], Model]
@@ -55,20 +56,22 @@ class ModelSpec:
             raise ConfigError(f"model {self.name!r}: context_tokens must be at least 1, or left out")
 
 
-@attrs.frozen
-class Problem:
+@attrs.frozen(field_transformer=typed)
+class CatalogProblem:
     """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
+
+    __attrs_pre_init__ = made_once
 
     source: str
     message: str
     plugin: str = ""
 
 
-Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[Problem, ...]]"]
+Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]"]
 """What sources list → the agents, and what is wrong with that. It raises nothing."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Catalog:
     """Agents and models by name, sorted. *created* is when they were last configured, in Unix seconds:
     the configuration file's time, the same in every process; without a file, now. *problems* are what had to be left
@@ -80,12 +83,14 @@ class Catalog:
     asks it first (`Lock.check`).
     """
 
+    __attrs_pre_init__ = made_once
+
     agents: tuple[Agent, ...]
     models: tuple[ModelSpec, ...]
     default_agent: str
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[CatalogProblem, ...] = ()
     created: int = attrs.field(factory=lambda: int(time.time()), eq=False)
-    lock: "Lock | None" = attrs.field(default=None, eq=False, repr=False)
+    lock: Lock | None = attrs.field(default=None, eq=False, repr=False)
     sources: tuple[Source, ...] = ()
     unlisted: tuple[str, ...] = ()
     """The names of the sources that were asked and have not said yet what they have."""
@@ -97,7 +102,7 @@ class Catalog:
         *agents: Agent,
         models: Mapping[str, Model | ModelSpec],
         default_agent: str | None = None,
-        problems: Iterable[Problem] = (),
+        problems: Iterable[CatalogProblem] = (),
     ) -> "Catalog":
         """A catalog of *agents*, the first one the default. A live model may stand for a spec.
 
@@ -106,6 +111,8 @@ class Catalog:
         specs = {name: _spec(name, model) for name, model in models.items()}
         names: set[str] = set()
         for agent in agents:
+            if type(agent) is not Agent:
+                raise ConfigError(f"a catalog takes agents, not {shown(agent)}")
             if agent.name in names:
                 raise ConfigError(f"there are two agents named {agent.name!r}")
             names.add(agent.name)
@@ -125,7 +132,7 @@ class Catalog:
             tuple(problems),
         )
 
-    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[Problem, ...] = ()) -> "Catalog":
+    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[CatalogProblem, ...] = ()) -> "Catalog":
         """This catalog, its agents composed with what its sources *listed*; *problems* are the sources' own.
 
         Where there is a lock, tools that it doesn't know as they are now are left out, with a problem that says so.
@@ -135,7 +142,7 @@ class Catalog:
         agents, broken = self.compose(listed)
         if self.lock is not None:
             agents, refused = self.lock.reviewed(agents)
-            broken += tuple(Problem(f"agents.{name}", words) for name, words in refused)
+            broken += tuple(CatalogProblem(f"agents.{name}", words) for name, words in refused)
         ordered = tuple(sorted(agents, key=lambda agent: agent.name))
         unlisted = tuple(source.name for source in self.sources if source not in listed)
         return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken), unlisted=unlisted)
@@ -154,14 +161,6 @@ def models_of(agent: Agent) -> frozenset[str]:
     below = tuple(agents_below(agent))
     vectors = (each.search.embeddings for each in below if each.search is not None)
     return frozenset((*(each.model for each in below), *(name for name in vectors if name is not None)))
-
-
-def agents_below(agent: Agent) -> Iterator[Agent]:
-    """*agent*, its sub-agents, and theirs."""
-    yield agent
-    for tool in agent.tools:
-        if isinstance(tool.handler, Delegate):
-            yield from agents_below(tool.handler.agent)
 
 
 @attrs.frozen

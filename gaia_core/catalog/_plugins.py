@@ -14,10 +14,13 @@ from typing import Any
 import attrs
 import msgspec
 
-from gaia_core.catalog._catalog import Problem
+from gaia_core.catalog._catalog import CatalogProblem
+from gaia_core.distribution import metadata_of
 from gaia_core.errors import ConfigError
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
+from gaia_core.tools._type_shape import annotation_text
+from gaia_core.values import made_once, typed
 
 ENTRY_POINTS = "gaia.toolsets"
 OURS = ("use", "prefix", "only", "without", "rename", "approve")
@@ -28,9 +31,11 @@ class BrokenPluginError(ConfigError):
     """A plugin is at fault, and not the configuration that uses it."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Plugin:
     """A factory of toolsets, and the distribution that it comes from."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     factory: Callable[..., Toolset | Source]
@@ -43,7 +48,7 @@ class Plugin:
         return f"{self.distribution} {self.version}".strip()
 
 
-def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, ...]]:
+def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[CatalogProblem, ...]]:
     """The installed plugins by name, and what is wrong with others.
 
     *selected* is the value of GAIA_PLUGINS: names divided by commas; empty for all. Raises ConfigError for a selected
@@ -59,24 +64,25 @@ def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[Problem, 
                 f"Installed: {', '.join(sorted(known)) or 'none'}"
             )
     plugins: dict[str, Plugin] = {}
-    problems: list[Problem] = []
+    problems: list[CatalogProblem] = []
     for point in points:
         if wanted and point.name not in wanted:
             continue
-        distribution = (point.dist.name if point.dist is not None else None) or ""  # without metadata it has none
+        distribution = metadata_of(point, "Name")
         source = f"plugin {point.name!r} of {distribution or 'an unknown distribution'}"
         if point.name in plugins:
             other = plugins[point.name].distribution
-            problems.append(Problem(source, f"{other} has a plugin of the same name, which is used; uninstall one"))
+            problems.append(
+                CatalogProblem(source, f"{other} has a plugin of the same name, which is used; uninstall one")
+            )
             continue
         try:
             factory = point.load()
             _parameters(factory)
         except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
-            problems.append(Problem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
+            problems.append(CatalogProblem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
             continue
-        version = (point.dist.version if point.dist is not None else None) or ""
-        plugins[point.name] = Plugin(point.name, factory, distribution, version)
+        plugins[point.name] = Plugin(point.name, factory, distribution, metadata_of(point, "Version"))
     return plugins, tuple(problems)
 
 
@@ -144,7 +150,9 @@ def _converted(value: Any, annotation: Any, place: str, folder: Path) -> Any:
     try:
         return _anchored(msgspec.convert(value, annotation, dec_hook=decode_custom), folder)
     except NotImplementedError:
-        raise ConfigError(f"{place}: a value of the type {annotation} can't be written in gaia.toml") from None
+        raise ConfigError(
+            f"{place}: a value of the type {annotation_text(annotation)} can't be written in gaia.toml"
+        ) from None
     except (TypeError, ValueError, RuntimeError, OSError) as error:  # a home that is not known, a path without end
         raise ConfigError(f"{place}: {error}") from None
 

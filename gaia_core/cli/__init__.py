@@ -8,16 +8,16 @@
 | `replay` | `gaia replay`: a recorded session against its agent as it is now |
 | `toolset` | `gaia toolset new`: a package for a toolset of one's own |
 | `tools` | `gaia tools`: what agents can do, and what a model is told of it |
-| `_config` | what commands have in common: `--config`, the catalog |
-| `_journal` | `--journal`, the open journal, a session by the start of its id |
+| `_config_option` | what commands have in common: `--config`, the catalog |
+| `_journal_option` | `--journal`, the open journal, a session by the start of its id |
 | `_conversation` | turn after turn: what is typed, shown, asked and answered |
-| `_background` | the event loop, on a thread of its own |
+| `_event_loop_thread` | the event loop, on a thread of its own |
 | `_prompt` | lines that a person types |
 | `_screen` | where an answer is written: a terminal, or plain text |
 | `_markdown` | markdown that is still being written |
-| `_show` | events → screen |
-| `_recorded` | recorded conversations → screen |
-| `_versions` | a package's version that is not installed: a wheel, a folder, a git revision |
+| `_event_view` | events → screen |
+| `_recorded_conversation` | recorded conversations → screen |
+| `_toolset_versions` | a package's version that is not installed: a wheel, a folder, a git revision |
 | `_table` | tables at a terminal, lines elsewhere |
 
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.
@@ -28,7 +28,9 @@ from typing import Any
 
 import click
 
+from gaia_core.distribution import metadata_of
 from gaia_core.errors import GaiaError
+from gaia_core.loader import loader_fault
 from gaia_core.tools import nearest
 
 COMMANDS = "gaia.commands"
@@ -38,7 +40,7 @@ _OWN = "gaia-server-core"
 
 
 class _Commands(click.Group):
-    """The installed subcommands. An error of this project becomes one line, without a trace."""
+    """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, sorted."""
@@ -78,6 +80,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except GaiaError as error:
             raise click.ClickException(str(error)) from error
+        except ImportError as error:
+            if (fault := loader_fault(str(error))) is None:
+                raise
+            raise click.ClickException(f"{error.name or 'a native library'} can't be loaded: {fault.words}") from error
 
 
 def _points() -> tuple[EntryPoint, ...]:
@@ -86,25 +92,28 @@ def _points() -> tuple[EntryPoint, ...]:
 
 
 def _package(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "an unknown package"
+    return metadata_of(point, "Name") or "an unknown package"
 
 
 def _loaded(point: EntryPoint) -> click.Command:
     try:
         command = point.load()
     except Exception as error:  # noqa: BLE001  # whatever a stranger's module raises on import
+        fault = loader_fault(str(error)) if isinstance(error, ImportError) else None
+        if fault is not None:
+            return _broken(point, fault.words, "")
         return _broken(point, f"{type(error).__name__}: {error}")
     if not isinstance(command, click.Command):
         return _broken(point, f"{point.value} is no click command but {type(command).__name__}")
     return command
 
 
-def _broken(point: EntryPoint, why: str) -> click.Command:
+def _broken(point: EntryPoint, why: str, hint: str = ". Reinstall or uninstall the package") -> click.Command:
     """A command that says that it is broken, whatever it is asked."""
     words = f"{point.name} of {_package(point)} can't be loaded: {' '.join(why.split())}"
 
     def fail() -> None:
-        raise click.ClickException(f"{words}. Reinstall or uninstall the package")
+        raise click.ClickException(f"{words}{hint}")
 
     return click.Command(
         point.name,

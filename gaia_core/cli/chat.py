@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from gaia_core.catalog import with_model
-from gaia_core.cli._background import background
-from gaia_core.cli._config import config_option, read_catalog
-from gaia_core.cli._journal import journal_option
-from gaia_core.journal.place import journal_at
+from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._journal_option import journal_option
+from gaia_core.cli.terminal._event_loop_thread import background
+from gaia_core.journal.from_url import journal_from_url
 
 
 @click.command()
@@ -39,8 +39,8 @@ def chat(
     piped in belongs to the message: `git diff | gaia chat "Review this"`. The exit code is 1 without a whole answer.
     It is kept as a new session, which --session goes on with later and `gaia sessions` lists.
     """
-    from gaia_core.cli._conversation import conversation  # with rich, which `gaia --help` needs not import
-    from gaia_core.cli._screen import screen_here
+    from gaia_core.cli.terminal._conversation import conversation  # with rich, which `gaia --help` needs not import
+    from gaia_core.cli.terminal._screen import screen_here
 
     if private and (session is not None or journal is not None):
         raise click.UsageError("--private keeps nothing: it goes with neither --session nor --journal")
@@ -50,7 +50,7 @@ def chat(
     if not asked and (message is not None or not at_terminal):
         raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
     catalog = read_catalog(config, ask=False)
-    kept = None if private else journal_at(journal, os.environ)
+    kept = None if private else journal_from_url(journal, os.environ)
     here = screen_here()
     with _logging(verbose=verbose), background() as loop:
         catalog = loop.run(with_model(catalog, environ=os.environ))

@@ -3,24 +3,28 @@
 import asyncio
 import os
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from gaia_core.catalog import with_model
-from gaia_core.cli._config import config_option, read_catalog
+from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
     QWEN_CODER,
+    ChildError,
     Hub,
     LocalFile,
-    Source,
+    ReplacementLibrary,
     Weights,
+    WeightSource,
     cache_folder,
     checked_file,
     fetch,
     given_path,
+    libraries_folder,
+    load_runtime,
+    replacements,
     sources_of,
 )
 
@@ -56,13 +60,17 @@ def status(config: Path | None) -> None:
     help="Take it from this file, brought here otherwise; its hash is checked.",
 )
 def pull(source: str, path: Path | None) -> None:
-    """Fetch the embedded model's weights, or go on fetching them. 491 MB, once."""
+    """Fetch the embedded model's weights, or go on fetching them. 491 MB, once.
+
+    Also fetch a replacement for a system library that the model needs and that is missing here, when there is one.
+    """
     pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
+    pull_libraries(replacements(), libraries_folder(os.environ))
 
 
-def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) -> None:
+def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Path) -> None:
     """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
-    from gaia_core.cli._fetching import fetching  # rich is needed here only
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     if weights.is_in(folder):
         click.echo(f"{weights.name} is there: {weights.path(folder)}")
@@ -77,7 +85,21 @@ def pull_weights(weights: Weights, sources: tuple[Source, ...], folder: Path) ->
     click.echo(f"{weights.name}: {path}\n{weights.notice}")
 
 
-def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def pull_libraries(known: tuple[ReplacementLibrary, ...], folder: Path) -> None:
+    """Fetch what of *known* this machine needs into the cache *folder*, and say so; or say why it is not enough."""
+    from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
+
+    try:
+        with fetching() as shown:
+            library = asyncio.run(load_runtime(folder, known, shown.told))
+    except ChildError as error:
+        click.echo(f"NOTE: the embedded model can't run here: {error}", err=True)
+        return
+    if library is not None:
+        click.echo(f"{library}: {library.file(folder).path}\n{library.notice}")
+
+
+def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     if path is not None:
         return (LocalFile(path),)
     found = sources_of(weights, environ)
@@ -88,8 +110,14 @@ def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[
 
 def _embedded_status(environ: Mapping[str, str]) -> str:
     """Whether it could answer here: its runtime, its weights."""
-    if find_spec("xllamacpp") is None:
-        return "its runtime is not installed (pip install xllamacpp)"
+    try:
+        library = asyncio.run(load_runtime(libraries_folder(environ), replacements()))
+    except ChildError as error:
+        return f"can't run here: {error}"
+    return f"{_weights_status(environ)}{f'; {library}' if library is not None else ''}"
+
+
+def _weights_status(environ: Mapping[str, str]) -> str:
     if (given := given_path(None, environ)) is not None:
         try:
             return f"ready to start, {checked_file(given)} (GAIA_WEIGHTS)"

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from gaia_core.agent import Agent
-from gaia_core.cli._config import config_option, read_catalog
-from gaia_core.cli._journal import find_facts, journal_option, on_journal
+from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._journal_option import find_facts, journal_option, on_journal
 from gaia_core.errors import GaiaError
 from gaia_core.facts import Began
 from gaia_core.runtime import Divergence, Replayed, configured
@@ -61,7 +61,7 @@ def _same(found: Replayed) -> str:
 
 def _show(divergence: Divergence) -> None:
     """Both sides, from shortly before they part."""
-    from gaia_core.cli._screen import clean
+    from gaia_core.cli.terminal._screen import clean
 
     recorded, now = divergence.recorded, divergence.now
     short = max(len(recorded), len(now)) <= _SIDE_CHARS

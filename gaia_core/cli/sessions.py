@@ -10,13 +10,13 @@ from uuid import uuid4
 import click
 import msgspec
 
-from gaia_core.cli._config import config_option, read_catalog
-from gaia_core.cli._journal import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
-from gaia_core.cli._table import print_table
+from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
+from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import BusyError, GaiaError
 from gaia_core.journal import Journal, SessionInfo
 from gaia_core.runtime import end_of_turn, is_dead, iso, last_end, read_facts, replica_name, write
-from gaia_core.runtime.export import UNTITLED, export, read_import, shape_of, take_in
+from gaia_core.runtime.sessions.export import UNTITLED, export, read_import, shape_of, take_in
 
 _COLUMNS = ("id", "updated", "messages", "agent", "state", "title")
 _ENOUGH = 20
@@ -58,11 +58,11 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
     info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
     if as_json:
         for record, _ in facts:
-            line = _Line(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
+            line = _FactLine(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
             click.echo(msgspec.json.encode(line))
         return
-    from gaia_core.cli._recorded import show_conversation
-    from gaia_core.cli._screen import page_here
+    from gaia_core.cli.terminal._recorded_conversation import show_conversation
+    from gaia_core.cli.terminal._screen import page_here
 
     show_conversation(facts, info.id, page_here)
 
@@ -159,7 +159,7 @@ def fork(session: str, at: int | None, journal: str | None) -> None:
     click.echo(on_journal(journal, branch).id)
 
 
-class _Line(msgspec.Struct, frozen=True):
+class _FactLine(msgspec.Struct, frozen=True):
     """A fact as `gaia sessions show --json` writes it."""
 
     seq: int
@@ -181,7 +181,7 @@ def _list(query: str, agent: str | None, limit: int, journal: str | None) -> Non
 
 
 def _row(info: SessionInfo, *, short: bool) -> tuple[str, ...]:
-    from gaia_core.cli._recorded import when
+    from gaia_core.cli.terminal._recorded_conversation import when
 
     at = when(info.updated_at) if short else iso(info.updated_at)
     state = "running" if info.turn is not None else "idle"
@@ -196,6 +196,6 @@ def _safe(text: str) -> str:
     """*text*, for whatever stdout is: a terminal takes no orders from it."""
     if not sys.stdout.isatty():
         return text
-    from gaia_core.cli._screen import clean
+    from gaia_core.cli.terminal._screen import clean
 
     return clean(text)

@@ -22,13 +22,13 @@ from gaia_core.catalog import (
     read_lock,
     write_lock,
 )
-from gaia_core.cli._config import config_option, read_catalog
-from gaia_core.cli._table import print_table
-from gaia_core.cli._versions import is_version, schema_of
+from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._toolset_versions import is_version, schema_of
+from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.nesting import FRAME, MAX_NESTING, check_nesting
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
-from gaia_core.turn._transcript import CHARS_PER_TOKEN
+from gaia_core.turn.context._transcript import CHARS_PER_TOKEN
 
 _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
 
@@ -39,7 +39,7 @@ class _NotComparedError(click.ClickException):
     exit_code = 2
 
 
-class _Told(msgspec.Struct):
+class _ToolDescription(msgspec.Struct):
     """One tool, as a model is told of it."""
 
     name: str
@@ -54,7 +54,7 @@ class _Told(msgspec.Struct):
 class _Schema(msgspec.Struct):
     """What `gaia tools schema` prints and `gaia tools diff` reads: instructions by line, tools by name."""
 
-    tools: list[_Told]
+    tools: list[_ToolDescription]
     instructions: list[str] = []
     fingerprint: str = ""
 
@@ -200,7 +200,7 @@ def _plugins() -> dict[str, Plugin]:
 
 def _told(toolset: Toolset, instructions: str) -> _Schema:
     listed = [
-        _Told(definition.name, definition.description, msgspec.json.decode(definition.parameters))
+        _ToolDescription(definition.name, definition.description, msgspec.json.decode(definition.parameters))
         for definition in toolset.definitions
     ]
     return _Schema(listed, instructions.splitlines(), toolset.fingerprint)
@@ -244,7 +244,7 @@ def _of_lock(lock: Lock) -> _Schema:
         for tool in entry.tools:
             definition = tool.definition
             name = f"{entry.agent}/{tool.name}"
-            told.append(_Told(name, definition.description, msgspec.json.decode(definition.parameters)))
+            told.append(_ToolDescription(name, definition.description, msgspec.json.decode(definition.parameters)))
             lines.append(f"{name}: effects {', '.join(tool.effects) or 'none'}{', asks' if tool.approval else ''}")
     return _Schema(told, lines)
 

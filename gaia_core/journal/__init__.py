@@ -7,14 +7,13 @@ async with MemoryJournal() as journal:
     await journal.append(lease, (NewRecord("ended", b"{}"),), done=True)
 
 `SQLiteJournal` is in `gaia_core.journal.sqlite`, `PostgresJournal` in `gaia_core.journal.postgres` (it needs the
-extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.place` chooses.
+extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.from_url` chooses.
 """
 
 from gaia_core.journal._contract import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
     Appended,
-    Grant,
     Job,
     Journal,
     JournalStats,
@@ -25,18 +24,18 @@ from gaia_core.journal._contract import (
     Replica,
     SessionInfo,
     Signal,
+    SlotDemand,
+    SlotGrant,
     Totals,
-    Wanted,
     Whereabouts,
     branch,
 )
-from gaia_core.journal._memory import MemoryJournal
+from gaia_core.journal.memory._journal import MemoryJournal
 
 __all__ = [
     "PAYLOAD_BYTES",
     "TTL_SECONDS",
     "Appended",
-    "Grant",
     "Job",
     "Journal",
     "JournalStats",
@@ -48,8 +47,9 @@ __all__ = [
     "Replica",
     "SessionInfo",
     "Signal",
+    "SlotDemand",
+    "SlotGrant",
     "Totals",
-    "Wanted",
     "Whereabouts",
     "branch",
 ]

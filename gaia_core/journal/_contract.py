@@ -131,7 +131,7 @@ class Whereabouts(msgspec.Struct, frozen=True, gc=False):
     seq: int
 
 
-class Wanted(msgspec.Struct, frozen=True, gc=False):
+class SlotDemand(msgspec.Struct, frozen=True, gc=False):
     """How many *slots* of a *model* a replica could use now, of the *limit* that all replicas share."""
 
     model: str
@@ -139,7 +139,7 @@ class Wanted(msgspec.Struct, frozen=True, gc=False):
     limit: int
 
 
-class Grant(msgspec.Struct, frozen=True, gc=False):
+class SlotGrant(msgspec.Struct, frozen=True, gc=False):
     """How many *slots* of a *model* a replica may use until its next heartbeat."""
 
     model: str
@@ -331,8 +331,8 @@ class Journal(Protocol):
     # Replicas.
 
     async def beat(
-        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[Wanted, ...] = ()
-    ) -> tuple[Grant, ...]:
+        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[SlotDemand, ...] = ()
+    ) -> tuple[SlotGrant, ...]:
         """A heartbeat; returns the replica's max-min share of each wanted model's limit, in the order asked.
 
         Grants of living replicas never exceed the limit: what another has to give up is granted after its next beat.

@@ -6,10 +6,11 @@ import re
 import attrs
 import msgspec
 
-from gaia_core.models._http import ExchangeError, body_of
-from gaia_core.models._plain_http import PlainClient
-from gaia_core.models._wire import MAX_LIST_BYTES
+from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
+from gaia_core.models.http._client import ExchangeError, body_of
+from gaia_core.models.http._plain_client import PlainClient
 from gaia_core.nesting import decode_json
+from gaia_core.values import made_once, typed
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
@@ -18,9 +19,11 @@ OWN = "gaia"
 _NOT_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro", re.IGNORECASE)
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Candidate:
     """Where a known server listens by default."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     url: str
@@ -36,22 +39,24 @@ CANDIDATES = (
 )
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Found:
     """A server that answered, and the models that it lists, those that can't chat left out."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     url: str
     models: tuple[str, ...]
 
 
-class _Entry(msgspec.Struct):
+class _DiscoveredEntry(msgspec.Struct):
     id: str
     owned_by: str | None = None
 
 
-class _List(msgspec.Struct):
-    data: list[_Entry] = []
+class _DiscoveredList(msgspec.Struct):
+    data: list[_DiscoveredEntry] = []
 
 
 async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: float = 0.3) -> tuple[Found, ...]:
@@ -64,7 +69,7 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 response = await client.send("GET", "/models", ())
                 if response.status != 200:
                     return None
-                listed = decode_json(await body_of(response, MAX_LIST_BYTES), _List)
+                listed = decode_json(await body_of(response, MAX_LIST_BYTES), _DiscoveredList)
         except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError):
             return None
         finally:

@@ -6,14 +6,31 @@ iterator early closes the upstream response at once. It raises `ModelError` when
 """
 
 from collections.abc import AsyncGenerator
+from math import inf
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from gaia_core.errors import GaiaError
+from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.events import FinishReason, ModelRetried, ReasoningDelta, TextDelta
 from gaia_core.messages import Message, Usage
 from gaia_core.tools import ToolDefinition
+from gaia_core.values import check_of, refusal
+
+ToolMode: TypeAlias = Literal["auto", "none", "required"]
+FormType: TypeAlias = Literal["json_object", "json_schema"]
+Stop: TypeAlias = str | tuple[str, ...]
+LogitBias: TypeAlias = tuple[tuple[str, float], ...]
+
+# What a caller may say of a request is checked when it is said. Deltas are not: a model says them by the hundred.
+_is_mode = check_of(ToolMode)
+_is_form = check_of(FormType)
+_is_text = check_of(str | None)
+_is_flag = check_of(bool | None)
+_is_number = check_of(float | None)
+_is_int = check_of(int | None)
+_is_stop = check_of(Stop | None)
+_is_bias = check_of(LogitBias | None)
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
@@ -38,31 +55,57 @@ Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | F
 class ToolChoice(msgspec.Struct, frozen=True, gc=False):
     """Whether the model may, must not or must call a tool; *name* when it must call that one."""
 
-    mode: Literal["auto", "none", "required"] = "auto"
+    mode: ToolMode = "auto"
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        if not (_is_mode(self.mode) and _is_text(self.name)):
+            raise refusal(self)
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, gc=False):
     """The form of the final text: any JSON object, or JSON of one schema (encoded)."""
 
-    type: Literal["json_object", "json_schema"]
+    type: FormType
     schema: bytes = b"{}"
     name: str = "response"
     strict: bool | None = None
 
+    def __post_init__(self) -> None:
+        named = _is_form(self.type) and type(self.name) is str
+        if not (named and type(self.schema) is bytes and _is_flag(self.strict)):
+            raise refusal(self)
+
 
 class Sampling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Options that reach the model as they are; None is not sent. Names are those of the chat completions API."""
+    """Options that reach the model as they are; None is not sent. Names are those of the chat completions API.
+
+    Raises ConfigError for a value of another type, and for a number that JSON doesn't know (nan, inf).
+    """
 
     temperature: float | None = None
     top_p: float | None = None
-    stop: str | tuple[str, ...] | None = None
+    stop: Stop | None = None
     seed: int | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
-    logit_bias: tuple[tuple[str, float], ...] | None = None
+    logit_bias: LogitBias | None = None
     reasoning_effort: str | None = None
     max_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        numbers = (self.temperature, self.top_p, self.presence_penalty, self.frequency_penalty)
+        if not (
+            all(map(_is_number, numbers))
+            and _is_stop(self.stop)
+            and _is_int(self.seed)
+            and _is_bias(self.logit_bias)
+            and _is_text(self.reasoning_effort)
+            and _is_int(self.max_tokens)
+        ):
+            raise refusal(self)
+        if inf in numbers or -inf in numbers:
+            raise ConfigError(f"Sampling takes finite numbers, not {self!r}")
 
 
 class ModelRequest(msgspec.Struct, frozen=True):
@@ -84,6 +127,18 @@ class ModelRequest(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers for a model over HTTP, such as a trace's."""
 
+    def __post_init__(self) -> None:
+        # What the tuples hold is not looked at: a conversation is long, and asked about at each step.
+        if not (
+            all(type(given) is tuple for given in (self.messages, self.tools, self.encoded, self.headers))
+            and type(self.tool_choice) is ToolChoice
+            and _is_flag(self.parallel_tool_calls)
+            and (self.response_format is None or type(self.response_format) is ResponseFormat)
+            and type(self.sampling) is Sampling
+            and type(self.session_key) is str
+        ):
+            raise refusal(self)
+
 
 Input: TypeAlias = Literal["image", "audio", "file"]
 """What a model may take beside text, by the parts of a message."""
@@ -96,6 +151,10 @@ class EmbeddingRequest(msgspec.Struct, frozen=True):
     input: bytes
     count: int
     dimensions: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (type(self.input) is bytes and type(self.count) is int and _is_int(self.dimensions)):
+            raise refusal(self)
 
 
 class Embeddings(msgspec.Struct, frozen=True):

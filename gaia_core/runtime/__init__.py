@@ -1,62 +1,67 @@
 """Runtime: the process's owner of running turns, open resources and model slots. Created, passed in, closed.
 
-| module | what lives there |
+| room or module | what it owns |
 |---|---|
-| `_runtime` | `Runtime`: sessions, turns, catalogs, its life |
-| `_state` | what changes of a session in this process; counts and their picture |
-| `_histogram` | how long things took |
-| `_places`, `_turns` | who has a session's place; the turns that run |
-| `_history` | a session's records, folded into what a turn goes on from |
-| `_configured` | a session's own configuration beyond its agent |
-| `_sessions` | `Sessions`: listing, searching, branching and moving sessions |
-| `_messages`, `_tally` | a session's facts as the messages that people see; a turn's text and times |
-| `_carry` | conversations that come from elsewhere, or move to another journal |
-| `export` | conversations to take along: Markdown and JSON |
-| `_replay` | a recorded conversation against its agent as it is now |
-| `_generations` | one catalog after the other, each with its models |
-| `_models` | `Models`: what is asked of models beside turns |
-| `_sources` | toolsets that have to be asked for |
+| `_runtime` | `Runtime`: starting turns, swapping catalogs, closing |
+| `_session_gate` | at most one turn in a session: reject, queue or interrupt |
+| `_turn_runner` | turns from their start, or from where a dead process left them, to their end |
 | `_takeover` | heartbeats, and turns that a dead process left |
+| `_journal_signals` | cancel, approve and answer across processes |
+| `_session_state` | what changes of a session in this process; counts for operators |
+| `sessions` | sessions beside their turns: list, history, messages, export, transfer, replay |
+| `_catalog_generations` | one catalog after the other, each with its models |
+| `_toolset_sources` | toolsets whose tools are listed at run time |
+| `_model_queries` | `Models`: what is asked of models beside turns |
+| `_answer_text` | a turn's text, tools and times, as a fold over its events |
 | `_quota` | what the turns of an owner may use |
-| `_feed` | what happens to sessions, for whoever watches them |
+| `_histogram` | durations in buckets |
 """
 
-from gaia_core.runtime._carry import Said, write
-from gaia_core.runtime._configured import configured
-from gaia_core.runtime._feed import SessionChange
+from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText
 from gaia_core.runtime._histogram import Spread
-from gaia_core.runtime._history import read_facts
-from gaia_core.runtime._messages import Facts, Message, Step, before_turn, end_of_turn, iso, last_end, messages_of
-from gaia_core.runtime._models import Models
-from gaia_core.runtime._places import WhenBusy
+from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import Quota
-from gaia_core.runtime._replay import Divergence, Replayed, replay
 from gaia_core.runtime._runtime import Runtime
-from gaia_core.runtime._sessions import Sessions
-from gaia_core.runtime._sources import SourceState, listed
-from gaia_core.runtime._state import ModelLoad, RuntimeStats
+from gaia_core.runtime._session_gate import WhenBusy
+from gaia_core.runtime._session_state import ModelLoad, RuntimeStats
 from gaia_core.runtime._takeover import is_dead, replica_name
-from gaia_core.runtime._tally import PARAGRAPH, Stats, Tally
+from gaia_core.runtime._toolset_sources import SourceState, listed
+from gaia_core.runtime.sessions._history import read_facts
+from gaia_core.runtime.sessions._replay import Divergence, Replayed, replay
+from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import SessionChange
+from gaia_core.runtime.sessions._session_messages import (
+    Facts,
+    MessageStep,
+    SessionMessage,
+    before_turn,
+    end_of_turn,
+    iso,
+    last_end,
+    messages_of,
+)
+from gaia_core.runtime.sessions._sessions import Sessions
+from gaia_core.runtime.sessions._transfer import TransferredTurn, write
 
 __all__ = [
     "PARAGRAPH",
+    "AnswerStats",
+    "AnswerText",
     "Divergence",
     "Facts",
-    "Message",
+    "MessageStep",
     "ModelLoad",
     "Models",
     "Quota",
     "Replayed",
     "Runtime",
     "RuntimeStats",
-    "Said",
     "SessionChange",
+    "SessionMessage",
     "Sessions",
     "SourceState",
     "Spread",
-    "Stats",
-    "Step",
-    "Tally",
+    "TransferredTurn",
     "WhenBusy",
     "before_turn",
     "configured",

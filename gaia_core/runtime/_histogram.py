@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import attrs
 
+from gaia_core.values import made_once
+
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 K = TypeVar("K", bound=Hashable)
@@ -15,6 +17,8 @@ K = TypeVar("K", bound=Hashable)
 @attrs.frozen
 class Spread:
     """How many *seconds* were measured *count* times: of *latency*, each is (bound, measured at or below it)."""
+
+    __attrs_pre_init__ = made_once
 
     count: int
     seconds: float

@@ -14,40 +14,43 @@ Nothing here is global: two runtimes in one process share nothing.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog
 from gaia_core.errors import FencedError, NotFoundError
 from gaia_core.events import Event
-from gaia_core.facts import Edit
 from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
-from gaia_core.runtime._feed import Feed
-from gaia_core.runtime._generations import Generations
-from gaia_core.runtime._history import fold
-from gaia_core.runtime._models import Models
-from gaia_core.runtime._places import Places, WhenBusy
+from gaia_core.runtime._catalog_generations import Generations
+from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import NoQuota, Quota
-from gaia_core.runtime._sessions import Sessions
-from gaia_core.runtime._sources import Sources, SourceState
-from gaia_core.runtime._state import Counts, Key, RuntimeStats, load_of
+from gaia_core.runtime._session_gate import SessionGate, WhenBusy
+from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._turns import Turns, Wish
+from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
+from gaia_core.runtime._turn_runner import TurnRunner, TurnStart
+from gaia_core.runtime.sessions._history import fold
+from gaia_core.runtime.sessions._session_events import SessionEvents
+from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
+from gaia_core.supervision import Background
 from gaia_core.turn import (
     NO_OPTIONS,
+    Audience,
     Grant,
     Observer,
     ToolThreads,
     Turn,
     TurnOptions,
+    TurnRequest,
 )
 
 _log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 600.0
+_SWEEPER = "gaia idle sessions"
 _STRAY_GRACE_SECONDS = 5.0
 
 
@@ -60,6 +63,9 @@ class Runtime:
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
     those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
     bounds what an owner's turns may use.
+
+    It may be entered more than once at a time, by several applications say: the first one opens it, and it closes when
+    the last one leaves.
     """
 
     def __init__(
@@ -77,36 +83,41 @@ class Runtime:
     ) -> None:
         self._base = catalog
         self._closed = False
+        self._entered = 0
+        """How many are inside `async with`."""
+        self._entering = asyncio.Lock()
+        """Who enters waits until it is open, and until it is closed."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
         self._counts = Counts()
-        self._sweeper: asyncio.Task[None] | None = None
         self._threads = ToolThreads(tool_threads)
         self.replica = replica_name()
         """This process's name in the journal."""
-        self.feed = Feed()
+        self.feed = SessionEvents()
         """What happens to sessions."""
-        self.quota: Quota = quota or NoQuota()
-        """What an owner's turns may use. Not to be changed once the runtime is open."""
-        self._places = Places(self._threads)
-        self._generations = Generations(catalog, self._places.process, self._places.keep)
-        self._sources = Sources(self._places.process, self._recompose)
-        self._turns = Turns(
+        self._quota: Quota = quota or NoQuota()
+        self.background = Background()
+        """The background tasks of this process, those of surfaces among them: logged, restarted, in `stats`."""
+        self._gate = SessionGate(self._threads, self.background)
+        self._generations = Generations(catalog, self._gate.process, self.background)
+        self._sources = ToolsetSources(self._gate.process, self._recompose)
+        self._turns = TurnRunner(
             self._generations,
             self.replica,
             self._counts,
             self.feed,
-            self._places,
+            self._gate,
             self._threads,
+            self.background,
             self._titled,
-            lambda: self.quota,
+            self._quota,
             observer,
         )
-        self.models = Models(self._generations, self._places, self._counts, lambda: self.quota)
+        self.models = Models(self._generations, self._gate, self._counts, self._quota)
         """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
-            self._journal, self.replica, address, self.resume, self._poll, takes=takes_over, ttl=ttl
+            self._journal, self.replica, address, self.resume, self._poll, self.background, takes=takes_over, ttl=ttl
         )
         self.sessions = Sessions(self, self._journal, self._private)
         """The sessions, for surfaces that list and change them."""
@@ -122,23 +133,41 @@ class Runtime:
         return self._sources.states(self._base)
 
     @property
+    def quota(self) -> Quota:
+        """What an owner's turns may use."""
+        return self._quota
+
+    @property
     def journal(self) -> Journal:
         """Where sessions are kept."""
         return self._journal
 
     async def __aenter__(self) -> Self:
-        await self._journal.open()
-        await self._private.open()
-        self._closed = False
-        await self._sources.open(self._base.sources)
-        self._recompose()
-        self._sweeper = asyncio.create_task(self._sweep(), name="gaia idle sessions")
-        self._places.accepting = True
-        await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
+        async with self._entering:
+            if not self._entered:
+                await self._open()
+            self._entered += 1
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        await self.aclose()
+        async with self._entering:
+            self._entered -= 1
+            if not self._entered:
+                await self.aclose()
+
+    async def _open(self) -> None:
+        try:
+            await self._journal.open()
+            await self._private.open()
+            self._closed = False
+            await self._sources.open(self._base.sources)
+            self._recompose()
+            self.background.keep(_SWEEPER, self._sweep)
+            self._gate.accepting = True
+            await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
+        except BaseException:
+            await self.aclose()
+            raise
 
     # Sessions.
 
@@ -179,56 +208,37 @@ class Runtime:
     async def forget(self, owner: str, id: str) -> None:
         """Close what the session has open in this process, unless a turn runs, and keep nothing of it in memory."""
         self._turns.histories.drop((owner, id))
-        await self._places.forget((owner, id))
+        await self._gate.forget((owner, id))
 
     # Turns.
 
     async def start(
         self,
         session: Session,
-        content: Content | None = None,
+        request: TurnRequest | Content,
         *,
-        transcript: tuple[Message, ...] | None = None,
-        parent: int | None = None,
-        interactive: bool = False,
-        background: bool = False,
         when_busy: WhenBusy = "reject",
         queued: Callable[[int], None] | None = None,
-        options: TurnOptions = NO_OPTIONS,
-        input: tuple[Message, ...] = (),
-        note: bytes = b"",
-        edits: tuple[Edit, ...] = (),
     ) -> Turn:
-        """Begin a turn with the user's *content*; it goes on whoever reads it, and after a restart.
+        """Begin a turn in *session*: a message, or a whole `TurnRequest`. It continues whoever reads it, and after a
+        restart.
 
-        | argument | meaning |
-        |---|---|
-        | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded |
-        | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: anew |
-        | interactive | somebody answers approvals and questions |
-        | background | nobody waits for it: those that somebody waits for come first |
-        | when_busy | while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn |
-        | queued | is told the place in that queue, at first and whenever it changes; 1 is next |
-        | input | further messages of the request, before *content*: several, or a client's tool results |
-        | note | kept with the turn's beginning for the surface that asks |
-        | edits | messages of the conversation that models are not shown any more |
+        *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
+        is called with the position in that queue, at first and whenever it changes; 1 is next.
 
-        Raises BusyError (too many wait, also), LimitError, ClosedError, NotFoundError.
-        """  # fmt: skip
-        wish = Wish(
-            interactive=interactive, background=background, options=options, input=input, note=note, edits=edits
-        )
+        Raises BusyError (also when too many turns wait), LimitError, ClosedError, NotFoundError.
+        """
+        asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         key = (session.owner, session.id)
-        state = await self._places.claim(key, when_busy, queued)
+        state = await self._gate.claim(key, when_busy, queued)
         try:
+            start = TurnStart(session=session, key=key, state=state, request=asked)
             with self._counted(session.owner):
-                if transcript is not None:
-                    grants = await self._grants(key)
-                    return self._turns.once(session, key, state, transcript, wish, grants=grants)
-                journal = await self.sessions.journal_of(*key)
-                return await self._turns.recorded(journal, session, state, content, parent, wish)
+                if asked.transcript is not None:
+                    return self._turns.once(start, grants=await self._grants(key))
+                return await self._turns.recorded(start, await self.sessions.journal_of(*key))
         except BaseException:
-            self._places.free(key, state)
+            self._gate.free(key, state)
             raise
 
     async def _grants(self, key: Key) -> list[Grant]:
@@ -244,68 +254,54 @@ class Runtime:
         self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS
     ) -> AsyncIterator[Event]:
         """The events of a one-off turn, which leaves no session. Leaving the loop cancels it."""
-        turn = await self.once(agent, (UserMessage(content),), options=options)
+        turn = await self.once(agent, TurnRequest(transcript=(UserMessage(content),), options=options))
         try:
             async for event in turn.events():
                 yield event
         finally:
             await turn.cancel()
 
-    async def once(
-        self,
-        agent: Agent | str,
-        transcript: tuple[Message, ...],
-        *,
-        interactive: bool = False,
-        background: bool = False,
-        options: TurnOptions = NO_OPTIONS,
-        key: str = "",
-    ) -> Turn:
-        """Begin a turn on *transcript* that leaves no session; its resources close when it ends.
+    async def once(self, agent: Agent | str, request: TurnRequest, *, key: str = "") -> Turn:
+        """Begin a turn on the request's transcript that leaves no session; its resources close when it ends.
 
-        *key* names who asks, for a fair queue and his quota; by default nobody does. Raises LimitError, ClosedError.
+        *key* names who asks, for a fair queue and their quota; by default nobody does. Raises LimitError, ClosedError.
         """
-        found = self.catalog.agent(agent) if isinstance(agent, str) else agent
-        own = f"once_{new_id()}"
-        place = ("", own)
-        state = await self._places.claim(place)
-        try:
-            wish = Wish(interactive=interactive, background=background, options=options)
-            with self._counted(key):
-                return self._turns.once(Session(own, found, key), place, state, transcript, wish, close=True)
-        except BaseException:
-            self._places.free(place, state)
-            raise
+        return await self._unrecorded(agent, f"once_{new_id()}", request, key)
 
     async def call(
-        self, agent: Agent | str, tool: str, arguments: str, *, interactive: bool = False, key: str = ""
+        self, agent: Agent | str, tool: str, arguments: str, *, audience: Audience = Audience.NOBODY, key: str = ""
     ) -> Turn:
-        """Begin a one-off turn that makes one call of *agent*'s *tool*, and asks no model: for whoever brings a model
-        of its own. It is validated, approved, run, limited and told of as any call is; its `ToolEnded` has the result.
+        """Begin a one-off turn that makes one call of *agent*'s *tool* and asks no model: for a caller that brings a
+        model of its own. The call is validated, approved, run and limited as any other; its `ToolEnded` has the result.
 
-        *arguments* is a JSON object; *interactive* and *key* as for `once`.
+        *arguments* is a JSON object; *key* as for `once`.
         """
+        call_id = f"call_{new_id()}"
+        given = (ToolCall(call_id, FunctionCall(tool, arguments)),)
+        return await self._unrecorded(agent, call_id, TurnRequest(audience=audience), key, given)
+
+    async def _unrecorded(
+        self, agent: Agent | str, id: str, request: TurnRequest, owner: str, given: tuple[ToolCall, ...] = ()
+    ) -> Turn:
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
-        own = f"call_{new_id()}"
-        place = ("", own)
-        state = await self._places.claim(place)
+        key = ("", id)
+        state = await self._gate.claim(key)
         try:
-            wish = Wish(interactive=interactive, options=NO_OPTIONS)
-            given = (ToolCall(own, FunctionCall(tool, arguments)),)
-            with self._counted(key):
-                return self._turns.once(Session(own, found, key), place, state, (), wish, given=given, close=True)
+            start = TurnStart(session=Session(id, found, owner), key=key, state=state, request=request, closes=True)
+            with self._counted(owner):
+                return self._turns.once(start, given=given)
         except BaseException:
-            self._places.free(place, state)
+            self._gate.free(key, state)
             raise
 
     @contextmanager
     def _counted(self, owner: str) -> Iterator[None]:
         """A turn of *owner* begins in this block, and counts from its beginning on."""
-        self.quota.begin(owner)
+        self._quota.begin(owner)
         try:
             yield
         except BaseException:
-            self.quota.ended(owner, Usage())  # it has not begun
+            self._quota.ended(owner, Usage())  # it has not begun
             raise
 
     def running(self, owner: str, id: str) -> Turn | None:
@@ -320,7 +316,7 @@ class Runtime:
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
         if turn.opens_session and turn.ended is not None and turn.ended.text:
-            self._places.keep(asyncio.create_task(self.sessions.title_from(*key, turn.ended.text), name="gaia title"))
+            self.background.run("gaia title", self.sessions.title_from(*key, turn.ended.text))
 
     async def resume(self, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session, if it did."""
@@ -368,14 +364,14 @@ class Runtime:
     @property
     def accepting(self) -> bool:
         """Whether new turns are taken."""
-        return self._places.accepting
+        return self._gate.accepting
 
     def stats(self) -> RuntimeStats:
         """What runs now, and what has happened since the start."""
         counts = self._counts
         return RuntimeStats(
             running_turns=len(self._turns.running),
-            sessions=len(self._places),
+            sessions=len(self._gate),
             models=tuple(load_of(name, opened) for name, opened in sorted(self._generations.current.models.items())),
             turns=tuple(sorted(counts.turns.items())),
             tool_calls=tuple(sorted((tool, outcome, n) for (tool, outcome), n in counts.tool_calls.items())),
@@ -385,6 +381,7 @@ class Runtime:
             answer_seconds=counts.answer_seconds.spreads,
             first_token_seconds=counts.first_token_seconds.spreads,
             tool_seconds=counts.tool_seconds.spreads,
+            background=self.background.tasks,
         )
 
     async def drain(self, seconds: float) -> bool:
@@ -392,29 +389,33 @@ class Runtime:
 
         A turn that waits for a person is not waited for where the journal keeps it: the next process goes on with it.
         """
-        self._places.accepting = False
+        self._gate.accepting = False
         return await self._turns.drain(seconds, self._journal if self._journal.durable else None)
 
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.wait((self._sweeper,))
-            self._sweeper = None
-        self._places.accepting = False
+        self._gate.accepting = False
         self._closed = True
-        await self._turns.close(self._journal if self._journal.durable else None)
-        self.feed.close()
-        await self._places.strays(_STRAY_GRACE_SECONDS)
-        await self._generations.close()
-        self._threads.close()
-        await self._takeover.end()
-        await self._private.aclose()
-        await self._journal.aclose()
+        # From the last to the first, and each also when one before it fails or is cancelled.
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._journal.aclose)
+            stack.push_async_callback(self._private.aclose)
+            stack.push_async_callback(self.background.aclose)
+            stack.push_async_callback(self._takeover.end)
+            stack.callback(self._threads.close)
+            stack.push_async_callback(self._generations.close)
+            stack.push_async_callback(self._settle)
+            stack.callback(self.feed.close)
+            stack.push_async_callback(self._turns.close, self._journal if self._journal.durable else None)
+            stack.push_async_callback(self.background.stop, _SWEEPER)
+
+    async def _settle(self) -> None:
+        if not await self.background.settle(_STRAY_GRACE_SECONDS) and self._threads.stuck:
+            _log.warning("still running and can't be stopped: %s", ", ".join(self._threads.stuck))
 
     async def _sweep(self) -> None:
         """Close the resources of sessions that were idle for long."""
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
-            await self._places.sweep(self._idle_seconds)
+            await self._gate.sweep(self._idle_seconds)

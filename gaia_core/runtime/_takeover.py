@@ -16,6 +16,7 @@ from pathlib import Path
 from gaia_core.errors import GaiaError
 from gaia_core.journal import TTL_SECONDS, Journal, SessionInfo
 from gaia_core.session import new_id
+from gaia_core.supervision import Background
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,9 @@ AT_ONCE = 16
 
 ORPHANS = 1_000
 """Turns that are taken over between two heartbeats."""
+
+HEARTBEAT = "gaia heartbeat"
+"""The background task that beats; the process is not ready while it is down."""
 
 
 def replica_name() -> str:
@@ -71,6 +75,7 @@ class Takeover:
         address: str,
         resume: Callable[[SessionInfo], Awaitable[None]],
         poll: Callable[[], Awaitable[None]],
+        background: Background,
         *,
         takes: bool = True,
         ttl: float = TTL_SECONDS,
@@ -82,33 +87,30 @@ class Takeover:
         self._poll = poll
         self._takes = takes
         self._ttl = ttl
-        self._task: asyncio.Task[None] | None = None
+        self._background = background
+        self._begun = False
 
     async def begin(self, agents: Callable[[], tuple[str, ...]]) -> None:
-        """Beat once, take over what this machine's dead processes left, and go on beating. *agents*: their names."""
+        """Beat once, take over what this machine's dead processes left, and keep beating. *agents*: their names."""
         await self._journal.beat(self._replica, self._address, agents())
-        orphans: tuple[SessionInfo, ...] = ()
+        self._begun = True
         if self._takes:
             dead = tuple(replica.name for replica in await self._journal.replicas() if is_dead(replica.name))
             if dead:
                 await self._journal.adopt(dead)
-            orphans = await self._journal.orphans(self._replica, ORPHANS)
-        self._task = asyncio.create_task(self._beat(agents, orphans), name="gaia heartbeat")
+        self._background.keep(HEARTBEAT, lambda: self._beat(agents), essential=True)
 
     async def end(self) -> None:
         """Stop beating; what is still ours may be taken over at once."""
-        task, self._task = self._task, None
-        if task is None:
+        if not self._begun:
             return
-        task.cancel()
-        await asyncio.wait((task,))
+        self._begun = False
+        await self._background.stop(HEARTBEAT)
         with suppress(GaiaError):
             await self._journal.release(self._replica)
 
-    async def _beat(self, agents: Callable[[], tuple[str, ...]], orphans: tuple[SessionInfo, ...]) -> None:
-        await self._take(orphans)
+    async def _beat(self, agents: Callable[[], tuple[str, ...]]) -> None:
         while True:
-            await asyncio.sleep(self._ttl / 4)
             try:
                 await self._journal.beat(self._replica, self._address, agents())
                 await self._poll()
@@ -116,12 +118,13 @@ class Takeover:
                     await self._take(await self._journal.orphans(self._replica, ORPHANS))
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
+            await asyncio.sleep(self._ttl / 4)
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
-        places = asyncio.Semaphore(AT_ONCE)
+        gate = asyncio.Semaphore(AT_ONCE)
 
         async def take(orphan: SessionInfo) -> None:
-            async with places:
+            async with gate:
                 try:
                     await self._resume(orphan)
                 except Exception:  # noqa: BLE001  # the others still go on

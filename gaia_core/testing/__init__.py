@@ -9,21 +9,21 @@
 
 | module | what lives there |
 |---|---|
-| `_opened` | a toolset with its resource open, called as a model calls it |
-| `_schemas` | what a model is told, compared with a file |
+| `_open_toolset` | a toolset with its resource open, called as a model calls it |
+| `_schema_snapshots` | what a model is told, compared with a file |
 | `_conformance` | `check_toolset`: the nine promises of a toolset |
-| `_behaviour` | those that show when tools are called |
-| `_samples` | arguments for calls, made from a schema |
-| `_frozen` | what below a value can be changed |
-| `_modules` | what the modules of a package keep |
-| `_elsewhere` | a toolset as other processes make it |
+| `_call_checks` | those that show when tools are called |
+| `_sample_arguments` | arguments for calls, made from a schema |
+| `_immutability` | what below a value can be changed |
+| `_module_state` | what the modules of a package keep |
+| `_other_process` | a toolset as other processes make it |
 | `_leaks` | what was opened and not closed |
 """
 
 from gaia_core.testing._conformance import PROMISES, Checked, ConformanceError, Fault, check_toolset
-from gaia_core.testing._frozen import mutable
-from gaia_core.testing._opened import OpenToolset, Result, opened
-from gaia_core.testing._schemas import UPDATE, SnapshotError, check_schemas
+from gaia_core.testing._immutability import mutable
+from gaia_core.testing._open_toolset import OpenToolset, Result, opened
+from gaia_core.testing._schema_snapshots import UPDATE, SnapshotError, check_schemas
 
 __all__ = [
     "PROMISES",

@@ -9,13 +9,14 @@ from typing import Any
 
 import attrs
 
-from gaia_core.testing._behaviour import Behaviour
-from gaia_core.testing._elsewhere import ElsewhereError, fingerprints
-from gaia_core.testing._frozen import mutable
+from gaia_core.testing._call_checks import Behaviour
+from gaia_core.testing._immutability import mutable
 from gaia_core.testing._leaks import left, open_now, watched
-from gaia_core.testing._modules import changed, kept, state
-from gaia_core.testing._samples import fits, sample
+from gaia_core.testing._module_state import changed, kept, state
+from gaia_core.testing._other_process import ElsewhereError, fingerprints
+from gaia_core.testing._sample_arguments import fits, sample
 from gaia_core.tools import Toolset, nearest
+from gaia_core.values import made_once
 
 PROMISES = (
     "frozen",
@@ -49,6 +50,8 @@ _READ: frozenset[str] = frozenset({"read"})
 class Fault:
     """A promise that is broken, and how."""
 
+    __attrs_pre_init__ = made_once
+
     promise: str
     words: str
 
@@ -59,6 +62,8 @@ class Fault:
 @attrs.frozen
 class Checked:
     """What `check_toolset` looked at: the tools that were called, and those that *uncalled* excused."""
+
+    __attrs_pre_init__ = made_once
 
     called: tuple[str, ...]
     uncalled: tuple[str, ...]

@@ -90,7 +90,7 @@ class Warned(logging.Handler):
 def watched() -> Iterator[list[str]]:
     """What is said, meanwhile, of things that were not closed; filled when the block ends."""
     said: list[str] = []
-    logger, handler = logging.getLogger("gaia_core.turn._resources"), Warned()
+    logger, handler = logging.getLogger("gaia_core.turn.calls._open_resources"), Warned()
     logger.addHandler(handler)
     try:
         with warnings.catch_warnings(record=True) as caught:

@@ -2,28 +2,29 @@
 
 | module | what lives there |
 |---|---|
-| `_shape` | one level of a type's structure |
-| `_schema` | types → JSON schema |
-| `_problems` | everything that is wrong with arguments, in words |
+| `_type_shape` | one level of a type's structure |
+| `_json_schema` | types → JSON schema |
+| `_signature` | a function's parameters, and its annotations before they are evaluated |
+| `_argument_errors` | everything that is wrong with arguments, in words |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
 | `_context` | what a running tool is given |
 | `_resource` | recipes of what tools work on |
 | `_tool` | `Tool` and `@tool` |
 | `_toolset` | `Toolset` and its algebra |
-| `_source` | toolsets that have to be asked for |
-| `_search` | which of many tools fit some words |
+| `_toolset_source` | toolsets that have to be asked for |
+| `_tool_index` | which of many tools fit some words |
 | `_diff` | what changed between two versions |
 """
 
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._context import Context
 from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
-from gaia_core.tools._problems import nearest
 from gaia_core.tools._resource import Recipe, Scope, resource
-from gaia_core.tools._search import ToolIndex
-from gaia_core.tools._source import Live, Source
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
+from gaia_core.tools._tool_index import ToolIndex
 from gaia_core.tools._toolset import Bound, Toolset, effects_text
+from gaia_core.tools._toolset_source import Live, Source
 
 __all__ = [
     "EFFECTS",

@@ -12,6 +12,7 @@ import msgspec
 
 from gaia_core.tools._tool import ToolDefinition
 from gaia_core.tools._toolset import Toolset
+from gaia_core.values import made_once
 
 JSON: TypeAlias = dict[str, Any]
 
@@ -26,6 +27,8 @@ _STRUCTURE = ("type", "enum", "anyOf", "properties", "required", "additionalProp
 class Change:
     """One tool that both versions have, differently. *breaking* lists why an old call may not fit."""
 
+    __attrs_pre_init__ = made_once
+
     name: str
     breaking: tuple[str, ...]
     compatible: tuple[str, ...]
@@ -34,6 +37,8 @@ class Change:
 @attrs.frozen
 class Difference:
     """What changed. Falsy when a model is told exactly the same."""
+
+    __attrs_pre_init__ = made_once
 
     added: tuple[str, ...]
     removed: tuple[str, ...]

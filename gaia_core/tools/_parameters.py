@@ -1,7 +1,7 @@
 """Parameters: from a function's signature to the one type that is described, decoded and validated (law 5).
 
 The type is a `msgspec.Struct` made from the signature. A call's JSON is decoded in one go (under half a microsecond);
-only when that fails, `_problems` looks field by field for everything that is wrong.
+only when that fails, `_argument_errors` looks field by field for everything that is wrong.
 """
 
 import inspect
@@ -18,10 +18,12 @@ from msgspec import Meta
 
 from gaia_core.errors import ArgumentsError, NestingError, ToolDeclarationError
 from gaia_core.nesting import check_nesting
+from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
-from gaia_core.tools._problems import passed_unseen, problems_of
-from gaia_core.tools._schema import json_form, object_schema, shapes_below
-from gaia_core.tools._shape import Field, Object, Row, Scalar, split_annotated, union_members
+from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
+from gaia_core.tools._signature import annotations_of, signature_of
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
+from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
 _UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
@@ -66,13 +68,15 @@ def decode_custom(kind: type[Any], value: Any) -> Any:
     raise NotImplementedError
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed_as(ToolDeclarationError))
 class Parameters:
     """What a tool takes: its JSON schema (encoded), and the decoder of a call's arguments.
 
     Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) the arguments
     are a JSON object, and *check* says everything that is wrong with it; without one, whoever gave the schema does.
     """
+
+    __attrs_pre_init__ = made_once
 
     schema: bytes
     decoder: "msgspec.json.Decoder[Any] | None" = attrs.field(default=None, eq=False, repr=False)
@@ -160,7 +164,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
-    signature = inspect.signature(function)
+    signature = signature_of(function)
     for name, parameter in signature.parameters.items():
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             raise _refuse(function, name, f"is {parameter.kind.description}; a model passes arguments by name")
@@ -172,7 +176,7 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     closure = inspect.getclosurevars(target).nonlocals if isinstance(target, types.FunctionType) else {}
     names = {**getattr(target, "__globals__", {}), **closure}
     hints: dict[str, Any] = {}
-    for name, annotation in getattr(target, "__annotations__", {}).items():
+    for name, annotation in annotations_of(target).items():
         if name == "return":
             continue
         try:
@@ -235,15 +239,16 @@ def _pushed_down(annotation: Any) -> Any:
     for meta in metas:
         bounded = tuple(_bounded(member, meta) for member in members)
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
-            raise TypeError(f"bounds on {bare} fit none of its members")
+            raise TypeError(f"bounds on {annotation_text(bare)} fit none of its members")
         members = bounded
-    joined: Any = Union.__getitem__(members)  # members are known at run time only
+    joined: Any = _UNION[members]
     for meta in metas:
         words = {name: value for name in _WORDS if (value := getattr(meta, name)) is not None}
         joined = Annotated[joined, Meta(**words)] if words else joined
     return joined
 
 
+_UNION: Any = Union  # for members that are known at run time only
 _WORDS = ("title", "description", "examples", "extra_json_schema")
 _NUMERIC = ("ge", "gt", "le", "lt", "multiple_of")
 _SIZED = ("pattern", "min_length", "max_length")

@@ -12,11 +12,15 @@ Equal recipes (the same factory, equal arguments, the same scope) share one inst
 
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
+from operator import itemgetter
 from typing import Any, Literal, ParamSpec, TypeAlias, cast
 
 import attrs
 
+from gaia_core.canonical import NoTextError, canonical_text
 from gaia_core.errors import ToolDeclarationError
+from gaia_core.tools._signature import signature_of
+from gaia_core.values import made_once, typed_as
 
 P = ParamSpec("P")
 
@@ -24,21 +28,29 @@ Scope: TypeAlias = Literal["session", "process"]
 Opened: TypeAlias = "Iterator[Any] | AsyncIterator[Any]"
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed_as(ToolDeclarationError))
 class Recipe:
     """How a resource is opened: a generator function that yields it once and closes it afterwards.
 
-    *arguments* are bound to the factory's parameters and sorted by name, so that equal calls are equal recipes.
+    *arguments* are bound to the factory's parameters and sorted by name, so that equal calls are equal recipes. Raises
+    ToolDeclarationError, naming the argument, for one that can be changed or doesn't equal itself.
     """
+
+    __attrs_pre_init__ = made_once
 
     factory: Callable[..., Opened]
     arguments: tuple[tuple[str, Any], ...]
     scope: Scope
 
+    def __attrs_post_init__(self) -> None:
+        for name, value in self.arguments:
+            _check_argument(f"resource {self.name}: argument '{name}'", value)
+        object.__setattr__(self, "arguments", tuple(sorted(self.arguments, key=itemgetter(0))))
+
     @property
     def name(self) -> str:
         """The factory's name, for messages."""
-        return self.factory.__name__
+        return str(getattr(self.factory, "__name__", type(self.factory).__name__))
 
     def open(self) -> Opened:
         """A new generator; nothing has run yet."""
@@ -60,7 +72,7 @@ def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Cal
             raise ToolDeclarationError(
                 f"resource {function.__name__}: must be a function that yields the resource once"
             )
-        signature = inspect.signature(function)
+        signature = signature_of(function)
         for name, parameter in signature.parameters.items():
             if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 raise ToolDeclarationError(
@@ -77,18 +89,24 @@ def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Cal
                     f"resource {function.__name__}: {error}; its parameters are {known}"
                 ) from None
             bound.apply_defaults()
-            for name, value in bound.arguments.items():
-                try:
-                    hash(value)
-                except TypeError:
-                    raise ToolDeclarationError(
-                        f"resource {function.__name__}: argument '{name}' ({type(value).__name__}) is not hashable; "
-                        "use a frozen value or a tuple"
-                    ) from None
-            return Recipe(cast("Callable[..., Opened]", function), tuple(sorted(bound.arguments.items())), scope)
+            return Recipe(cast("Callable[..., Opened]", function), tuple(bound.arguments.items()), scope)
 
         recipe.__name__ = function.__name__
         recipe.__doc__ = function.__doc__
         return recipe
 
     return decorate
+
+
+def _check_argument(owner: str, value: object) -> None:
+    """Raise ToolDeclarationError unless *value* has a hash and a canonical text: recipes are compared by it."""
+    try:
+        hash(value)
+    except TypeError:
+        raise ToolDeclarationError(
+            f"{owner} ({type(value).__name__}) is not hashable; use a frozen value or a tuple"
+        ) from None
+    try:
+        canonical_text(value)
+    except NoTextError as error:
+        raise ToolDeclarationError(f"{owner}: {error}") from None

@@ -10,14 +10,26 @@ import msgspec
 
 from gaia_core.errors import NestingError, ToolDeclarationError
 from gaia_core.nesting import check_nesting
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._parameters import Parameters, parameters_of
-from gaia_core.tools._problems import nearest
+from gaia_core.values import Check, check_of, made_once, must_be, refusal, shown
 
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 
 EFFECTS: tuple[Effect, ...] = ("read", "write", "network", "execute")
 _ALL = frozenset(EFFECTS)
 _OPTIONS = ("name", "description", "effects", "timeout", "exclusive", "idempotent", "approval")
+_is_number = check_of(float)
+_CHECKS: tuple[tuple[str, Any, Check], ...] = tuple(
+    (name, kind, check_of(kind))
+    for name, kind in (
+        ("parameters", Parameters),
+        ("handler", Callable[..., Any]),
+        ("effects", frozenset[Effect]),
+        ("exclusive", bool),
+        ("idempotent", bool),
+    )
+)
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SECTIONS = re.compile(r"^\s*(Args|Arguments|Parameters|Params|:param|@param|Returns|Raises)\b", re.MULTILINE)
 
@@ -31,6 +43,12 @@ class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
     encoded: bytes
     """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
 
+    def __post_init__(self) -> None:
+        if not (
+            type(self.name) is type(self.description) is str and type(self.parameters) is type(self.encoded) is bytes
+        ):
+            raise refusal(self)
+
 
 def define(name: str, description: str, parameters: bytes) -> ToolDefinition:
     """A definition with its encoded form."""
@@ -42,15 +60,29 @@ def define(name: str, description: str, parameters: bytes) -> ToolDefinition:
 
 def check_name(name: object, owner: str) -> str:
     """*name*, if model endpoints accept it: 1 to 64 letters, digits, `_` and `-`. ToolDeclarationError otherwise."""
-    if not isinstance(name, str) or not _NAME.match(name):
+    if type(name) is not str or not _NAME.match(name):
         raise ToolDeclarationError(f"{owner}: the name {name!r} must be 1 to 64 letters, digits, '_' or '-'")
     return name
+
+
+def check_text(text: object, owner: str, error: type[Exception] = ToolDeclarationError) -> str:
+    """*text*, if it is a str that can be sent to a model; *error* otherwise."""
+    if type(text) is not str:
+        raise error(f"{owner} must be a str, not {shown(text)}")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise error(f"{owner} must be Unicode, without half a surrogate pair, not {shown(text)}") from None
+    return text
 
 
 def effects_of(effects: str | Iterable[str] | None, owner: str) -> frozenset[Effect]:
     """*effects* as a set; None means all of them, because what is not declared must be assumed."""
     if effects is None:
         return _ALL
+    if not isinstance(effects, Iterable):
+        raise ToolDeclarationError(f"{owner}: effects must be some of {', '.join(EFFECTS)}, not {shown(effects)}")
     given = (effects,) if isinstance(effects, str) else tuple(effects)
     for effect in given:
         if effect not in EFFECTS:
@@ -76,8 +108,11 @@ class Tool:
     | idempotent | running it twice with one key is running it once |
     | approval | True: needs approval whatever the agent's policy says; None: the policy decides |
 
-    Calling a Tool calls its handler, so that tests may call it as the function that it was.
+    Calling a Tool calls its handler, so that tests may call it as the function that it was. Raises
+    ToolDeclarationError for a field of another type.
     """
+
+    __attrs_pre_init__ = made_once
 
     name: str
     description: str
@@ -94,14 +129,21 @@ class Tool:
     def __attrs_post_init__(self) -> None:
         owner = f"tool {self.name!r}"
         check_name(self.name, owner)
-        effects: object = self.effects
-        if not isinstance(effects, frozenset) or not effects <= _ALL:
-            raise ToolDeclarationError(f"{owner}: effects {self.effects!r} must be a frozenset of {', '.join(EFFECTS)}")
-        timeout: object = self.timeout
-        if timeout is not None and not (isinstance(timeout, int | float) and timeout > 0):
+        check_text(self.description, f"{owner}: the description")
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
             raise ToolDeclarationError(f"{owner}: timeout {self.timeout!r} must be a positive number of seconds")
-        if self.approval not in (None, True):
+        approval: object = self.approval
+        if approval is not None and approval is not True:
             raise ToolDeclarationError(f"{owner}: approval must be True or None; only an agent's policy can waive it")
+        for name, kind, fits in _CHECKS:
+            if not fits(value := getattr(self, name)):
+                raise ToolDeclarationError(f"{owner}: {name} {must_be(kind, value)}")
+        try:
+            hash(self.handler)
+        except TypeError:
+            raise ToolDeclarationError(
+                f"{owner}: the handler {shown(self.handler)} is not hashable; give a function or a frozen object"
+            ) from None
         try:
             check_nesting(self.parameters.schema)
         except NestingError as error:

@@ -18,40 +18,45 @@ from typing import Any
 import attrs
 
 from gaia_core.errors import ToolCollisionError, ToolDeclarationError, ToolsetError
-from gaia_core.tools._problems import nearest
+from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._resource import Recipe
-from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition
+from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, check_text
+from gaia_core.values import made_once, shown, typed_as
 
 # `{{` and `}}` before `{name}`, so that braces are read from the left.
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
 
 
-@attrs.frozen
-class Note:
+@attrs.frozen(field_transformer=typed_as(ToolsetError))
+class ToolInstructions:
     """Instructions as one tool carries them.
 
     *names* maps the names that the template uses to the names that these tools have now; *name* is the one under
     which the carrying tool appears in the template.
     """
 
+    __attrs_pre_init__ = made_once
+
     template: str
     names: tuple[tuple[str, str], ...]
     name: str
 
-    def rename(self, new_name: Callable[[str], str]) -> "Note":
+    def rename(self, new_name: Callable[[str], str]) -> "ToolInstructions":
         return attrs.evolve(self, names=tuple((old, new_name(current)) for old, current in self.names))
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed_as(ToolsetError))
 class Bound:
     """A tool with what its toolset gave it: where it comes from, its instructions, the recipe of its resource.
 
     *package* is the distribution that it came with, `gaia-toolset-files 0.1.0`; "" when none is known.
     """
 
+    __attrs_pre_init__ = made_once
+
     tool: Tool
     origin: str
-    notes: tuple[Note, ...] = ()
+    notes: tuple[ToolInstructions, ...] = ()
     resource: Recipe | None = None
     package: str = attrs.field(default="", eq=False)
 
@@ -74,9 +79,11 @@ class Toolset:
     them; `{tool}` stands for a tool's present name, `{{` and `}}` for braces, and a line that names a tool which is
     not in the set any more is left out. *resource* is the recipe of what the tools' `ctx.resource` is.
 
-    Raises ToolsetError for something that isn't a Tool or a placeholder that names none of them, and
-    ToolCollisionError for two tools of one name.
+    Raises ToolsetError for something that isn't a Tool, an argument of another type, or a placeholder that names none
+    of the tools, and ToolCollisionError for two tools of one name.
     """
+
+    __attrs_pre_init__ = made_once  # `__init__` and `_compose` fill by attrs' own init, which begins with it
 
     members: tuple[Bound, ...]
     """The tools with what binds them, sorted by name."""
@@ -91,10 +98,7 @@ class Toolset:
     def __init__(
         self, name: str, tools: Iterable[Tool] = (), *, instructions: str = "", resource: Recipe | None = None
     ) -> None:
-        given = tuple(tools)
-        for item in given:
-            if not isinstance(item, Tool):
-                raise ToolsetError(f"toolset {name!r}: {item!r} is not a Tool; decorate the function with @tool")
+        given = _given(name, tools, resource)
         notes = _notes(name, instructions, tuple(item.name for item in given))
         self._compose(tuple(Bound(item, name, note, resource) for item, note in zip(given, notes, strict=True)))
 
@@ -172,6 +176,7 @@ class Toolset:
 
     def prefixed(self, prefix: str) -> "Toolset":
         """All tools, their names beginning with *prefix*."""
+        check_text(prefix, "the prefix of tools' names", ToolsetError)
         return self._with_names(lambda name: prefix + name)
 
     def renamed(self, /, **new_by_old: str) -> "Toolset":
@@ -227,6 +232,24 @@ class Toolset:
         return _of(tuple(attrs.evolve(member, tool=change(member.tool)) for member in self.members))
 
 
+def _given(name: object, tools: Iterable[Any], resource: object) -> tuple[Tool, ...]:
+    """The tools that a toolset is given, when they and the other arguments are what they should be."""
+    if type(name) is not str:
+        raise ToolsetError(f"a toolset's name must be a str, not {shown(name)}")
+    if not isinstance(tools, Iterable):
+        raise ToolsetError(f"toolset {name!r}: tools must be a tuple of tools, not {shown(tools)}")
+    given = tuple(tools)
+    for item in given:
+        if type(item) is not Tool:
+            raise ToolsetError(f"toolset {name!r}: {item!r} is not a Tool; decorate the function with @tool")
+    if resource is not None and type(resource) is not Recipe:
+        raise ToolsetError(
+            f"toolset {name!r}: resource must be a Recipe or None, not {shown(resource)}; decorate the function that "
+            "yields it with @resource, and call that"
+        )
+    return given
+
+
 def _of(members: tuple[Bound, ...]) -> Toolset:
     return Toolset.__new__(Toolset)._compose(members)  # noqa: SLF001  # the same class's second constructor
 
@@ -261,9 +284,9 @@ def _difference(one: Bound, other: Bound) -> str:
     return " (not the same tool)" if one.tool != other.tool else " (with different instructions)"
 
 
-def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Note, ...], ...]:
+def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[ToolInstructions, ...], ...]:
     """For each of *names*, the notes that it carries: one, or none when there are no instructions."""
-    if not template:
+    if not check_text(template, f"toolset {owner!r}: instructions", ToolsetError):
         return tuple(() for _ in names)
     for used in _BRACES.findall(template):
         if used and used not in names:
@@ -272,7 +295,7 @@ def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Not
                 f"{nearest(used, names)} Write {{{{ and }}}} for braces"
             )
     pairs = tuple(sorted((name, name) for name in names))
-    return tuple((Note(template, pairs, name),) for name in names)
+    return tuple((ToolInstructions(template, pairs, name),) for name in names)
 
 
 def _instructions(members: tuple[Bound, ...]) -> str:

@@ -1,48 +1,44 @@
 """The turn: from one user message to the final answer, in steps of a model request and its tool calls.
 
-| module | what lives there |
+| room or module | what it owns |
 |---|---|
 | `_turn` | `Turn`: the handle, its readers, cancel, answers of people |
-| `_ring` | the latest events in memory, and their ids |
 | `_loop` | the steps, the limits, sub-agents |
-| `_ending` | the last facts, and errors in words |
-| `_step` | one model request: slot, deltas, the whole message |
-| `_calls`, `_running` | tool calls: validate, approve; run |
-| `_approval`, `_answers` | what a yes covers; requests that wait for a person |
-| `_find` | search over tools: what is loaded for the session |
-| `_results` | long results, and reading on in them |
-| `_form` | the form of the final text, where a caller asks for one |
-| `_transcript`, `_context` | the conversation as a fold over facts; which of it a model is sent |
-| `_counting` | how many tokens that has |
-| `_recorder` | where facts go before they are told |
+| `step` | one model request: slot, request, deltas, the check of a final text |
+| `calls` | tool calls: validate, approve, run; open resources, threads, long results |
+| `context` | the transcript, and which part of it a model is sent |
+| `tool_search` | `find_tools`: what is loaded for the session |
+| `_recorder` | where facts are recorded before they are told |
+| `_event_ring` | the latest events in memory, and their ids |
+| `_turn_end` | the last facts, and errors in words |
 | `_budget` | what is used of the limits |
-| `_threads` | threads for synchronous tools |
-| `_resources` | open resources |
-| `_setting` | what a turn is given by its runtime |
-| `_observer` | who sees turns beside their readers |
+| `_turn_request` | `TurnRequest`: what a turn is asked to do, and its `Audience` |
+| `_turn_context` | what a turn receives from its runtime |
+| `_observer` | traces and logs: who sees turns beside their readers |
 """
 
-from gaia_core.turn._answers import APPROVAL, QUESTION, Decision, check_kind
-from gaia_core.turn._approval import Grant, decode_grant
 from gaia_core.turn._budget import Budget
-from gaia_core.turn._calls import Refused, invalid_arguments, tool_of, unattended, unknown_tool
-from gaia_core.turn._context import size, summary_request
-from gaia_core.turn._counting import tokens_of
-from gaia_core.turn._early import Early
-from gaia_core.turn._ending import finish
-from gaia_core.turn._form import check_format
+from gaia_core.turn._event_ring import EventId
 from gaia_core.turn._loop import run_turn
 from gaia_core.turn._observer import Observer, Observers, TurnObserver
 from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
-from gaia_core.turn._request import request_of
-from gaia_core.turn._resources import OpenResources
-from gaia_core.turn._results import MOST_CHARS, READ_RESULT, shortened
-from gaia_core.turn._ring import EventId
-from gaia_core.turn._setting import NO_OPTIONS, ModelAccess, Setting, TurnOptions, window_of
-from gaia_core.turn._step import may_become_call
-from gaia_core.turn._threads import ToolThreads
-from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Frame, Turn
+from gaia_core.turn._turn_context import ModelAccess, TurnContext, window_of
+from gaia_core.turn._turn_end import finish
+from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions, TurnRequest
+from gaia_core.turn.calls._approval import Grant, decode_grant
+from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
+from gaia_core.turn.calls._open_resources import OpenResources
+from gaia_core.turn.calls._pending_answers import APPROVAL, QUESTION, Decision, check_kind
+from gaia_core.turn.calls._tool_calls import RefusedCall, invalid_arguments, tool_of, unattended, unknown_tool
+from gaia_core.turn.calls._tool_threads import ToolThreads
+from gaia_core.turn.context._context_window import size, summary_request
+from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_step import may_become_call
+from gaia_core.turn.step._response_format import check_format
+from gaia_core.turn.step._token_count import tokens_of
 
 __all__ = [
     "APPROVAL",
@@ -50,9 +46,9 @@ __all__ = [
     "NO_OPTIONS",
     "QUESTION",
     "READ_RESULT",
+    "Audience",
     "Budget",
     "Decision",
-    "Early",
     "EventId",
     "Frame",
     "Grant",
@@ -63,13 +59,15 @@ __all__ = [
     "Observers",
     "OpenResources",
     "Recorder",
-    "Refused",
-    "Setting",
+    "RefusedCall",
+    "SpeculativeRequest",
     "ToolThreads",
     "Transcript",
     "Turn",
+    "TurnContext",
     "TurnObserver",
     "TurnOptions",
+    "TurnRequest",
     "check_format",
     "check_kind",
     "decode_grant",

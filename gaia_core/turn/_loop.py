@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.deadline import Deadline
 from gaia_core.errors import QueueFullError, ToolError
 from gaia_core.events import (
     ErrorInfo,
@@ -29,17 +28,18 @@ from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
-from gaia_core.turn._calls import Calls, nested_too_deep
-from gaia_core.turn._context import compaction_point, size, summary_request
-from gaia_core.turn._early import Early
-from gaia_core.turn._ending import error_info
-from gaia_core.turn._find import core_definitions
-from gaia_core.turn._form import Form, correction, unfenced
 from gaia_core.turn._recorder import NestedRecorder
-from gaia_core.turn._request import request_of
-from gaia_core.turn._setting import NO_OPTIONS, Setting
-from gaia_core.turn._step import Answer, Clock, Step
-from gaia_core.turn._transcript import Transcript
+from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._turn_context import TurnContext
+from gaia_core.turn._turn_end import error_info
+from gaia_core.turn._turn_request import NO_OPTIONS
+from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
+from gaia_core.turn.context._context_window import compaction_point, size, summary_request
+from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
+from gaia_core.turn.step._response_format import ResponseFormatCheck, correction, unfenced
+from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)
 
@@ -48,23 +48,23 @@ _PAUSE_SECONDS = 2.0
 
 
 async def run_turn(
-    setting: Setting, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
+    context: TurnContext, opening: tuple[Fact, ...], resumed: Answered | None = None, steps: int = 0
 ) -> tuple[Fact, ...]:
     """Record *opening*, then go step by step; the facts that end the turn, for `finish`. Never raises.
 
     A turn that another process left is *resumed* from its last answer, after so many *steps*.
     """
-    turn = setting.turn
-    loop = _Loop(setting, turn.emit, resumed, steps)
+    turn = context.turn
+    loop = _Loop(context, turn.emit, resumed, steps)
     turn.begun = True
     try:
         try:
             if opening and not turn.suspended:
-                await setting.recorder.add(*opening)
+                await context.recorder.add(*opening)
             ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
         finally:
-            if setting.early is not None:
-                await setting.early.aclose()  # within the other: who cancels just now cancels the turn
+            if context.speculative is not None:
+                await context.speculative.aclose()  # within the other: who cancels just now cancels the turn
     except asyncio.CancelledError:
         ended = loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
@@ -82,12 +82,12 @@ class _Loop:
         "_call_ids",
         "_calls",
         "_client_names",
+        "_context",
         "_core",
         "_emit",
         "_form",
         "_limit",
         "_mended",
-        "_setting",
         "_step",
         "_steps",
         "_tools",
@@ -97,23 +97,23 @@ class _Loop:
     )
 
     def __init__(
-        self, setting: Setting, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
+        self, context: TurnContext, emit: Callable[..., None], resumed: Answered | None = None, steps: int = 0
     ) -> None:
-        self._setting = setting
-        self._agent: Agent = setting.agent
+        self._context = context
+        self._agent: Agent = context.agent
         self._emit = emit
-        self._calls = Calls(setting, emit, partial(_delegated, setting, emit))
-        self._client_names = frozenset(tool.name for tool in setting.options.client_tools)
+        self._calls = ToolCalls(context, emit, partial(_delegated, context, emit))
+        self._client_names = frozenset(tool.name for tool in context.options.client_tools)
         self._core: tuple[ToolDefinition, ...] = ()
         self._steps = steps
-        self._step: Step | None = None
-        self._call_ids = setting.transcript.call_ids()
+        self._step: ModelStep | None = None
+        self._call_ids = context.transcript.call_ids()
         self._tools: tuple[ToolDefinition, ...] = ()
         self._tools_chars = 0
-        self._window = setting.window
+        self._window = context.window
         self._answer = resumed
         self._limit: LimitReached | None = None
-        self._form: Form | None = None
+        self._form: ResponseFormatCheck | None = None
         self._mended = False
         """Whether the model has been told that its answer has not the form."""
         self._began = time.monotonic()
@@ -122,9 +122,9 @@ class _Loop:
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
-        seconds, budget = self._agent.limits.seconds, self._setting.budget
+        seconds, budget = self._agent.limits.seconds, self._context.budget
         try:
-            with Deadline(seconds) as clock:
+            async with asyncio.timeout(seconds) as clock:
                 budget.clock = clock
                 return await self._run_steps()
         except TimeoutError:
@@ -140,7 +140,7 @@ class _Loop:
             if (ended := self._after_calls()) is not None:
                 return ended
         while True:
-            if reached := self._setting.budget.step():
+            if reached := self._context.budget.step():
                 return self._limited(reached)
             await self._ask()
             if (ended := self._after_calls()) is not None:
@@ -152,11 +152,11 @@ class _Loop:
         message = self._answer.message
         if not message.tool_calls:
             return self._after_text()
-        if theirs := self._setting.transcript.client_calls:
+        if theirs := self._context.transcript.client_calls:
             return self.ended("tool_calls", client_calls=theirs)
         if self._calls.limit is not None:
             return self._limited(self._calls.limit)
-        return self.ended("completed") if self._setting.calls_only else None
+        return self.ended("completed") if self._context.calls_only else None
 
     def _after_text(self) -> Ended | None:
         """The end by an answer in words; None when it has not the form that was asked for, and may be mended."""
@@ -166,13 +166,13 @@ class _Loop:
         if not self._mended:
             return None
         problems = objection.rpartition("\n")[0]  # without what the model is asked to do
-        words = f"The model was corrected once, and its answer still has not the form of response_format. {problems}"
+        words = f"The answer does not have the requested format, after one correction too. {problems}"
         return self.ended("failed", error=ErrorInfo("response_format", words))
 
     async def _settle(self) -> None:
         """Carry out the calls that another process left open."""
-        calls, recorder = self._calls, self._setting.recorder
-        opened = self._setting.transcript.open
+        calls, recorder = self._calls, self._context.recorder
+        opened = self._context.transcript.open
         begun = [each for each in opened.values() if each.started is not None or each.asked is not None]
         plans = [calls.replan(each) for each in begun]
         if facts := calls.opening(plans):
@@ -185,7 +185,7 @@ class _Loop:
 
     async def _ask(self) -> None:
         """One model request and its calls: recorded, then told."""
-        setting = self._setting
+        context = self._context
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
@@ -194,13 +194,13 @@ class _Loop:
         if request.tools is not self._tools:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
-        formed = setting.options.response_format is not None
-        early = await self._early(request)
-        clock = Clock(self._emit, quiet=formed, asked=early.began if early is not None else None)
-        message, finish, usage = await self._patiently(request, clock, early)
+        formed = context.options.response_format is not None
+        speculative = await self._speculated(request)
+        clock = Clock(self._emit, quiet=formed, asked=speculative.began if speculative is not None else None)
+        message, finish, usage = await self._patiently(request, clock, speculative)
         seconds, first_seconds = clock.read()
-        setting.budget.charge(usage)
-        setting.counts.answer(self._agent.model, seconds, first_seconds)
+        context.budget.charge(usage)
+        context.counts.answer(self._agent.model, seconds, first_seconds)
         objection = ""
         if formed and not message.tool_calls:
             message, objection = self._checked(message, finish)
@@ -219,21 +219,21 @@ class _Loop:
             return
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
-        await setting.recorder.add(self._answer, *self._calls.opening(plans))
+        await context.recorder.add(self._answer, *self._calls.opening(plans))
         await self._calls.run(plans)
         for batch in rest:
             plans = [self._calls.plan(call) for call in batch]
-            await setting.recorder.add(*self._calls.opening(plans))
+            await context.recorder.add(*self._calls.opening(plans))
             await self._calls.run(plans)
 
     async def _said(self, message: AssistantMessage) -> None:
         """The model has answered in words: they end the turn, unless they have not the form that was asked for."""
         assert self._answer is not None
         if self._answer.objection and not self._mended:
-            await self._setting.recorder.add(self._answer)
+            await self._context.recorder.add(self._answer)
             return
         text = text_of(message.content)
-        if text and self._setting.options.response_format is not None and not self._answer.objection:
+        if text and self._context.options.response_format is not None and not self._answer.objection:
             self._emit(TextDelta(text))
         self.last = (self._answer,)
 
@@ -245,7 +245,7 @@ class _Loop:
         """*message* without the client's calls after the first, where the client takes one at a time and the model
         didn't keep to it: it may make the others when it has the result."""
         theirs = [call for call in message.tool_calls if call.name in self._client_names]
-        if self._setting.options.parallel_tool_calls is not False or len(theirs) < 2:
+        if self._context.options.parallel_tool_calls is not False or len(theirs) < 2:
             return message
         kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
         return msgspec.structs.replace(message, tool_calls=kept)
@@ -253,10 +253,10 @@ class _Loop:
     def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, str]:
         """*message*, without a fence around its JSON, and what is wrong with its form. A text that was cut short or
         filtered is given as it is, as its finish reason says. Raises SchemaError."""
-        wanted = self._setting.options.response_format
+        wanted = self._context.options.response_format
         if wanted is None or finish != "stop":
             return message, ""
-        self._form = self._form or Form(wanted)
+        self._form = self._form or ResponseFormatCheck(wanted)
         text = unfenced(text_of(message.content))
         problems = self._form.problems(text)
         if problems:
@@ -267,83 +267,84 @@ class _Loop:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
         return tuple([pair for pair in found if pair[1]]) if found else ()
 
-    async def _patiently(self, request: ModelRequest, clock: Clock, early: Early | None) -> Answer:
+    async def _patiently(self, request: ModelRequest, clock: Clock, speculative: SpeculativeRequest | None) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
-        left = self._setting.patience
+        left = self._context.patience
         attempt = 0
         while True:
-            self._step = Step(self._setting, request, self._call_ids, self._tools_chars)
+            self._step = ModelStep(self._context, request, self._call_ids, self._tools_chars)
             try:
-                return await self._step.run(clock, early)
+                return await self._step.run(clock, speculative)
             except ModelError as error:
                 if error.kind == "bad_request" and request.response_format is not None:
                     # An endpoint that knows no such form, or not all of it: the text is checked here in any case.
                     request = msgspec.structs.replace(request, response_format=None)
-                    early = None
+                    speculative = None
                     self._emit(ModelRetried(attempt := attempt + 1, 0.0, str(error)))
                     continue
                 if error.kind != "not_ready" or left <= 0:
                     raise
                 delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
                 attempt += 1
-                early = None
+                speculative = None
                 self._emit(ModelRetried(attempt, delay, str(error)))
             await asyncio.sleep(delay)
             left -= delay
 
     def _request(self) -> ModelRequest:
-        setting = self._setting
+        context = self._context
         if self._agent.search is not None:
             self._core = self._core or core_definitions(self._agent)
         return request_of(
             self._agent,
-            setting.transcript,
-            setting.options,
+            context.transcript,
+            context.options,
             self._window,
-            setting.affinity or setting.turn.session_id,
+            context.affinity or context.turn.session_id,
             first=self._steps == 1,
-            calls=setting.budget.tool_calls,
+            calls=context.budget.tool_calls,
             mended=self._mended,
             core=self._core,
         )
 
-    async def _early(self, request: ModelRequest) -> Early | None:
-        """The request that was sent while the turn was claimed, if it is this one; else that is closed."""
-        early = self._setting.early
-        if early is None or self._steps != 1:
+    async def _speculated(self, request: ModelRequest) -> SpeculativeRequest | None:
+        """The request that was sent while the session was being claimed, if it equals *request*; else it is closed."""
+        speculative = self._context.speculative
+        if speculative is None or self._steps != 1:
             return None
-        if early.request == request and early.model is self._setting.access.model:  # which a reload may have changed
-            return early
-        await early.aclose()
+        # A reload may have changed the model meanwhile.
+        if speculative.request == request and speculative.model is self._context.access.model:
+            return speculative
+        await speculative.aclose()
         return None
 
     async def _compact(self) -> None:
         """Put the older messages into a summary when all of them would be too many, as a fact."""
-        setting = self._setting
-        window, transcript = self._window, setting.transcript
-        if window is None or not setting.compacts or not self._agent.context.compact:
+        context = self._context
+        window, transcript = self._window, context.transcript
+        if window is None or not context.compacts or not self._agent.context.compact:
             return
         tokens = size(self._agent, transcript)
         point = compaction_point(transcript, window) if tokens > window else None
         if point is None:
             return
         request = ModelRequest(
-            summary_request(self._agent, transcript.entries[:point]), session_key=setting.turn.session_id
+            summary_request(self._agent, transcript.entries[:point]), session_key=context.turn.session_id
         )
-        step = Step(setting, request, set())
+        step = ModelStep(context, request, set())
         try:
             message, _, usage = await step.run(lambda *_events: None)
         except (ModelError, QueueFullError) as error:
-            _log.warning("turn %s: no summary could be had (%s); older messages are left out", setting.turn.id, error)
+            _log.warning("turn %s: no summary could be had (%s); older messages are left out", context.turn.id, error)
             return
-        setting.budget.charge(usage)
+        context.budget.charge(usage)
         if summary := text_of(message.content).strip():
-            await setting.recorder.add(Compacted(summary, transcript.entries[point].seq, usage, tokens))
+            await context.recorder.add(Compacted(summary, transcript.entries[point].seq, usage, tokens))
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached
         ended = self.ended("limit")
-        if self._setting.options.response_format is not None and ended.text:
+        if self._context.options.response_format is not None and ended.text:
             self._emit(TextDelta(ended.text))  # what there is; it was held back until now
         return ended
 
@@ -361,28 +362,28 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         reasoning = self._step.reasoning if self._step is not None else ""
-        usage = self._setting.budget.usage
+        usage = self._context.budget.usage
         seconds = time.monotonic() - self._began
         return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
 
 
-async def _delegated(setting: Setting, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:
+async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:
     """Run a sub-agent as the call *call_id*; its answer. ToolError when there is none."""
     transcript = Transcript()
-    recorder = NestedRecorder(transcript, emit, setting.turn, call_id)
+    recorder = NestedRecorder(transcript, emit, context.turn, call_id)
     child = msgspec.structs.replace(
-        setting,
+        context,
         agent=agent,
-        access=setting.resolve(agent.model),
+        access=context.resolve(agent.model),
         transcript=transcript,
         recorder=recorder,
-        budget=Budget(agent.limits, setting.budget),
+        budget=Budget(agent.limits, context.budget),
         compacts=True,
         options=NO_OPTIONS,
-        interactive=setting.interactive and not setting.options.approvals_only,
+        audience=context.audience.of_delegate,
         calls_only=False,
-        early=None,
-        path=f"{setting.path}{call_id}/",
+        speculative=None,
+        path=f"{context.path}{call_id}/",
     )
     transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))
     loop = _Loop(child, recorder.emit)

@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias
 from gaia_core.events import Event, Nested
 from gaia_core.facts import Began, Fact, decode_fact, encode_fact, events_of, is_message, kind_of, text_of_fact
 from gaia_core.journal import Journal, Lease, NewRecord, Signal
-from gaia_core.turn._transcript import Transcript
 from gaia_core.turn._turn import Recorded, Replay, Turn
+from gaia_core.turn.context._transcript import Transcript
 
 Signalled: TypeAlias = Callable[[tuple[Signal, ...]], None]
 

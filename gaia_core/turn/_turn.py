@@ -17,9 +17,9 @@ from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
 from gaia_core.messages import Message
 from gaia_core.models import ModelRequest
-from gaia_core.turn._answers import APPROVAL, QUESTION, Answers, Decision, check_kind
+from gaia_core.turn._event_ring import EventId, EventRing
 from gaia_core.turn._observer import TurnObserver
-from gaia_core.turn._ring import EventId, Ring
+from gaia_core.turn.calls._pending_answers import APPROVAL, QUESTION, Decision, PendingAnswers, check_kind
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Turn:
         """Whether it is the first of its session."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
-        self.answers = Answers()
+        self.answers = PendingAnswers()
         self._observer = observer
         self.replay = replay
         self.journal: Journal | None = None
@@ -110,7 +110,7 @@ class Turn:
         """The record before the turn's first one."""
         self._seq = seq
         self._whole = after == seq
-        self._ring = Ring(seq, epoch)
+        self._ring = EventRing(seq, epoch)
         self._readers: list[asyncio.Future[None]] = []
         self._awaiting_end: list[asyncio.Future[None]] = []
 

@@ -5,35 +5,22 @@
 
     app = create_app(Settings(), Runtime(catalog))        # any ASGI server runs it
 
-| module | what lives there |
+| room or module | what it owns |
 |---|---|
-| `_settings` | `Settings`: addresses, bounds, times |
+| `server` | the process around one application: `gaia serve`, signals, uvicorn's protocols, pid file, banner |
 | `_app` | `create_app`: the routes, the lifespan |
-| `_door` | what every request passes: the entrance, request id, the last resort |
-| `_entrance` | who may come in: headers, host, origin, key |
-| `_cors` | what browsers are told of pages of other hosts |
-| `_caller` | who asks, for all that comes after the door |
-| `keys` | keys: their file, what each may do, `gaia keys` |
-| `_protocol`, `_socket_protocol` | bounds on a connection, below ASGI; on a WebSocket's |
-| `_reader`, `_together` | whether a client reads; a response's head and first piece in one write |
-| `_inbox` | the messages of a WebSocket whose key has limits |
-| `_body`, `_post` | reading a request's body within its bounds; a route that asks for tokens |
-| `_fetch` | the guard over URLs that clients name |
-| `_idempotency` | one answer for one `Idempotency-Key` |
-| `_errors` | the error envelope, and which failure gets which status |
-| `_line` | the line to a client: writes, heartbeats, and noticing that it has gone |
-| `_stream` | the stream of a turn that belongs to its client |
-| `_page` | a built page at / |
-| `_logs` | log lines: text or JSON, of which request, key, session and turn |
-| `_traced`, `_export` | requests as spans; where traces and metrics go |
-| `_metrics` | counts of requests and the Prometheus text |
-| `openai` | the OpenAI API: wire messages in, chunks and answers out |
+| `door` | who may come in, and with what: addresses, hosts, origins, keys, limits, body, idempotency |
+| `keys` | API keys: their file, what each may do, `gaia keys` |
+| `request` | what every wire protocol reads from a request: content parts, files, URLs, client tools, options |
+| `streaming` | server-sent events: how bytes reach a client |
+| `openai` | the OpenAI API: chat completions, Responses, embeddings, files, models |
 | `ui` | the UI API: sessions, conversations and their streams |
 | `mcp` | agents and toolsets as an MCP server |
-| `serve`, `_greeting` | the command `gaia serve`, and what it says |
-| `process` | the process around one application: signals, the drain |
-| `reload`, `_reload` | the command `gaia reload`, and what the server does then |
-| `_presence` | which servers run here |
+| `page` | a built page at `/` |
+| `operations` | logs, metrics, traces, `gaia reload` |
+| `_settings` | `Settings`: addresses, bounds, times |
+| `_version` | the installed version |
+| `_errors` | the error envelope, and which failure has which status |
 
 Importing it starts nothing, and two applications in one process share nothing. The web framework is imported when
 `create_app` is first asked for, so that the command line is quick.

@@ -13,7 +13,7 @@
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
-| GET /… | the page, where `Settings.ui_dist` names one: see `_page` |
+| GET /… | the page, where `Settings.ui_dist` names one: see `_static_files` |
 """
 
 import logging
@@ -29,31 +29,31 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from gaia_core import ConfigError, Runtime
-from gaia_http._caller import caller_of
-from gaia_http._door import Door, body_of
 from gaia_http._errors import SERVER, ErrorReply, of_exception
-from gaia_http._idempotency import Idempotency
-from gaia_http._logs import LogContext
-from gaia_http._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
-from gaia_http._page import Page
-from gaia_http._post import post_handler
 from gaia_http._settings import Settings
-from gaia_http.keys import Allowances, Keyring
-from gaia_http.mcp._offer import NEEDED, Offer
-from gaia_http.openai._chat import ChatCompletions
+from gaia_http.door._caller import caller_of
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._middleware import DoorMiddleware, body_of
+from gaia_http.door._post_route import post_handler
+from gaia_http.keys import Allowances
+from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
-from gaia_http.openai._files import Files
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._openapi import openapi_handler
-from gaia_http.openai._parts import Parts
+from gaia_http.openai.chat._chat_completions import ChatCompletions
 from gaia_http.openai.responses import response_handlers
+from gaia_http.operations._logs import LogContext
+from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http.page._static_files import StaticPage
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._uploaded_files import UploadedFiles
 from gaia_http.ui import ui_handlers
-from gaia_http.ui._model import embedded_phase
+from gaia_http.ui._model_state import embedded_state
 
 if TYPE_CHECKING:
     from gaia_core.telemetry import OpenTelemetry
-    from gaia_http.mcp._http import McpRoute
+    from gaia_http.mcp._http_route import McpRoute
 
 _log = logging.getLogger(__name__)
 
@@ -64,28 +64,33 @@ _READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
 def create_app(
     settings: Settings,
     runtime: Runtime,
-    keyring: Keyring | None = None,
+    allowances: Allowances | None = None,
     *,
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
-    *keyring*: the keys that open it; None: it asks for none. *log* hears which request a log line is about;
-    *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it serves at /mcp; None: there
-    is no such route.
+        allowances = Allowances(Keyring(Path("keys.json")))
+        app = create_app(Settings(), Runtime(catalog, quota=allowances), allowances)
+
+    *allowances*: the keys that open the application, and what they may use; None: it asks for no key. *log* hears which
+    request a log line is about; *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it
+    serves at /mcp; None: there is no such route.
+
+    Nothing of *runtime* is changed, so several applications can serve one; it closes with the last of them. Raises
+    ConfigError when *allowances* are not the quota of *runtime*: turns would not be counted.
     """
+    if allowances is not None and runtime.quota is not allowances:
+        raise ConfigError("the runtime must count turns by the application's keys: Runtime(…, quota=allowances)")
     counts = HttpCounts()
     idempotency = Idempotency(runtime, settings)
-    allowances = Allowances(keyring) if keyring is not None else None
 
     route = _mcp_route(runtime, mcp, settings) if mcp is not None else None
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncIterator[None]:
-        if allowances is not None:
-            runtime.quota = allowances
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(runtime)
             if route is not None:
@@ -105,20 +110,20 @@ def create_app(
         request_max_body_size=None,  # _body has the bound
         debug=False,
     )
-    served = app.asgi_handler if settings.ui_dist is None else Page(app.asgi_handler, settings.ui_dist)
-    app.asgi_handler = Door(served, settings, counts, keyring, allowances, log)
+    served = app.asgi_handler if settings.ui_dist is None else StaticPage(app.asgi_handler, settings.ui_dist)
+    app.asgi_handler = DoorMiddleware(served, settings, counts, allowances, log)
     if telemetry is not None:
-        from gaia_http._traced import Traced  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
+        from gaia_http.operations._request_spans import RequestSpans  # noqa: PLC0415  # needs OpenTelemetry, which is an extra
 
-        app.asgi_handler = Traced(app.asgi_handler, telemetry)
+        app.asgi_handler = RequestSpans(app.asgi_handler, telemetry)
     return app
 
 
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
-    files = Files(settings.data)
-    parts = Parts(runtime, settings, files)
+    files = UploadedFiles(settings.data)
+    parts = PartConverter(runtime, settings, files)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
@@ -180,16 +185,21 @@ def _routes(
 def _readiness(runtime: Runtime) -> Response[bytes]:
     if not runtime.accepting:
         body = b'{"status":"draining"}'
-    elif (phase := embedded_phase(runtime)) not in (None, "ready"):
-        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is {phase}"})
+    elif down := runtime.background.down:
+        reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
+        body = msgspec.json.encode({"status": "degraded", "reason": reason})
+    elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
+        # Whoever asks has shown no key. What crashed or lacks something here may be told, file names may not.
+        told = str(state) if state.lasting or state.phase == "crashed" else state.phase
+        body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is not ready: {told}"})
     else:
         return Response(b'{"status":"ready"}', media_type=_JSON)
     return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})
 
 
-def _mcp_route(runtime: Runtime, offer: Offer, settings: Settings) -> "McpRoute":
+def _mcp_route(runtime: Runtime, offer: ExposedTools, settings: Settings) -> "McpRoute":
     try:
-        from gaia_http.mcp._http import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
+        from gaia_http.mcp._http_route import McpRoute  # noqa: PLC0415  # two seconds, which only such a server pays
     except ImportError as error:
         raise ConfigError(NEEDED) from error
     return McpRoute(runtime, offer, settings)

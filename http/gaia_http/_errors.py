@@ -142,6 +142,8 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
     match kind:
         case "queue_full" | "rate_limited":
             return rate_limited(message, error.retry_after)
+        case "not_ready" if not error.retryable and error.retry_after is None:  # until somebody does what it says
+            return ErrorReply(status=503, message=message, type=SERVER, code="model_not_ready", headers=_NO_RETRY)
         case "not_ready" | "overloaded" | "cancelled":
             code = {"not_ready": "model_not_ready", "cancelled": "draining"}.get(kind, kind)
             after = _retry(error.retry_after if error.retry_after is not None else _BUSY_SECONDS)

@@ -5,26 +5,39 @@ Settings(port=8080, show_activity="off")
 """
 
 import ipaddress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from gaia_core import ConfigError
+from gaia_core.values import is_count, is_seconds, made_once, typed
 
 Activity: TypeAlias = Literal["reasoning", "off"]
 ResponseTools: TypeAlias = Literal["mcp_call", "reasoning"]
 
+_LAST_PORT = 65_535
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
-def _positive(instance: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}")
+def _port(_settings: object, _attribute: "attrs.Attribute[Any]", value: int) -> None:
+    if not 0 <= value <= _LAST_PORT:
+        raise ConfigError(f"Settings.port must be 0 (any free one) to {_LAST_PORT}, not {value}")
 
 
-def _lowered(hosts: "tuple[str, ...]") -> tuple[str, ...]:
-    return tuple(host.lower() for host in hosts)
+def _not_negative(_settings: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if value < 0:
+        raise ConfigError(f"Settings.{attribute.name} must be seconds, 0 or more, not {value!r}")
+
+
+def _lowered(names: Iterable[str]) -> tuple[str, ...]:
+    """*names* in lower case. What isn't names stays as it is, for the field's check to refuse."""
+    given: Any = names
+    if isinstance(given, tuple | list) and all(isinstance(name, str) for name in given):
+        given = tuple(name.lower() for name in given)
+    lowered: tuple[str, ...] = given
+    return lowered
 
 
 def is_loopback(host: str) -> bool:
@@ -37,7 +50,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=typed)
 class Settings:
     """What a server may take and how long it waits.
 
@@ -63,28 +76,28 @@ class Settings:
     | tune_gc | | `serve` freezes what start-up made, and collects less often |
     """
 
+    __attrs_pre_init__ = made_once
+
     host: str = "127.0.0.1"
-    port: int = attrs.field(default=4200, validator=attrs.validators.in_(range(65_536)))
+    port: int = attrs.field(default=4200, validator=_port)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
     allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
-    max_body_bytes: int = attrs.field(default=20_000_000, validator=_positive)
-    max_file_bytes: int = attrs.field(default=50_000_000, validator=_positive)
-    max_header_bytes: int = attrs.field(default=65_536, validator=_positive)
-    max_headers: int = attrs.field(default=200, validator=_positive)
-    max_messages: int = attrs.field(default=10_000, validator=_positive)
-    max_tools: int = attrs.field(default=256, validator=_positive)
-    max_schema_bytes: int = attrs.field(default=65_536, validator=_positive)
+    max_body_bytes: int = attrs.field(default=20_000_000, validator=is_count)
+    max_file_bytes: int = attrs.field(default=50_000_000, validator=is_count)
+    max_header_bytes: int = attrs.field(default=65_536, validator=is_count)
+    max_headers: int = attrs.field(default=200, validator=is_count)
+    max_messages: int = attrs.field(default=10_000, validator=is_count)
+    max_tools: int = attrs.field(default=256, validator=is_count)
+    max_schema_bytes: int = attrs.field(default=65_536, validator=is_count)
     fetch_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
-    max_fetch_bytes: int = attrs.field(default=10_000_000, validator=_positive)
-    fetch_seconds: float = attrs.field(default=15.0, validator=_positive)
-    body_seconds: float = attrs.field(default=60.0, validator=_positive)
-    heartbeat_seconds: float = attrs.field(default=12.0, validator=_positive)
-    write_seconds: float = attrs.field(default=60.0, validator=_positive)
-    drain_seconds: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
-    show_activity: Activity = attrs.field(default="reasoning", validator=attrs.validators.in_(("reasoning", "off")))
-    response_tools: ResponseTools = attrs.field(
-        default="mcp_call", validator=attrs.validators.in_(("mcp_call", "reasoning"))
-    )
+    max_fetch_bytes: int = attrs.field(default=10_000_000, validator=is_count)
+    fetch_seconds: float = attrs.field(default=15.0, validator=is_seconds)
+    body_seconds: float = attrs.field(default=60.0, validator=is_seconds)
+    heartbeat_seconds: float = attrs.field(default=12.0, validator=is_seconds)
+    write_seconds: float = attrs.field(default=60.0, validator=is_seconds)
+    drain_seconds: float = attrs.field(default=10.0, validator=_not_negative)
+    show_activity: Activity = "reasoning"
+    response_tools: ResponseTools = "mcp_call"
     tune_gc: bool = True
     data: Path | None = None
     ui_dist: Path | None = None

@@ -1,11 +1,13 @@
 """Agent: a frozen configuration, equal when its content is, and an error for what it can't be."""
 
 import copy
+import pickle
 
 import attrs
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, ConfigError, ContextPolicy, Limits, Toolset, tool
+from gaia_core.agent import ToolSearch
 
 
 @tool(effects="read")
@@ -18,6 +20,10 @@ def look(path: str) -> str:
 def send(text: str) -> str:
     """Send."""
     return text
+
+
+class Text(str):  # noqa: SLOT000
+    """Equals a str, and may be anything else beside."""
 
 
 TOOLS = Toolset("t", (look, send), instructions="Use {look} first.")
@@ -40,6 +46,27 @@ def test_an_agent_is_frozen():
             setattr(agent, field.name, None)
     with pytest.raises(AttributeError):
         agent.memory = []
+
+
+def test_an_agent_is_made_once():
+    """As a str or a tuple, it has no `__init__` that would write."""
+    agent = Agent("coder", tools=TOOLS)
+    before = agent.fingerprint
+
+    agent.__init__("other", instructions="Be rude.")
+    with pytest.raises(TypeError, match="class Changeable: an Agent can't be subclassed"):
+        type("Changeable", (Agent,), {})
+
+    assert agent == Agent("coder", tools=TOOLS)
+    assert agent.fingerprint == before == Agent("coder", tools=TOOLS).fingerprint
+
+
+def test_an_agent_can_be_copied_and_pickled():
+    agent = Agent("coder", instructions="Be kind.", limits=Limits(steps=3))
+
+    for twin in (copy.copy(agent), copy.deepcopy(agent), pickle.loads(pickle.dumps(agent))):
+        assert (twin, hash(twin), twin.fingerprint) == (agent, hash(agent), agent.fingerprint)
+        assert attrs.evolve(twin, name="other") == attrs.evolve(agent, name="other")
 
 
 def test_equal_content_is_an_equal_agent():
@@ -83,11 +110,27 @@ def test_the_system_text_is_the_agents_instructions_then_its_toolsets():
     [
         ({"name": ""}, "an agent's name must be a text, not ''"),
         ({"name": None}, "an agent's name must be a text, not None"),
-        ({"tools": (look,)}, "agent 'a': tools must be one Toolset, not tuple"),
-        ({"tools": look}, "agent 'a': tools must be one Toolset, not Tool"),
+        ({"name": Text("a")}, "an agent's name must be a text, not 'a' (Text)"),
+        ({"instructions": ["a"]}, "agent 'a': instructions must be a str, not ['a'] (list)"),
+        ({"instructions": None}, "agent 'a': instructions must be a str, not None"),
+        ({"model": None}, "agent 'a': model must be a str, not None"),
+        ({"model": Text("local")}, "agent 'a': model must be a str, not 'local' (Text)"),
+        ({"description": b"a"}, "agent 'a': description must be a str, not b'a' (bytes)"),
+        ({"tools": None}, "agent 'a': tools must be a Toolset, not None"),
+        ({"tools": ()}, "agent 'a': tools must be a Toolset, not () (tuple)"),
+        ({"limits": None}, "agent 'a': limits must be a Limits, not None"),
+        ({"limits": {"steps": 3}}, "agent 'a': limits must be a Limits, not {'steps': 3} (dict)"),
+        ({"approvals": None}, "agent 'a': approvals must be an ApprovalPolicy, not None"),
+        ({"context": False}, "agent 'a': context must be a ContextPolicy, not False"),
+        ({"search": False}, "agent 'a': search must be a ToolSearch or None, not False"),
+        ({"client_tools": None}, "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not None"),
         (
             {"client_tools": "marge"},
-            "agent 'a': client_tools 'marge'. Did you mean 'merge'? Use merge, ignore or reject",
+            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not 'marge'. Did you mean 'merge'?",
+        ),
+        (
+            {"client_tools": Text("merge")},
+            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not 'merge' (Text)",
         ),
     ],
 )
@@ -127,6 +170,12 @@ def test_only_tokens_may_be_without_a_limit(name):
         Limits(**{name: None})
 
 
+def test_a_limit_of_time_fits_into_a_float():
+    assert Limits(seconds=float("inf")).seconds == float("inf")
+    with pytest.raises(ConfigError, match=r"Limits\.seconds must be seconds above 0, not 1000"):
+        Limits(seconds=10**400)
+
+
 def test_limits_are_frozen_values_with_defaults():
     assert Limits() == Limits(steps=25, tool_calls=100, tokens=None, seconds=600, tool_seconds=60, result_chars=30_000)
     assert hash(Limits(seconds=600)) == hash(Limits())
@@ -138,6 +187,22 @@ def test_a_context_policy_bounds_tokens():
     assert ContextPolicy().tokens is None
     with pytest.raises(ConfigError, match=r"ContextPolicy\.tokens must be a whole number above 0, not 0"):
         ContextPolicy(tokens=0)
+    with pytest.raises(ConfigError, match=r"ContextPolicy\.compact must be True or False, not 1"):
+        ContextPolicy(compact=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"core": "look"}, "ToolSearch.core must be a frozenset of str, not 'look'"),
+        ({"embeddings": 3}, "ToolSearch.embeddings must be a str or None, not 3"),
+    ],
+)
+def test_what_a_search_cannot_be_is_refused(arguments, words):
+    with pytest.raises(ConfigError) as raised:
+        ToolSearch(**arguments)
+
+    assert str(raised.value) == words
 
 
 def test_an_approval_policy_is_frozen_whatever_it_is_given():
@@ -151,9 +216,17 @@ def test_an_approval_policy_is_frozen_whatever_it_is_given():
     ("arguments", "words"),
     [
         ({"effects": {"wirte"}}, "unknown effect 'wirte'. Did you mean 'write'? Effects: read, write"),
-        ({"tools": "send"}, "give the tools' names as a set, not the text 'send'"),
-        ({"never": "send"}, "give the tools' names as a set, not the text 'send'"),
+        ({"effects": "read"}, "ApprovalPolicy.effects must be a frozenset of 'read' or 'write'"),
+        ({"effects": None}, "or 'execute', not None"),
+        ({"effects": [Text("read")]}, "or 'execute', not frozenset({'read'}) (frozenset)"),
+        ({"tools": "send"}, "ApprovalPolicy.tools must be a frozenset of str, not 'send'"),
+        ({"tools": None}, "ApprovalPolicy.tools must be a frozenset of str, not None"),
+        ({"tools": b"send"}, "ApprovalPolicy.tools must be a frozenset of str, not frozenset({"),
+        ({"tools": [["send"]]}, "ApprovalPolicy.tools must be a frozenset of str, not [['send']] (list)"),
+        ({"never": "send"}, "ApprovalPolicy.never must be a frozenset of str, not 'send'"),
+        ({"never": {1}}, "ApprovalPolicy.never must be a frozenset of str, not frozenset({1}) (frozenset)"),
         ({"timeout": 0}, "ApprovalPolicy.timeout must be seconds above 0, not 0"),
+        ({"timeout": None}, "ApprovalPolicy.timeout must be seconds above 0, not None"),
     ],
 )
 def test_what_a_policy_cannot_be_is_refused(arguments, words):

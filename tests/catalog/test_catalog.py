@@ -4,7 +4,7 @@ import attrs
 import pytest
 
 from gaia_core import Agent, Catalog, ConfigError, ModelSpec, NotFoundError, Toolset, scripted
-from gaia_core.catalog import Problem
+from gaia_core.catalog import CatalogProblem
 from gaia_core.catalog._catalog import models_of
 
 MODEL = scripted("Hi")
@@ -19,7 +19,7 @@ def test_a_catalog_is_sorted_and_its_first_agent_the_default():
 
 
 def test_a_catalog_is_frozen_equal_and_hashable():
-    problems = (Problem("plugin 'x'", "is broken", "x"),)
+    problems = (CatalogProblem("plugin 'x'", "is broken", "x"),)
     one, other = (Catalog.of(Agent("a"), models={"local": MODEL}, problems=problems) for _ in range(2))
     assert one == other
     assert hash(one) == hash(other)

@@ -7,7 +7,7 @@ import pytest
 from gaia_core import ConfigError, Limits
 from gaia_core.agent import ApprovalPolicy, ContextPolicy
 from gaia_core.catalog import load_catalog
-from gaia_core.catalog._default import OpenEmbedded
+from gaia_core.catalog._default_catalog import OpenEmbedded
 from gaia_core.models import EndpointConfig, Failover, OpenEndpoints, PromptedTools
 from gaia_core.nesting import MAX_NESTING
 

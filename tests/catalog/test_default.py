@@ -4,7 +4,7 @@ import pytest
 
 from gaia_core import Agent, Catalog, ConfigError, Runtime, Toolset, load_catalog, scripted
 from gaia_core.catalog import ModelSpec, Plugin, with_model
-from gaia_core.catalog import _default as default
+from gaia_core.catalog import _default_catalog as default
 from gaia_core.events import TurnEnded
 from gaia_core.models import EndpointConfig, Found, OpenEndpoints
 

@@ -21,6 +21,7 @@ from gaia_core import ModelSpec, Runtime, load_catalog, scripted
 from gaia_core.cli import main
 from gaia_core.events import ApprovalRequested
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.turn import Audience, TurnRequest
 
 _MAIN = "from gaia_core.cli import main; main(prog_name='gaia')"
 COMMAND = (sys.executable, "-c", _MAIN)
@@ -326,7 +327,7 @@ async def _record(folder: Path, answers: tuple, id: str, says: tuple[str, ...], 
     async with Runtime(catalog, SQLiteJournal(folder / "journal.sqlite")) as runtime:
         session = await runtime.open(agent or catalog.default_agent, id)
         for words in says:
-            turn = await runtime.start(session, words, interactive=True)
+            turn = await runtime.start(session, TurnRequest(words, audience=Audience.INTERACTIVE))
             async for event in turn.events():
                 if isinstance(event, ApprovalRequested):
                     return

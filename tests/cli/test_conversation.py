@@ -8,6 +8,8 @@ import io
 import os
 import signal
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,10 +26,10 @@ from gaia_core import (
     tool,
 )
 from gaia_core import call as call_of
-from gaia_core.cli import _conversation
-from gaia_core.cli._background import background
-from gaia_core.cli._conversation import conversation
-from gaia_core.cli._screen import PlainScreen
+from gaia_core.cli.terminal import _conversation
+from gaia_core.cli.terminal._conversation import conversation
+from gaia_core.cli.terminal._event_loop_thread import background
+from gaia_core.cli.terminal._screen import PlainScreen
 from gaia_core.events import ModelRetried, TextDelta
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import text_of
@@ -203,6 +205,16 @@ def test_an_approval_that_expired_is_denied_by_the_turn(talk):
     assert told.code == 0
 
 
+def test_nobody_is_asked_for_an_approval_that_has_expired(talk, monkeypatch):
+    late = SimpleNamespace(time=lambda: time.time() + 1, monotonic=time.monotonic)
+    monkeypatch.setattr("gaia_core.cli.terminal._conversation.time", late)
+    agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}, timeout=0.5))
+    told = talk(call_of("erase", path="a"), "Done.", agent=agent, person=Person())
+
+    assert told.person.asked == []
+    assert "✗ Denied: nobody answered within 0.5 s" in told.err
+
+
 def test_questions_of_tools(talk):
     told = talk(
         call_of("choose"), call_of("name"), "Done.", tools=(choose, name), person=Person("blue", "2", "", "Ada")
@@ -345,6 +357,27 @@ def test_while_the_embedded_model_says_how_far_it_is_nothing_is_asked(talk, monk
         "the embedded model is not ready: starting",
     ]
     assert told.out == "Here.\n"
+    assert len(asked) == 2
+
+
+def test_an_embedded_model_that_needs_somebody_to_act_is_not_waited_for(talk, monkeypatch):
+    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
+    asked = []
+
+    class Failing:
+        state = State("failed", reason="libgomp.so.1 is missing", lasting=True)
+
+        async def stream(self, request):
+            asked.append(request)
+            # The first time it still starts.
+            raise ModelError(
+                "not_ready", self.state.reason if len(asked) > 1 else "starting", retryable=len(asked) == 1
+            )
+            yield ()
+
+    told = talk(model=Failing(), kind="embedded")
+
+    assert (told.code, told.err) == (1, "starting\n✗ libgomp.so.1 is missing\n")
     assert len(asked) == 2
 
 

@@ -52,6 +52,15 @@ def test_another_package_adds_a_command(install):
     assert run("hello") == "hello\n"
 
 
+def test_a_package_without_metadata_adds_a_command_too(tmp_path, monkeypatch):
+    info = tmp_path / "nameless-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[gaia.commands]\nhello = no_such_module:hello\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    assert "(broken) hello of an unknown package can't be loaded" in run("--help")
+
+
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -70,6 +79,23 @@ def test_a_broken_command_is_named_and_harms_no_other(install, value, why):
     assert said.startswith("Error: bad of broken can't be loaded: ")
     assert why in said
     assert "gaia 0.1.0" in run("--version")
+
+
+NATIVE = "raise ImportError('libgcc_s.so.1: cannot open shared object file: No such file or directory', name='fast')"
+
+
+@pytest.mark.parametrize("when", ["when it is loaded", "when it runs"])
+def test_a_native_library_that_is_missing_is_named_with_what_to_install(install, when):
+    run_it = f"import click\n@click.command()\ndef command():\n    {NATIVE}\n"
+    install(
+        "native", "gaia.commands", {"do": "native:command"}, native=NATIVE if when == "when it is loaded" else run_it
+    )
+
+    said = run("do", code=1)
+
+    assert "can't be loaded: libgcc_s.so.1 is missing on this system." in said
+    assert "apt-get install libgcc-s1" in said
+    assert "Reinstall" not in said
 
 
 def test_nobody_replaces_a_command_by_being_installed(install):

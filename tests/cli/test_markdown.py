@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_core.cli._markdown import GrowingMarkdown
+from gaia_core.cli.terminal._markdown import GrowingMarkdown
 
 LINES = (
     "", "", "words", "# heading", "#", "---", "===", "- item", "  more", "    code", "1. one", "> quote", "```",

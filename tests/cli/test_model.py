@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from gaia_core.cli._fetching import fetching, show
-from gaia_core.cli.model import model, pull_weights
-from gaia_core.models.embedded import LocalFile, State, Weights
+from gaia_core.cli.model import model, pull_libraries, pull_weights
+from gaia_core.cli.terminal._download_progress import fetching, show
+from gaia_core.models.embedded import LocalFile, ReplacementLibrary, State, Weights
 
 
 @pytest.fixture
@@ -56,6 +56,45 @@ def test_status_names_weights_that_are_not_there(gaia, tmp_path):
 
     assert "GAIA_WEIGHTS: the weights" in said
     assert "can't be read: No such file" in said
+
+
+MISSING = "raise ImportError('libgomp.so.1: cannot open shared object file: No such file or directory')"
+
+
+def test_status_names_a_library_that_is_missing(gaia, runtime, noise):
+    runtime(MISSING)
+
+    said = gaia("status", GAIA_WEIGHTS=str(noise))
+
+    assert "can't run here: its runtime can't be loaded: libgomp.so.1 is missing on this system. Install it" in said
+    assert "apt-get install libgomp1" in said
+    assert "`gaia model pull` fetches a replacement, which needs no root" in said
+    assert "Traceback" not in said
+
+
+def test_status_of_a_runtime_that_is_not_installed(gaia, runtime):
+    runtime("raise ModuleNotFoundError(\"No module named 'xllamacpp'\", name='xllamacpp')")
+
+    assert "its runtime is not installed (pip install 'gaia-server-core[embedded]')" in gaia("status")
+
+
+def test_pull_fetches_what_replaces_a_missing_library(runtime, tmp_path, capsys):
+    runtime(f"import os\nif {str(tmp_path)!r} not in os.environ.get('LD_LIBRARY_PATH', ''): {MISSING}")
+    library = tmp_path / "library"
+    library.write_bytes(b"a library")
+    digest = hashlib.sha256(library.read_bytes()).hexdigest()
+    spare = ReplacementLibrary("libgomp.so.1", "A spare", digest, 9, "Nobody's notice.", (LocalFile(library),))
+
+    pull_libraries((spare,), tmp_path / "cache")
+    pulled = capsys.readouterr()
+    pull_libraries((), tmp_path / "cache")
+    refused = capsys.readouterr()
+
+    kept = tmp_path / "cache" / digest / "libgomp.so.1"
+    assert pulled.out == f"{spare}: {kept}\nNobody's notice.\n"
+    assert str(spare).startswith("libgomp.so.1 is missing on this system; A spare is used in its place")
+    assert refused.out == ""
+    assert refused.err.startswith("NOTE: the embedded model can't run here: its runtime can't be loaded: libgomp.so.1")
 
 
 def test_pull_refuses_a_file_of_other_bytes(gaia, noise):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from gaia_core.cli._screen import PlainScreen, TerminalScreen, clean
+from gaia_core.cli.terminal._screen import PlainScreen, TerminalScreen, clean
 
 ANSWER = (
     "# Title\n\nSome *words* that are many enough to be wrapped in so narrow a terminal as this.\n\n- one\n- two\n"

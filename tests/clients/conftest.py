@@ -1,14 +1,17 @@
 """What tests with clients of other make need: a server process, Node with its packages, the Python SDK's sdist."""
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -68,18 +71,32 @@ def server() -> Iterator[Server]:
     process.wait(SECONDS)
 
 
+@contextmanager
+def locked_cache() -> Iterator[None]:
+    """The folder of what is fetched, for one of the processes that run tests at a time."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def sdk_source() -> Path:
     """The unpacked source distribution of the official Python SDK, as sdist.txt pins it."""
     pin = HERE / "sdist.txt"
     version = re.search(r"openai==(\S+)", pin.read_text())[1]
     folder = CACHE / f"openai-{version}"
-    if not (folder / "PKG-INFO").exists():
-        ask = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-        ask += ["--no-binary", ":all:", "--no-build-isolation", "--require-hashes", "--requirement", pin]
-        done([*ask, "--dest", CACHE], seconds=FETCH_SECONDS)
-        with tarfile.open(CACHE / f"openai-{version}.tar.gz") as archive:
-            archive.extractall(CACHE, filter="data")
+    with locked_cache():
+        if not folder.exists():
+            ask = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            ask += ["--no-binary", ":all:", "--no-build-isolation", "--require-hashes", "--requirement", pin]
+            done([*ask, "--dest", CACHE], seconds=FETCH_SECONDS)
+            with (
+                tarfile.open(CACHE / f"openai-{version}.tar.gz") as archive,
+                tempfile.TemporaryDirectory(dir=CACHE) as unpacked,
+            ):
+                archive.extractall(unpacked, filter="data")
+                (Path(unpacked) / folder.name).rename(folder)
     return folder
 
 
@@ -92,15 +109,18 @@ def node() -> Callable[..., str]:
     program = binaries / ("node.exe" if os.name == "nt" else "bin/node")
     npm = next(path for path in (binaries / "lib/node_modules", binaries / "node_modules") if path.exists())
     folder = CACHE / "node"
-    folder.mkdir(parents=True, exist_ok=True)
-    for source in (HERE / "node").iterdir():
-        if source.is_file():
-            shutil.copy(source, folder)
-    lock, installed = (folder / "package-lock.json").read_text(), folder / "installed.txt"
-    if not installed.exists() or installed.read_text() != lock:
-        ask = [program, npm / "npm/bin/npm-cli.js", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        done(ask, cwd=folder, seconds=FETCH_SECONDS)
-        installed.write_text(lock)
+    with locked_cache():
+        folder.mkdir(exist_ok=True)
+        # What differs only: a script may run in another process.
+        for source in (HERE / "node").iterdir():
+            copy = folder / source.name
+            if source.is_file() and not (copy.exists() and copy.read_bytes() == source.read_bytes()):
+                shutil.copy(source, copy)
+        lock, installed = (folder / "package-lock.json").read_text(), folder / "installed.txt"
+        if not installed.exists() or installed.read_text() != lock:
+            ask = [program, npm / "npm/bin/npm-cli.js", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            done(ask, cwd=folder, seconds=FETCH_SECONDS)
+            installed.write_text(lock)
 
     def run(script: str, *arguments: str) -> str:
         return done([program, folder / script, *arguments], seconds=SECONDS)

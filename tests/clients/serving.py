@@ -28,7 +28,7 @@ from gaia_core.events import TextDelta
 from gaia_core.messages import ToolMessage, Usage, UserMessage, text_of
 from gaia_core.models import Embeddings, Finished, ModelError, ToolCallDelta
 from gaia_http import Settings
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 SHELLS = (("exec_command", {"cmd": "echo 21 degrees"}), ("run_shell_command", {"command": "echo 21 degrees"}))
 TRUE_JSON = '{"city": "Paris", "degrees": 21}'

@@ -44,7 +44,7 @@ from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, UserMessage
 from gaia_core.models import Finished, ToolCallDelta
 from gaia_http import Settings, create_app
-from gaia_http.process import listen, loop_factory, run_server
+from gaia_http.server.process import listen, loop_factory, run_server
 
 LOOK_SECONDS = 0.005
 
@@ -216,7 +216,7 @@ def serve(order: Order) -> None:
 
 
 def main() -> None:
-    import gaia_http._protocol  # noqa: F401  # what a server imports when it starts
+    import gaia_http.server._http_protocol  # noqa: F401  # what a server imports when it starts
 
     create_app(Settings(), Runtime(Catalog.of(Agent("a"), models={"local": scripted()})))
     while line := sys.stdin.readline():

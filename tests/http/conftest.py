@@ -17,10 +17,10 @@ from gaia_core import Agent, Catalog, ModelSpec, Runtime, ScriptedModel, scripte
 from gaia_core.events import TextDelta
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
-from gaia_http._protocol import BoundedProtocol
-from gaia_http._socket_protocol import BoundedSocket
-from gaia_http.keys import Keyring
-from gaia_http.mcp._offer import Offer
+from gaia_http.keys import Allowances, Keyring
+from gaia_http.mcp._exposed_tools import ExposedTools
+from gaia_http.server._http_protocol import BoundedProtocol
+from gaia_http.server._websocket_protocol import BoundedSocket
 
 
 class Upstream:
@@ -96,15 +96,15 @@ def normal(text: str) -> str:
 async def run(
     settings: Settings,
     runtime: Runtime,
-    keyring: Keyring | None,
+    allowances: Allowances | None,
     port: asyncio.Future,
     stop: asyncio.Event,
     head_seconds: float,
     telemetry: object = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
-    app = create_app(settings, runtime, keyring, telemetry=telemetry, mcp=mcp)
+    app = create_app(settings, runtime, allowances, telemetry=telemetry, mcp=mcp)
     ws = partial(BoundedSocket, settings=settings)
     config = Config(app, lifespan="off", log_config=None, access_log=False, server_header=False, ws=ws)
     config.load()
@@ -126,14 +126,14 @@ async def run(
 async def running(
     settings: Settings,
     runtime: Runtime,
-    keyring: Keyring | None,
+    allowances: Allowances | None,
     head_seconds: float,
     telemetry: object = None,
-    mcp: Offer | None = None,
+    mcp: ExposedTools | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, keyring, port, stop, head_seconds, telemetry, mcp))
+    task = asyncio.create_task(run(settings, runtime, allowances, port, stop, head_seconds, telemetry, mcp))
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -144,7 +144,8 @@ async def running(
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
-    """Start a server for an agent `a` (or others) and a model: answers of a script, or an object."""
+    """Start a server for an agent `a` (or others) and a model: answers of a script, or an object; or a second one
+    over the runtime of the one *beside* it, with the same keys or with none."""
     async with AsyncExitStack() as stack:
 
         async def serve(
@@ -160,17 +161,21 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             inputs: tuple[str, ...] = (),
             models: dict | None = None,
             telemetry: object = None,
-            mcp: Offer | None = None,
+            mcp: ExposedTools | None = None,
+            beside: Server | None = None,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
             spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue, inputs=frozenset(inputs))
-            runtime = Runtime(
-                Catalog.of(*agents, models={"local": spec, **(models or {})}), journal, observer=telemetry
-            )
+            if beside is not None:
+                runtime, allowances = beside.runtime, beside.runtime.quota if keyring is not None else None
+            else:
+                catalog = Catalog.of(*agents, models={"local": spec, **(models or {})})
+                allowances = Allowances(keyring) if keyring is not None else None
+                runtime = Runtime(catalog, journal, observer=telemetry, quota=allowances)
             own = await stack.enter_async_context(AsyncExitStack())
             port = await own.enter_async_context(
-                running(settings or Settings(), runtime, keyring, head_seconds, telemetry, mcp)
+                running(settings or Settings(), runtime, allowances, head_seconds, telemetry, mcp)
             )
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))

@@ -3,16 +3,20 @@
 import json
 
 import hypothesis
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaia_core import Agent
 from gaia_http import Settings
 from gaia_http._errors import ApiError
-from gaia_http.openai._options import options_of
-from gaia_http.openai._transcript import transcript_of
-from gaia_http.openai._wire import ChatRequest, WireMessage, WirePart, decode_request
+from gaia_http.openai.chat._message_reader import transcript_of
+from gaia_http.openai.chat._options import options_of
+from gaia_http.openai.chat._wire import ChatRequest, WireMessage, WirePart, decode_request
+from gaia_http.openai.responses.input._input_items import read_items
+from gaia_http.openai.responses.input._wire import ResponsesPart, decode_items
 
+PART_FIELDS = tuple(name for name in ResponsesPart.__struct_fields__ if name != "type")
 FIELDS = tuple(sorted({*ChatRequest.__struct_fields__, *WireMessage.__struct_fields__, *WirePart.__struct_fields__}))
 
 _json = st.recursive(
@@ -60,6 +64,42 @@ def test_any_messages_are_a_transcript_or_get_their_envelope(messages):
 @given(st.binary())
 def test_any_bytes_are_a_request_or_get_their_envelope(data):
     assert status_of(decode_request, data) in (200, 400)
+
+
+_kind = st.sampled_from(["message", "function_call", "function_call_output", "mcp_call", "custom_tool_call"])
+_role = st.sampled_from(["user", "assistant", "system"])
+_part_kind = st.sampled_from(["input_text", "output_text", "input_image", "input_file", "input_audio", "refusal"])
+_parts = st.lists(st.fixed_dictionaries({"type": _part_kind}, optional=dict.fromkeys(PART_FIELDS, _value)))
+_call_id = st.sampled_from(["c1", "c2"])
+_item = st.fixed_dictionaries(
+    {"type": _kind},
+    optional={
+        "role": _role,
+        "content": st.text() | _parts | _value,
+        "call_id": _call_id,
+        "id": _call_id,
+        "name": st.just("f"),
+        "arguments": st.just("{}") | _value,
+        "output": st.text() | _parts | _value,
+    },
+)
+
+
+def read_input(data: bytes) -> str:
+    """The paths of all parts of an input, or of what is refused."""
+    try:
+        read = read_items(decode_items(msgspec.Raw(data)), Settings(), ("c1",))
+    except ApiError as error:
+        return error.reply.param or ""
+    parts = [len(message.content) if isinstance(message.content, tuple) else 0 for message in read.messages]
+    assert [len(paths) for paths in read.paths] == parts
+    return "".join(each.path for paths in read.paths for each in paths) or "input[]"
+
+
+@unhurried
+@given(st.lists(_item | _object, max_size=5))
+def test_any_items_are_an_input_or_are_refused_by_their_path(items):
+    assert read_input(json.dumps(items).encode()).startswith("input[")
 
 
 def read_embeddings(data: bytes) -> None:

@@ -131,6 +131,7 @@ async def test_numbers_out_of_range(server, number, field):
         ({"functions": [{"name": "f"}]}, "functions", "unsupported_value"),
         ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
         ({"max_completion_tokens": -(2**62)}, "max_completion_tokens", "integer_below_min_value"),
+        ({"max_tokens": 0, "max_completion_tokens": 9}, "max_tokens", "integer_below_min_value"),
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop", "array_above_max_length"),
         ({"metadata": {str(n): "x" for n in range(17)}}, "metadata", None),
         ({"metadata": {"k" * 65: "x"}}, "metadata", None),
@@ -195,10 +196,10 @@ async def test_parts_that_cannot_be_taken(server, body, role, part, param, code)
 @pytest.mark.parametrize(
     ("messages", "index", "words"),
     [
-        ([USER, calls("c1"), result(tool_call_id="c2")], 2, "'c2' is no call"),
-        ([USER, result(tool_call_id="c1")], 1, "'c1' is no call"),
-        ([USER, calls("c1"), USER, result(tool_call_id="c1")], 3, "'c1' is no call"),
-        ([USER, calls("c1"), result(tool_call_id="c1"), result(tool_call_id="c1")], 3, "has a result already"),
+        ([USER, calls("c1"), result(tool_call_id="c2")], 2, "'c2' is not a call"),
+        ([USER, result(tool_call_id="c1")], 1, "'c1' is not a call"),
+        ([USER, calls("c1"), USER, result(tool_call_id="c1")], 3, "'c1' is not a call"),
+        ([USER, calls("c1"), result(tool_call_id="c1"), result(tool_call_id="c1")], 3, "already has a result"),
         ([USER, calls("c1"), result()], 2, "is missing"),
         ([USER, calls("c1"), result(tool_call_id=None)], 2, "is missing"),
     ],

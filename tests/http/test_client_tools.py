@@ -10,7 +10,8 @@ from gaia_core import Agent, Context, Toolset, call, tool
 from gaia_core.agent import ToolSearch
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import ToolChoice
-from gaia_http.openai._suspended import SuspendedTurns, client_ids
+from gaia_core.turn import TurnRequest
+from gaia_http.openai.chat._suspended_turns import SuspendedTurns, client_ids
 
 
 @tool(effects="read")
@@ -239,7 +240,7 @@ async def suspended():
     options = TurnOptions(client_tools=(define("weather", "", b"{}"),))
     model = scripted(call("secret"), call("weather", city="Ulm"))
     async with Runtime(Catalog.of(OWN, models={"local": model})) as runtime:
-        turn = await runtime.once(OWN, (UserMessage("Hi"),), options=options)
+        turn = await runtime.once(OWN, TurnRequest(transcript=(UserMessage("Hi"),), options=options))
         ended = await turn.result()
     (call_id,) = client_ids(turn.id, ended.client_calls)
     assistant = AssistantMessage(None, (ToolCall(call_id, ended.client_calls[0].function),))

@@ -122,7 +122,7 @@ async def test_clients_that_go_at_any_point_of_a_turn(serve, way):
         return await over_http(server, turns, name, point, chance, way)
 
     delays: list[float] = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         for start in range(0, CLIENTS, AT_ONCE):
             some = enumerate(points[start : start + AT_ONCE], start)
             delays += await asyncio.gather(*(client(f"c{n}", point) for n, point in some))
@@ -130,7 +130,7 @@ async def test_clients_that_go_at_any_point_of_a_turn(serve, way):
             await asyncio.sleep(0.001)
 
     stats = server.runtime.stats()
-    assert max(delays) < 1
+    assert max(delays) < 10
     assert stats.turns == (("cancelled", CLIENTS),)
     assert [(load.busy, load.queued) for load in stats.models] == [(0, 0)]
     assert turns.running == 0

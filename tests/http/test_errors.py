@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from gaia_core import Agent, ConfigError, Limits, ScriptedModel, Toolset, call, tool
+from gaia_core.events import TextDelta
 from gaia_core.models import Finished, ModelError, ToolCallDelta
 
 
@@ -59,6 +60,16 @@ async def test_a_model_that_fails(serve, body, error, status, code, streamed):
     assert set(answer["error"]) == {"message", "type", "param", "code"}
 
 
+async def test_a_model_that_needs_somebody_to_act_is_not_asked_again(serve, body):
+    server = await serve(failing(ModelError("not_ready", "libgomp.so.1 is missing. Install it")))
+
+    status, headers, answer = await server.post(body())
+
+    assert (status, answer["error"]["message"]) == (503, "libgomp.so.1 is missing. Install it")
+    assert headers["x-should-retry"] == "false"
+    assert "retry-after" not in headers
+
+
 async def test_when_to_come_back(serve, body):
     server = await serve(failing(ModelError("rate_limited", "slow down", retry_after=1.5)))
 
@@ -85,7 +96,7 @@ async def test_after_a_tool_has_run_nothing_is_retried(serve, body, error, statu
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("before", [(), (call("send"),)])
-async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, before, streamed):
+async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, before, streamed, loop_clock):
     """Else an empty answer would look like a good one."""
     left = list(before)
 
@@ -95,11 +106,10 @@ async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, befo
             yield ToolCallDelta(0, made.id, made.name, made.arguments)
             yield Finished("tool_calls")
             return
+        loop_clock.advance(10.0)
         await asyncio.Event().wait()
 
-    server = await serve(
-        ScriptedModel(answer), agents=(attrs.evolve(SENDER, limits=Limits(seconds=1.0 if before else 0.05)),)
-    )
+    server = await serve(ScriptedModel(answer), agents=(attrs.evolve(SENDER, limits=Limits(seconds=10.0)),))
 
     async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
         text = await response.text()
@@ -113,8 +123,13 @@ async def test_a_turn_whose_time_is_up_before_it_says_anything(serve, body, befo
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_turn_whose_time_is_up_gives_what_it_has_said(serve, body, upstream, streamed):
-    server = await serve(model=upstream(), agents=(Agent("a", limits=Limits(seconds=1.0)),))
+async def test_a_turn_whose_time_is_up_gives_what_it_has_said(serve, body, streamed, loop_clock):
+    async def slow(_request):
+        yield TextDelta("partial")
+        loop_clock.advance(10.0)
+        await asyncio.Event().wait()
+
+    server = await serve(ScriptedModel(slow), agents=(Agent("a", limits=Limits(seconds=10.0)),))
 
     async with server.http.post("/v1/chat/completions", json=body(stream=streamed)) as response:
         text = await response.text()

@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.abc import AbstractResolver
 
 from gaia_http import Settings
-from gaia_http._fetch import Fetcher, FetchError, is_public
+from gaia_http.request._url_fetch import FetchError, UrlFetcher, is_public
 
 PNG = b"\x89PNG\r\n\x1a\n"
 IMAGES = ("image/",)
@@ -82,7 +82,7 @@ async def test_urls_that_are_not_fetched_from_any_public_host(url):
             self.answers[host] = ["127.0.0.1"]
             return await super().resolve(host, port, family)
 
-    fetcher = Fetcher(Settings(fetch_hosts=("*",), fetch_seconds=5), Loopback)
+    fetcher = UrlFetcher(Settings(fetch_hosts=("*",), fetch_seconds=5), Loopback)
 
     with pytest.raises(FetchError, match=r"not a host of the internet|only http|characters|can't be reached|--fetch"):
         await fetcher.fetch(url, IMAGES)
@@ -114,7 +114,7 @@ async def test_which_hosts(hosts, url, allowed):
             raise OSError("nobody")
 
     with pytest.raises(FetchError) as refused:
-        await Fetcher(Settings(fetch_hosts=hosts), Nobody).fetch(url, IMAGES)
+        await UrlFetcher(Settings(fetch_hosts=hosts), Nobody).fetch(url, IMAGES)
 
     assert bool(asked) == allowed
     assert ("--fetch-urls" in str(refused.value)) != allowed
@@ -125,7 +125,7 @@ async def test_a_name_that_leads_inside(answer):
     resolver = Names(images_example=[answer])
 
     with pytest.raises(FetchError, match=r"not a host of the internet"):
-        await Fetcher(Settings(fetch_hosts=("*",)), lambda: resolver).fetch("http://images.example/a.png", IMAGES)
+        await UrlFetcher(Settings(fetch_hosts=("*",)), lambda: resolver).fetch("http://images.example/a.png", IMAGES)
 
 
 # A web server of the test, which the guard takes for the internet.
@@ -177,11 +177,13 @@ async def there() -> AsyncIterator[Web]:
     await runner.cleanup()
 
 
-def fetcher(there: Web, resolver: Names | None = None, **settings: object) -> Fetcher:
+def fetcher(there: Web, resolver: Names | None = None, **settings: object) -> UrlFetcher:
     """One that takes 127.0.0.1, and nothing else of loopback, for the internet."""
     hosts = (f"images.example:{there.port}", f"second.example:{there.port}", "*")
     names = resolver or Names(images_example=["127.0.0.1"], second_example=["127.0.0.1"], inside_example=["127.0.0.2"])
-    return Fetcher(Settings(fetch_hosts=hosts, **settings), lambda: names, lambda address: str(address) == "127.0.0.1")
+    return UrlFetcher(
+        Settings(fetch_hosts=hosts, **settings), lambda: names, lambda address: str(address) == "127.0.0.1"
+    )
 
 
 async def test_an_image_is_fetched_and_nothing_of_ours_goes_along(there):

@@ -4,7 +4,7 @@ import pytest
 
 from gaia_core.messages import TextPart
 from gaia_http import Settings
-from gaia_http.openai._files import Files, FullError
+from gaia_http.request._uploaded_files import FullError, UploadedFiles
 
 
 @pytest.fixture(params=["memory", "folder"])
@@ -143,7 +143,7 @@ async def test_an_expiry(server):
 
 @pytest.mark.parametrize("kept", ["memory", "folder"])
 async def test_files_are_their_owners_and_bounded(tmp_path, kept):
-    files = Files(tmp_path if kept == "folder" else None, most=2, most_bytes=10)
+    files = UploadedFiles(tmp_path if kept == "folder" else None, most=2, most_bytes=10)
     made = await files.add("ann", "a", "user_data", b"12345")
 
     assert await files.get("bob", made.id) is None
@@ -160,7 +160,7 @@ async def test_files_are_their_owners_and_bounded(tmp_path, kept):
 
 @pytest.mark.parametrize("kept", ["memory", "folder"])
 async def test_what_has_expired_is_gone(tmp_path, kept):
-    files = Files(tmp_path if kept == "folder" else None)
+    files = UploadedFiles(tmp_path if kept == "folder" else None)
     made = await files.add("ann", "a", "user_data", b"x", seconds=0)
 
     assert await files.get("ann", made.id) is None
@@ -169,7 +169,7 @@ async def test_what_has_expired_is_gone(tmp_path, kept):
 
 
 async def test_files_outlive_the_process(tmp_path):
-    made = await Files(tmp_path).add("ann", "a", "user_data", b"x")
+    made = await UploadedFiles(tmp_path).add("ann", "a", "user_data", b"x")
 
-    assert await Files(tmp_path).list("ann") == (made,)
-    assert await Files(tmp_path).content("ann", made.id) == b"x"
+    assert await UploadedFiles(tmp_path).list("ann") == (made,)
+    assert await UploadedFiles(tmp_path).content("ann", made.id) == b"x"

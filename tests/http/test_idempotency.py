@@ -11,8 +11,8 @@ from gaia_core.events import TextDelta
 from gaia_core.journal import MemoryJournal
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.models import Finished, ModelError
-from gaia_http._idempotency import OWNER, Idempotency
 from gaia_http._settings import Settings
+from gaia_http.door._idempotency import OWNER, Idempotency
 
 KEY = {"Idempotency-Key": "one"}
 
@@ -142,7 +142,7 @@ async def test_a_client_that_goes_finds_the_answer_when_it_comes_back(serve, bod
 
 
 async def test_a_reader_that_stalls_loses_its_line_and_the_run_goes_on():
-    from gaia_http._line import ABORT
+    from gaia_http.streaming._sse_writer import ABORT
 
     async with runtime_on(MemoryJournal()) as runtime:
         idempotency = Idempotency(runtime, Settings(write_seconds=0.05))
@@ -259,7 +259,7 @@ def apart():
             self.idempotency = Idempotency(runtime, Settings(), lambda: self.now)
 
         async def ask(self, body: bytes = b"{}", *, owner: str = "", path: str = "/v1/x", size: int = 2, **options):
-            from gaia_http._caller import Caller, set_caller
+            from gaia_http.door._caller import Caller, set_caller
 
             scope = {"headers": [(b"idempotency-key", b"one")], "path": path, "state": {}}
             set_caller(scope, Caller(owner=owner))

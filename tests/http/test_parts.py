@@ -8,10 +8,11 @@ import pytest
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel
 from gaia_core.messages import AudioPart, FileData, FilePart, ImagePart, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_http import Settings
-from gaia_http._fetch import Fetched, FetchError
-from gaia_http.openai._files import Files
-from gaia_http.openai._parts import Parts
-from gaia_http.openai._pdf import PdfError, PdfReader
+from gaia_http.request._content_parts import PartPaths
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._pdf import PdfError, PdfReader
+from gaia_http.request._uploaded_files import UploadedFiles
+from gaia_http.request._url_fetch import Fetched, FetchError
 
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
@@ -96,13 +97,13 @@ async def test_a_pdf_is_given_as_its_text(serve, body):
         (file(data_url(b"\x00\x01", "x/y")), ("image",), "type", "unsupported_content_type", "neither text"),
         (file(data_url(b"\xff\xfe", "x/y")), (), "type", "unsupported_content_type", "neither text"),
         (file(data_url(pdf(None), "application/pdf")), (), "type", "unsupported_content_type", "has no text"),
-        (image("data:text/html;base64,aGk="), ("image",), "image_url.url", "invalid_value", "no type of an image"),
+        (image("data:text/html;base64,aGk="), ("image",), "image_url.url", "invalid_value", "is not an image type"),
         (image("https://example.org/a.png"), ("image",), "image_url.url", "invalid_image_url", "--fetch-urls"),
         (file("@@@"), (), "file.file_data", "invalid_value", "base64"),
         (file("data:text/plain,hi"), (), "file.file_data", "invalid_value", "base64"),
         (file("https://example.org/a.pdf"), (), "file.file_data", "invalid_file_url", "--fetch-urls"),
-        (file(data_url(b"no pdf", "application/pdf")), ("file",), "file", "invalid_file", "it is none"),
-        (file(data_url(b"no pdf", "x/y"), "a.pdf"), (), "file", "invalid_file", "it is none"),
+        (file(data_url(b"no pdf", "application/pdf")), ("file",), "file", "invalid_file", "its content is not one"),
+        (file(data_url(b"no pdf", "x/y"), "a.pdf"), (), "file", "invalid_file", "its content is not one"),
         (file(data_url(b"%PDF-1.7 broken", "application/pdf")), (), "file", "invalid_file", "can't be read"),
     ],
 )
@@ -138,10 +139,13 @@ async def parts():
     web = Web()
     catalog = Catalog.of(Agent("a"), models={"local": Seeing(lambda request: "ok")})
     async with Runtime(catalog) as runtime:
-        made = Parts(runtime, Settings(), Files(None), web)
+        made = PartConverter(runtime, Settings(), UploadedFiles(None), web)
+
+        def paths(message, part):
+            return PartPaths(f"{message}.{part}", "picture", f"{message}.{part}", f"{message}.{part}.data", "")
 
         async def taken(*given):
-            (message,) = await made.taken((UserMessage(given),), Agent("a"), "ann")
+            (message,) = await made.convert((UserMessage(given),), paths, Agent("a"), "ann")
             return message.content
 
         yield taken, web

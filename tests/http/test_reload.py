@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from gaia_core import Agent, Catalog, ConfigError, Context, ScriptedModel, Toolset, call, tool
 from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage
-from gaia_http._presence import present, running
-from gaia_http._reload import Reloader
-from gaia_http.reload import reload
+from gaia_http.operations._reloader import Reloader
+from gaia_http.operations.reload_command import reload
+from gaia_http.server._pid_file import present, running
 
 
 async def test_fifty_streams_end_as_they_began_while_the_catalog_changes_ten_times(serve):
@@ -99,7 +99,7 @@ async def test_a_reload_that_is_asked_for_meanwhile_comes_after(serve):
     reloader.ask()
     reloader.ask()
     go.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(ended) < 2:
             await asyncio.sleep(0)
 
@@ -107,7 +107,13 @@ async def test_a_reload_that_is_asked_for_meanwhile_comes_after(serve):
     await reloader.close()
 
 
-COMMAND = (sys.executable, "-c", "from gaia_http.serve import serve; serve(prog_name='gaia serve')", "--port", "0")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from gaia_http.server.serve_command import serve; serve(prog_name='gaia serve')",
+    "--port",
+    "0",
+)
 
 
 @asynccontextmanager

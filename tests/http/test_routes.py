@@ -295,8 +295,20 @@ async def test_headers_that_trickle_are_cut_off(serve):
     assert await raw(server, b"") == b""
 
 
-async def test_the_bounds_of_a_head_are_for_each_request(serve):
-    server = await serve("one", settings=Settings(max_header_bytes=1_000), head_seconds=0.05)
+async def test_the_time_of_a_head_is_for_each_request(serve, loop_clock):
+    server = await serve(head_seconds=60.0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    for _ in range(3):
+        writer.write(b"GET /health HTTP/1.1\r\n")
+        await asyncio.sleep(0)
+        loop_clock.advance(40.0)
+        writer.write(b"host: localhost\r\n\r\n")
+        assert (await reader.readuntil(b'{"status":"ok"}')).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_the_size_of_a_head_is_for_each_request(serve):
+    server = await serve("one", settings=Settings(max_header_bytes=1_000))
     long = b"POST /v1/nope HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4000\r\n\r\n" + b"x" * 4_000
     last = b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 
@@ -389,7 +401,8 @@ def test_the_application_starts_without_what_few_requests_need():
     import sys
 
     few = ("aiohttp", "jsonschema_rs", "pypdf")
-    code = f"import sys, gaia_http.serve, gaia_http._app; print([name for name in {few} if name in sys.modules])"
+    loaded = "import sys, gaia_http.server.serve_command, gaia_http._app"
+    code = f"{loaded}; print([name for name in {few} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
 
     assert out.stdout.strip() == "[]"
@@ -408,3 +421,38 @@ async def test_it_is_not_ready_while_its_embedded_model_is_not(serve, tmp_path):
     assert (response.status, answer["status"]) == (503, "model_not_ready")
     assert answer["reason"].startswith("the embedded model is ")
     assert "missing.gguf" not in str(answer)  # whoever asks has shown no key
+
+
+async def test_what_its_embedded_model_lacks_is_said_wherever_somebody_asks(serve, runtime, noise, tmp_path):
+    from gaia_core.models.embedded import EmbeddedModel
+
+    missing = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    runtime(f"raise ImportError({missing!r})")
+    model = EmbeddedModel(noise, libraries=(), environ={"GAIA_CACHE": str(tmp_path)})
+    spec = ModelSpec("own", open=lambda: model, kind="embedded")
+    server = await serve(agents=(Agent("a", model="own"),), models={"own": spec})
+    asked = {"model": "a", "messages": [{"role": "user", "content": "Hi"}]}
+
+    await server.post(asked)  # which begins to start it
+    async with asyncio.timeout(30):
+        async for state in model.states():
+            if state.phase == "failed":
+                break
+    answers = [await server.post(asked | {"stream": stream}) for stream in (False, True)]
+    async with server.http.post("/v1/responses", json={"model": "a", "input": "Hi"}) as response:
+        answers.append((response.status, response.headers, await response.json()))
+    async with server.http.get("/ready") as response:
+        ready = await response.json()
+    async with server.http.get("/api/system/status") as response:
+        status = await response.json()
+
+    for code, headers, answer in answers:
+        assert code == 503, answer
+        assert headers["x-should-retry"] == "false"
+        assert answer["error"]["code"] == "model_not_ready"
+        assert "libgomp.so.1 is missing on this system" in answer["error"]["message"]
+    assert ready["status"] == "model_not_ready"
+    assert (status["lemonade_running"], status["init_tasks"][1]["status"]) == (False, "failed")
+    for said in (answers[0][2]["error"]["message"], ready["reason"], status["model_error"]):
+        assert "apt-get install libgomp1" in said
+        assert str(tmp_path) not in said

@@ -15,9 +15,15 @@ from aiohttp import web
 from click.testing import CliRunner, Result
 
 from gaia_http.keys.cli import keys
-from gaia_http.serve import serve
+from gaia_http.server.serve_command import serve
 
-COMMAND = (sys.executable, "-c", "from gaia_http.serve import serve; serve(prog_name='gaia serve')", "--port", "0")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from gaia_http.server.serve_command import serve; serve(prog_name='gaia serve')",
+    "--port",
+    "0",
+)
 
 
 class Endpoint:

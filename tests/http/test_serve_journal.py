@@ -14,11 +14,17 @@ from click.testing import CliRunner
 
 from gaia_core import ConfigError
 from gaia_core.journal import MemoryJournal
-from gaia_core.journal.place import data_folder, journal_at
+from gaia_core.journal.from_url import data_folder, journal_from_url
 from gaia_core.journal.sqlite import SQLiteJournal
-from gaia_http.serve import serve
+from gaia_http.server.serve_command import serve
 
-COMMAND = (sys.executable, "-c", "from gaia_http.serve import serve; serve(prog_name='gaia serve')", "--port", "0")
+COMMAND = (
+    sys.executable,
+    "-c",
+    "from gaia_http.server.serve_command import serve; serve(prog_name='gaia serve')",
+    "--port",
+    "0",
+)
 
 
 @pytest.fixture
@@ -141,11 +147,11 @@ def test_a_page_without_an_index(tmp_path):
 
 
 def test_the_place_of_the_journal(tmp_path):
-    assert isinstance(journal_at("memory", {}), MemoryJournal)
-    assert isinstance(journal_at(None, {"GAIA_JOURNAL": "memory"}), MemoryJournal)
-    assert isinstance(journal_at(str(tmp_path / "new" / "j.db"), {"GAIA_JOURNAL": "memory"}), SQLiteJournal)
+    assert isinstance(journal_from_url("memory", {}), MemoryJournal)
+    assert isinstance(journal_from_url(None, {"GAIA_JOURNAL": "memory"}), MemoryJournal)
+    assert isinstance(journal_from_url(str(tmp_path / "new" / "j.db"), {"GAIA_JOURNAL": "memory"}), SQLiteJournal)
     assert (tmp_path / "new").is_dir()
-    assert isinstance(journal_at(None, {"XDG_DATA_HOME": str(tmp_path)}), SQLiteJournal)
+    assert isinstance(journal_from_url(None, {"XDG_DATA_HOME": str(tmp_path)}), SQLiteJournal)
     assert (tmp_path / "gaia").stat().st_mode & 0o777 == 0o700
 
 
@@ -158,14 +164,14 @@ def test_the_users_data(tmp_path, monkeypatch):
 
 def test_a_place_that_is_none(tmp_path):
     with pytest.raises(ConfigError, match="mysql://"):
-        journal_at("mysql://user:hunter2@host/db", {})
+        journal_from_url("mysql://user:hunter2@host/db", {})
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="can't be made"):
-        journal_at(str(tmp_path / "file" / "j.db"), {})
+        journal_from_url(str(tmp_path / "file" / "j.db"), {})
 
 
 def test_a_password_in_a_wrong_place_is_not_repeated():
     with pytest.raises(ConfigError) as caught:
-        journal_at("mysql://user:hunter2@host/db", {})
+        journal_from_url("mysql://user:hunter2@host/db", {})
 
     assert "hunter2" not in str(caught.value)

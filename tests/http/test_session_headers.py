@@ -6,7 +6,8 @@ import pytest
 
 from gaia_core import Agent, Context, Toolset, call, tool
 from gaia_core.events import ApprovalRequested, TextDelta
-from gaia_http.openai._session import session_of
+from gaia_core.turn import Audience, TurnRequest
+from gaia_http.request._session_headers import session_of
 
 LONG = "c" * 200
 
@@ -116,7 +117,7 @@ async def test_what_was_granted_for_the_session_is_granted_here(serve, body):
     agent = Agent("a", tools=Toolset("t", (act,)))
     server = await serve(call("act"), "one", call("act"), "two", call("act"), "three", agents=(agent,))
     session = await server.runtime.open(agent, id="mine")
-    turn = await server.runtime.start(session, "Act", interactive=True)
+    turn = await server.runtime.start(session, TurnRequest("Act", audience=Audience.INTERACTIVE))
     async for event in turn.events():
         if isinstance(event, ApprovalRequested):
             await turn.decide(event.approval_id, True, scope="session")

@@ -8,7 +8,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from gaia_http import Settings
-from gaia_http._protocol import BoundedProtocol
+from gaia_http.server._http_protocol import BoundedProtocol
 
 TEXT = [(b"content-type", b"text/plain")]
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
-from gaia_core.journal import PAYLOAD_BYTES, Grant, NewRecord, NewSession, Wanted, branch
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SlotDemand, SlotGrant, branch
 
 
 def new(id="s", owner="", **given):
@@ -550,16 +550,16 @@ async def test_a_released_replica_hands_over_at_once(journal):
 
 async def test_slots_are_shared_max_min_and_never_overdrawn(journal, home):
     def want(slots):
-        return (Wanted("m", slots, 10),)
+        return (SlotDemand("m", slots, 10),)
 
-    assert await journal.beat("a", "", (), want(8)) == (Grant("m", 8),)
-    assert await journal.beat("b", "", (), want(8)) == (Grant("m", 2),)
-    assert await journal.beat("a", "", (), want(8)) == (Grant("m", 5),)
-    assert await journal.beat("b", "", (), want(8)) == (Grant("m", 5),)
-    assert await journal.beat("b", "", (), want(1)) == (Grant("m", 1),)
-    assert await journal.beat("a", "", (), (*want(20), Wanted("n", 3, 2))) == (Grant("m", 9), Grant("n", 2))
+    assert await journal.beat("a", "", (), want(8)) == (SlotGrant("m", 8),)
+    assert await journal.beat("b", "", (), want(8)) == (SlotGrant("m", 2),)
+    assert await journal.beat("a", "", (), want(8)) == (SlotGrant("m", 5),)
+    assert await journal.beat("b", "", (), want(8)) == (SlotGrant("m", 5),)
+    assert await journal.beat("b", "", (), want(1)) == (SlotGrant("m", 1),)
+    assert await journal.beat("a", "", (), (*want(20), SlotDemand("n", 3, 2))) == (SlotGrant("m", 9), SlotGrant("n", 2))
     await home.advance(16)
-    assert await journal.beat("b", "", (), want(10)) == (Grant("m", 10),)
+    assert await journal.beat("b", "", (), want(10)) == (SlotGrant("m", 10),)
 
 
 # Background work.

@@ -10,60 +10,57 @@ DECODERS = ("msgspec.json.decode", "json.loads", "json.load", "json_repair.loads
 
 WRITTEN_HERE = """
     gaia_core.facts: decode_fact
-    gaia_core.journal._postgres_replicas: beat, replicas
-    gaia_core.journal._sqlite_replicas: beat, replicas
-    gaia_core.runtime._configured: configured
-    gaia_core.runtime._history: decode_options
-    gaia_core.runtime._signals: apply_signal
-    gaia_core.runtime.export: metadata_of
-    gaia_core.testing._opened: _answer
-    gaia_core.turn._approval: __str__, decode_grant
-    gaia_http._idempotency: _found
-    gaia_http.openai._suspended: restored
-    gaia_http.openai.responses._conversations: _shape
-    gaia_http.openai.responses._note: decode_note, input_items, kept_of, merged
-    gaia_http.openai.responses._object: response_object
+    gaia_core.journal.postgres._replicas: beat, replicas
+    gaia_core.journal.sqlite._replicas: beat, replicas
+    gaia_core.runtime.sessions._session_configuration: configured
+    gaia_core.runtime.sessions._history: audience_of, recorded_request
+    gaia_core.runtime._journal_signals: apply_signal
+    gaia_core.runtime.sessions.export: metadata_of
+    gaia_core.testing._open_toolset: _answer
+    gaia_core.turn.calls._approval: __str__, decode_grant
+    gaia_http.door._idempotency: _found
+    gaia_http.openai.chat._suspended_turns: restored
+    gaia_http.openai.responses.stored._conversations: _shape
+    gaia_http.openai.responses.stored._request_note: decode_note, input_items, kept_of, merged
+    gaia_http.openai.responses.output._response_object: response_object
 """
 
 THE_SCHEMA_OF_A_TOOL = """
-    gaia_core.catalog._lock: of
+    gaia_core.catalog._lock_file: of
     gaia_core.cli.tools: _told, _of_lock
-    gaia_core.models._prompted: _embedded, _arguments
-    gaia_core.testing._samples: sample
+    gaia_core.models._prompted_tools: _embedded, _arguments
+    gaia_core.testing._sample_arguments: sample
     gaia_core.tools._diff: _change
-    gaia_core.tools._search: _document
+    gaia_core.tools._tool_index: _document
     gaia_http.mcp._server: _told
-    gaia_mcp._schemas: __call__
+    gaia_mcp._input_schemas: __call__
 """
 
 ARGUMENTS_THAT_WERE_VALIDATED = """
-    gaia_core.cli._conversation: _call_text
+    gaia_core.cli.terminal._conversation: _call_text
     gaia_core.tools._parameters: _forgiving, _any_object, _refuse_unless_fit
-    gaia_core.turn._approval: _object
+    gaia_core.turn.calls._approval: _object
 """
 
 A_PART_OF_WHAT_WAS_CHECKED = """
-    gaia_core.models._prompted: reply
-    gaia_core.models._request: request_body
-    gaia_core.models._wire: _tolerant
+    gaia_core.models._prompted_tools: reply
+    gaia_core.models.endpoint._request_body: request_body
+    gaia_core.models.endpoint._chunk_wire: _tolerant
     gaia_http.openai._embeddings: _items
-    gaia_http.openai._options: _definition, _chosen
-    gaia_http.openai._wire: _shown
-    gaia_http.openai.responses._content: _part
-    gaia_http.openai.responses._create: _resolved
-    gaia_http.openai.responses._options: _custom_words, _choice
-    gaia_http.openai.responses._steer: _wrong, _raw_items
-    gaia_http.openai.responses._wire: _decoded
+    gaia_http.request._decoding: decode_field, _shown
+    gaia_http.openai.responses._create_response: _resolved
+    gaia_http.openai.responses.input._options: _custom_description
+    gaia_http.openai.responses.websocket._steering: _wrong, _raw_items
 """
 
 NO_NESTING = """
-    gaia_core.models._refrain: _text
+    gaia_core.models.endpoint._chunk_fast_path: _text
     gaia_http.mcp._bounds: _id_in
 """
 """The decoder's type is a text, or a list of texts."""
 
 BOUNDED_OTHERWISE = """
-    gaia_core.models._repair: _decoded
+    gaia_core.models._tool_call_repair: _decoded
 """
 """json-repair is given what is no JSON, whose brackets are counted there."""
 

@@ -13,8 +13,8 @@ import attrs
 import msgspec
 import pytest
 
-from gaia_core import Agent, ApprovalPolicy, Context, Limits, Toolset, doc, load_catalog, resource, tool
-from gaia_core.testing import _frozen
+from gaia_core import Agent, ApprovalPolicy, ConfigError, Context, Limits, Toolset, doc, load_catalog, resource, tool
+from gaia_core.testing import _immutability as _frozen
 from gaia_core.tools import Source
 
 NEEDED = {"mcp": {"command": ("a-server",), "env": {"MY_TOKEN": "env:MY_TOKEN"}}}
@@ -173,7 +173,8 @@ def test_a_planted_mutable_is_found(kept):
     for made in (closing_over(kept), with_default(kept)):
         assert list(mutable(Agent("a", tools=Toolset("t", (made,)))))
     assert list(mutable(Holder(Holder(kept))))
-    assert list(mutable(Agent("a", instructions=kept)))
+    with pytest.raises(ConfigError):
+        Agent("a", instructions=kept)
 
 
 @pytest.mark.parametrize(

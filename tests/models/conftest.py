@@ -14,9 +14,9 @@ from aiohttp import web
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import Endpoint, EndpointConfig, Finished, Model, ModelError, ModelRequest
-from gaia_core.models._aiohttp import AiohttpClient
-from gaia_core.models._endpoint import client_for
-from gaia_core.models._http import Client
+from gaia_core.models.endpoint._endpoint import client_for
+from gaia_core.models.http._aiohttp_client import AiohttpClient
+from gaia_core.models.http._client import HttpClient
 
 RESET = "reset"
 HANG = "hang"
@@ -178,7 +178,7 @@ def any_client(config: EndpointConfig) -> AiohttpClient:
 
 
 @pytest.fixture(params=[client_for, any_client], ids=["plain", "aiohttp"])
-def open_client(request) -> Callable[[EndpointConfig], Client]:
+def open_client(request) -> Callable[[EndpointConfig], HttpClient]:
     """Each client that an endpoint may have."""
     return request.param
 

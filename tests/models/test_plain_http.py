@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from gaia_core.models import Endpoint, EndpointConfig
-from gaia_core.models._aiohttp import AiohttpClient
-from gaia_core.models._endpoint import client_for
-from gaia_core.models._http import ExchangeError, UnspokenError, body_of
-from gaia_core.models._plain_http import PlainClient
+from gaia_core.models.endpoint._endpoint import client_for
+from gaia_core.models.http._aiohttp_client import AiohttpClient
+from gaia_core.models.http._client import ExchangeError, UnspokenError, body_of
+from gaia_core.models.http._plain_client import PlainClient
 
 OK = b"HTTP/1.1 200 OK\r\n"
 MB = 1_000_000
@@ -39,7 +39,7 @@ async def serving(
 
     server = await asyncio.start_server(serve, host, 0)
     port = server.sockets[0].getsockname()[1]
-    client = PlainClient(f"http://{host}:{port}/v1", connect_timeout=5.0)
+    client = PlainClient(f"http://{host}:{port}/v1", connect_timeout=60.0)
     try:
         yield client, connected
     finally:
@@ -113,6 +113,36 @@ async def test_what_nobody_asked_for_closes_a_kept_connection():
         assert len(connected) == 2
 
 
+async def test_who_is_closed_while_waiting_on_a_kept_connection_does_not_connect_again():
+    asked = asyncio.Event()
+
+    async def answer(writer: asyncio.StreamWriter, reader: asyncio.StreamReader) -> None:
+        if asked.is_set():  # the second request is heard, and not answered
+            asking.set_result(None)
+        else:
+            asked.set()
+            writer.write(OK + b"content-length: 2\r\n\r\nok")
+
+    asking = asyncio.get_running_loop().create_future()
+    async with serving(answer) as (client, connected):
+        await get(client)
+        waiting = asyncio.create_task(get(client))
+        await asking
+        await client.aclose()
+        with pytest.raises(ExchangeError):
+            await waiting
+        assert len(connected) == 1
+
+
+async def test_a_connection_that_is_made_while_the_client_is_closed_is_closed_too():
+    async with serving(says(OK + b"content-length: 2\r\n\r\nok")) as (client, _):
+        waiting = asyncio.create_task(get(client))
+        await asyncio.sleep(0)  # it has begun to connect
+        await client.aclose()
+        with pytest.raises(ExchangeError):
+            await waiting
+
+
 @pytest.mark.parametrize(
     "answer",
     [
@@ -167,8 +197,7 @@ async def test_a_reader_that_takes_its_time_holds_up_the_sender():
 
 
 async def test_closing_reaches_the_sender_within_5_ms():
-    took = []
-    for _ in range(5):
+    for _ in range(50):  # a busy machine may be late, but not each time
         gone = asyncio.Event()
 
         async def answer(
@@ -184,10 +213,11 @@ async def test_closing_reaches_the_sender_within_5_ms():
             assert await response.arriving() == b"hi"
             began = time.perf_counter()
             response.close()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await gone.wait()
-            took.append(time.perf_counter() - began)
-    assert min(took) <= 0.005
+            if time.perf_counter() - began <= 0.005:
+                return
+    pytest.fail("it took longer each time")
 
 
 async def test_cancelling_a_request_closes_its_connection():
@@ -205,7 +235,7 @@ async def test_cancelling_a_request_closes_its_connection():
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await gone.wait()
 
 

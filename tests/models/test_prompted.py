@@ -31,7 +31,7 @@ from gaia_core.models import (
     ToolChoice,
     repair,
 )
-from gaia_core.models._prompted import _Decoder
+from gaia_core.models._prompted_tools import _Decoder
 from gaia_core.tools import ToolDefinition, tool
 
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gaia_core import QueueFullError
 from gaia_core.models import SlotPool, SlotRequest
-from gaia_core.models._fair_queue import BACKGROUND_EVERY, FairQueue
+from gaia_core.models.slots._fair_queue import BACKGROUND_EVERY, FairQueue
 
 SLOTS, QUEUE, TOKENS = 3, 5, 100
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_core.models._sse import MAX_EVENT_BYTES, EventTooLargeError, SSEDecoder
+from gaia_core.models.endpoint._sse_decoder import MAX_EVENT_BYTES, EventTooLargeError, SSEDecoder
 
 
 def events(*pieces: bytes) -> list[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models import ModelError, ToolCallDelta
-from gaia_core.models._wire import (
+from gaia_core.models.endpoint._chunk_wire import (
     decode_chunk,
     deltas_of,
     error_of,

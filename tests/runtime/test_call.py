@@ -6,6 +6,7 @@ import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Limits, Runtime, Toolset, scripted, tool
 from gaia_core.events import ApprovalRequested, ToolEnded, ToolProgress
+from gaia_core.turn import Audience
 
 
 @tool(effects="write")
@@ -46,7 +47,7 @@ async def test_arguments_and_names_are_checked(runtime):
 async def test_approval_is_asked_for_where_somebody_is_there_and_else_denied(runtime):
     agent = Agent("strict", tools=Toolset("t", (double,)), approvals=ApprovalPolicy(effects={"write"}))
     denied = await ended(await runtime.call(agent, "double", '{"number": 1}'))
-    turn = await runtime.call(agent, "double", '{"number": 1}', interactive=True)
+    turn = await runtime.call(agent, "double", '{"number": 1}', audience=Audience.INTERACTIVE)
     asked = []
     async for event in turn.events():
         if isinstance(event, ApprovalRequested):

@@ -24,9 +24,9 @@ from gaia_core import (
 from gaia_core.events import ApprovalRequested, InputRequested, StepStarted, TextDelta, TurnEnded, TurnStarted
 from gaia_core.journal import NewSession
 from gaia_core.messages import AssistantMessage, UserMessage
-from gaia_core.runtime import Said
-from gaia_core.turn import Transcript
-from gaia_core.turn._transcript import Entry
+from gaia_core.runtime import TransferredTurn
+from gaia_core.turn import Audience, Transcript, TurnRequest
+from gaia_core.turn.context._transcript import TranscriptEntry
 
 AGENT = Agent("a", instructions="You are a.")
 LIVE = (StepStarted, TextDelta)
@@ -149,7 +149,12 @@ async def test_times_stand_with_what_took_them():
 
 async def test_each_exchange_of_a_carried_session_is_a_turn_of_its_own():
     async with Runtime(catalog(scripted())) as runtime:
-        said = [Said("assistant", "Welcome"), Said("user", "1"), Said("user", "2"), Said("assistant", "two")]
+        said = [
+            TransferredTurn("assistant", "Welcome"),
+            TransferredTurn("user", "1"),
+            TransferredTurn("user", "2"),
+            TransferredTurn("assistant", "two"),
+        ]
         await runtime.sessions.write(NewSession("s", "", "a", AGENT.fingerprint), said)
         facts = await runtime.sessions.facts("", "s")
         history = await runtime.history(await runtime.sessions.open("", "s"))
@@ -167,7 +172,7 @@ async def test_an_approval_takes_no_words_and_a_question_no_yes():
 
     agent = Agent("a", tools=Toolset("t", (save,)), approvals=ApprovalPolicy(effects={"write"}))
     async with Runtime(catalog(scripted(call("save"), "Saved"), agent)) as runtime:
-        turn = await runtime.start(await runtime.open(agent), "x", interactive=True)
+        turn = await runtime.start(await runtime.open(agent), TurnRequest("x", audience=Audience.INTERACTIVE))
         async for event in turn.events():
             if isinstance(event, ApprovalRequested):
                 with pytest.raises(NotFoundError, match="no question"):
@@ -205,7 +210,7 @@ async def test_requests_of_one_conversation_that_nobody_names_keep_together():
     asked = (UserMessage("Hi"),)
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
         for messages in (asked, (*asked, AssistantMessage("1"), UserMessage("And?")), (UserMessage("Else"),)):
-            await (await runtime.once(agent, messages)).result()
+            await (await runtime.once(agent, TurnRequest(transcript=messages))).result()
 
     first, again, other = (request.session_key for request in model.requests)
     assert first == again != other
@@ -223,7 +228,7 @@ async def test_nothing_of_a_deleted_session_stays_in_memory():
         assert not _holding(b"the secret")
 
 
-def _holding(text: bytes) -> list[Entry]:
+def _holding(text: bytes) -> list[TranscriptEntry]:
     """The messages in this process that hold *text*."""
     gc.collect()
     transcripts = [each for each in gc.get_objects() if isinstance(each, Transcript)]

@@ -5,6 +5,7 @@ import pytest
 from gaia_core import Agent, BusyError, Catalog, LimitError, ModelSpec, Runtime, ScriptedModel, scripted
 from gaia_core.messages import UserMessage
 from gaia_core.runtime._quota import NoQuota
+from gaia_core.turn import TurnRequest
 
 AGENT = Agent("a")
 SAID = (UserMessage("Hi"),)
@@ -41,13 +42,13 @@ async def test_every_way_to_begin_a_turn_is_counted(quota):
     async with made(scripted(*["Hello"] * 3), quota) as runtime:
         session = await runtime.open(AGENT, owner="o")
         turns = [
-            await runtime.once(AGENT, SAID, key="o"),
+            await runtime.once(AGENT, TurnRequest(transcript=SAID), key="o"),
             await runtime.start(session, "Hi"),
         ]
         assert quota.running == {"o": 2}
         for turn in turns:
             await turn.result()
-        transient = await runtime.start(session, transcript=SAID)
+        transient = await runtime.start(session, TurnRequest(transcript=SAID))
         ended = [await turn.result() for turn in (*turns, transient)]
         used = sum(each.usage.total_tokens for each in ended)
 
@@ -62,8 +63,8 @@ async def test_a_refused_turn_leaves_its_session_free(quota):
         quota.refuses = True
         for begin in (
             lambda: runtime.start(session, "Hi"),
-            lambda: runtime.start(session, transcript=SAID),
-            lambda: runtime.once(AGENT, SAID, key="o"),
+            lambda: runtime.start(session, TurnRequest(transcript=SAID)),
+            lambda: runtime.once(AGENT, TurnRequest(transcript=SAID), key="o"),
         ):
             with pytest.raises(LimitError):
                 await begin()
@@ -87,9 +88,9 @@ async def test_cancelled_and_failed_turns_are_given_back(quota):
         raise ZeroDivisionError
 
     async with made(ScriptedModel(fails), quota) as runtime:
-        turn = await runtime.once(AGENT, SAID, key="o")
+        turn = await runtime.once(AGENT, TurnRequest(transcript=SAID), key="o")
         await turn.cancel()
-        assert (await (await runtime.once(AGENT, SAID, key="o")).result()).status == "failed"
+        assert (await (await runtime.once(AGENT, TurnRequest(transcript=SAID), key="o")).result()).status == "failed"
 
     assert quota.running == {"o": 0}
 

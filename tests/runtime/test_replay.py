@@ -20,6 +20,7 @@ from gaia_core import (
 )
 from gaia_core.events import ApprovalRequested
 from gaia_core.runtime import replay
+from gaia_core.turn import Audience, TurnRequest
 
 
 @tool(effects="read")
@@ -65,7 +66,10 @@ def recorded():
         async with Runtime(Catalog.of(agent, models={"local": scripted(*answers)})) as runtime:
             session = await runtime.open("a", "s")
             for message in says:
-                turn = await runtime.start(session, message, interactive=scope is not None)
+                turn = await runtime.start(
+                    session,
+                    TurnRequest(message, audience=Audience.INTERACTIVE if scope is not None else Audience.NOBODY),
+                )
                 async for event in turn.events():
                     if isinstance(event, ApprovalRequested):
                         await turn.decide(event.approval_id, True, scope=scope)

@@ -42,6 +42,7 @@ from gaia_core.messages import ToolMessage, text_of
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.runtime import read_facts
 from gaia_core.runtime._takeover import is_dead
+from gaia_core.turn import Audience, TurnRequest
 
 
 @pytest.fixture
@@ -69,9 +70,9 @@ async def until(turn, kind):
 
 
 async def resumed(runtime: Runtime, id: str = "s"):
-    """The session's turn, once it was taken over."""
-    async with asyncio.timeout(10):
-        while (turn := runtime.running("", id)) is None:
+    """The session's turn once it was taken over; it may have ended since."""
+    async with asyncio.timeout(60):
+        while (turn := await runtime.sessions.follow("", id)) is None:
             await asyncio.sleep(0.005)
     return turn
 
@@ -93,7 +94,7 @@ def erases(request):
 async def test_an_approval_waits_over_a_restart_and_the_call_runs_once(opened):
     log: list[str] = []
     async with opened(asking(log), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         seen, asked = await until(turn, ApprovalRequested)
         assert runtime.stats().models[0].busy == 0
 
@@ -129,7 +130,7 @@ async def test_what_calls_had_models_do_is_in_the_usage_after_a_restart(opened):
     searching = attrs.evolve(asking(log), search=ToolSearch(core={"erase"}, embeddings="vectors"))
     finds = scripted(call("find_tools", query="erase"), call("erase", path="x"))
     async with opened(searching, finds, vectors=Vectors()) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, ApprovalRequested)
 
     async with opened(searching, scripted("Done."), vectors=Vectors()) as runtime:
@@ -146,12 +147,12 @@ async def test_an_approval_that_expired_while_nothing_ran_is_a_denial(opened):
     log: list[str] = []
     agent = Agent("a", tools=asking(log).tools, approvals=ApprovalPolicy(effects={"write"}, timeout=0.2))
     async with opened(agent, ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, ApprovalRequested)
     await asyncio.sleep(0.25)
 
     async with opened(agent, ScriptedModel(erases)) as runtime:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await runtime.sessions.get("", "s")).turn is not None:
                 await asyncio.sleep(0.005)
         turn = await runtime.sessions.attach("", "s")
@@ -183,7 +184,7 @@ async def test_a_yes_for_the_session_covers_what_was_shown_and_no_more(opened):
     ]
     async with opened(agent, scripted(calls[0], calls[1], "ok", "ok")) as runtime:
         session = await runtime.open("a", id="s")
-        turn = await runtime.start(session, "go", interactive=True)
+        turn = await runtime.start(session, TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, ApprovalRequested)
         assert asked.scope == 'write(path="a", text=…)'
         await turn.decide(asked.approval_id, True, scope="session")
@@ -193,7 +194,7 @@ async def test_a_yes_for_the_session_covers_what_was_shown_and_no_more(opened):
 
     async with opened(agent, scripted(calls[2], "ok", calls[3], "ok")) as runtime:  # grants are in the record
         for expected in ('write(path="b", text=…)', 'write(path="a", text="short")'):
-            turn = await runtime.start(session, "go", interactive=True)
+            turn = await runtime.start(session, TurnRequest("go", audience=Audience.INTERACTIVE))
             _, asked = await until(turn, ApprovalRequested)
             assert asked.scope == expected
             await turn.decide(asked.approval_id, False)
@@ -221,7 +222,7 @@ def chooses(request):
 async def test_recorded_answers_replay_in_order_when_an_idempotent_call_runs_again(opened):
     log: list[str] = []
     async with opened(questioning(log, idempotent=True), ScriptedModel(chooses)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, InputRequested)
         await turn.answer(asked.request_id, "b")
         while len(asks := turn.answers.open) != 1 or asks[0] == asked.request_id:
@@ -229,7 +230,7 @@ async def test_recorded_answers_replay_in_order_when_an_idempotent_call_runs_aga
 
     async with opened(questioning(log, idempotent=True), ScriptedModel(chooses)) as runtime:
         turn = await resumed(runtime)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not turn.answers.open:
                 await asyncio.sleep(0.005)
         (request_id,) = turn.answers.open
@@ -242,7 +243,7 @@ async def test_recorded_answers_replay_in_order_when_an_idempotent_call_runs_aga
 async def test_a_call_that_asked_and_is_not_idempotent_is_unknown_after_a_restart(opened):
     log: list[str] = []
     async with opened(questioning(log, idempotent=False), ScriptedModel(chooses)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         await until(turn, InputRequested)
 
     async with opened(questioning(log, idempotent=False), ScriptedModel(chooses)) as runtime:
@@ -255,7 +256,7 @@ async def test_a_call_that_asked_and_is_not_idempotent_is_unknown_after_a_restar
 async def test_an_agent_that_changed_meanwhile_goes_on_and_that_is_recorded(opened):
     log: list[str] = []
     async with opened(asking(log), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, ApprovalRequested)
 
     changed = Agent("a", instructions="New.", tools=asking(log).tools, approvals=asking(log).approvals)
@@ -273,11 +274,11 @@ async def test_an_agent_that_changed_meanwhile_goes_on_and_that_is_recorded(open
 
 async def test_a_turn_whose_agent_is_gone_fails_and_says_so(opened):
     async with opened(asking([]), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         await until(turn, ApprovalRequested)
 
     async with opened(Agent("b"), scripted()) as runtime:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await runtime.sessions.get("", "s")).turn is not None:
                 await asyncio.sleep(0.005)
         ended = await (await runtime.sessions.attach("", "s")).result()
@@ -287,7 +288,7 @@ async def test_a_turn_whose_agent_is_gone_fails_and_says_so(opened):
 
 async def test_readers_of_a_turn_that_is_left_for_the_next_process_end_without_an_end(opened):
     async with opened(asking([]), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         reading = asyncio.create_task(_all(turn))
         await until(turn, ApprovalRequested)
 
@@ -320,7 +321,7 @@ async def test_a_turn_that_was_taken_over_waits_for_a_model_that_starts(opened, 
     monkeypatch.setattr("gaia_core.turn._loop._PAUSE_SECONDS", 0.01)
     log: list[str] = []
     async with opened(asking(log), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         _, asked = await until(turn, ApprovalRequested)
 
     starting = iter((True, True, False))
@@ -350,10 +351,10 @@ async def test_a_new_turn_does_not_wait_for_a_model_that_starts(opened):
 
 async def test_draining_does_not_wait_for_a_turn_that_waits_for_a_person(opened):
     async with opened(asking([]), ScriptedModel(erases)) as runtime:
-        turn = await runtime.start(await runtime.open("a", id="s"), "go", interactive=True)
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         await until(turn, ApprovalRequested)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await runtime.drain(3600) is False  # it is left, not ended
 
     assert turn.suspended

@@ -10,6 +10,7 @@ from gaia_core import (
     Catalog,
     ClosedError,
     Context,
+    JournalError,
     ModelSpec,
     NotFoundError,
     Runtime,
@@ -22,9 +23,11 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import Queued, TextDelta, TurnEnded
+from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, ToolMessage, UserMessage
 from gaia_core.models import Finished
 from gaia_core.tools import define
+from gaia_core.turn import TurnRequest
 
 
 class Upstream:
@@ -282,12 +285,14 @@ async def test_a_clients_tool_ends_the_turn_and_the_transcript_goes_on():
     model = scripted(call("lookup", q="x"), "It is 7.")
     async with Runtime(catalog(model)) as runtime:
         user = UserMessage("What is x?")
-        ended = await (await runtime.once("a", (user,), options=TurnOptions(client_tools=(lookup,)))).result()
+        ended = await (
+            await runtime.once("a", TurnRequest(transcript=(user,), options=TurnOptions(client_tools=(lookup,))))
+        ).result()
 
         assert (ended.status, ended.finish_reason) == ("tool_calls", "tool_calls")
         (wanted,) = ended.client_calls
         transcript = (user, AssistantMessage(None, ended.client_calls), ToolMessage("7", wanted.id))
-        assert (await (await runtime.once("a", transcript)).result()).text == "It is 7."
+        assert (await (await runtime.once("a", TurnRequest(transcript=transcript))).result()).text == "It is 7."
 
     assert model.requests[1].messages == transcript
 
@@ -301,7 +306,9 @@ async def test_beside_a_clients_tool_the_agents_own_are_run():
     agent = Agent("a", tools=Toolset("t", (mine,)))
     theirs = define("theirs", "Theirs.", b'{"type":"object","properties":{}}')
     async with Runtime(catalog(scripted((call("mine"), call("theirs"))), agent)) as runtime:
-        turn = await runtime.once(agent, (UserMessage("x"),), options=TurnOptions(client_tools=(theirs,)))
+        turn = await runtime.once(
+            agent, TurnRequest(transcript=(UserMessage("x"),), options=TurnOptions(client_tools=(theirs,)))
+        )
         ended = await turn.result()
 
     assert [wanted.name for wanted in ended.client_calls] == ["theirs"]
@@ -359,7 +366,7 @@ async def test_a_sessions_resource_is_its_own_and_a_processs_is_everybodys(count
 async def test_a_one_off_turns_resources_close_with_it(counted):
     agent, log = counted
     async with Runtime(catalog(ScriptedModel(use_both), agent)) as runtime:
-        turn = await runtime.once(agent, (UserMessage("x"),))
+        turn = await runtime.once(agent, TurnRequest(transcript=(UserMessage("x"),)))
         await turn.result()
         await turn.task
 
@@ -372,7 +379,7 @@ async def test_resources_of_an_idle_session_close_and_reopen_on_use(counted):
     async with Runtime(catalog(ScriptedModel(use_both), agent), idle_seconds=0.02) as runtime:
         session = await runtime.open(agent)
         await (await runtime.start(session, "x")).result()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while "close own" not in log:
                 await asyncio.sleep(0.005)
         assert runtime.stats().sessions == 0
@@ -456,3 +463,61 @@ async def _until(turn, kind):
         if isinstance(event, kind):
             yield event
             return
+
+
+async def test_who_enters_second_finds_it_open_and_the_last_to_leave_closes_it():
+    class Slow(MemoryJournal):
+        opened = closed = 0
+
+        async def open(self) -> None:
+            await asyncio.sleep(0)
+            self.opened += 1
+            await super().open()
+
+        async def aclose(self) -> None:
+            self.closed += 1
+            await super().aclose()
+
+    journal = Slow()
+    runtime = Runtime(catalog(scripted("one", "two")), journal)
+    entered, leave = [], [asyncio.Event(), asyncio.Event()]
+
+    async def inside(index: int) -> None:
+        async with runtime:
+            entered.append((index, journal.opened, runtime.accepting))
+            await leave[index].wait()
+
+    one, two = (asyncio.create_task(inside(index)) for index in range(2))
+    while len(entered) < 2:
+        await asyncio.sleep(0)
+    assert entered == [(0, 1, True), (1, 1, True)]
+    leave[0].set()
+    await one
+    assert (runtime.accepting, journal.closed) == (True, 0)
+    turn = await runtime.start(await runtime.open("a"), "x")
+    assert (await turn.result()).text == "one"
+
+    leave[1].set()
+    await two
+    assert (runtime.accepting, journal.closed) == (False, 1)
+
+
+async def test_what_fails_to_open_can_be_opened_again():
+    class Broken(MemoryJournal):
+        broken = True
+
+        async def open(self) -> None:
+            if self.broken:
+                raise JournalError("no")
+            await super().open()
+
+    journal = Broken()
+    runtime = Runtime(catalog(scripted("one")), journal)
+    with pytest.raises(JournalError):
+        async with runtime:
+            pass
+    journal.broken = False
+
+    async with runtime:
+        assert runtime.accepting
+    assert not runtime.accepting

@@ -11,7 +11,7 @@ from gaia_core.events import Queued, TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import EndpointLoad, Finished
 from gaia_core.models._protocol import Sampling
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import TurnOptions, TurnRequest
 
 AGENT = Agent("a", instructions="Be brief.")
 
@@ -59,10 +59,10 @@ async def test_owners_take_turns_for_the_slots_of_a_model():
 async def test_a_turn_without_a_session_counts_for_the_key_that_asks():
     model = Held()
     async with runtime_of(model, slots=1) as runtime:
-        turns = [await runtime.once("a", (UserMessage("first"),), key="first")]
+        turns = [await runtime.once("a", TurnRequest(transcript=(UserMessage("first"),)), key="first")]
         await model.began.wait()
         for key, say in (("ann", "ann 1"), ("ann", "ann 2"), ("bob", "bob 1")):
-            turns.append(await runtime.once("a", (UserMessage(say),), key=key))
+            turns.append(await runtime.once("a", TurnRequest(transcript=(UserMessage(say),)), key=key))
             await queued(turns[-1])
         model.go.set()
         await asyncio.gather(*(turn.result() for turn in turns))
@@ -74,7 +74,10 @@ async def test_turns_that_would_outgrow_the_models_context_together_run_one_afte
     model = Held()
     options = TurnOptions(sampling=Sampling(max_tokens=500))
     async with runtime_of(model, slots=8, context_tokens=1_000) as runtime:
-        turns = [await runtime.once("a", (UserMessage(f"turn {n}"),), options=options) for n in range(2)]
+        turns = [
+            await runtime.once("a", TurnRequest(transcript=(UserMessage(f"turn {n}"),), options=options))
+            for n in range(2)
+        ]
         await queued(turns[1])
         load = runtime.stats().models[0]
         assert (load.busy, load.queued, load.context_tokens) == (1, 1, 1_000)
@@ -95,7 +98,9 @@ async def test_turns_that_would_outgrow_the_models_context_together_run_one_afte
 async def test_a_turn_that_alone_outgrows_the_models_context_fails_and_says_so(say, options):
     model = ScriptedModel(lambda request: "never asked")
     async with runtime_of(model, context_tokens=1_000) as runtime:
-        error = (await (await runtime.once("a", (UserMessage(say),), options=options)).result()).error
+        error = (
+            await (await runtime.once("a", TurnRequest(transcript=(UserMessage(say),), options=options))).result()
+        ).error
 
     assert (error.type, error.retryable, model.requests) == ("context_length", False, [])
 
@@ -103,7 +108,7 @@ async def test_a_turn_that_alone_outgrows_the_models_context_fails_and_says_so(s
 async def test_a_prompt_that_fits_is_not_refused_for_the_answer_that_nobody_bounded():
     model = ScriptedModel(lambda request: "ok")
     async with runtime_of(model, context_tokens=1_000) as runtime:
-        turn = await runtime.once("a", (UserMessage("x" * 3_000),))
+        turn = await runtime.once("a", TurnRequest(transcript=(UserMessage("x" * 3_000),)))
 
         assert (await turn.result()).status == "completed"
 

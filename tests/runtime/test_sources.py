@@ -7,7 +7,7 @@ import attrs
 import pytest
 
 from gaia_core import Agent, Catalog, Context, Runtime, Toolset, resource, scripted, tool
-from gaia_core.catalog import Problem
+from gaia_core.catalog import CatalogProblem
 from gaia_core.runtime import listed
 from gaia_core.tools import Recipe, Source
 
@@ -97,7 +97,7 @@ async def test_a_change_is_a_new_value_and_the_old_one_stays_as_it_was(asked, so
 async def test_what_is_wrong_with_a_source_is_a_problem_of_the_catalog(asked, source):
     asked.problem = "it is out of oil"
     async with Runtime(catalog(source)) as runtime:
-        assert runtime.catalog.problems == (Problem("server one", "it is out of oil"),)
+        assert runtime.catalog.problems == (CatalogProblem("server one", "it is out of oil"),)
         asked.problem = ""
         asked.lists("x")
         assert runtime.catalog.problems == ()
@@ -114,7 +114,7 @@ async def test_a_source_that_can_not_be_opened_harms_nobody(asked, source):
         assert runtime.catalog.agent("a").tools.names == ("x",)
         (problem,) = runtime.catalog.problems
 
-    assert problem == Problem("server two", "could not be opened (ValueError: no oil)")
+    assert problem == CatalogProblem("server two", "could not be opened (ValueError: no oil)")
 
 
 async def test_without_a_runtime_they_are_asked_once_and_closed(asked, source):
@@ -133,13 +133,13 @@ async def test_a_source_that_takes_long_is_composed_in_when_it_is_there(asked, m
         await go.wait()
         yield asked
 
-    monkeypatch.setattr("gaia_core.runtime._sources.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("gaia_core.runtime._toolset_sources.PATIENCE_SECONDS", 0.01)
     asked.lists("x")
     async with Runtime(catalog(Source("slow", slow()))) as runtime:
         assert runtime.catalog.agent("a").tools.names == ()
-        assert runtime.catalog.problems == (Problem("server slow", "is being asked"),)
+        assert runtime.catalog.problems == (CatalogProblem("server slow", "is being asked"),)
         go.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not runtime.catalog.agent("a").tools:
                 await asyncio.sleep(0)
 
@@ -150,7 +150,7 @@ async def test_closing_does_not_wait_for_a_source_that_never_opens(asked, monkey
         await asyncio.get_running_loop().create_future()
         yield asked
 
-    monkeypatch.setattr("gaia_core.runtime._sources.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("gaia_core.runtime._toolset_sources.PATIENCE_SECONDS", 0.01)
     async with asyncio.timeout(30), Runtime(catalog(Source("never", never()))) as runtime:
         assert runtime.sources[0].problem == "is being asked"
 

@@ -20,6 +20,7 @@ from gaia_core import (
 from gaia_core.events import ApprovalRequested, TurnResumed
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
+from gaia_core.turn import Audience, TurnRequest
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def opened(tmp_path, log):
 
 async def waiting(runtime: Runtime, id: str) -> str:
     """The approval that the session's new turn waits for."""
-    turn = await runtime.start(await runtime.open("a", id), "go", interactive=True)
+    turn = await runtime.start(await runtime.open("a", id), TurnRequest("go", audience=Audience.INTERACTIVE))
     async for event in turn.events():
         if isinstance(event, ApprovalRequested):
             return event.approval_id
@@ -63,7 +64,7 @@ async def waiting(runtime: Runtime, id: str) -> str:
 async def beat(runtime: Runtime) -> None:
     """Wait for the runtime's next heartbeat."""
     seen = await runtime._journal.replicas()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await runtime._journal.replicas() == seen:
             await asyncio.sleep(0.005)
 

@@ -9,6 +9,7 @@ from gaia_core import Agent, ApprovalPolicy, BusyError, Catalog, Runtime, Script
 from gaia_core.events import ApprovalRequested, TextDelta
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
+from gaia_core.turn import Audience, TurnRequest
 
 
 @tool(effects="write")
@@ -56,19 +57,19 @@ async def test_a_session_that_another_process_runs_is_busy_and_can_be_cancelled_
 
         assert await ours.sessions.cancel("", "s")
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await turn.result()).status == "cancelled"
         assert not await ours.sessions.cancel("", "s")
 
 
 async def test_an_approval_that_another_process_waits_for_can_be_given_from_here(opened):
     async with opened(erasing) as theirs, opened(erasing) as ours:
-        turn = await theirs.start(await theirs.open("a", id="s"), "go", interactive=True)
+        turn = await theirs.start(await theirs.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
         asked = await told(turn, ApprovalRequested)
 
         await ours.sessions.decide("", "s", asked.approval_id, True)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert (await turn.result()).text == "Done."
 
 

@@ -18,7 +18,7 @@ from gaia_core.agent import ApprovalPolicy
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.models import ModelError
 from gaia_core.telemetry import OpenTelemetry
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import Audience, TurnOptions, TurnRequest
 
 SECRET = "the word that must not be seen"
 
@@ -230,7 +230,7 @@ async def test_a_turn_that_another_process_goes_on_with(seen, tmp_path):
         return Runtime(catalog, SQLiteJournal(place), observer=seen.telemetry)
 
     async with runtime(first, call("change")) as here:
-        turn = await here.start(await here.open("a", "s"), "x", interactive=True)
+        turn = await here.start(await here.open("a", "s"), TurnRequest("x", audience=Audience.INTERACTIVE))
         async for event in turn.events():
             if type(event).__name__ == "ApprovalRequested":
                 break

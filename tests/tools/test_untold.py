@@ -3,6 +3,8 @@
 import collections.abc as abc
 import datetime as dt
 import enum
+import re
+import sys
 import typing
 import uuid
 from pathlib import Path
@@ -13,7 +15,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from gaia_core import ToolDeclarationError, doc, tool
+from gaia_core import ToolDeclarationError, doc, resource, tool
 
 
 class Color(enum.Enum):
@@ -142,3 +144,53 @@ def no_expression(x: "a b") -> None:  # noqa: F722
 def test_a_signature_that_a_model_cannot_fill_is_an_error_that_names_the_parameter(function, words):
     with pytest.raises(ToolDeclarationError, match=f"tool {function.__name__}: parameter 'x' {words}"):
         tool(function)
+
+
+# As they are written, and as Python takes them from 3.14 on without being told: evaluated when somebody asks.
+LATE = ("from __future__ import annotations", *(("",) if sys.version_info >= (3, 14) else ()))
+
+
+def defined(future: str, source: str) -> dict[str, Any]:
+    """The names that *source* defines, its annotations evaluated late."""
+    names: dict[str, Any] = {"__name__": "written_here", "tool": tool, "resource": resource}
+    exec(compile(f"{future}\n{source}", "<written here>", "exec", dont_inherit=True), names)
+    return names
+
+
+@pytest.mark.parametrize("future", LATE)
+@pytest.mark.parametrize("annotation", ["Unheard", "list[Unheard]", "Unheard | None"])
+def test_a_name_that_only_type_checkers_know_is_an_error_that_names_the_parameter(future, annotation):
+    words = "tool f: parameter 'x' has an annotation that can't be read: name 'Unheard' is not defined"
+    with pytest.raises(ToolDeclarationError, match=words):
+        defined(future, f"@tool\ndef f(a: int, x: {annotation}) -> None:\n    'Do.'\n")
+
+
+@pytest.mark.parametrize("future", LATE)
+def test_a_result_and_a_recipe_may_have_types_that_only_type_checkers_know(future):
+    source = (
+        "@tool\ndef f(x: int) -> Unheard:\n    'Do.'\n@resource()\ndef r(url: Unheard) -> Unheard:\n    yield url\n"
+    )
+    names = defined(future, source)
+
+    assert [field.name for field in names["f"].parameters.fields] == ["x"]
+    assert names["r"]("a").arguments == (("url", "a"),)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (complex, "complex has no JSON form"),
+        (Annotated[typing.Optional[int], doc("n", pattern="a")], "bounds on int | None fit none"),  # noqa: UP045
+        (Annotated[int | None, doc("n", pattern="a")], "bounds on int | None fit none"),
+        (set[typing.Optional[list[int]]], "a set can't hold list[int] | None, which"),  # noqa: UP045
+        (set[typing.List[Any]], "a set can't hold list[Any], which"),  # noqa: UP006
+        (dict[tuple[Literal["a"], ...], int], "an object can't be of the type tuple[Literal['a'], ...]; use"),
+        (typing.Callable[[int, None], str], "Callable[[int, None], str] is generic"),
+        (Generic[int], "Generic[int] is generic"),
+        (Rights, "Rights takes combinations"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_types_are_told_as_they_are_written_on_every_python(made, annotation, words):
+    with pytest.raises(ToolDeclarationError, match=re.escape(words)):
+        made(annotation)

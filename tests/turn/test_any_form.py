@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gaia_core import SchemaError
 from gaia_core.models import ResponseFormat
-from gaia_core.turn._form import Form, unfenced
+from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
 
 _KEYWORDS = (
     "type", "properties", "items", "$ref", "$defs", "anyOf", "allOf", "oneOf", "not", "if", "then", "else", "enum",
@@ -37,7 +37,7 @@ unhurried = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis
 
 def problems(schema: object, text: str) -> object:
     try:
-        return Form(ResponseFormat("json_schema", json.dumps(schema).encode())).problems(text)
+        return ResponseFormatCheck(ResponseFormat("json_schema", json.dumps(schema).encode())).problems(text)
     except SchemaError as error:
         return str(error)
 
@@ -55,7 +55,7 @@ def test_any_schema_and_any_value(schema, value):
 @given(st.binary(max_size=60))
 def test_any_bytes_as_a_schema(data):
     with suppress(SchemaError):
-        Form(ResponseFormat("json_schema", data))
+        ResponseFormatCheck(ResponseFormat("json_schema", data))
 
 
 @unhurried

@@ -22,6 +22,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import ApprovalDecided, ApprovalRequested, InputRequested, ToolEnded, ToolStarted
+from gaia_core.turn import Audience, TurnRequest
 
 
 @tool(effects="read")
@@ -93,7 +94,8 @@ async def test_a_call_that_takes_too_long_is_given_up(run):
     assert "slow took longer than 0.01 s" in told.result.content
 
 
-async def test_a_thread_that_outlives_its_time_is_reported_and_its_resource_closes_after_it():
+async def test_a_thread_that_outlives_its_time_is_reported_and_its_resource_closes_after_it(loop_clock):
+    loop = asyncio.get_running_loop()
     gate = threading.Event()
     log: list[str] = []
 
@@ -102,9 +104,10 @@ async def test_a_thread_that_outlives_its_time_is_reported_and_its_resource_clos
         yield "thing"
         log.append("closed")
 
-    @tool(timeout=0.3)
+    @tool(timeout=60)
     def slow(ctx: Context[str]) -> None:
         """Take long."""
+        loop.call_soon_threadsafe(loop_clock.advance, 60.0)
         gate.wait()
         log.append(f"used {ctx.resource}, cancelled: {ctx.cancelled}")
 
@@ -153,7 +156,7 @@ async def test_a_resource_that_does_not_open_is_the_calls_failure(run):
 
 # Approvals.
 
-ASKS = Agent("a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}, timeout=5))
+ASKS = Agent("a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}, timeout=60))
 
 
 async def test_with_nobody_to_ask_the_call_is_denied_and_the_answer_says_why(run):
@@ -174,7 +177,7 @@ async def test_nobody_is_asked_to_approve_a_call_that_would_fail_its_validation(
 
 async def decide(agent: Agent, decisions, *answers) -> list:
     async with Runtime(Catalog.of(agent, models={"local": scripted(*answers)})) as runtime:
-        turn = await runtime.start(await runtime.open(agent), "x", interactive=True)
+        turn = await runtime.start(await runtime.open(agent), TurnRequest("x", audience=Audience.INTERACTIVE))
         events = []
         async for event in turn.events():
             events.append(event)
@@ -226,13 +229,14 @@ async def test_an_approval_that_nobody_gives_expires_to_a_denial():
     assert "nobody answered within 0.01 s" in ended.content
 
 
-async def test_waiting_for_people_does_not_use_up_the_turns_time():
+async def test_waiting_for_people_does_not_use_up_the_turns_time(loop_clock):
     agent = Agent(
-        "a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}), limits=Limits(seconds=0.05)
+        "a", tools=Toolset("t", (add,)), approvals=ApprovalPolicy(effects={"read"}), limits=Limits(seconds=60)
     )
 
     async def slowly(turn, asked):
-        await asyncio.sleep(0.1)
+        await loop_clock.sleep(0)  # it has asked, and waits now
+        await loop_clock.sleep(100)
         await turn.decide(asked.approval_id, True)
 
     events = await decide(agent, slowly, call("add", a=1, b=1), "2")

@@ -24,8 +24,8 @@ from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
 from gaia_core.models import Finished, ModelError, ResponseFormat
 from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import define
-from gaia_core.turn import TurnOptions, check_format
-from gaia_core.turn._form import Form, unfenced
+from gaia_core.turn import TurnOptions, TurnRequest, check_format
+from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
 
 CITY = {
     "type": "object",
@@ -200,7 +200,7 @@ async def test_the_correction_is_part_of_the_record():
     model = scripted("wrong", ULM)
     async with Runtime(Catalog.of(PLAIN, models={"local": model}), journal) as runtime:
         session = await runtime.open(PLAIN)
-        turn = await runtime.start(session, "Ulm?", options=TurnOptions(response_format=form()))
+        turn = await runtime.start(session, TurnRequest("Ulm?", options=TurnOptions(response_format=form())))
         assert (await turn.result()).text == ULM
         history = await runtime.history(session)
 
@@ -231,7 +231,7 @@ async def test_the_correction_is_part_of_the_record():
     ],
 )
 def test_values_and_schemas(schema, value, fits):
-    assert (Form(form(schema)).problems(json.dumps(value)) == ()) == fits
+    assert (ResponseFormatCheck(form(schema)).problems(json.dumps(value)) == ()) == fits
 
 
 def doubling(levels: int, **beside: object) -> dict:
@@ -254,7 +254,7 @@ WIDE = {"$defs": {"n": {"allOf": [{"items": TWICE}, {"items": TWICE}]}}, "$ref":
     ],
 )
 def test_a_check_that_would_take_too_long_is_refused_at_once(schema, value):
-    checked = Form(form(schema))
+    checked = ResponseFormatCheck(form(schema))
     encoded = json.dumps(value)
     began = time.process_time()
 
@@ -265,11 +265,11 @@ def test_a_check_that_would_take_too_long_is_refused_at_once(schema, value):
 
 
 def test_a_pattern_matches_in_linear_time():
-    assert Form(form({"pattern": "^(a+)+$"})).problems(json.dumps("a" * 5_000 + "b"))
+    assert ResponseFormatCheck(form({"pattern": "^(a+)+$"})).problems(json.dumps("a" * 5_000 + "b"))
 
 
 def test_problems_are_bounded():
-    problems = Form(form({"items": {"type": "integer"}})).problems(json.dumps(["x" * 10_000] * 100))
+    problems = ResponseFormatCheck(form({"items": {"type": "integer"}})).problems(json.dumps(["x" * 10_000] * 100))
 
     assert len(problems) == 9
     assert sum(map(len, problems)) < 6_000
@@ -301,7 +301,7 @@ def test_a_schema_that_takes_for_ever_to_compile_is_refused_at_once(schema):
     began = time.process_time()
 
     with pytest.raises(SchemaError, match="in a circle or in too many ways for unevaluatedProperties"):
-        Form(form(schema))
+        ResponseFormatCheck(form(schema))
 
     assert time.process_time() - began < 1.0
 
@@ -317,7 +317,7 @@ def linked(levels: int, end: str) -> str:
 
 
 def test_a_text_may_be_nested_up_to_the_limit(on_a_full_stack):
-    checked = Form(form(LINKED))
+    checked = ResponseFormatCheck(form(LINKED))
 
     assert on_a_full_stack(lambda: checked.problems(linked(MAX_NESTING, "null"))) == ()
     assert (
@@ -329,7 +329,7 @@ def test_a_text_may_be_nested_up_to_the_limit(on_a_full_stack):
 
 
 def test_the_deepest_problem_is_found(on_a_full_stack):
-    strict = Form(form({**LINKED, "$defs": {"node": {**LINKED["$defs"]["node"], "type": "object"}}}))
+    strict = ResponseFormatCheck(form({**LINKED, "$defs": {"node": {**LINKED["$defs"]["node"], "type": "object"}}}))
 
     (problem,) = on_a_full_stack(lambda: strict.problems(linked(MAX_NESTING, "1")))
 
@@ -339,7 +339,7 @@ def test_the_deepest_problem_is_found(on_a_full_stack):
 def test_a_way_through_value_and_schema_that_is_too_long_for_the_stack_is_refused():
     steps = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(100)}
     schema = {"$defs": {**steps, "d100": {"properties": {"next": {"$ref": "#/$defs/d0"}}}}, "$ref": "#/$defs/d0"}
-    checked = Form(form(schema))
+    checked = ResponseFormatCheck(form(schema))
 
     assert checked.problems(linked(8, "null")) == ()
     with pytest.raises(SchemaError, match="too long"):

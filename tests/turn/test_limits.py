@@ -42,30 +42,32 @@ async def test_tokens(run):
     assert len(told.model.requests) == 1
 
 
-async def test_seconds_close_the_stream_and_keep_what_was_said(run):
+async def test_seconds_close_the_stream_and_keep_what_was_said(run, loop_clock):
     closed: list[bool] = []
 
     async def model(_request):
         try:
             yield TextDelta("so far")
+            loop_clock.advance(60.0)
             await asyncio.Event().wait()
         finally:
             closed.append(True)
 
-    told = await run(agent(seconds=0.5), ScriptedModel(model))
+    told = await run(agent(seconds=60.0), ScriptedModel(model))
 
     assert told.of(LimitReached)[0].limit == "seconds"
     assert (told.ended.status, told.ended.text) == ("limit", "so far")
     assert closed == [True]
 
 
-async def test_what_was_said_until_then_is_in_the_usage(run):
+async def test_what_was_said_until_then_is_in_the_usage(run, loop_clock):
     async def model(_request):
         yield TextDelta("so far, " * 20)
         yield TextDelta("so good")
+        loop_clock.advance(60.0)
         await asyncio.Event().wait()
 
-    told = await run(agent(seconds=0.5), ScriptedModel(model), say="x" * 400)
+    told = await run(agent(seconds=60.0), ScriptedModel(model), say="x" * 400)
 
     used = told.ended.usage
     assert used.estimated
@@ -83,16 +85,17 @@ async def test_a_model_that_said_nothing_has_used_nothing(run):
     assert told.ended.usage == Usage()
 
 
-async def test_what_a_sub_agent_had_said_counts_when_its_caller_is_stopped(run):
+async def test_what_a_sub_agent_had_said_counts_when_its_caller_is_stopped(run, loop_clock):
     async def model(request):
         if request.tools:
             yield ToolCallDelta(0, "c", "writer", '{"task": "Write."}')
             yield Finished("tool_calls", Usage(7, 3))
             return
         yield TextDelta("once upon a time " * 20)
+        loop_clock.advance(60.0)
         await asyncio.Event().wait()
 
-    boss = Agent("boss", tools=Toolset("t", (Agent("writer").as_tool(),)), limits=Limits(seconds=1.0))
+    boss = Agent("boss", tools=Toolset("t", (Agent("writer").as_tool(),)), limits=Limits(seconds=60.0))
     told = await run(boss, ScriptedModel(model))
 
     assert told.ended.status == "limit"

@@ -8,7 +8,8 @@ from gaia_core import Agent, Catalog, EventId, EventIdError, Runtime, ScriptedMo
 from gaia_core.events import Reset, StepEnded, TextDelta, ToolEnded, TurnEnded
 from gaia_core.messages import ToolMessage
 from gaia_core.models import Finished
-from gaia_core.turn._ring import Ring
+from gaia_core.turn import TurnRequest
+from gaia_core.turn._event_ring import EventRing
 
 
 @tool(effects="read")
@@ -110,7 +111,7 @@ async def test_a_reader_that_lags_behind_the_ring_goes_on_from_the_record(record
     async with Runtime(Catalog.of(agent, models={"local": ScriptedModel(stream)})) as runtime:
         session = await runtime.open(agent)
         transcript = None if recorded else ()
-        turn = await runtime.start(session, "x" if recorded else None, transcript=transcript)
+        turn = await runtime.start(session, TurnRequest("x" if recorded else None, transcript=transcript))
         frames: list = []
         reading = turn.frames()
         while not any(isinstance(event, TextDelta) for _, event in frames):
@@ -130,7 +131,7 @@ async def test_a_reader_that_lags_behind_the_ring_goes_on_from_the_record(record
 
 
 def test_a_ring_forgets_the_earliest_events_and_keeps_their_text():
-    ring = Ring(0, 1, most=8)
+    ring = EventRing(0, 1, most=8)
     ring.mark(1, 1)
     for n in range(100):
         ring.add([TextDelta(str(n % 10))])

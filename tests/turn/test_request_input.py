@@ -6,7 +6,7 @@ from gaia_core import Agent, Catalog, Context, Runtime, Toolset, call, scripted,
 from gaia_core.events import ToolEnded
 from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
 from gaia_core.tools import ToolDefinition
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import Audience, TurnOptions, TurnRequest
 
 WEATHER = ToolDefinition("weather", "", b'{"type":"object"}', b'{"type":"function","function":{"name":"weather"}}')
 
@@ -28,9 +28,9 @@ async def test_a_clients_results_are_put_behind_their_calls():
     agent = Agent("a", tools=Toolset("tools", (look,)))
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
         session = await runtime.open(agent)
-        await (await runtime.start(session, "Hi", options=TurnOptions(client_tools=(WEATHER,)))).result()
+        await (await runtime.start(session, TurnRequest("Hi", options=TurnOptions(client_tools=(WEATHER,))))).result()
 
-        turn = await runtime.start(session, "Go on", input=(ToolMessage("rain", "call_2"),), note=b"mine")
+        turn = await runtime.start(session, TurnRequest("Go on", input=(ToolMessage("rain", "call_2"),), note=b"mine"))
         await turn.result()
         began = next(fact for _, fact in await runtime.sessions.facts_of_turn("", session.id, turn.id))
 
@@ -48,7 +48,9 @@ async def test_a_turn_may_begin_with_several_messages_and_words_of_its_own():
     more = (UserMessage("One"), AssistantMessage("Two"))
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
         session = await runtime.open(agent)
-        turn = await runtime.start(session, "Three", input=more, options=TurnOptions(instructions="Rhyme."))
+        turn = await runtime.start(
+            session, TurnRequest("Three", options=TurnOptions(instructions="Rhyme."), input=more)
+        )
         await turn.result()
         await (await runtime.start(session, "Four")).result()
         history = await runtime.sessions.messages_at("", session.id, turn.message_id)
@@ -62,8 +64,7 @@ async def test_who_only_approves_is_asked_no_questions():
     model = scripted(call("inquire"), "ok")
     agent = Agent("a", tools=Toolset("tools", (inquire,)))
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
-        options = TurnOptions(approvals_only=True)
-        turn = await runtime.start(await runtime.open(agent), "Hi", interactive=True, options=options)
+        turn = await runtime.start(await runtime.open(agent), TurnRequest("Hi", audience=Audience.CLIENT))
         await turn.result()
 
     assert "nobody is here to answer" in model.requests[1].messages[-1].content
@@ -74,7 +75,9 @@ async def test_a_request_may_bound_the_calls_and_is_answered(most, made, offered
     model = scripted((call("look"), call("look")), call("look"), "I saw it")
     agent = Agent("a", tools=Toolset("tools", (look,)))
     async with Runtime(Catalog.of(agent, models={"local": model})) as runtime:
-        turn = await runtime.once(agent, (UserMessage("Hi"),), options=TurnOptions(tool_calls=most))
+        turn = await runtime.once(
+            agent, TurnRequest(transcript=(UserMessage("Hi"),), options=TurnOptions(tool_calls=most))
+        )
         events = [event async for event in turn.events()]
 
     outcomes = [event.outcome for event in events if isinstance(event, ToolEnded)]

@@ -26,7 +26,7 @@ from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.runtime import read_facts
 from gaia_core.runtime._quota import NoQuota
 from gaia_core.tools import ToolIndex
-from gaia_core.turn._meaning import fused
+from gaia_core.turn.tool_search._vector_search import fused
 
 
 def make(name: str, description: str, result: str = "Done."):

@@ -4,16 +4,20 @@
 |---|---|
 | `_model` | `EmbeddedModel`: fetches, starts, restarts, answers |
 | `_state` | how far it is, as a value |
-| `_weights` | which file, where it is kept, how it gets there |
-| `_sources` | where it can come from |
-| `_lock` | one process fetches |
-| `_process` | one run of the child, from outside |
-| `_child` | the child's program |
+| `_weights` | which file, where it is kept |
+| `_download` | how it gets there: by one process (`_file_lock`), from the first source that has it |
+| `_weight_sources` | where it can come from |
+| `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
+| `_child_supervisor` | one run of the child, from outside |
+| `_fault` | why it ended or can't run, for clients and for the log |
+| `_child_process` | the child's program |
 """
 
+from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
-from gaia_core.models.embedded._sources import Hub, LocalFile, Package, Packages, Source, SourceError
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, SourceError, WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,
@@ -22,24 +26,31 @@ from gaia_core.models.embedded._weights import (
     checked_file,
     fetch,
     given_path,
+    libraries_folder,
     sources_of,
 )
 
 __all__ = [
     "QWEN_CODER",
+    "ChildError",
     "EmbeddedModel",
+    "Fault",
     "Hub",
     "LocalFile",
     "Package",
     "Packages",
-    "Source",
+    "ReplacementLibrary",
     "SourceError",
     "State",
+    "WeightSource",
     "Weights",
     "WeightsError",
     "cache_folder",
     "checked_file",
     "fetch",
     "given_path",
+    "libraries_folder",
+    "load_runtime",
+    "replacements",
     "sources_of",
 ]

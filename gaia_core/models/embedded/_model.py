@@ -2,22 +2,30 @@
 
 It fetches and starts behind, restarts after a crash, and says at any time how far it is. Until it is ready, requests
 are answered by ModelError("not_ready") with the progress: nobody waits without knowing for what.
+
+A fault that a restart can't mend (a library that this system lacks, damaged weights, a crash again and again) is told
+in each answer, with what to do. It is looked at again after ten minutes; and a runtime that can't be loaded, which is
+quickly seen, when a request comes: that is answered as things are then.
 """
 
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from pathlib import Path
 
+import msgspec
+
 from gaia_core.errors import ConfigError
-from gaia_core.models._endpoint import Endpoint, EndpointConfig
-from gaia_core.models._prompted import PromptedTools
+from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
-from gaia_core.models.embedded._process import Child, ChildError
-from gaia_core.models.embedded._sources import Source
+from gaia_core.models.embedded._child_supervisor import Child
+from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._state import State
+from gaia_core.models.embedded._weight_sources import WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
     Weights,
@@ -26,16 +34,23 @@ from gaia_core.models.embedded._weights import (
     checked_file,
     fetch,
     given_path,
+    libraries_folder,
     sources_of,
 )
+from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
 
 _log = logging.getLogger(__name__)
 
 TOKENS_OF_A_SLOT = 8_192
 
-_LONGEST_RESTART_SECONDS = 60.0
 _STEADY_SECONDS = 60.0
 """A child that ran for so long has not failed to start: the next restart is quick again."""
+_CRASHES = 5
+"""So often, one after another, it is restarted."""
+_LASTING_RESTARTS = 600
+"""After a lasting fault it is tried again in so many times the first pause after a crash."""
+_LOOK_RESTARTS = 5
+"""The same for requests that have the runtime looked at again."""
 _FIRST_FETCH_AGAIN_SECONDS, _LONGEST_FETCH_AGAIN_SECONDS = 60.0, 600.0
 _FIRST_TOKEN_SECONDS = 900.0
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
@@ -46,7 +61,8 @@ class EmbeddedModel:
 
     *weights*: a GGUF file; by default that of GAIA_WEIGHTS, else *default* from the cache or from *sources* (by
     default, its own). *context_tokens* are divided among *slots*, the requests at once (default: 8,192 each).
-    *restart_seconds*: the first pause after a crash; it doubles.
+    *libraries* replace those that the runtime expects of the system. *restart_seconds*: the first pause after a crash;
+    it doubles.
     """
 
     def __init__(
@@ -56,7 +72,8 @@ class EmbeddedModel:
         context_tokens: int | None = None,
         slots: int = 4,
         default: Weights = QWEN_CODER,
-        sources: tuple[Source, ...] | None = None,
+        sources: tuple[WeightSource, ...] | None = None,
+        libraries: tuple[ReplacementLibrary, ...] | None = None,
         environ: Mapping[str, str] | None = None,
         restart_seconds: float = 1.0,
     ) -> None:
@@ -65,6 +82,8 @@ class EmbeddedModel:
         self._default = default
         self._folder = cache_folder(environ)
         self._sources = sources_of(default, environ) if sources is None else sources
+        self._libraries_folder = libraries_folder(environ)
+        self._libraries = replacements() if libraries is None else libraries
         self._context_tokens = context_tokens or slots * TOKENS_OF_A_SLOT
         self._slots = slots
         self._restart_seconds = restart_seconds
@@ -74,6 +93,9 @@ class EmbeddedModel:
         self._model: PromptedTools | None = None
         self._child: Child | None = None
         self._running: asyncio.Task[None] | None = None
+        self._unloadable = False
+        self._look_at = 0.0
+        self._awake = asyncio.Event()
         with suppress(RuntimeError):
             self._begin()
 
@@ -106,11 +128,9 @@ class EmbeddedModel:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`. Raises ModelError, "not_ready" until its child listens."""
-        self._begin()
-        if self._model is None:
-            raise self._not_ready()
+        model = await self._ready()
         try:
-            async with aclosing(self._model.stream(request)) as answering:
+            async with aclosing(model.stream(request)) as answering:
                 async for batch in answering:
                     yield batch
         except ModelError as error:
@@ -121,15 +141,33 @@ class EmbeddedModel:
 
     async def count(self, request: ModelRequest) -> int | None:
         """The tokens of the prompt, tools in words and all. Raises ModelError, "not_ready" until its child listens."""
-        self._begin()
-        if self._model is None:
-            raise self._not_ready()
-        return await self._model.count(request)
+        return await (await self._ready()).count(request)
 
-    def _not_ready(self) -> ModelError:
+    async def _ready(self) -> PromptedTools:
+        """The model that its child serves. Raises ModelError, "not_ready"."""
+        self._begin()
+        if self._unloadable:
+            await self._look_again()
+        if self._model is not None:
+            return self._model
         state = self._state
+        if state.lasting:
+            raise ModelError("not_ready", f"the embedded model {self.name} can't run: {state.reason}")
         words = f"the embedded model {self.name} is not ready: {state}"
-        return ModelError("not_ready", words, retryable=state.phase != "closed", retry_after=state.retry_after)
+        raise ModelError("not_ready", words, retryable=state.phase != "closed", retry_after=state.retry_after)
+
+    async def _look_again(self) -> None:
+        """See whether the runtime can be loaded by now. For all who ask at about the same time, the first one does."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_RESTARTS * self._restart_seconds
+        with suppress(ChildError):
+            await Child.check()
+            if self._unloadable:
+                self._unloadable = False
+                self._tell(State("starting"))
+                self._awake.set()
 
     async def aclose(self) -> None:
         """End the child, or stop fetching (what is there is kept)."""
@@ -154,25 +192,51 @@ class EmbeddedModel:
             self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
-        weights = await self._weights()
+        before: Fault | None = None
+        while True:
+            fault = await self._until_fault()
+            pause = _LASTING_RESTARTS * self._restart_seconds
+            if before is None or fault.words != before.words:  # once, and not every ten minutes
+                _log.error("the embedded model can't run: %s", fault.logged)
+            before = fault
+            self._unloadable = fault.unloadable
+            self._awake.clear()
+            self._tell(State("failed", reason=fault.words, retry_after=pause, lasting=True))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._awake.wait()
+            self._unloadable = False
+
+    async def _until_fault(self) -> Fault:
+        """Serve, and restart after a crash; the fault that a restart can't mend."""
         crashes = 0
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            reason = await self._serve(weights)
+            try:
+                fault = await self._serve()
+            except ChildError as error:
+                fault = error.fault
             crashes = 0 if loop.time() - began > _STEADY_SECONDS else crashes + 1
-            pause = min(_LONGEST_RESTART_SECONDS, self._restart_seconds * 2 ** max(0, crashes - 1))
-            _log.error("the embedded model crashed: %s; it restarts in %g s", reason, pause)
-            self._tell(State("crashed", reason=f"{reason}; it restarts in {pause:g} s", retry_after=pause + 1))
+            if fault.lasting:
+                return fault
+            if crashes > _CRASHES:
+                return msgspec.structs.replace(fault, words=f"it crashed {crashes} times in a row: {fault.words}")
+            pause = self._restart_seconds * 2 ** max(0, crashes - 1)
+            _log.error("the embedded model crashed: %s; it restarts in %g s", fault.logged, pause)
+            self._tell(State("crashed", reason=f"{fault.words}; it restarts in {pause:g} s", retry_after=pause + 1))
             await asyncio.sleep(pause)
 
-    async def _serve(self, weights: Path) -> str:
-        """One run of the child; why it ended."""
+    async def _serve(self) -> Fault:
+        """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
+        # First, so that nobody waits for 491 MB which nothing here could use.
+        library = await load_runtime(self._libraries_folder, self._libraries, self._tell)
+        if library is not None:
+            _log.warning("the embedded model: %s", library)
+        libraries = library.file(self._libraries_folder).path.parent if library is not None else None
+        weights = await self._weights()
         self._tell(State("starting"))
-        try:
-            child = self._child = await Child.start(weights, self._context_tokens, self._slots)
-        except ChildError as error:
-            return str(error)
+        child = self._child = await Child.start(weights, self._context_tokens, self._slots, libraries)
         config = EndpointConfig(
             url=f"{child.url}/v1", model="embedded", first_token_timeout=_FIRST_TOKEN_SECONDS, retries=0
         )
@@ -196,9 +260,17 @@ class EmbeddedModel:
                 return await fetch(self._default, self._folder, self._sources, self._tell)
             except (WeightsError, ConfigError) as error:
                 _log.error("the embedded model has no weights: %s", error)
-                self._tell(State("failed", reason=str(error), retry_after=pause))
+                self._tell(State("failed", reason=self._without_folders(str(error)), retry_after=pause))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_FETCH_AGAIN_SECONDS, 2 * pause)
+
+    def _without_folders(self, text: str) -> str:
+        """*text* for clients: they may learn a file's name, but not where it is on this machine."""
+        given = (self._given.parent,) if self._given is not None else ()
+        for folder in (*given, self._folder, Path(sys.prefix)):
+            if len(folder.parts) > 1:
+                text = text.replace(f"{folder}{os.sep}", "").replace(str(folder), folder.name)
+        return text
 
     def _tell(self, state: State) -> None:
         if state.phase == "fetching":

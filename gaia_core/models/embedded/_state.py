@@ -1,6 +1,7 @@
 """State: how far the embedded model is, as a frozen value to show.
 
-fetching → checking → starting → ready, and from each of them to crashed (restarts by itself) or failed (no weights).
+fetching → checking → starting → ready, and from each of them to crashed (restarts by itself) or failed (no weights, or
+a fault that a restart can't mend).
 """
 
 from typing import Literal, TypeAlias
@@ -16,7 +17,8 @@ class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Where the embedded model is. `str()` says it in words: `fetching 42 %`, `ready`, `crashed: …`.
 
     *done* and *total* are bytes, of *source*, while it is fetched (*total* 0: unknown). *reason* says why it crashed
-    or failed, and what to do. *retry_after*: seconds after which asking again makes sense.
+    or failed, and what to do; clients may read it: it names no folder of this machine. *retry_after*: seconds after
+    which asking again makes sense. A *lasting* failure stays until somebody does what *reason* says.
     """
 
     phase: Phase
@@ -25,6 +27,7 @@ class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     source: str = ""
     reason: str = ""
     retry_after: float = 2.0
+    lasting: bool = False
 
     @property
     def percent(self) -> int | None:

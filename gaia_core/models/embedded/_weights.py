@@ -1,11 +1,8 @@
-"""Weights: which file the embedded model needs, where it is kept, and how it gets there.
+"""Weights: which file the embedded model needs, where it is kept, and where it comes from.
 
-The hash is the identity: a file is in the cache under its hash, and it is renamed into place only when the hash is
-right. So whatever is there is right, and the source doesn't matter. One process fetches, others wait for it.
+The hash is the identity: a file is in the cache under its hash (see `_download`).
 """
 
-import logging
-import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,37 +10,39 @@ from pathlib import Path
 import attrs
 
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models.embedded._lock import locked
-from gaia_core.models.embedded._sources import Hub, Package, Packages, Source, SourceError, in_thread, sha256_of
+from gaia_core.models.embedded._download import Download, DownloadError, download
 from gaia_core.models.embedded._state import State
-
-_log = logging.getLogger(__name__)
+from gaia_core.models.embedded._weight_sources import Hub, Package, Packages, WeightSource
+from gaia_core.values import made_once, typed
 
 
 class WeightsError(GaiaError):
     """The weights are not here and no source brought them; says why of each, and what to do."""
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class Weights:
     """A model file: its identity is *sha256*. *size* in bytes; *notice* is its licence's."""
+
+    __attrs_pre_init__ = made_once
 
     name: str
     sha256: str
     size: int
     notice: str
-    sources: tuple[Source, ...] = ()
+    sources: tuple[WeightSource, ...] = ()
 
     def path(self, folder: Path) -> Path:
         """Where it is in the cache *folder*, when it is there."""
         return folder / f"{self.sha256}.gguf"
 
+    def file(self, folder: Path) -> Download:
+        """It, as a file of the cache *folder*."""
+        return Download(self.name, self.sha256, self.size, self.path(folder))
+
     def is_in(self, folder: Path) -> bool:
         """Whether the cache *folder* has it, whole."""
-        try:
-            return self.path(folder).stat().st_size == self.size
-        except OSError:
-            return False
+        return self.file(folder).is_there()
 
 
 def _part(number: int, size: int, sha256: str) -> Package:
@@ -79,15 +78,24 @@ QWEN_CODER = Weights(
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
     """Where weights are kept: below GAIA_CACHE, or the user's cache folder as this platform has it."""
+    return _cache(environ) / "weights"
+
+
+def libraries_folder(environ: Mapping[str, str]) -> Path:
+    """Where shared libraries are kept that this system lacks, beside them."""
+    return _cache(environ) / "libraries"
+
+
+def _cache(environ: Mapping[str, str]) -> Path:
     if chosen := environ.get("GAIA_CACHE"):
-        return Path(chosen).expanduser() / "weights"
+        return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gaia" / "Cache" / "weights"
+        return Path(environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "gaia" / "Cache"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "gaia" / "weights"
+        return Path.home() / "Library" / "Caches" / "gaia"
     base = environ.get("XDG_CACHE_HOME", "")
     # A relative path there is invalid and to be ignored (XDG Base Directory Specification).
-    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "gaia" / "weights"
+    return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "gaia"
 
 
 def given_path(weights: Path | None, environ: Mapping[str, str]) -> Path | None:
@@ -98,7 +106,7 @@ def given_path(weights: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ...]:
+def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:
     """The sources of *weights*, the hub being the one that HF_ENDPOINT names, if it does."""
     endpoint = environ.get("HF_ENDPOINT")
     if not endpoint:
@@ -108,61 +116,17 @@ def sources_of(weights: Weights, environ: Mapping[str, str]) -> tuple[Source, ..
     )
 
 
-async def fetch(weights: Weights, folder: Path, sources: tuple[Source, ...], told: Callable[[State], None]) -> Path:
-    """The path of *weights* in the cache *folder*, fetched from the first of *sources* that brings the right bytes.
-
-    *told* is told how far it is. What was fetched before an interruption is kept, and resumed. Raises WeightsError.
-    """
-    path = weights.path(folder)
-    if weights.is_in(folder):
-        return path
-    failures: list[str] = []
+async def fetch(
+    weights: Weights, folder: Path, sources: tuple[WeightSource, ...], told: Callable[[State], None]
+) -> Path:
+    """The path of *weights* in the cache *folder*, fetched unless they are there (`download`). Raises WeightsError."""
     try:
-        await in_thread(lambda _: folder.mkdir(parents=True, exist_ok=True))
-        async with locked(path.with_suffix(".lock"), lambda: told(State("waiting"))):
-            if weights.is_in(folder):
-                return path
-            for source in sources:
-                try:
-                    await _fetch_from(source, weights, path, told)
-                except SourceError as error:
-                    _log.warning("%s: from %s: %s", weights.name, source.label, error)
-                    failures.append(f"{source.label}: {error}")
-                else:
-                    return path
-    except OSError as error:
-        failures.append(f"{error.filename or folder}: {error.strerror or error}")
-    raise WeightsError(
-        f"no source brought the weights of {weights.name} ({'; '.join(failures) or 'there is none'}). Bring the file "
-        "here yourself and name it by GAIA_WEIGHTS, or start a model server such as Lemonade or Ollama"
-    )
-
-
-async def _fetch_from(source: Source, weights: Weights, path: Path, told: Callable[[State], None]) -> None:
-    part = path.with_suffix(".part")
-
-    def fetching(done: int, total: int) -> None:
-        told(State("fetching", done, total, source.label))
-
-    while True:
-        resumed = part.exists() and part.stat().st_size > 0
-        fetching(0, weights.size)
-        await source.fetch(part, weights.size, fetching)
-        told(State("checking", source=source.label))
-        found = await in_thread(lambda stop: sha256_of(part, stop))
-        if found == weights.sha256:
-            await in_thread(lambda _: _keep(part, path))
-            return
-        part.unlink()
-        if not resumed:
-            raise SourceError(f"sent other bytes (sha256 {found[:12]}… instead of {weights.sha256[:12]}…)")
-        # The half that was there before may have been another source's, or broken: once more from the beginning.
-
-
-def _keep(part: Path, path: Path) -> None:
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+        return await download(weights.file(folder), sources, told)
+    except DownloadError as error:
+        raise WeightsError(
+            f"no source brought the weights of {weights.name} ({error}). Bring the file here yourself and name it by "
+            "GAIA_WEIGHTS, or start a model server such as Lemonade or Ollama"
+        ) from None
 
 
 def checked_file(path: Path) -> Path:

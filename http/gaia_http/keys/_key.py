@@ -5,15 +5,19 @@ import secrets
 
 import msgspec
 
+from gaia_core import ConfigError
+from gaia_core.values import check_of, refusal, shown
+
 PREFIX = "sk-gaia-"
 """What a secret begins with, so that people and scanners of repositories know it. Clients look for `sk-`."""
 
 _SECRET_BYTES = 32
 _ID_BYTES = 6
 _TAG = "h1:"
+_is_names = check_of(tuple[str, ...])
 
 
-class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """How much a key may use; None: as much as there is. Tokens are those of prompts and answers together."""
 
     requests_per_minute: int | None = None
@@ -23,8 +27,8 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be 1 or more, not {value}")
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name} must be a whole number, 1 or more, not {shown(value)}")
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
@@ -42,8 +46,19 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
     created: int
     agents: tuple[str, ...] | None = None
     admin: bool = False
-    limits: Limits = Limits()
+    limits: KeyLimits = KeyLimits()
     approves: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (
+            type(self.id) is type(self.name) is type(self.digest) is str
+            and type(self.created) is int
+            and (self.agents is None or _is_names(self.agents))
+            and type(self.limits) is KeyLimits
+            and _is_names(self.approves)
+            and type(self.admin) is bool
+        ):
+            raise refusal(self)
 
 
 def new_secret() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import attrs
 
 from gaia_core import ConfigError
-from gaia_http.keys import _file
+from gaia_http.keys import _key_file as _file
 from gaia_http.keys._key import Key, digest_of, new_salt
 
 _log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class _Ring:
 
 
 class Keyring:
-    """Belongs to one application.
+    """Belongs to one server: to its runtime, which counts by it, and to the applications that it opens.
 
     *file* is looked at when a request comes, and read anew when it changed; *asked_for*: it must be there, and a key
     is needed though it holds none. *plain*: a further key, as GAIA_API_KEY gives it. Raises ConfigError.

@@ -9,12 +9,12 @@ import click
 import msgspec
 
 from gaia_core import ConfigError
-from gaia_core.cli._table import print_table
-from gaia_core.journal.place import data_folder
+from gaia_core.cli.terminal._table import print_table
+from gaia_core.journal.from_url import data_folder
 from gaia_core.runtime import iso
-from gaia_http.keys._file import KeyFile, change, read
-from gaia_http.keys._key import Key, Limits, digest_of, new_id, new_secret
-from gaia_http.keys._place import FILE_ENVIRONMENT, key_file
+from gaia_http.keys._key import Key, KeyLimits, digest_of, new_id, new_secret
+from gaia_http.keys._key_file import KeyFile, change, read
+from gaia_http.keys._key_file_path import FILE_ENVIRONMENT, key_file
 
 _COLUMNS = ("id", "name", "created", "agents", "admin", "approves", "limits")
 _NAME_CHARS = 64
@@ -74,7 +74,7 @@ def create(
             int(time.time()),
             tuple(sorted(set(agents))) or None,
             admin,
-            Limits(requests_per_minute, tokens_per_minute, running_turns),
+            KeyLimits(requests_per_minute, tokens_per_minute, running_turns),
             tuple(sorted(set(approves))),
         )
         return msgspec.structs.replace(before, keys=(*before.keys, key))

@@ -2,11 +2,11 @@
 
 | module | what lives there |
 |---|---|
-| `_offer` | what is served, and to whom |
-| `_call` | a tools/call as a turn: progress, questions, approvals, the result |
+| `_exposed_tools` | what is served, and to whom |
+| `_tool_call` | a tools/call as a turn: progress, questions, approvals, the result |
 | `_server` | the official SDK's server over a runtime |
 | `_bounds` | how deep a client's messages may be nested |
-| `_http` | its streamable HTTP at /mcp |
+| `_http_route` | its streamable HTTP at /mcp |
 | `cli` | the command `gaia mcp` |
 
 A call is a turn of the runtime that asks no model (`Runtime.call`): it is validated, approved, limited, counted and

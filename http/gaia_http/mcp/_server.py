@@ -11,17 +11,18 @@ from mcp.shared.exceptions import MCPError
 
 from gaia_core import Agent, ClosedError, GaiaError, LimitError, QueueFullError, Runtime
 from gaia_core.tools import Tool
-from gaia_http._caller import Caller, count_request
-from gaia_http.mcp._call import Following, Waiting, answered, can_ask, follow, given
-from gaia_http.mcp._offer import Offer
-from gaia_http.ui._system import package_version
+from gaia_core.turn import Audience
+from gaia_http._version import package_version
+from gaia_http.door._caller import Caller, count_request
+from gaia_http.mcp._exposed_tools import ExposedTools
+from gaia_http.mcp._tool_call import Following, Waiting, answered, can_ask, follow, given
 
 _READS = frozenset(("read", "network"))
 _REACHES_OUT = frozenset(("network", "execute"))
 
 
 def make_server(
-    runtime: Runtime, offer: Offer, caller_of: Callable[[ServerRequestContext[Any, Any]], Caller]
+    runtime: Runtime, offer: ExposedTools, caller_of: Callable[[ServerRequestContext[Any, Any]], Caller]
 ) -> Server[Any]:
     """A server of *offer*. *caller_of* says whose a request is."""
     waiting = Waiting()
@@ -54,7 +55,13 @@ def make_server(
         try:
             if ctx.request is not None:
                 count_request(ctx.request.scope)
-            turn = await runtime.call(agent, params.name, arguments, interactive=can_ask(ctx), key=owner)
+            turn = await runtime.call(
+                agent,
+                params.name,
+                arguments,
+                audience=Audience.INTERACTIVE if can_ask(ctx) else Audience.NOBODY,
+                key=owner,
+            )
         except (ClosedError, LimitError, QueueFullError) as error:
             raise MCPError(code=mcp_types.INTERNAL_ERROR, message=str(error)) from None
         return await follow(ctx, Following(turn, owner), waiting)

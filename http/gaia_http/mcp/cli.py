@@ -10,9 +10,9 @@ import click
 
 from gaia_core import Catalog, ConfigError, Runtime
 from gaia_core.catalog import find_plugins, load_catalog, with_model
-from gaia_core.cli._config import config_option
-from gaia_http._caller import LOCAL
-from gaia_http.mcp._offer import NEEDED, Offer, offer_of
+from gaia_core.cli._config_option import config_option
+from gaia_http.door._caller import LOCAL
+from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools, offer_of
 
 
 @click.command()
@@ -41,7 +41,7 @@ def mcp(config: Path | None, agents: tuple[str, ...], toolsets: tuple[str, ...])
     asyncio.run(_serve(catalog, offer))
 
 
-async def _serve(catalog: Catalog, offer: Offer) -> None:
+async def _serve(catalog: Catalog, offer: ExposedTools) -> None:
     try:
         from mcp.server.stdio import stdio_server  # noqa: PLC0415  # two seconds, which only a server pays
     except ImportError as error:

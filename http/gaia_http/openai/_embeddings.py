@@ -18,11 +18,12 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gaia_core import Catalog, ModelSpec, Runtime
 from gaia_core.events import ErrorInfo
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
-from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, encoded, invalid, of_turn
 from gaia_http._settings import Settings
-from gaia_http.openai._wire import decode_body, given, shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, check_headers, read_body
+from gaia_http.request._decoding import decode_body, given
+from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of, shortened
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16
@@ -41,22 +42,22 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, gc=False):
     dimensions: int | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True, gc=False):
+class _EncodedVector(msgspec.Struct, frozen=True, gc=False):
     object: str
     index: int
     embedding: tuple[float, ...] | str
 
 
-class _Usage(msgspec.Struct, frozen=True, gc=False):
+class _UsedTokens(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int
     total_tokens: int
 
 
-class _List(msgspec.Struct, frozen=True, gc=False):
+class _EmbeddingList(msgspec.Struct, frozen=True, gc=False):
     object: str
-    data: tuple[_Vector, ...]
+    data: tuple[_EncodedVector, ...]
     model: str
-    usage: _Usage
+    usage: _UsedTokens
 
 
 _body_decoder = msgspec.json.Decoder(EmbeddingsBody)
@@ -86,11 +87,7 @@ class EmbeddingsRoute:
         caller.check_agent(spec.name)
         asked = _asked(body)
         if body.encoding_format not in (None, "float", "base64"):
-            raise invalid(
-                f"encoding_format: {shortened(body.encoding_format)!r} is neither 'float' nor 'base64'",
-                param="encoding_format",
-                code="invalid_value",
-            )
+            raise not_one_of("encoding_format", body.encoding_format, ("float", "base64"))
 
         async def make() -> bytes:
             try:
@@ -136,9 +133,7 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 def _model(catalog: Catalog, name: str | None) -> ModelSpec:
     if name is None:
-        raise invalid(
-            "model is missing: name a model that makes embeddings", param="model", code="missing_required_parameter"
-        )
+        raise missing_at("model", ": name a model that makes embeddings")
     making = [spec for spec in catalog.models if spec.embeddings]
     for spec in making:
         if name in (spec.name, spec.served):
@@ -155,7 +150,7 @@ def _model(catalog: Catalog, name: str | None) -> ModelSpec:
 
 def _asked(body: EmbeddingsBody) -> EmbeddingRequest:
     if not given(body.input):
-        raise invalid("input is missing", param="input", code="missing_required_parameter")
+        raise missing_at("input")
     if body.dimensions is not None and not 1 <= body.dimensions <= _DIMENSIONS:
         raise invalid(
             f"dimensions must be from 1 to {_DIMENSIONS}, not {body.dimensions}",
@@ -165,15 +160,12 @@ def _asked(body: EmbeddingsBody) -> EmbeddingRequest:
     items = _items(bytes(body.input))
     if not items:
         raise invalid("input is empty", param="input", code="invalid_value")
-    if len(items) > _INPUTS:
-        words = f"input has {len(items)} texts; at most {_INPUTS} are taken"
-        raise invalid(words, param="input", code="array_above_max_length")
+    check_count("input", len(items), "texts", _INPUTS)
     for index, item in enumerate(items):
         if not item:
             raise invalid(f"input[{index}] is empty", param=f"input[{index}]", code="invalid_value")
-        if not isinstance(item, str) and len(item) > _TOKENS:
-            words = f"input[{index}] has {len(item)} tokens; at most {_TOKENS} are taken"
-            raise invalid(words, param=f"input[{index}]", code="array_above_max_length")
+        if not isinstance(item, str):
+            check_count(f"input[{index}]", len(item), "tokens", _TOKENS)
     return EmbeddingRequest(msgspec.json.encode(items), len(items), body.dimensions)
 
 
@@ -196,19 +188,16 @@ def _check_dimensions(made: Embeddings, asked: EmbeddingRequest) -> None:
     wanted = asked.dimensions
     if wanted is not None and any(len(vector) != wanted for vector in made.vectors):
         found = len(made.vectors[0])
-        raise invalid(
-            f"dimensions: the model makes vectors of {found} dimensions, not of {wanted}; leave it out",
-            param="dimensions",
-            code="unsupported_value",
-        )
+        words = f"the model makes vectors of {found} dimensions, not of {wanted}; leave it out"
+        raise invalid_at("dimensions", words, "unsupported_value")
 
 
 def _answer(made: Embeddings, model: str, *, in_base64: bool) -> bytes:
     data = tuple(
-        _Vector("embedding", index, _base64(vector) if in_base64 else vector)
+        _EncodedVector("embedding", index, _base64(vector) if in_base64 else vector)
         for index, vector in enumerate(made.vectors)
     )
-    return encoded(_List("list", data, model, _Usage(made.tokens, made.tokens)))
+    return encoded(_EmbeddingList("list", data, model, _UsedTokens(made.tokens, made.tokens)))
 
 
 def _base64(vector: tuple[float, ...]) -> str:

@@ -7,12 +7,12 @@ from litestar import Response
 from litestar.connection import Request
 from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
 
-from gaia_http._body import ClientGone, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import ApiError, ErrorReply, encoded, invalid
 from gaia_http._settings import Settings
-from gaia_http.openai._files import Files, FullError, StoredFile
-from gaia_http.openai._wire import shortened
+from gaia_http.door._caller import caller_of
+from gaia_http.door._request_body import ClientGone, read_body
+from gaia_http.request._fields import invalid_at, not_one_of, shortened
+from gaia_http.request._uploaded_files import FullError, StoredFile, UploadedFiles
 
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
 _FIELD_BYTES = 1_024
@@ -35,7 +35,7 @@ class _File(msgspec.Struct, frozen=True, gc=False):
     expires_at: int | None = None
 
 
-class _List(msgspec.Struct, frozen=True, gc=False):
+class _FileList(msgspec.Struct, frozen=True, gc=False):
     object: str
     data: tuple[_File, ...]
     has_more: bool
@@ -46,7 +46,7 @@ class _List(msgspec.Struct, frozen=True, gc=False):
 class FileRoutes:
     """The routes' handlers, for one application."""
 
-    def __init__(self, files: Files, settings: Settings) -> None:
+    def __init__(self, files: UploadedFiles, settings: Settings) -> None:
         self._files = files
         self._settings = settings
 
@@ -77,9 +77,7 @@ class FileRoutes:
             raise invalid(words, param="limit", code="invalid_value")
         order = query.get("order", "desc")
         if order not in ("asc", "desc"):
-            raise invalid(
-                f"order: {shortened(order)!r} is neither 'asc' nor 'desc'", param="order", code="invalid_value"
-            )
+            raise not_one_of("order", order, ("asc", "desc"))
         found = [
             file
             for file in await self._files.list(caller_of(request.scope).owner)
@@ -90,11 +88,11 @@ class FileRoutes:
         if (after := query.get("after")) is not None:
             ids = [file.id for file in found]
             if after not in ids:
-                raise invalid(f"after: there is no file {shortened(after)!r}", param="after", code="invalid_value")
+                raise invalid_at("after", f"there is no file {shortened(after)!r}")
             found = found[ids.index(after) + 1 :]
         page = tuple(_shown(file) for file in found[: int(limit)])
         ends = (page[0].id, page[-1].id) if page else (None, None)
-        return _told(_List("list", page, len(found) > len(page), *ends))
+        return _told(_FileList("list", page, len(found) > len(page), *ends))
 
     async def get(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
         """GET one."""
@@ -178,8 +176,7 @@ def _seconds(fields: dict[str, str]) -> int | None:
         words = f"expires_after.seconds must be from {least} to {most}, not {shortened(text)!r}"
         raise invalid(words, param="expires_after.seconds", code="invalid_value")
     if (anchor := fields.get("expires_after[anchor]", "created_at")) != "created_at":
-        words = f"expires_after.anchor: {shortened(anchor)!r} is not 'created_at'"
-        raise invalid(words, param="expires_after.anchor", code="invalid_value")
+        raise invalid_at("expires_after.anchor", f"{shortened(anchor)!r} is not 'created_at'")
     return int(text)
 
 

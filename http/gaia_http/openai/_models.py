@@ -4,10 +4,10 @@ from urllib.parse import unquote
 
 import msgspec
 
-from gaia_core import Agent, Catalog, NotFoundError, Runtime
-from gaia_http._caller import Caller
-from gaia_http._errors import encoded, invalid
-from gaia_http.openai._wire import shortened
+from gaia_core import Catalog, Runtime
+from gaia_http._errors import encoded
+from gaia_http.door._caller import Caller
+from gaia_http.request._agent import agent_of
 
 
 class _Model(msgspec.Struct, frozen=True, gc=False):
@@ -39,14 +39,3 @@ def one_model(runtime: Runtime, raw_path: str, caller: Caller) -> bytes:
     name = unquote(raw_path.partition("/models/")[2])
     agent = agent_of(runtime, name, caller)
     return encoded(_model(agent.name, runtime.catalog))
-
-
-def agent_of(runtime: Runtime, name: str, caller: Caller) -> Agent:
-    """The agent called *name*. Raises ApiError 404 `model_not_found`, 403 `agent_not_allowed`."""
-    try:
-        agent = runtime.catalog.agent(name)
-    except NotFoundError:
-        message = f"there is no agent {shortened(name)!r}; GET /v1/models lists them"
-        raise invalid(message, param="model", code="model_not_found", status=404) from None
-    caller.check_agent(agent.name)
-    return agent

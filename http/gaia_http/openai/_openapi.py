@@ -14,10 +14,10 @@ from litestar import Response
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
 from gaia_http._errors import encoded
-from gaia_http._post import METHODS
+from gaia_http.door._post_route import METHODS
 from gaia_http.openai._embeddings import EmbeddingsBody
-from gaia_http.openai._wire import ChatRequest
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.openai.chat._wire import ChatRequest
+from gaia_http.openai.responses.input._wire import CreateRequest
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -32,7 +32,7 @@ _FORMS = frozenset(("/v1/files",))
 _SILENT = frozenset(("HEAD", "OPTIONS"))
 
 
-class Problem(msgspec.Struct, frozen=True):
+class ErrorObject(msgspec.Struct, frozen=True):
     """What went wrong: *param* is the JSON path of the value at fault."""
 
     message: str
@@ -41,10 +41,10 @@ class Problem(msgspec.Struct, frozen=True):
     code: str | None
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class ErrorEnvelope(msgspec.Struct, frozen=True):
     """Every error."""
 
-    error: Problem
+    error: ErrorObject
 
 
 def openapi_handler(handlers: Iterable[BaseRouteHandler]) -> HTTPRouteHandler:
@@ -60,7 +60,7 @@ def openapi_handler(handlers: Iterable[BaseRouteHandler]) -> HTTPRouteHandler:
 def document(handlers: Iterable[BaseRouteHandler], version: str) -> dict[str, Any]:
     """The document of those of *handlers* that are below /v1."""
     made: dict[Any, Any] = {}
-    kinds = (Envelope, *(_described(kind, made) for _, kind in _BODIES))
+    kinds = (ErrorEnvelope, *(_described(kind, made) for _, kind in _BODIES))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
     by_path = {path: schema for (path, _), schema in zip(_BODIES, schemas[1:], strict=True)}
     paths: dict[str, dict[str, Any]] = {}

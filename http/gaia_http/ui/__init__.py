@@ -1,17 +1,14 @@
 """The UI API: what GAIA's page and its clients speak (sessions, conversations, their streams), over one Runtime.
 
-| module | what lives there |
+| room or module | what it owns |
 |---|---|
-| `_routes` | the table of routes, and Litestar's handlers of it |
-| `_route` | a route as a value |
-| `_call` | what a route reads of its request, and who asks |
-| `_bodies`, `_shapes` | what comes in and what goes out |
+| `_routes`, `_route` | the table of routes, and Litestar's handlers of it |
+| `_request` | what a route reads of its request, and who asks |
+| `_request_bodies`, `_response_bodies` | what comes in and what is answered |
 | `_sessions` | sessions, their messages and branches, export and import |
 | `_chat` | send, attach, prompts, cancel |
-| `_frames`, `_words` | events → frames of a stream |
-| `_watch` | what happens to sessions, live |
-| `_stream` | the line of all these streams |
-| `_agents`, `_system`, `_model`, `_store` | agents, the machine, its model, the page's settings |
+| `streaming` | events → frames; what happens to sessions, live |
+| `_agents`, `_system`, `_model_state`, `_settings_store` | agents, the machine, its model, the page's settings |
 | `_openapi` | the document of all this |
 """
 

@@ -3,9 +3,9 @@
 from gaia_core import Agent, Runtime
 from gaia_core.catalog import Catalog
 from gaia_core.tools import Bound
-from gaia_http._caller import Caller
-from gaia_http.ui._call import Call
-from gaia_http.ui._shapes import AgentInfo, AgentList, AgentTool, McpServer, McpState, McpStatus
+from gaia_http.door._caller import Caller
+from gaia_http.ui._request import UIRequest
+from gaia_http.ui._response_bodies import AgentInfo, AgentList, AgentTool, McpServer, McpState, McpStatus
 
 _MASK = "•••"
 
@@ -13,26 +13,26 @@ MCP = "mcp:"
 """How the origin of an MCP server's tools begins."""
 
 
-class Agents:
+class AgentRoutes:
     """The routes of one application."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    async def list(self, call: Call) -> AgentList:
+    async def list(self, call: UIRequest) -> AgentList:
         """The caller's agents."""
         catalog = self._runtime.catalog
         agents = tuple(info_of(catalog, agent) for agent in catalog.agents if call.caller.may_use(agent.name))
         return AgentList(agents, len(agents))
 
-    async def get(self, call: Call) -> AgentInfo:
+    async def get(self, call: UIRequest) -> AgentInfo:
         """An agent."""
         catalog = self._runtime.catalog
         agent = catalog.agent(call.path("id").strip("/"))
         call.caller.check_agent(agent.name)
         return info_of(catalog, agent)
 
-    async def mcp_servers(self, _call: Call) -> tuple[McpServer, ...]:
+    async def mcp_servers(self, _call: UIRequest) -> tuple[McpServer, ...]:
         """The configured MCP servers. Of what they are given only the names are shown."""
         return tuple(
             McpServer(
@@ -45,7 +45,7 @@ class Agents:
             for source in self._runtime.catalog.sources
         )
 
-    async def mcp_status(self, _call: Call) -> McpStatus:
+    async def mcp_status(self, _call: UIRequest) -> McpStatus:
         """Their states."""
         return McpStatus(
             tuple(

@@ -8,19 +8,19 @@ from litestar.types import ASGIApp
 
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
 from gaia_core.events import ToolStarted
-from gaia_core.runtime import Tally, configured
-from gaia_core.runtime.export import metadata_of
-from gaia_core.turn import Turn
-from gaia_http._caller import Caller
+from gaia_core.runtime import AnswerText, configured
+from gaia_core.runtime.sessions.export import metadata_of
+from gaia_core.turn import Audience, Turn, TurnRequest
 from gaia_http._errors import ApiError, of_turn
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.ui._bodies import Cancel, Confirm, Send, UserInput
-from gaia_http.ui._call import Call
-from gaia_http.ui._frames import FrameId, Frames, frame
-from gaia_http.ui._sessions import Sessions
-from gaia_http.ui._shapes import Active, Answer, Done
-from gaia_http.ui._stream import Stream
+from gaia_http.door._caller import Caller
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.ui._request import UIRequest
+from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, UserInput
+from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
+from gaia_http.ui._sessions import SessionRoutes
+from gaia_http.ui.streaming._frames import FrameId, FrameTranslator, frame
+from gaia_http.ui.streaming._turn_stream import UIStream
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""
@@ -29,10 +29,10 @@ _LOOK_SECONDS = 0.1
 """How often a stream looks whether a turn that another process left was taken over."""
 
 
-class Chat:
+class ChatRoutes:
     """The routes of one application."""
 
-    def __init__(self, runtime: Runtime, sessions: Sessions, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(self, runtime: Runtime, sessions: SessionRoutes, settings: Settings, counts: HttpCounts) -> None:
         self._runtime = runtime
         self._sessions = sessions
         self._settings = settings
@@ -41,9 +41,9 @@ class Chat:
 
     # Sending.
 
-    async def send(self, call: Call) -> ASGIApp | Answer:
+    async def send(self, call: UIRequest) -> ASGIApp | WholeAnswer:
         """Begin a turn, and tell of it as it goes or when it has ended."""
-        body = await call.body(Send)
+        body = await call.body(SendMessage)
         session = await self._prepared(call.caller, body)
         parent = body.parent_id
         if parent is not None:
@@ -53,9 +53,7 @@ class Chat:
         task = asyncio.create_task(
             self._runtime.start(
                 session,
-                body.message,
-                parent=parent,
-                interactive=True,
+                TurnRequest(body.message, audience=Audience.INTERACTIVE, parent=parent),
                 when_busy=body.when_busy,
                 queued=starting.moved,
             ),
@@ -70,9 +68,9 @@ class Chat:
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
         steps = session.agent.limits.steps
-        return Stream(f"session {session.id}", self._started(task, starting, steps), self._settings, self._counts)
+        return UIStream(f"session {session.id}", self._started(task, starting, steps), self._settings, self._counts)
 
-    async def _prepared(self, caller: Caller, body: Send) -> Session:
+    async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
         sessions, owner = self._runtime.sessions, caller.owner
         info = await sessions.get(owner, body.session_id)
@@ -112,14 +110,14 @@ class Chat:
             yield frame({"type": "error", "content": str(error)})
             yield frame({"type": "done", "message_id": None, "content": ""})
             return
-        frames = Frames(lambda: turn.message_id, steps=steps)
+        frames = FrameTranslator(lambda: turn.message_id, steps=steps)
         async for batch in turn.frames():
             if data := frames.take(batch):
                 yield data
 
-    async def _whole(self, turn: Turn) -> Answer:
+    async def _whole(self, turn: Turn) -> WholeAnswer:
         ended = await turn.result()
-        tally, tools_ran = Tally(), False
+        tally, tools_ran = AnswerText(), False
         async for event in turn.events():
             tally.take(event)
             tools_ran = tools_ran or isinstance(event, ToolStarted)
@@ -128,28 +126,28 @@ class Chat:
         usage = ended.usage
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         tokens["total_tokens"] = usage.total_tokens
-        return Answer(turn.message_id or None, tally.content(ended), (), tokens)
+        return WholeAnswer(turn.message_id or None, tally.content(ended), (), tokens)
 
     # Coming back.
 
-    async def attach(self, call: Call) -> ASGIApp:
+    async def attach(self, call: UIRequest) -> ASGIApp:
         """The events after `Last-Event-ID` (header, or `last_event_id` in the query), then live."""
         session_id = call.text("session_id")
         given = call.header("last-event-id") or call.text("last_event_id")
         seen = FrameId.parse(given) if given else None
         turn = await self._follow(call.owner, session_id, seen)
         steps = await self._steps(call.owner, session_id)
-        first = Frames(lambda: turn.message_id if turn is not None else 0, steps=steps)
+        first = FrameTranslator(lambda: turn.message_id if turn is not None else 0, steps=steps)
         rest = b""
         if turn is not None and seen is not None:
             rest = await _resumed(first, turn, seen)
             if first.done and not rest:  # all of that turn was seen: what runs now comes next
                 turn, seen = self._runtime.running(call.owner, session_id), None
-                first = Frames(lambda: turn.message_id if turn is not None else 0, steps=steps)
+                first = FrameTranslator(lambda: turn.message_id if turn is not None else 0, steps=steps)
                 if turn is None:
                     raise _nothing_runs(session_id)
         source = self._attached(call.owner, session_id, turn, seen, first, rest)
-        return Stream(f"session {session_id}", source, self._settings, self._counts)
+        return UIStream(f"session {session_id}", source, self._settings, self._counts)
 
     async def _follow(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
         """The turn that a client may follow; None: one that will be taken over. NotFoundError when there is none."""
@@ -165,14 +163,14 @@ class Chat:
             return None
 
     async def _attached(
-        self, owner: str, session_id: str, turn: Turn | None, seen: FrameId | None, frames: Frames, rest: bytes
+        self, owner: str, session_id: str, turn: Turn | None, seen: FrameId | None, frames: FrameTranslator, rest: bytes
     ) -> AsyncGenerator[bytes, None]:
         if turn is None:
             turn = await self._taken_over(owner, session_id, seen)
             if turn is None:
                 return
             taken = turn
-            frames = Frames(lambda: taken.message_id, steps=await self._steps(owner, session_id))
+            frames = FrameTranslator(lambda: taken.message_id, steps=await self._steps(owner, session_id))
             if seen is not None:
                 rest = await _resumed(frames, turn, seen)
         if rest:
@@ -197,9 +195,9 @@ class Chat:
 
     # Steering.
 
-    async def confirm(self, call: Call) -> Done:
+    async def confirm(self, call: UIRequest) -> Acknowledged:
         """Answer a prompt for approval, once."""
-        body = await call.body(Confirm)
+        body = await call.body(ConfirmTool)
         await self._runtime.sessions.decide(
             call.owner,
             body.session_id,
@@ -208,21 +206,21 @@ class Chat:
             body.reason or "",
             scope=body.scope or "once",
         )
-        return Done("ok", approved=body.approved)
+        return Acknowledged("ok", approved=body.approved)
 
-    async def user_input(self, call: Call) -> Done:
+    async def user_input(self, call: UIRequest) -> Acknowledged:
         """Answer a tool's question, once."""
         body = await call.body(UserInput)
         await self._runtime.sessions.answer(call.owner, body.session_id, body.request_id, body.value)
-        return Done("ok")
+        return Acknowledged("ok")
 
-    async def cancel(self, call: Call) -> Done:
+    async def cancel(self, call: UIRequest) -> Acknowledged:
         """End the session's turn; answered when nothing of it runs any more."""
-        body = await call.body(Cancel)
+        body = await call.body(CancelTurn)
         await self._runtime.sessions.get(call.owner, body.session_id)
-        return Done("ok", cancelled=await self._runtime.sessions.cancel(call.owner, body.session_id))
+        return Acknowledged("ok", cancelled=await self._runtime.sessions.cancel(call.owner, body.session_id))
 
-    async def active(self, call: Call) -> Active:
+    async def active(self, call: UIRequest) -> Active:
         """The sessions that run a turn of their own here."""
         running = self._runtime.running_turns
         return Active(tuple(key[1] for key, turn in running if key[0] == call.owner and turn.journal is not None))
@@ -248,7 +246,7 @@ class Starting:
         return position
 
 
-async def _resumed(frames: Frames, turn: Turn, seen: FrameId) -> bytes:
+async def _resumed(frames: FrameTranslator, turn: Turn, seen: FrameId) -> bytes:
     """Bring *frames* to where the reader stands; what is left of the frames of the last event that it saw."""
     before, event = await turn.told(seen.event)
     frames.fold(before)

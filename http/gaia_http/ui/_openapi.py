@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from gaia_http.ui._response_bodies import ErrorDetail
 from gaia_http.ui._route import Query, Route, Streamed
-from gaia_http.ui._shapes import Problem
 
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
@@ -23,7 +23,7 @@ _ERRORS = (
 
 def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
     """The document of *routes*."""
-    types = [Problem, *(kind for route in routes for kind in _types(route))]
+    types = [ErrorDetail, *(kind for route in routes for kind in _types(route))]
     schemas, components = msgspec.json.schema_components(dict.fromkeys(types), ref_template=_REF)
     by_type = dict(zip(dict.fromkeys(types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -99,5 +99,5 @@ def _response(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _problem(words: str) -> dict[str, Any]:
-    schema = {"$ref": _REF.format(name="Problem")}
+    schema = {"$ref": _REF.format(name="ErrorDetail")}
     return {"description": words, "content": {"application/json": {"schema": schema}}}

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import msgspec
 
-from gaia_http.ui._call import Call
+from gaia_http.ui._request import UIRequest
 
 Method: TypeAlias = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -36,7 +36,7 @@ class Route:
 
     method: Method
     path: str
-    answer: Callable[[Call], Awaitable[Any]]
+    answer: Callable[[UIRequest], Awaitable[Any]]
     summary: str
     reply: Any
     body: Any = None

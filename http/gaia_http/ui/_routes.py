@@ -13,23 +13,30 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import BusyError, Runtime
-from gaia_core.runtime.export import Export, Import, ImportedMessage, ImportedSession, Session
-from gaia_http._body import ClientGone
+from gaia_core.runtime.sessions.export import (
+    ExportedSession,
+    ImportedMessage,
+    ImportedSession,
+    SessionExport,
+    SessionImport,
+)
 from gaia_http._errors import ApiError, ErrorReply, encoded
-from gaia_http._idempotency import Idempotency
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.ui import _bodies as bodies
-from gaia_http.ui import _shapes as shapes
-from gaia_http.ui._agents import Agents
-from gaia_http.ui._call import Call
-from gaia_http.ui._chat import Chat
+from gaia_http._version import package_version
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._request_body import ClientGone
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.ui import _request_bodies as bodies
+from gaia_http.ui import _response_bodies as shapes
+from gaia_http.ui._agents import AgentRoutes
+from gaia_http.ui._chat import ChatRoutes
 from gaia_http.ui._openapi import document
+from gaia_http.ui._request import UIRequest
 from gaia_http.ui._route import Method, Query, Route, Streamed
-from gaia_http.ui._sessions import Sessions
-from gaia_http.ui._store import Store
-from gaia_http.ui._system import System, package_version
-from gaia_http.ui._watch import Watch
+from gaia_http.ui._sessions import SessionRoutes
+from gaia_http.ui._settings_store import SettingsStore
+from gaia_http.ui._system import SystemRoutes
+from gaia_http.ui.streaming._session_events import SessionEventsRoute
 
 BUSY_SECONDS = 2
 """When to ask again for what a running turn is in the way of."""
@@ -46,10 +53,10 @@ _CHANGE = f'data: {{"type":"turn_started","session_id":"{_ID}"}}\n\n'
 
 def ui_routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> tuple[Route, ...]:
     """The table, for one application."""
-    store = Store(settings.data)
-    system, agents = System(runtime, settings, store), Agents(runtime)
-    sessions, watch = Sessions(runtime, store), Watch(runtime, settings, counts)
-    chat = Chat(runtime, sessions, settings, counts)
+    store = SettingsStore(settings.data)
+    system, agents = SystemRoutes(runtime, settings, store), AgentRoutes(runtime)
+    sessions, watch = SessionRoutes(runtime, store), SessionEventsRoute(runtime, settings, counts)
+    chat = ChatRoutes(runtime, sessions, settings, counts)
     return (
         *_system_routes(system, agents),
         *_session_routes(sessions, watch),
@@ -57,7 +64,7 @@ def ui_routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> tuple
     )
 
 
-def _system_routes(system: System, agents: Agents) -> tuple[Route, ...]:
+def _system_routes(system: SystemRoutes, agents: AgentRoutes) -> tuple[Route, ...]:
     return (
         _get("/api/health", system.health, "The server answers", shapes.Health),
         _get("/api/system/status", system.status, "The machine and its model", shapes.SystemStatus),
@@ -92,7 +99,7 @@ def _system_routes(system: System, agents: Agents) -> tuple[Route, ...]:
     )
 
 
-def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
+def _session_routes(sessions: SessionRoutes, watch: SessionEventsRoute) -> tuple[Route, ...]:
     one = "/api/sessions/{id}"
     return (
         attrs.evolve(
@@ -107,9 +114,9 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             "/api/sessions",
             sessions.create,
             "A new session",
-            bodies.NewSession,
-            Session,
-            bodies.NewSession(title="Budget", system_prompt="Answer in French."),
+            bodies.CreateSession,
+            ExportedSession,
+            bodies.CreateSession(title="Budget", system_prompt="Answer in French."),
         ),
         Route(
             method="GET",
@@ -122,19 +129,19 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             "/api/sessions/import",
             sessions.take_in,
             "A session from a JSON export",
-            Import,
-            Session,
-            Import(ImportedSession(title="Budget"), (ImportedMessage("user", "Hello"),)),
+            SessionImport,
+            ExportedSession,
+            SessionImport(ImportedSession(title="Budget"), (ImportedMessage("user", "Hello"),)),
         ),
-        _get(one, sessions.get, "A session", Session),
+        _get(one, sessions.get, "A session", ExportedSession),
         Route(
             method="PUT",
             path=one,
             answer=sessions.change,
             summary="Change a session",
-            body=bodies.SessionChange,
-            reply=Session,
-            example=bodies.SessionChange(title="Budget 2026"),
+            body=bodies.UpdateSession,
+            reply=ExportedSession,
+            example=bodies.UpdateSession(title="Budget 2026"),
         ),
         Route(
             method="DELETE",
@@ -148,8 +155,8 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             path=f"{one}/private",
             answer=sessions.private,
             summary="Keep a session in memory only, or on disk again",
-            body=bodies.Private,
-            reply=Session,
+            body=bodies.SetPrivate,
+            reply=ExportedSession,
         ),
         attrs.evolve(
             _get(f"{one}/messages", sessions.messages, "A page of messages, oldest first", shapes.MessageList),
@@ -169,10 +176,17 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             )
             for suffix in ("", "/and-below")
         ),
-        _post(f"{one}/head", sessions.head, "Go on after another message", bodies.Head, Session, bodies.Head(3)),
-        _post(f"{one}/fork", sessions.fork, "A new session that shares the past", bodies.Fork, Session),
+        _post(
+            f"{one}/head",
+            sessions.head,
+            "Go on after another message",
+            bodies.MoveHead,
+            ExportedSession,
+            bodies.MoveHead(3),
+        ),
+        _post(f"{one}/fork", sessions.fork, "A new session that shares the past", bodies.ForkSession, ExportedSession),
         attrs.evolve(
-            _get(f"{one}/export", sessions.export, "A conversation to take along", Export),
+            _get(f"{one}/export", sessions.export, "A conversation to take along", SessionExport),
             query=(Query("format", "markdown or json.", "string", "markdown"),),
         ),
         Route(
@@ -180,12 +194,12 @@ def _session_routes(sessions: Sessions, watch: Watch) -> tuple[Route, ...]:
             path=f"{one}/activate",
             answer=sessions.activate,
             summary="Tell the pages to show this session",
-            reply=Session,
+            reply=ExportedSession,
         ),
     )
 
 
-def _chat_routes(chat: Chat) -> tuple[Route, ...]:
+def _chat_routes(chat: ChatRoutes) -> tuple[Route, ...]:
     return (
         Route(
             method="POST",
@@ -193,9 +207,9 @@ def _chat_routes(chat: Chat) -> tuple[Route, ...]:
             answer=chat.send,
             keyed=True,
             summary="Begin a turn; it goes on when its client leaves",
-            body=bodies.Send,
-            reply=Streamed(_TURN, shapes.Answer),
-            example=bodies.Send(_ID, "Which files are here?"),
+            body=bodies.SendMessage,
+            reply=Streamed(_TURN, shapes.WholeAnswer),
+            example=bodies.SendMessage(_ID, "Which files are here?"),
         ),
         Route(
             method="GET",
@@ -213,25 +227,25 @@ def _chat_routes(chat: Chat) -> tuple[Route, ...]:
             "/api/chat/confirm-tool",
             chat.confirm,
             "Answer a prompt for approval, once",
-            bodies.Confirm,
-            shapes.Done,
-            bodies.Confirm(_ID, approved=True, confirm_id="appr_0"),
+            bodies.ConfirmTool,
+            shapes.Acknowledged,
+            bodies.ConfirmTool(_ID, approved=True, confirm_id="appr_0"),
         ),
         _post(
             "/api/chat/user-input",
             chat.user_input,
             "Answer a tool's question, once",
             bodies.UserInput,
-            shapes.Done,
+            shapes.Acknowledged,
             bodies.UserInput(_ID, "ask_0", "yes"),
         ),
         _post(
             "/api/chat/cancel",
             chat.cancel,
             "End the turn; answered when it has ended",
-            bodies.Cancel,
-            shapes.Done,
-            bodies.Cancel(_ID),
+            bodies.CancelTurn,
+            shapes.Acknowledged,
+            bodies.CancelTurn(_ID),
         ),
         _get("/api/chat/active", chat.active, "The sessions that run a turn", shapes.Active),
     )
@@ -264,7 +278,7 @@ def ui_handlers(
 
 def _handler(route: Route, settings: Settings, idempotency: Idempotency) -> HTTPRouteHandler:
     async def handle(request: Request[Any, Any, Any]) -> ASGIApp:
-        call = Call(request, settings)
+        call = UIRequest(request, settings)
         if route.admin:
             call.caller.check_admin()
         try:
@@ -281,7 +295,7 @@ def _handler(route: Route, settings: Settings, idempotency: Idempotency) -> HTTP
     return HTTPRouteHandler(path, http_method=methods, status_code=200)(handle)
 
 
-async def _answered(route: Route, call: Call) -> ASGIApp:
+async def _answered(route: Route, call: UIRequest) -> ASGIApp:
     try:
         reply = await route.answer(call)
     except BusyError as error:

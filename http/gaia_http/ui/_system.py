@@ -5,7 +5,6 @@ import platform
 import shutil
 import time
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import attrs
@@ -14,10 +13,12 @@ import msgspec
 from gaia_core import Runtime
 from gaia_core.runtime import iso
 from gaia_http._settings import Settings
-from gaia_http.ui._bodies import OnboardingDone, PageSettings
-from gaia_http.ui._call import Call
-from gaia_http.ui._model import ModelState, state_of
-from gaia_http.ui._shapes import (
+from gaia_http._version import package_version
+from gaia_http.ui._model_state import ModelState, state_of
+from gaia_http.ui._request import UIRequest
+from gaia_http.ui._request_bodies import OnboardingDone, PageSettings
+from gaia_http.ui._response_bodies import (
+    BackgroundTask,
     Health,
     HealthStats,
     InitTask,
@@ -25,11 +26,10 @@ from gaia_http.ui._shapes import (
     Onboarding,
     SettingsReply,
     SystemStatus,
-    Task,
     TaskList,
     Tunnel,
 )
-from gaia_http.ui._store import Kept, Store
+from gaia_http.ui._settings_store import SettingsStore, StoredSettings
 
 SERVICE = "gaia-server"
 
@@ -46,20 +46,20 @@ class Machine:
     processor: str | None
 
 
-class System:
+class SystemRoutes:
     """The routes of one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, store: Store) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings, store: SettingsStore) -> None:
         self._runtime = runtime
         self._settings = settings
         self._store = store
 
-    async def health(self, call: Call) -> Health:
+    async def health(self, call: UIRequest) -> Health:
         """The server answers, and how much it holds of the caller's."""
         totals = await self._runtime.sessions.totals(call.owner)
         return Health("ok", SERVICE, package_version(), HealthStats(totals.sessions, totals.messages, 0))
 
-    async def status(self, _call: Call) -> SystemStatus:
+    async def status(self, _call: UIRequest) -> SystemStatus:
         """The machine and the default agent's model."""
         catalog = self._runtime.catalog
         spec = catalog.model(catalog.agent(catalog.default_agent).model)
@@ -88,34 +88,37 @@ class System:
             processor_name=machine.processor,
             model_downloaded=model.downloaded,
             download_progress=model.progress,
+            model_error=model.error,
         )
 
-    async def tasks(self, _call: Call) -> TaskList:
+    async def tasks(self, _call: UIRequest) -> TaskList:
         """The start-up jobs: the server's own, the embedded model's, and what of the catalog had to be left out."""
         catalog = self._runtime.catalog
         spec = catalog.model(catalog.agent(catalog.default_agent).model)
         return TaskList(self._tasks(await state_of(self._runtime, spec)))
 
-    def _tasks(self, model: ModelState) -> tuple[Task, ...]:
+    def _tasks(self, model: ModelState) -> tuple[BackgroundTask, ...]:
         problems = self._runtime.catalog.problems
-        failed = (Task(f"catalog-{n}", each.source, "failed", each.message) for n, each in enumerate(problems, 1))
+        failed = (
+            BackgroundTask(f"catalog-{n}", each.source, "failed", each.message) for n, each in enumerate(problems, 1)
+        )
         started = () if model.task is None else (model.task,)
-        return (Task("start", "Start the server", "completed"), *started, *failed)
+        return (BackgroundTask("start", "Start the server", "completed"), *started, *failed)
 
     # The page's settings.
 
-    async def settings(self, _call: Call) -> SettingsReply:
+    async def settings(self, _call: UIRequest) -> SettingsReply:
         """The page's settings."""
         return await self._reply(await self._store.settings())
 
-    async def change_settings(self, call: Call) -> SettingsReply:
+    async def change_settings(self, call: UIRequest) -> SettingsReply:
         """Change what the body gives."""
         body = await call.body(PageSettings)
         given = {name: getattr(body, name) for name in body.__struct_fields__}
         changes = {name: value for name, value in given.items() if value is not msgspec.UNSET}
         return await self._reply(await self._store.change(**changes))
 
-    async def _reply(self, kept: Kept) -> SettingsReply:
+    async def _reply(self, kept: StoredSettings) -> SettingsReply:
         catalog = self._runtime.catalog
         wanted = kept.custom_model or catalog.agent(catalog.default_agent).model
         spec = next((spec for spec in catalog.models if spec.name == wanted), None)
@@ -124,30 +127,23 @@ class System:
         status = ModelStatus(found, state.downloaded, state.answers)
         return SettingsReply(kept.custom_model, kept.context_size, kept.agent_mode, kept.dynamic_tools, status)
 
-    async def onboarding(self, _call: Call) -> Onboarding:
+    async def onboarding(self, _call: UIRequest) -> Onboarding:
         """Whether the page's first steps were taken."""
         return _onboarding(await self._store.settings())
 
-    async def complete_onboarding(self, call: Call) -> Onboarding:
+    async def complete_onboarding(self, call: UIRequest) -> Onboarding:
         """They were."""
         body = await call.body(OnboardingDone)
         return _onboarding(await self._store.change(completed_at=time.time(), skipped=body.skipped))
 
-    async def tunnel(self, _call: Call) -> Tunnel:
+    async def tunnel(self, _call: UIRequest) -> Tunnel:
         """This server opens no tunnel."""
         return Tunnel()
 
 
-def _onboarding(kept: Kept) -> Onboarding:
+def _onboarding(kept: StoredSettings) -> Onboarding:
     done = kept.completed_at
     return Onboarding(done is not None, kept.skipped, iso(done) if done is not None else None)
-
-
-def package_version() -> str:
-    try:
-        return version("gaia-server-http")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _machine(data: Path | None) -> Machine:

@@ -19,7 +19,7 @@ from uvicorn.server import ServerState
 
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel
 from gaia_http import Settings, create_app
-from gaia_http._protocol import BoundedProtocol
+from gaia_http.server._http_protocol import BoundedProtocol
 
 DOCUMENTS = ("/v1/openapi.json", "/api/openapi.json")
 ENDLESS = frozenset(("/api/sessions/events",))

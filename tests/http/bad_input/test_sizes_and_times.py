@@ -54,7 +54,7 @@ async def test_a_body_of_more_than_20_mb(server, ask, path):
 
 @pytest.mark.parametrize("path", BOTH)
 async def test_a_body_that_trickles(serve, ask, as_it_was, path):
-    server = await serve(ScriptedModel(well), settings=Settings(body_seconds=0.1))
+    server = await serve(ScriptedModel(well), settings=Settings(body_seconds=1.0))
     async with as_it_was(server):
         head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n".encode()
 
@@ -64,7 +64,7 @@ async def test_a_body_that_trickles(serve, ask, as_it_was, path):
 
 
 async def test_a_head_that_trickles(serve, ask, as_it_was):
-    server = await serve(ScriptedModel(well), head_seconds=0.1)
+    server = await serve(ScriptedModel(well), head_seconds=1.0)
     async with as_it_was(server):
         answer = await ask(server, "POST", CHAT, head=b"POST /v1/chat/completions HTTP/1.1\r\nhost: loc")
 

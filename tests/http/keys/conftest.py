@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from gaia_http.keys import Key, Keyring
-from gaia_http.keys._file import change
 from gaia_http.keys._key import digest_of, new_id, new_secret
+from gaia_http.keys._key_file import change
 
 
 class KeyRoom:

@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Toolset, call, tool
-from gaia_http.keys._file import change
+from gaia_http.keys._key_file import change
 
 SAID = {"model": "a", "messages": [{"role": "user", "content": "Go"}]}
 

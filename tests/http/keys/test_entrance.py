@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from gaia_http import Settings, create_app
-from gaia_http.keys import Keyring
+from gaia_http.keys import Allowances, Keyring
 
 PLAIN = "a-plain-key-of-some-length"
 
@@ -267,7 +267,9 @@ async def knock(keyring: Keyring, headers: list, *, extensions: dict | None = No
     """What the door says to a handshake."""
     from gaia_core import Agent, Catalog, Runtime, scripted
 
-    app = create_app(Settings(), Runtime(Catalog.of(Agent("a"), models={"local": scripted()})), keyring)
+    allowances = Allowances(keyring)
+    runtime = Runtime(Catalog.of(Agent("a"), models={"local": scripted()}), quota=allowances)
+    app = create_app(Settings(), runtime, allowances)
     sent = []
     waiting = [{"type": "websocket.connect"}]
 

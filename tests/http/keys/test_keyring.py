@@ -8,9 +8,9 @@ import pytest
 
 from gaia_core import ConfigError
 from gaia_http.keys import Key, Keyring
-from gaia_http.keys._file import KeyFile, change, read
 from gaia_http.keys._key import digest_of, new_secret
-from gaia_http.keys._place import keyring_at
+from gaia_http.keys._key_file import KeyFile, change, read
+from gaia_http.keys._key_file_path import keyring_at
 
 PLAIN = "a-plain-key-of-some-length"
 

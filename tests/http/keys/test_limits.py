@@ -7,8 +7,8 @@ import pytest
 from gaia_core import LimitError
 from gaia_core.events import TextDelta
 from gaia_core.messages import Usage
-from gaia_http.keys import Allowances, Key, Keyring, Limits
-from gaia_http.keys._allowance import duration
+from gaia_http.keys import Allowances, Key, KeyLimits, Keyring
+from gaia_http.keys._key_limits import duration
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
 
 
 def allowances(room, clock, **limits: int) -> tuple[Allowances, Key]:
-    secret = room.make("ci", limits=Limits(**limits))
+    secret = room.make("ci", limits=KeyLimits(**limits))
     ring = room.ring()
     return Allowances(ring, clock), ring.find(secret.encode())
 
@@ -91,12 +91,12 @@ def test_turns_that_run(room):
 
 
 def test_limits_follow_the_file(room):
-    from gaia_http.keys._file import change
+    from gaia_http.keys._key_file import change
 
     clock = Clock()
     counted, key = allowances(room, clock, running_turns=1)
     counted.begin(key.id)
-    change(room.path, lambda file: type(file)(file.salt, (Key(key.id, "ci", key.digest, 0, limits=Limits()),)))
+    change(room.path, lambda file: type(file)(file.salt, (Key(key.id, "ci", key.digest, 0, limits=KeyLimits()),)))
     assert Keyring.find(counted._keyring, b"") is None  # a request comes, and the file is looked at
 
     counted.begin(key.id)
@@ -130,7 +130,7 @@ async def ask(server, headers: dict, path: str = "/v1/chat/completions", body: o
 
 
 async def test_too_many_requests(serve, room, bearer, body):
-    limited = bearer(room.make("ci", limits=Limits(requests_per_minute=2)))
+    limited = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=2)))
     free = bearer(room.make("free"))
     server = await serve(*["Hello"] * 5, keyring=room.ring())
     statuses = [(await ask(server, limited, body=body()))[0] for _ in range(2)]
@@ -150,7 +150,7 @@ async def test_too_many_requests(serve, room, bearer, body):
 
 
 async def test_both_apis_count_together(serve, room, bearer, body):
-    headers = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=1)))
     server = await serve("Hello", keyring=room.ring())
     _, _, session = await ask(server, headers, "/api/sessions", {})
     assert (await ask(server, headers, body=body()))[0] == 200
@@ -164,7 +164,7 @@ async def test_both_apis_count_together(serve, room, bearer, body):
 
 @pytest.mark.parametrize("path", ["/api/chat/send/", "/api//chat/send", "/v1/chat/completions//"])
 async def test_no_other_spelling_of_a_path_goes_uncounted(serve, room, bearer, body, path):
-    headers = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=1)))
     server = await serve("Hello", keyring=room.ring())
     assert (await ask(server, headers, body=body()))[0] == 200
 
@@ -172,7 +172,7 @@ async def test_no_other_spelling_of_a_path_goes_uncounted(serve, room, bearer, b
 
 
 async def test_tokens_are_counted_from_what_turns_used(serve, room, bearer, body):
-    headers = bearer(room.make("ci", limits=Limits(tokens_per_minute=5)))
+    headers = bearer(room.make("ci", limits=KeyLimits(tokens_per_minute=5)))
     server = await serve("one two three four five six", keyring=room.ring())
 
     status, seen, answer = await ask(server, headers, body=body("a long question of many words"))
@@ -188,7 +188,7 @@ async def test_tokens_are_counted_from_what_turns_used(serve, room, bearer, body
 @pytest.mark.parametrize("streamed", [False, True])
 async def test_turns_at_once_over_both_apis(serve, room, bearer, body, upstream, streamed):
     model = upstream()
-    headers = bearer(room.make("ci", limits=Limits(running_turns=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(running_turns=1)))
     other = bearer(room.make("other"))
     server = await serve(model=model, keyring=room.ring())
     _, _, session = await ask(server, headers, "/api/sessions", {})
@@ -209,7 +209,7 @@ async def test_turns_at_once_over_both_apis(serve, room, bearer, body, upstream,
 
 async def test_a_client_that_goes_gives_its_turn_back(serve, room, bearer, body, upstream):
     model = upstream()
-    headers = bearer(room.make("ci", limits=Limits(running_turns=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(running_turns=1)))
     server = await serve(model=model, keyring=room.ring())
     async with server.http.post("/v1/chat/completions", json=body(stream=True), headers=headers) as stream:
         await model.began.wait()
@@ -224,7 +224,7 @@ async def test_a_client_that_goes_gives_its_turn_back(serve, room, bearer, body,
 
 async def test_a_client_that_goes_pays_for_what_was_said(serve, room, bearer, body, upstream):
     model = upstream(TextDelta("word " * 400))
-    headers = bearer(room.make("ci", limits=Limits(tokens_per_minute=200)))
+    headers = bearer(room.make("ci", limits=KeyLimits(tokens_per_minute=200)))
     server = await serve(model=model, keyring=room.ring())
     async with server.http.post("/v1/chat/completions", json=body(stream=True), headers=headers) as stream:
         await stream.content.readline()
@@ -237,7 +237,7 @@ async def test_a_client_that_goes_pays_for_what_was_said(serve, room, bearer, bo
 
 
 async def test_a_cancel_is_never_refused(serve, room, bearer):
-    headers = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=1)))
     server = await serve("Hello", keyring=room.ring())
     _, _, session = await ask(server, headers, "/api/sessions", {})
     send = {"session_id": session["id"], "message": "Hi", "stream": False}

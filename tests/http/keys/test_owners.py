@@ -227,7 +227,7 @@ def _routes() -> set[tuple[str, str]]:
 
 async def _described_with_ids() -> set[tuple[str, str]]:
     """The routes of the UI API whose body or query names an object, by its own OpenAPI document."""
-    from gaia_http._metrics import HttpCounts
+    from gaia_http.operations._metrics import HttpCounts
     from gaia_http.ui._routes import ui_routes
 
     runtime = Runtime(Catalog.of(Agent("a"), models={"local": scripted()}))

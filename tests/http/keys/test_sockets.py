@@ -9,9 +9,9 @@ from aiohttp import WSMsgType
 from gaia_core import LimitError
 from gaia_core.events import TextDelta
 from gaia_http import Settings
-from gaia_http._door import Door
-from gaia_http._metrics import HttpCounts
-from gaia_http.keys import Limits
+from gaia_http.door._middleware import DoorMiddleware
+from gaia_http.keys import KeyLimits
+from gaia_http.operations._metrics import HttpCounts
 
 PATH = "/v1/responses"
 CREATE = json.dumps({"type": "response.create", "model": "a", "input": "Hi"})
@@ -34,7 +34,7 @@ async def closed(socket) -> tuple[int | None, str]:
 
 
 async def test_its_messages_count_as_requests(serve, room, bearer, body):
-    limited, free = bearer(room.make("ci", limits=Limits(requests_per_minute=2))), bearer(room.make("free"))
+    limited, free = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=2))), bearer(room.make("free"))
     server = await serve(*["ok"] * 3, keyring=room.ring())
     async with server.http.ws_connect(PATH, headers=limited) as socket:
         events = [await told(socket) for _ in range(2)]
@@ -48,7 +48,7 @@ async def test_its_messages_count_as_requests(serve, room, bearer, body):
 
 
 async def test_tokens_that_are_used_up_refuse_a_message_and_the_connection_stays(serve, room, bearer):
-    limited, free = bearer(room.make("ci", limits=Limits(tokens_per_minute=2))), bearer(room.make("free"))
+    limited, free = bearer(room.make("ci", limits=KeyLimits(tokens_per_minute=2))), bearer(room.make("free"))
     server = await serve("one two three four", "ok", keyring=room.ring())
     async with server.http.ws_connect(PATH, headers=limited) as socket:
         first, *others = [await told(socket) for _ in range(3)]
@@ -65,7 +65,7 @@ async def test_tokens_that_are_used_up_refuse_a_message_and_the_connection_stays
 
 async def test_a_turn_over_http_counts_for_a_socket_of_the_same_key(serve, room, bearer, body, upstream):
     model = upstream()
-    headers = bearer(room.make("ci", limits=Limits(running_turns=1)))
+    headers = bearer(room.make("ci", limits=KeyLimits(running_turns=1)))
     server = await serve(model=model, keyring=room.ring())
     async with server.http.post("/v1/chat/completions", json=body(stream=True), headers=headers) as stream:
         await model.began.wait()
@@ -116,7 +116,7 @@ async def test_what_runs_for_a_revoked_key_ends_with_its_next_word(serve, room, 
 async def test_a_client_that_goes_while_its_message_waits_is_seen(serve, room, bearer, upstream):
     model = upstream()
     server = await serve(model=model, keyring=room.ring())
-    limited = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    limited = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=1)))
     async with server.http.ws_connect(PATH, headers=limited) as socket:
         await socket.send_str(CREATE)
         await model.began.wait()
@@ -129,7 +129,7 @@ async def test_a_client_that_goes_while_its_message_waits_is_seen(serve, room, b
 
 async def test_messages_that_wait_for_their_key_are_bounded(serve, room, bearer):
     server = await serve("ok", keyring=room.ring())
-    limited = bearer(room.make("ci", limits=Limits(requests_per_minute=1)))
+    limited = bearer(room.make("ci", limits=KeyLimits(requests_per_minute=1)))
     async with server.http.ws_connect(PATH, headers=limited) as socket:
         assert (await told(socket))["type"] == "response.completed"
         for _ in range(20):
@@ -162,6 +162,7 @@ class Waits:
 
     def __init__(self, room) -> None:
         self._room = room
+        self.keyring = room.ring()
         self.asked = 0
 
     def request(self, key, *, tokens: bool = True) -> None:
@@ -184,7 +185,7 @@ async def test_a_message_that_waited_until_its_key_was_revoked_is_not_taken(room
     async def send(message):
         sent.append(message)
 
-    door = Door(app, Settings(), HttpCounts(), room.ring(), allowances)
+    door = DoorMiddleware(app, Settings(), HttpCounts(), allowances)
     headers = [(b"authorization", f"Bearer {secret}".encode())]
     await door({"type": "websocket", "path": PATH, "headers": headers, "state": {}}, receive, send)
 

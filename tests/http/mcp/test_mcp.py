@@ -15,10 +15,10 @@ from mcp.shared.exceptions import MCPError
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
 from gaia_core.nesting import MAX_NESTING
-from gaia_http.keys import Key, Keyring, Limits
-from gaia_http.keys._file import change
+from gaia_http.keys import Key, KeyLimits, Keyring
 from gaia_http.keys._key import digest_of, new_id, new_secret
-from gaia_http.mcp._offer import Offer
+from gaia_http.keys._key_file import change
+from gaia_http.mcp._exposed_tools import ExposedTools
 
 MODES = ("legacy", "auto")
 
@@ -91,7 +91,7 @@ def text_of(result: mcp_types.CallToolResult) -> str:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_tools_are_listed_as_a_model_is_told_of_them(serve, mode):
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode) as found:
         tools = {each.name: each for each in (await found.list_tools()).tools}
 
@@ -110,7 +110,7 @@ async def test_a_call_is_made_with_its_progress(serve, mode):
     async def hear(progress: float, total: float | None, message: str | None) -> None:
         told.append(message)
 
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode) as found:
         result = await found.call_tool("shout", {"text": "hello"}, progress_callback=hear)
 
@@ -121,7 +121,7 @@ async def test_a_call_is_made_with_its_progress(serve, mode):
 @pytest.mark.parametrize("mode", MODES)
 async def test_an_agent_is_a_tool_that_takes_a_task(serve, mode):
     helper = Agent("helper", description="It helps.", tools=Toolset("t", (shout,)))
-    server = await serve(scripted(call("shout", text="help"), "I helped."), agents=(helper,), mcp=Offer())
+    server = await serve(scripted(call("shout", text="help"), "I helped."), agents=(helper,), mcp=ExposedTools())
     told: list[str] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:
@@ -138,7 +138,7 @@ async def test_an_agent_is_a_tool_that_takes_a_task(serve, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_is_wrong_with_a_call_is_said(serve, mode):
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode) as found:
         result = await found.call_tool("shout", {"text": 3})
         with pytest.raises(MCPError, match="Unknown tool: shoot"):
@@ -150,7 +150,7 @@ async def test_what_is_wrong_with_a_call_is_said(serve, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_without_an_approver_a_call_is_denied(serve, mode):
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode) as found:
         result = await found.call_tool("delete", {"name": "x"})
 
@@ -174,7 +174,7 @@ async def test_the_clients_user_approves_or_not(serve, mode, answer, text, is_er
         asked.append(params.message)
         return answer
 
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode, elicitation_callback=ask) as found:
         result = await found.call_tool("delete", {"name": "x"})
 
@@ -192,7 +192,7 @@ async def test_a_tools_question_is_the_clients_users(serve, mode):
         ] == ["a", "b"]
         return mcp_types.ElicitResult(action="accept", content={"answer": "b"})
 
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url, mode, elicitation_callback=ask) as found:
         assert text_of(await found.call_tool("which", {})) == "b"
 
@@ -201,7 +201,7 @@ async def test_a_tools_question_is_the_clients_users(serve, mode):
 async def test_a_call_that_is_cancelled_is_cancelled_here(serve, mode):
     held = Held()
     agent = Agent("a", tools=Toolset("t", (held.tool(), shout)))
-    server = await serve("x", agents=(agent,), mcp=Offer(agents=(), tools_of=("a",)))
+    server = await serve("x", agents=(agent,), mcp=ExposedTools(agents=(), tools_of=("a",)))
     async with client(server.url, mode) as found, asyncio.timeout(30):
         running = asyncio.create_task(found.call_tool("wait", {}))
         await held.began.wait()
@@ -213,7 +213,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_here(serve, mode):
 
 
 async def test_many_calls_at_once_get_their_own_answers(serve):
-    server = await serve("x", agents=(CODER,), mcp=Offer(agents=(), tools_of=("coder",)))
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
     async with client(server.url) as found:
         results = await asyncio.gather(*(found.call_tool("shout", {"text": f"n{n}"}) for n in range(30)))
 
@@ -221,7 +221,7 @@ async def test_many_calls_at_once_get_their_own_answers(serve):
 
 
 async def test_a_reload_shows_at_once(serve):
-    server = await serve("x", agents=(CODER,), mcp=Offer())
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools())
     async with client(server.url) as found:
         before = [each.name for each in (await found.list_tools()).tools]
         catalog = server.runtime.catalog
@@ -255,7 +255,7 @@ def keys(tmp_path):
 
 async def test_without_a_key_nobody_enters(serve, keys):
     secret = keys("one")
-    server = await serve("x", agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(), keyring=keys.ring())
     async with server.http.post("/mcp", json={}) as response:
         assert response.status == 401
         assert "www-authenticate" in response.headers
@@ -268,7 +268,7 @@ async def test_without_a_key_nobody_enters(serve, keys):
 
 async def test_a_key_of_some_agents_gets_these_and_no_bare_toolset(serve, keys):
     some = keys("some", agents=("other",))
-    offer = Offer(toolsets=(Toolset("t", (shout,)),))
+    offer = ExposedTools(toolsets=(Toolset("t", (shout,)),))
     server = await serve("x", agents=(CODER, Agent("other")), mcp=offer, keyring=keys.ring())
     async with client(server.url, key=some) as found:
         assert [each.name for each in (await found.list_tools()).tools] == ["other"]
@@ -277,8 +277,8 @@ async def test_a_key_of_some_agents_gets_these_and_no_bare_toolset(serve, keys):
 
 
 async def test_calls_count_as_requests_and_listing_does_not(serve, keys):
-    limited = keys("ci", limits=Limits(requests_per_minute=1))
-    server = await serve("one", agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    limited = keys("ci", limits=KeyLimits(requests_per_minute=1))
+    server = await serve("one", agents=(CODER,), mcp=ExposedTools(), keyring=keys.ring())
     async with client(server.url, key=limited) as found:
         for _ in range(3):
             await found.list_tools()
@@ -291,8 +291,8 @@ async def test_calls_count_as_requests_and_listing_does_not(serve, keys):
 
 async def test_turns_at_once_are_counted(serve, keys, upstream):
     model = upstream()
-    limited = keys("ci", limits=Limits(running_turns=1))
-    server = await serve(model=model, agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    limited = keys("ci", limits=KeyLimits(running_turns=1))
+    server = await serve(model=model, agents=(CODER,), mcp=ExposedTools(), keyring=keys.ring())
     async with client(server.url, key=limited) as found:
         first = asyncio.create_task(found.call_tool("coder", {"task": "Hi"}))
         await model.began.wait()
@@ -304,14 +304,14 @@ async def test_turns_at_once_are_counted(serve, keys, upstream):
 
 @pytest.mark.parametrize("headers", [{"host": "evil.example"}, {"origin": "https://evil.example"}])
 async def test_host_and_origin_are_checked(serve, headers):
-    server = await serve("x", agents=(CODER,), mcp=Offer())
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools())
     async with server.http.post("/mcp", json={}, headers=headers) as response:
         assert response.status == 403
 
 
 async def test_a_session_of_another_key_is_not_there(serve, keys):
     one, two = keys("one"), keys("two")
-    server = await serve("x", agents=(CODER,), mcp=Offer(), keyring=keys.ring())
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(), keyring=keys.ring())
     hello = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -356,7 +356,7 @@ _AROUND = 3
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_message_that_is_nested_too_deep_fails_its_call_only(serve, mode):
-    offer = Offer(toolsets=(Toolset("t", (keep,)),))
+    offer = ExposedTools(toolsets=(Toolset("t", (keep,)),))
     server = await serve("x", mcp=offer)
     async with client(server.url, mode) as found:
         kept = await found.call_tool("keep", {"value": nested(MAX_NESTING - _AROUND)})
@@ -370,7 +370,7 @@ async def test_a_message_that_is_nested_too_deep_fails_its_call_only(serve, mode
 @pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
 @pytest.mark.parametrize("levels", [MAX_NESTING + 1, 1_000, 100_000])
 async def test_the_refusal_is_an_error_of_the_protocol(serve, version, levels):
-    server = await serve("x", mcp=Offer())
+    server = await serve("x", mcp=ExposedTools())
     headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
     sent = b'{"jsonrpc":"2.0","id":7,"method":"tools/list","params":' + b'{"a":' * levels
 

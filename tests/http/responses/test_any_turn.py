@@ -13,12 +13,12 @@ from gaia_core.events import ReasoningDelta, Reset, TextDelta
 from gaia_core.facts import events_of
 from gaia_core.models import Finished, ModelError, ToolCallDelta
 from gaia_core.tools import define
-from gaia_core.turn import TurnOptions
+from gaia_core.turn import Audience, TurnOptions, TurnRequest
 from gaia_http.openai.responses._ids import Ref
-from gaia_http.openai.responses._note import Note, encode_note
-from gaia_http.openai.responses._options import echo_of
-from gaia_http.openai.responses._output import Output, Told
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.openai.responses.input._options import echo_of
+from gaia_http.openai.responses.input._wire import CreateRequest
+from gaia_http.openai.responses.output._response_events import ResponseEvents, Told
+from gaia_http.openai.responses.stored._request_note import RequestNote, encode_note
 
 
 @tool(effects="read")
@@ -40,8 +40,8 @@ async def wipe(ctx: Context[None]) -> str:
 
 
 AGENT = Agent("a", tools=Toolset("tools", (secret, broken, wipe)), limits=Limits(steps=4, tool_calls=5))
-OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"),), approvals_only=True)
-NOTE = Note(0, "a", echo_of(CreateRequest(model="a")))
+OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"),))
+NOTE = RequestNote(0, "a", echo_of(CreateRequest(model="a")))
 
 _words = st.lists(st.text("ab \n🙂", max_size=40), max_size=4)
 _calls = st.lists(st.sampled_from(("secret", "broken", "wipe", "look", "nobody")), max_size=4)
@@ -71,13 +71,15 @@ def model_of(steps: list[tuple[list[str], list[str], list[str], str]], cancelled
     return ScriptedModel(answer)
 
 
-async def played(steps: list, answers: list[bool], note: Note) -> tuple[list[list[Told]], list[list[Told]]]:
+async def played(steps: list, answers: list[bool], note: RequestNote) -> tuple[list[list[Told]], list[list[Told]]]:
     """The responses of a turn as they are told live, and from the record."""
     cancelled = asyncio.Event()
     model = model_of(steps, cancelled)
     async with Runtime(Catalog.of(AGENT, models={"local": model})) as runtime:
         session = await runtime.open(AGENT)
-        turn = await runtime.start(session, "Hi", interactive=True, options=OPTIONS, note=encode_note(note))
+        turn = await runtime.start(
+            session, TurnRequest("Hi", audience=Audience.CLIENT, options=OPTIONS, note=encode_note(note))
+        )
         live: list[list[Told]] = []
 
         async def cancel() -> None:
@@ -86,7 +88,7 @@ async def played(steps: list, answers: list[bool], note: Note) -> tuple[list[lis
 
         watching = asyncio.create_task(cancel())
         while True:
-            output = Output(Ref(session.id, turn.id, len(live)), note)
+            output = ResponseEvents(Ref(session.id, turn.id, len(live)), note)
             live.append([])
             async for batch in turn.batches():
                 live[-1] += output.take(batch)
@@ -101,7 +103,9 @@ async def played(steps: list, answers: list[bool], note: Note) -> tuple[list[lis
         watching.cancel()
         facts = await runtime.sessions.facts_of_turn("", session.id, turn.id)
     events = [event for record, fact in facts for event in events_of(fact, record.turn, session.id)]
-    again = [Output(Ref(session.id, turn.id, part), note).take((Reset(0), *events)) for part in range(len(live))]
+    again = [
+        ResponseEvents(Ref(session.id, turn.id, part), note).take((Reset(0), *events)) for part in range(len(live))
+    ]
     return live, again
 
 

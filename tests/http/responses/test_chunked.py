@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_http.openai.responses._chunked import Chunked
+from gaia_http.openai.responses.output._chunked import Chunked
 
 TEXTS = st.lists(st.text(alphabet="ab é東\n\t ", max_size=90), max_size=8)
 

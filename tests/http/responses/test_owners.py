@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from gaia_http.keys import Keyring
-from gaia_http.keys._file import change
 from gaia_http.keys._key import Key, digest_of, new_id, new_secret
+from gaia_http.keys._key_file import change
 
 
 def key(path, name: str) -> dict[str, str]:

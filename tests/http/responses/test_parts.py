@@ -9,11 +9,11 @@ from gaia_core import Agent, Catalog, Runtime, ScriptedModel, call
 from gaia_core.messages import ImagePart, ImageURL, TextPart, ToolMessage, UserMessage
 from gaia_http import Settings
 from gaia_http._errors import ApiError
-from gaia_http._fetch import Fetched, FetchError
-from gaia_http.openai._files import Files
-from gaia_http.openai._parts import Parts
-from gaia_http.openai.responses._items import read_items
-from gaia_http.openai.responses._wire import decode_create, decode_items
+from gaia_http.openai.responses.input._input_items import read_items
+from gaia_http.openai.responses.input._wire import decode_create, decode_items
+from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._uploaded_files import UploadedFiles
+from gaia_http.request._url_fetch import Fetched, FetchError
 
 PNG = b"\x89PNG\r\n\x1a\n and so on"
 PIXEL = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
@@ -46,14 +46,11 @@ async def read():
     web = Web()
     agent = Agent("a")
     async with Runtime(Catalog.of(agent, models={"local": ScriptedModel(lambda request: "ok")})) as runtime:
-        parts = Parts(runtime, Settings(), Files(None), web)
+        parts = PartConverter(runtime, Settings(), UploadedFiles(None), web)
 
         async def read(input: object):
             found = read_items(decode_items(decode_create(json.dumps({"input": input}).encode()).input), Settings())
-            try:
-                return await parts.taken(found.messages, agent, "", found.place)
-            except ApiError as error:
-                raise found.of_here(error) from None
+            return await parts.convert(found.messages, found.part_paths, agent, "")
 
         yield read, web
 
@@ -86,6 +83,9 @@ async def test_one_that_is_not_there_is_refused_by_its_path(read):
         ({"type": "input_file"}, (), "file_data", "missing_required_parameter"),
         ({"type": "input_file", "file_id": "file-no"}, (), "file_id", "file_not_found"),
         ({"type": "input_file", "file_data": "@@@"}, (), "file_data", "invalid_value"),
+        ({"type": "input_file", "file_data": "@@@", "file_url": "http://e.org"}, (), "file_data", "invalid_value"),
+        ({"type": "input_audio", "input_audio": {"data": "="}}, (), "input_audio", "invalid_type"),
+        ({"type": "refusal", "refusal": "no"}, (), "type", "unsupported_content_type"),
         ({"type": "input_file", "file_data": "bm8=", "filename": "a.pdf"}, (), "", "invalid_file"),
         (
             {"type": "input_image", "image_url": "https://example.org/a.png"},
@@ -108,6 +108,36 @@ async def test_what_can_not_be_taken_is_named_as_it_is_here(serve, ask, part, in
     assert ".image_url.url" not in answer["error"]["message"]
     assert ".file." not in answer["error"]["message"]
     assert server.model.requests == []
+
+
+@pytest.mark.parametrize(
+    ("item", "path", "words"),
+    [
+        (
+            {"role": "system", "content": [{"type": "input_image", "image_url": PIXEL}]},
+            "input[1].content[0].type",
+            "'input_image' is not allowed in a message of role 'system'; it may be input_text",
+        ),
+        (
+            {"role": "assistant", "content": [{"type": "input_file", "file_data": "aGk="}]},
+            "input[1].content[0].type",
+            "it may be output_text or refusal",
+        ),
+        (
+            {"type": "function_call_output", "call_id": "c1", "output": [{"type": "refusal", "refusal": "no"}]},
+            "input[1].output[0].type",
+            "'refusal' is not allowed",
+        ),
+    ],
+)
+async def test_parts_that_an_item_may_not_have_are_named_by_their_path(serve, ask, item, path, words):
+    server = await serve("ok", inputs=("image",))
+    called = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
+
+    status, answer = await ask(server, [called, item])
+
+    assert (status, answer["error"]["param"], answer["error"]["code"]) == (400, path, "unsupported_content_type")
+    assert words in answer["error"]["message"]
 
 
 # Images by an upload.

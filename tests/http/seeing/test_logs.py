@@ -8,7 +8,7 @@ import time
 import pytest
 
 from gaia_core import Agent, Session
-from gaia_http._logs import JsonFormatter, LogContext, TextFormatter, masked
+from gaia_http.operations._logs import JsonFormatter, LogContext, TextFormatter, masked
 
 
 def lines_of(form: type, log, context: LogContext | None = None) -> str:

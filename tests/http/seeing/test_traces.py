@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from gaia_core.models import Endpoint, EndpointConfig
 from gaia_core.telemetry import OpenTelemetry
-from gaia_http._export import export_from
+from gaia_http.operations._telemetry_export import export_from
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"

@@ -71,7 +71,7 @@ async def test_a_waiting_message_is_answered_even_when_its_client_has_gone(ui, g
         await anext(frames)
 
     model.go.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await client.messages(session)) < 4:
             await asyncio.sleep(0.01)
 

@@ -88,7 +88,7 @@ async def test_the_first_answer_gives_the_title_unless_a_person_did(ui):
 
     for session in (plain, named):
         await client.send(session)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (title := (await client.get(f"/api/sessions/{plain}"))["title"]) == "New Chat":
             await asyncio.sleep(0.01)
 

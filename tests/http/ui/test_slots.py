@@ -7,6 +7,7 @@ import pytest
 from gaia_core.events import TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import Finished
+from gaia_core.turn import Audience, TurnRequest
 
 
 class Desk:
@@ -28,7 +29,7 @@ class Desk:
         self._ready.pop(said).set()
 
     async def until(self, served: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.served) < served:
                 await asyncio.sleep(0.001)
 
@@ -47,7 +48,7 @@ def desk() -> Desk:
 
 async def waiting(client, count: int) -> None:
     """Until so many requests wait for a slot."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while [load.queued for load in client.server.runtime.stats().models] != [count]:
             await asyncio.sleep(0.001)
 
@@ -59,7 +60,7 @@ async def sent(client, desk, *messages: str) -> list[asyncio.Task]:
         load = client.server.runtime.stats().models
         came = sum(each.busy + each.queued for each in load) + 1
         tasks.append(asyncio.create_task(client.send(await client.session(), message)))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while sum(each.busy + each.queued for each in client.server.runtime.stats().models) < came:
                 await asyncio.sleep(0.001)
     return tasks
@@ -87,10 +88,10 @@ async def test_keys_take_turns_however_much_one_of_them_asks(ui, desk):
     runtime = client.server.runtime
     tasks = await sent(client, desk, "m0", "m1")
     for n in range(4):
-        await runtime.once("a", (UserMessage(f"greedy{n}"),), key="greedy")
+        await runtime.once("a", TurnRequest(transcript=(UserMessage(f"greedy{n}"),)), key="greedy")
         await waiting(client, n + 1)
     tasks += await sent(client, desk, "m2", "m3")
-    await runtime.once("a", (UserMessage("modest0"),), key="modest")
+    await runtime.once("a", TurnRequest(transcript=(UserMessage("modest0"),)), key="modest")
     await waiting(client, 7)
     tasks += await sent(client, desk, "m4")
 
@@ -128,7 +129,7 @@ async def test_a_message_passes_background_work_even_when_that_fills_the_queue(u
     client = await ui(model=desk, slots=2, queue=3)
     runtime = client.server.runtime
     for n in range(5):
-        await runtime.once("a", (UserMessage(f"work{n}"),), background=True)
+        await runtime.once("a", TurnRequest(transcript=(UserMessage(f"work{n}"),), audience=Audience.UNATTENDED))
     await waiting(client, 3)
 
     tasks = await sent(client, desk, "m0", "m1")
@@ -141,7 +142,7 @@ async def test_a_message_passes_background_work_even_when_that_fills_the_queue(u
 async def test_background_work_does_not_starve(ui, desk):
     client = await ui(model=desk, slots=2)
     tasks = await sent(client, desk, "m0", "m1")
-    await client.server.runtime.once("a", (UserMessage("work"),), background=True)
+    await client.server.runtime.once("a", TurnRequest(transcript=(UserMessage("work"),), audience=Audience.UNATTENDED))
     await waiting(client, 1)
     tasks += await sent(client, desk, *(f"m{n}" for n in range(2, 12)))
 

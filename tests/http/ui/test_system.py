@@ -10,7 +10,7 @@ from aiohttp import web
 from gaia_core import Agent, ApprovalPolicy, Catalog, ModelSpec, Runtime, Toolset, tool
 from gaia_core.models import Endpoint, EndpointConfig, OpenEndpoints
 from gaia_http import Settings, create_app
-from gaia_http.ui._model import ModelState, state_of
+from gaia_http.ui._model_state import ModelState, state_of
 
 
 @tool(effects="write")
@@ -95,7 +95,7 @@ async def test_an_embedded_model_says_how_far_it_is(tmp_path):
     spec = ModelSpec("local", open=lambda: model, kind="embedded")
     async with Runtime(Catalog.of(Agent("a"), models={"local": spec})) as runtime:
         runtime.models.get("local")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for each in model.states():
                 if each.phase == "failed":
                     break
@@ -284,7 +284,7 @@ async def test_the_document_is_one(ui):
 async def test_the_documents_examples_fit_their_schemas(ui):
     import msgspec
 
-    from gaia_http._metrics import HttpCounts
+    from gaia_http.operations._metrics import HttpCounts
     from gaia_http.ui import ui_routes
 
     client = await ui()
@@ -321,7 +321,7 @@ async def test_an_idle_watcher_gets_comments_and_ends_with_the_server(ui):
     async with client.server.http.get("/api/sessions/events") as response:
         assert (await response.content.readuntil(b"\n\n")).startswith(b": ")
         await client.server.runtime.aclose()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await response.read()
 
 
@@ -329,6 +329,6 @@ async def test_a_watcher_that_goes_is_forgotten(ui):
     client = await ui()
     async with client.stream("GET", "/api/sessions/events"):
         assert len(client.server.runtime.feed._watchers) == 1
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while client.server.runtime.feed._watchers:
             await asyncio.sleep(0.01)

@@ -299,16 +299,16 @@ async def test_without_weights_it_says_what_to_do(tmp_path):
         await model.aclose()
 
 
-async def test_weights_that_are_broken_are_a_crash_with_a_reason(tmp_path):
+async def test_weights_that_are_broken_are_a_fault_with_a_reason(tmp_path, caplog):
     (tmp_path / "broken.gguf").write_bytes(b"GGUF and nothing that follows")
     model = EmbeddedModel(tmp_path / "broken.gguf", slots=1, environ=ENVIRON)
     try:
-        state = await until(model, "crashed")
+        state = await until(model, "failed", "crashed")
 
-        assert "its process ended with 1" in state.reason
-        # llama.cpp's log and its last error are written by two threads, in either order.
-        assert "failed to load model" in state.reason or "Failed to init server" in state.reason
-        with pytest.raises(ModelError, match="crashed"):
+        assert state.lasting
+        assert state.reason.startswith("its weights can't be loaded: the file is damaged")
+        assert "llama_model_load" in caplog.text, "the log has llama.cpp's own words"
+        with pytest.raises(ModelError, match=r"the embedded model broken\.gguf can't run: its weights"):
             await answer(model, ModelRequest(HELLO))
     finally:
         await model.aclose()

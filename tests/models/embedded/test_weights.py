@@ -21,7 +21,7 @@ from gaia_core.models.embedded import (
     State,
     Weights,
     WeightsError,
-    _sources,
+    _weight_sources,
     cache_folder,
     checked_file,
     fetch,
@@ -383,7 +383,7 @@ def test_what_pip_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
     for name in ("a", "b"):
         (tmp_path / name / "deep").mkdir(parents=True)
         (tmp_path / name / "deep" / "file").write_bytes(b"1234")
-    assert _sources._tree_size(tmp_path) == 8
+    assert _weight_sources._tree_size(tmp_path) == 8
     walk = os.walk
 
     def vanishing(folder):
@@ -393,4 +393,4 @@ def test_what_pip_removes_meanwhile_is_no_error(tmp_path, monkeypatch):
                 shutil.rmtree(tmp_path / "a")
 
     monkeypatch.setattr(os, "walk", vanishing)
-    assert _sources._tree_size(tmp_path) == 4
+    assert _weight_sources._tree_size(tmp_path) == 4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_files import Limits, Refused, Workspace
+from gaia_files import CallLimits, PathRefused, Workspace
 
 SECRET = "the secret outside"
 
@@ -43,7 +43,7 @@ def limited(root: Path) -> Iterator[Callable[..., Workspace]]:
     opened: list[Workspace] = []
 
     def make(**limits: float) -> Workspace:
-        opened.append(Workspace(root, Limits(**limits)))
+        opened.append(Workspace(root, CallLimits(**limits)))
         return opened[-1]
 
     yield make
@@ -69,7 +69,7 @@ def refused() -> Callable[..., str]:
     """The refusal of a call, which must be of *rule*: `refused("not-found", workspace.read, "x")`."""
 
     def call(rule: str, function: Callable[..., object], *args: object, **kwargs: object) -> str:
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(PathRefused) as caught:
             function(*args, **kwargs)
         text = str(caught.value)
         assert caught.value.rule == rule, text

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_files import Refused, Workspace
+from gaia_files import PathRefused, Workspace
 
 SWAPS = 300
 
@@ -76,7 +76,7 @@ def test_a_link_to_a_file_outside_is_never_followed(workspace, root, fill, outsi
         (root / "hop").symlink_to("../outside/secret.txt")
     targets = {"absolute": outside / "secret.txt", "relative": "../outside/secret.txt", "chain": "hop"}
     (root / "link").symlink_to(targets[target])
-    with pytest.raises(Refused) if call != "info" else suppress(Refused):
+    with pytest.raises(PathRefused) if call != "info" else suppress(PathRefused):
         result = calls(workspace, "link")[call]()
         assert secret not in result
 
@@ -116,7 +116,7 @@ def test_walks_name_links_and_do_not_enter_them(workspace, root, fill, outside):
 def test_a_pipe_is_refused_without_waiting_for_it(workspace, root, fill, call):
     fill({"inside.txt": "x"})
     os.mkfifo(root / "pipe")
-    with pytest.raises(Refused):
+    with pytest.raises(PathRefused):
         calls(workspace, "pipe")[call]()
     assert (root / "pipe").is_fifo()
 
@@ -188,7 +188,7 @@ def test_swapping_a_link_in_meanwhile_never_reaches_outside(
     path = "door" if call in ("list", "list recursive", "find") else "door/secret.txt"
     seen = []
     while thread.is_alive():
-        with suppress(Refused):
+        with suppress(PathRefused):
             seen.append(calls(workspace, path)[call]())
     thread.join()
     assert not any("outside" in text for text in seen)
@@ -213,7 +213,7 @@ def test_a_link_swapped_in_just_before_the_open_is_not_followed(
 
     monkeypatch.setattr(os, "open", open_after_swap)
     path = "door" if call in ("list", "list recursive") else "door/secret.txt"
-    with suppress(Refused):
+    with suppress(PathRefused):
         assert "outside" not in calls(workspace, path)[call]()
     monkeypatch.undo()
 
@@ -230,7 +230,7 @@ def test_swapping_folders_meanwhile_moves_and_deletes_nothing_outside(workspace,
             lambda: workspace.move("door/other.txt", "door/moved.txt"),
             lambda: workspace.move("door/moved.txt", "door/other.txt"),
         ):
-            with suppress(Refused):
+            with suppress(PathRefused):
                 attempt()
     thread.join()
     assert not (root / "stolen.txt").exists()
@@ -331,6 +331,6 @@ def test_no_descriptor_stays_open(workspace, root, fill, outside):
     before = len(os.listdir("/dev/fd"))
     for path in ("a.txt", "d/e/b.txt", "d", "link", "pipe", "missing/x", "a.txt/x", "link/x", "../x"):
         for call in calls(workspace, path).values():
-            with suppress(Refused):
+            with suppress(PathRefused):
                 call()
     assert len(os.listdir("/dev/fd")) == before

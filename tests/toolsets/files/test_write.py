@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from gaia_files import Limits, Refused, Workspace
+from gaia_files import CallLimits, PathRefused, Workspace
 
 
 def test_a_new_file_comes_with_its_folders(workspace, root):
@@ -162,11 +162,11 @@ def test_edits_of_many_sessions_at_once_are_all_kept(root, fill):
     failures = []
 
     def note(name: str) -> None:
-        with Workspace(root, Limits(lock_seconds=60)) as workspace:
+        with Workspace(root, CallLimits(lock_seconds=60)) as workspace:
             for turn in range(10):
                 try:
                     workspace.edit("log.txt", "end", f"{name}{turn}\nend")
-                except Refused as error:
+                except PathRefused as error:
                     failures.append(error)
 
     threads = [threading.Thread(target=note, args=(name,)) for name in "abcd"]
@@ -185,7 +185,7 @@ def test_a_folder_that_somebody_else_keeps_locked_is_refused_after_a_while(root,
     held = os.open(root, os.O_RDONLY)
     try:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with Workspace(root, Limits(lock_seconds=0.01)) as workspace:
+        with Workspace(root, CallLimits(lock_seconds=0.01)) as workspace:
             refused("busy", workspace.write, "a.txt", "y")
             assert workspace.read("a.txt") == "x"
     finally:
@@ -239,7 +239,7 @@ def test_two_moves_across_each_other_do_not_wait_forever(root, fill, tree):
     fill({"a/x": "", "b/y": ""})
 
     def shuttle(name: str, here: str, there: str) -> None:
-        with Workspace(root, Limits(lock_seconds=60)) as workspace:
+        with Workspace(root, CallLimits(lock_seconds=60)) as workspace:
             for _ in range(20):
                 workspace.move(f"{here}/{name}", f"{there}/{name}")
                 workspace.move(f"{there}/{name}", f"{here}/{name}")

@@ -11,18 +11,19 @@ import pytest
 
 from gaia_core import Context
 from gaia_mcp._connection import Connection
-from gaia_mcp._server import Server
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import recipe_of
 
 RAW = Path(__file__).with_name("raw_server.py")
 
 
 @pytest.fixture
-def raw(tmp_path: Path) -> Callable[..., Server]:
+def raw(tmp_path: Path) -> Callable[..., McpServerConfig]:
     """A server that misbehaves on request; what it notes is in `tmp_path`."""
 
-    def make(name: str = "raw", **given: Any) -> Server:
+    def make(name: str = "raw", **given: Any) -> McpServerConfig:
         given.setdefault("command", (sys.executable, "-S", str(RAW), str(tmp_path)))
-        return Server(name=name, **given)
+        return McpServerConfig(name=name, **given)
 
     return make
 
@@ -32,8 +33,8 @@ async def connect() -> AsyncIterator[Callable[..., Any]]:
     """A connection to a server, closed at the end."""
     async with AsyncExitStack() as stack:
 
-        async def connect(server: Server) -> Connection:
-            return await stack.enter_async_context(Connection(server))
+        async def connect(server: McpServerConfig) -> Connection:
+            return await stack.enter_async_context(Connection(server, recipe_of(server)))
 
         yield connect
 

@@ -13,10 +13,11 @@ from gaia_core import Catalog, ModelSpec, Runtime, ScriptedModel, call, load_cat
 from gaia_core.catalog import Lock, write_lock
 from gaia_core.cli.tools import tools
 from gaia_core.events import ApprovalRequested, InputRequested, ToolEnded, ToolProgress
-from gaia_core.facts import AgentChanged
+from gaia_core.facts import AgentSwitched
 from gaia_core.messages import UserMessage
 from gaia_core.models import ModelRequest
 from gaia_core.runtime import listed
+from gaia_core.turn import Audience, TurnRequest
 
 RAW = Path(__file__).with_name("raw_server.py")
 
@@ -70,7 +71,7 @@ async def test_a_tool_without_hints_needs_approval_where_the_agent_minds_writing
     agent = '[agents.a.approvals]\neffects = ["write"]'
     async with Runtime(catalog(scripted(call("fail"), call("echo", value="x"), "x"), agent=agent)) as runtime:
         session = await runtime.open("a")
-        turn = await runtime.start(session, "go", interactive=True)
+        turn = await runtime.start(session, TurnRequest("go", audience=Audience.INTERACTIVE))
         asked = []
         async for event in turn.events():
             if isinstance(event, ApprovalRequested):
@@ -83,7 +84,7 @@ async def test_a_tool_without_hints_needs_approval_where_the_agent_minds_writing
 async def test_a_servers_question_is_the_sessions(catalog):
     async with Runtime(catalog(scripted(call("ask"), "x"))) as runtime:
         session = await runtime.open("a")
-        turn = await runtime.start(session, "go", interactive=True)
+        turn = await runtime.start(session, TurnRequest("go", audience=Audience.INTERACTIVE))
         ended = []
         async for event in turn.events():
             if isinstance(event, InputRequested):
@@ -123,7 +124,7 @@ async def test_changed_tools_are_a_new_toolset_at_the_next_turn(catalog, until):
         await until(lambda: "new" in runtime.catalog.agent("a").tools)
         session = await runtime.sessions.open("", "s")
         await (await runtime.start(session, "again")).result()
-        changed = [fact for _, fact in await runtime.sessions.facts("", "s") if isinstance(fact, AgentChanged)]
+        changed = [fact for _, fact in await runtime.sessions.facts("", "s") if isinstance(fact, AgentSwitched)]
 
     assert "new" not in before.tools
     assert ["new" in names for names in told] == [False, False, True]
@@ -196,7 +197,7 @@ async def test_what_a_server_changed_after_review_reaches_no_model(catalog, tmp_
         (live,) = runtime._sources._live.values()
         live._stale.set()
         await until(lambda: bool(runtime.catalog.problems))
-        await (await runtime.once("a", (UserMessage("go"),))).result()
+        await (await runtime.once("a", TurnRequest(transcript=(UserMessage("go"),)))).result()
         (problem,) = runtime.catalog.problems
 
     assert told == [{"wait": "It does wait."}]

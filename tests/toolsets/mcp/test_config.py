@@ -56,7 +56,7 @@ def test_one_server_of_two_agents_is_one_source(tmp_path):
         ('{ use = "mcp", url = "http://b/", env = { A = "b" } }', "a url has headers"),
         ('{ use = "mcp", command = ["a"], effects = ["reed"] }', "Invalid enum value 'reed'"),
         ('{ use = "mcp", command = ["a"], name = "a b" }', "name must be 1 to 32 letters"),
-        ('{ use = "mcp", command = ["a"], timeout = 0 }', "timeout must be greater than 0"),
+        ('{ use = "mcp", command = ["a"], timeout = 0 }', "timeout must be seconds above 0, not 0.0"),
         ('{ use = "mcp", command = ["a", "x"] }, { use = "mcp", command = ["a", "y"] }', "are called 'a'"),
     ],
 )

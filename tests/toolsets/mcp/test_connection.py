@@ -11,8 +11,9 @@ import pytest
 from gaia_core import ToolError
 from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._connection import Connection
-from gaia_mcp._extras import get_prompt, list_prompts, list_resources, read_resource
-from gaia_mcp._server import Server
+from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import recipe_of, source_of
 
 
 async def test_a_servers_tools_are_called(raw, connect, context):
@@ -162,14 +163,14 @@ async def test_a_cancelled_call_is_cancelled_there(raw, connect, context, until,
 
 
 async def test_a_server_that_hangs_is_found_out_and_started_again(raw, connect, context, until, monkeypatch, tmp_path):
-    monkeypatch.setattr("gaia_mcp._connection._PROBE_SECONDS", 0.2)
+    monkeypatch.setattr("gaia_mcp._connection._PROBE_SECONDS", 1.0)
     connection = await connect(raw())
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await connection.call_tool(context(), "hang", {})
 
-    await until(lambda: "it hangs: it did not answer within 0.2 s" in connection.problem)
+    await until(lambda: "it hangs: it did not answer within 1 s" in connection.problem)
     assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"
     assert (tmp_path / "starts").read_text() == "2"
 
@@ -214,7 +215,7 @@ async def test_a_secret_is_given_by_reference_and_shown_nowhere(raw, connect, co
     assert await connection.call_tool(context(), "environment", {"value": "MY_TOKEN"}) == "s3cr3t-value"
     assert await connection.call_tool(context(), "environment", {"value": "A_SECRET_OF_MINE"}) == "not set"
     assert "s3cr3t" not in repr(server)
-    assert "s3cr3t" not in repr(server.source())
+    assert "s3cr3t" not in repr(source_of(server))
 
 
 async def test_a_reference_to_nothing_is_a_problem(raw, connect):
@@ -232,7 +233,7 @@ async def test_what_a_server_says_of_a_secret_is_hidden(raw, connect, context, m
 
 
 async def test_the_process_ends_with_its_connection(raw, context):
-    async with Connection(raw()) as connection:
+    async with Connection(server := raw(), recipe_of(server)) as connection:
         pid = int(await connection.call_tool(context(), "pid", {}))
         os.kill(pid, 0)
 
@@ -305,7 +306,10 @@ async def test_a_server_that_is_deaf_to_its_end_is_killed_and_reaped(tmp_path, u
         "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
     )
     pid = tmp_path / "pid"
-    connection = Connection(Server(name="deaf", command=(sys.executable, "-S", "-c", program, str(pid))))
+    connection = Connection(
+        server := McpServerConfig(name="deaf", command=(sys.executable, "-S", "-c", program, str(pid))),
+        recipe_of(server),
+    )
     opening = asyncio.create_task(connection.__aenter__())
     await until(lambda: pid.exists() and pid.read_text() != "")
     opening.cancel()

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import ToolError
 from gaia_core.nesting import MAX_NESTING
-from gaia_mcp._server import Server
+from gaia_mcp._server_config import McpServerConfig
 
 
 class Port(BaseModel):
@@ -115,7 +115,7 @@ async def running(port: int = 0, *, old: bool = False, key: str = "", json: bool
 @pytest.mark.parametrize("json", [True, False])
 async def test_tools_are_listed_and_called(connect, context, old, json):
     async with running(old=old, json=json) as url:
-        connection = await connect(Server(name="web", url=url))
+        connection = await connect(McpServerConfig(name="web", url=url))
         answers = await asyncio.gather(
             *(connection.call_tool(context(f"s{n}"), "echo", {"value": str(n)}) for n in range(20))
         )
@@ -134,7 +134,7 @@ async def test_progress_and_questions_are_passed_on(connect, context, old):
         return "8080"
 
     async with running(old=old) as url:
-        connection = await connect(Server(name="web", url=url))
+        connection = await connect(McpServerConfig(name="web", url=url))
         await connection.call_tool(context(progress=said.append), "progress", {})
         answer = await connection.call_tool(context(ask=ask), "ask", {})
 
@@ -145,7 +145,7 @@ async def test_progress_and_questions_are_passed_on(connect, context, old):
 @pytest.mark.parametrize("json", [True, False])
 async def test_a_result_that_is_too_big_fails_its_call_only(connect, context, json):
     async with running(json=json) as url:
-        connection = await connect(Server(name="web", url=url, max_bytes=1_000_000))
+        connection = await connect(McpServerConfig(name="web", url=url, max_bytes=1_000_000))
         with pytest.raises(ToolError, match=r"1000000|max_bytes|[Ss]ize"):
             await connection.call_tool(context(), "big", {"size": 50_000_000})
 
@@ -156,7 +156,7 @@ async def test_a_result_that_is_too_big_fails_its_call_only(connect, context, js
 @pytest.mark.parametrize("json", [True, False])
 async def test_a_result_that_is_nested_too_deep_fails_its_call_only(connect, context, json, levels):
     async with running(json=json) as url:
-        connection = await connect(Server(name="web", url=url))
+        connection = await connect(McpServerConfig(name="web", url=url))
         taken = await connection.call_tool(context(), "nested", {"levels": MAX_NESTING})
 
         with pytest.raises(ToolError, match="nested deeper than 128 levels"):
@@ -168,7 +168,7 @@ async def test_a_result_that_is_nested_too_deep_fails_its_call_only(connect, con
 
 async def test_changed_tools_are_listed_again(connect, context, until):
     async with running() as url:
-        connection = await connect(Server(name="web", url=url))
+        connection = await connect(McpServerConfig(name="web", url=url))
         await connection.call_tool(context(), "change", {})
 
         await until(lambda: "new" in connection.toolset)
@@ -177,7 +177,7 @@ async def test_changed_tools_are_listed_again(connect, context, until):
 async def test_a_server_that_goes_and_comes_back_is_connected_again(connect, context, until):
     async with running() as url:
         port = int(url.split(":")[2].split("/")[0])
-        connection = await connect(Server(name="web", url=url))
+        connection = await connect(McpServerConfig(name="web", url=url))
     with pytest.raises(ToolError, match=r"went away|not connected"):
         await connection.call_tool(context(), "echo", {"value": "anybody?"})
 
@@ -189,14 +189,16 @@ async def test_a_server_that_goes_and_comes_back_is_connected_again(connect, con
 async def test_a_key_is_sent_from_its_variable_and_a_refusal_is_said(connect, context, monkeypatch):
     monkeypatch.setenv("WEB_KEY", "k-12345678")
     async with running(key="k-12345678") as url:
-        refused = await connect(Server(name="refused", url=url))
-        taken = await connect(Server(name="taken", url=url, headers=(("Authorization", "Bearer env:WEB_KEY"),)))
+        refused = await connect(McpServerConfig(name="refused", url=url))
+        taken = await connect(
+            McpServerConfig(name="taken", url=url, headers=(("Authorization", "Bearer env:WEB_KEY"),))
+        )
 
         assert "HTTP 401 Unauthorized" in refused.problem
         assert await taken.call_tool(context(), "echo", {"value": "hello"}) == "hello"
 
 
 async def test_where_nobody_listens_is_a_problem(connect):
-    connection = await connect(Server(name="web", url="http://127.0.0.1:9/mcp"))
+    connection = await connect(McpServerConfig(name="web", url="http://127.0.0.1:9/mcp"))
 
     assert connection.problem.startswith("http://127.0.0.1:9/mcp can't be reached")

@@ -6,10 +6,11 @@ import pytest
 
 from gaia_core import Agent, ArgumentsError
 from gaia_core.nesting import MAX_NESTING
-from gaia_mcp._server import Server
-from gaia_mcp._tools import toolset_of
+from gaia_mcp._listed_tools import toolset_of
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import recipe_of
 
-SERVER = Server(name="srv", command=("srv",))
+SERVER = McpServerConfig(name="srv", command=("srv",))
 SCHEMA = {
     "type": "object",
     "properties": {"b": {"type": "string", "enum": ["x", "y"]}, "a": {"$ref": "#/$defs/A"}},
@@ -25,14 +26,14 @@ def listed(name="t", schema=SCHEMA, description="It does.", **hints):
 
 
 def test_a_schema_passes_through_unchanged_in_its_own_order():
-    (tool,) = toolset_of(SERVER, [listed()]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed()]).toolset
 
     assert tool.parameters.schema == msgspec.json.encode(SCHEMA)
     assert tool.description == "It does."
 
 
 def test_equal_listings_are_equal_toolsets():
-    one, two = (toolset_of(SERVER, [listed("b"), listed("a")], instructions="Do.") for _ in range(2))
+    one, two = (toolset_of(SERVER, recipe_of(SERVER), [listed("b"), listed("a")], instructions="Do.") for _ in range(2))
 
     assert one == two
     assert one.toolset.fingerprint == two.toolset.fingerprint
@@ -51,30 +52,35 @@ def test_equal_listings_are_equal_toolsets():
     ],
 )
 def test_hints_are_effects_and_none_means_the_worst(hints, effects):
-    (tool,) = toolset_of(SERVER, [listed(**hints)]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(**hints)]).toolset
 
     assert tool.effects == effects
 
 
 def test_the_operators_effects_go_before_the_servers_hints():
-    server = Server(name="srv", command=("srv",), effects=frozenset({"network"}))
-    (tool,) = toolset_of(server, [listed(read_only_hint=True)]).toolset
+    server = McpServerConfig(name="srv", command=("srv",), effects=frozenset({"network"}))
+    (tool,) = toolset_of(server, recipe_of(server), [listed(read_only_hint=True)]).toolset
 
     assert tool.effects == {"network"}
 
 
 def test_only_what_says_so_is_idempotent():
-    toolset = toolset_of(SERVER, [listed("a"), listed("b", idempotent_hint=True), listed("c", read_only_hint=True)])
+    toolset = toolset_of(
+        SERVER, recipe_of(SERVER), [listed("a"), listed("b", idempotent_hint=True), listed("c", read_only_hint=True)]
+    )
 
     assert [tool.idempotent for tool in toolset.toolset] == [False, True, True]
 
 
 def test_instructions_may_hold_braces():
-    assert toolset_of(SERVER, [listed()], instructions="Use {t} or {}.").toolset.instructions == "Use {t} or {}."
+    assert (
+        toolset_of(SERVER, recipe_of(SERVER), [listed()], instructions="Use {t} or {}.").toolset.instructions
+        == "Use {t} or {}."
+    )
 
 
 def test_resources_and_prompts_are_tools_that_read():
-    toolset = toolset_of(SERVER, [], resources=True, prompts=True).toolset
+    toolset = toolset_of(SERVER, recipe_of(SERVER), [], resources=True, prompts=True).toolset
 
     assert toolset.names == ("srv_prompt", "srv_resource")
     assert toolset.effects == {"read", "network"}
@@ -91,7 +97,7 @@ def test_resources_and_prompts_are_tools_that_read():
     ],
 )
 def test_a_bad_schema_leaves_out_its_own_tool_only(schema, words):
-    found = toolset_of(SERVER, [listed("bad", schema), listed("good")])
+    found = toolset_of(SERVER, recipe_of(SERVER), [listed("bad", schema), listed("good")])
 
     assert found.toolset.names == ("good",)
     assert found.problems[0].startswith("the tool 'bad' is left out: ")
@@ -108,14 +114,16 @@ def schema_of(levels):
 
 @pytest.mark.parametrize("levels", [MAX_NESTING + 1, 1_000, 100_000])
 def test_a_schema_that_is_nested_too_deep_leaves_out_its_own_tool_only(levels):
-    found = toolset_of(SERVER, [listed("deep", schema_of(levels)), listed("taken", schema_of(MAX_NESTING))])
+    found = toolset_of(
+        SERVER, recipe_of(SERVER), [listed("deep", schema_of(levels)), listed("taken", schema_of(MAX_NESTING))]
+    )
 
     assert found.toolset.names == ("taken",)
     assert found.problems[0].startswith("the tool 'deep' is left out: its schema is nested deeper than 128 levels")
 
 
 def test_arguments_are_held_against_the_deepest_schema():
-    (tool,) = toolset_of(SERVER, [listed(schema=schema_of(MAX_NESTING))]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=schema_of(MAX_NESTING))]).toolset
     sent = msgspec.json.encode({"a": msgspec.Raw(b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1))})
 
     assert msgspec.json.encode(tool.parameters.decode("t", sent)) == sent
@@ -125,11 +133,11 @@ def test_arguments_are_held_against_the_deepest_schema():
 
 @pytest.mark.parametrize("named", ["http://json-schema.org/draft-07/schema#", "urn:a:strangers"])
 def test_a_schema_may_name_any_draft(named):
-    assert toolset_of(SERVER, [listed(schema={**SCHEMA, "$schema": named})]).problems == ()
+    assert toolset_of(SERVER, recipe_of(SERVER), [listed(schema={**SCHEMA, "$schema": named})]).problems == ()
 
 
 def test_names_are_made_fit_and_two_that_become_one_are_told_apart():
-    found = toolset_of(SERVER, [listed("a.b"), listed("a/b"), listed("x" * 80)])
+    found = toolset_of(SERVER, recipe_of(SERVER), [listed("a.b"), listed("a/b"), listed("x" * 80)])
 
     assert found.toolset.names == ("a_b", "x" * 64)
     assert found.problems == ("the tool 'a/b' is left out: another one is called 'a_b' here",)
@@ -137,7 +145,7 @@ def test_names_are_made_fit_and_two_that_become_one_are_told_apart():
 
 
 def test_arguments_are_validated_before_anything_runs():
-    (tool,) = toolset_of(SERVER, [listed()]).toolset
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed()]).toolset
 
     assert tool.parameters.decode("t", '{"b": "x", "a": 2}') == {"b": "x", "a": 2}
     with pytest.raises(ArgumentsError) as refused:
@@ -158,7 +166,9 @@ def test_arguments_are_validated_before_anything_runs():
     ],
 )
 def test_a_strangers_schema_costs_no_time_and_reaches_nothing(properties):
-    (tool,) = toolset_of(SERVER, [listed(schema={"type": "object", "properties": properties})]).toolset
+    (tool,) = toolset_of(
+        SERVER, recipe_of(SERVER), [listed(schema={"type": "object", "properties": properties})]
+    ).toolset
     arguments = msgspec.json.encode({"a": "a" * 40 + "!"})
 
     assert tool.parameters.decode("t", arguments) == {"a": "a" * 40 + "!"}

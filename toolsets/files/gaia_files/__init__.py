@@ -8,9 +8,9 @@
 `Workspace` does the work, and can be used and tested without a model.
 """
 
-from gaia_files._limits import Limits
-from gaia_files._paths import Refused
+from gaia_files._call_limits import CallLimits
+from gaia_files._path_resolution import PathRefused
 from gaia_files._tools import files, workspace
 from gaia_files._workspace import Workspace
 
-__all__ = ["Limits", "Refused", "Workspace", "files", "workspace"]
+__all__ = ["CallLimits", "PathRefused", "Workspace", "files", "workspace"]

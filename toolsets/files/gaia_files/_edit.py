@@ -8,9 +8,9 @@ import codecs
 
 import attrs
 
-from gaia_files._limits import Limits, counted
-from gaia_files._lock import locked
-from gaia_files._paths import Parts, Refused, folder, joined, missing, quoted, require_name
+from gaia_files._call_limits import CallLimits, counted
+from gaia_files._folder_lock import locked
+from gaia_files._path_resolution import Parts, PathRefused, folder, joined, missing, quoted, require_name
 from gaia_files._read import is_binary, read_whole
 from gaia_files._write import encoded, other_links, replace, replaceable, require_size
 
@@ -38,11 +38,11 @@ class _Text:
                 try:
                     return cls(data.decode(codec, "surrogatepass"), codec, "surrogatepass")
                 except UnicodeDecodeError:
-                    raise Refused(
+                    raise PathRefused(
                         "encoding", f"{quoted(joined(parts))} is not valid {codec}.", "It can't be edited."
                     ) from None
         if is_binary(data):
-            raise Refused("binary", f"{quoted(joined(parts))} is not a text file.", "Only text can be edited.")
+            raise PathRefused("binary", f"{quoted(joined(parts))} is not a text file.", "Only text can be edited.")
         return cls(data.decode("utf-8", "surrogateescape"), "utf-8", "surrogateescape")
 
     @property
@@ -59,13 +59,13 @@ class _Text:
         return text.encode(self.codec, self.errors)
 
 
-def edit_text(root: int, parts: Parts, old: str, new: str, limits: Limits, *, replace_all: bool = False) -> str:
+def edit_text(root: int, parts: Parts, old: str, new: str, limits: CallLimits, *, replace_all: bool = False) -> str:
     """Replace *old*, which must occur exactly once unless *replace_all*, by *new*."""
     require_name(parts)
     if not old:
-        raise Refused("empty", "The old text is empty.", "Give the exact text to replace.")
+        raise PathRefused("empty", "The old text is empty.", "Give the exact text to replace.")
     if old == new:
-        raise Refused("no-change", "The old and the new text are the same.", "Give a different new text.")
+        raise PathRefused("no-change", "The old and the new text are the same.", "Give a different new text.")
     for text in (old, new):
         encoded(text, "utf-8")
     with folder(root, parts[:-1]) as parent, locked((parent,), parts, limits):
@@ -94,7 +94,7 @@ def _occurrences(content: _Text, old: str, parts: Parts, *, replace_all: bool) -
     lines = _lines(text, old)
     if not replace_all and (number > 1 or overlaps):
         often = "more than once, overlapping itself," if overlaps else f"{number:,} times"
-        raise Refused(
+        raise PathRefused(
             "not-unique",
             f"The old text occurs {often} in {quoted(joined(parts))} ({_named(lines, number)}).",
             "Add the lines around it so that it occurs once, or set replace_all to true.",
@@ -117,22 +117,24 @@ def _named(lines: list[int], number: int) -> str:
     return ("line " if number == 1 else "lines ") + ", ".join(map(str, lines)) + more
 
 
-def _not_found(text: str, old: str, parts: Parts) -> Refused:
+def _not_found(text: str, old: str, parts: Parts) -> PathRefused:
     what = f"The old text does not occur in {quoted(joined(parts))}."
     first = next((line.strip() for line in old.split("\n") if line.strip()), "")
     if first:
         for number, line in enumerate(text.split("\n"), 1):
             if line.strip() == first:
                 there = f"Line {number} has its first line, but spaces or what follows differ: "
-                return Refused("not-found", what, f"{there}read from start_line={number} and copy the text exactly.")
+                return PathRefused(
+                    "not-found", what, f"{there}read from start_line={number} and copy the text exactly."
+                )
         if any(line.strip().casefold() == first.casefold() for line in text.split("\n")):
-            return Refused("not-found", what, "Its letter case differs: read the file and copy the text exactly.")
-    return Refused("not-found", what, "Read the file and copy the text exactly, with its spaces and line breaks.")
+            return PathRefused("not-found", what, "Its letter case differs: read the file and copy the text exactly.")
+    return PathRefused("not-found", what, "Read the file and copy the text exactly, with its spaces and line breaks.")
 
 
 def _require_one_encoding(content: _Text, new: str, parts: Parts) -> None:
     """A file in an old 8-bit encoding takes ASCII only, or it would hold two encodings."""
     if content.codec == "utf-8" and not new.isascii() and any("\udc80" <= char <= "\udcff" for char in content.text):
-        raise Refused(
+        raise PathRefused(
             "encoding", f"{quoted(joined(parts))} is not UTF-8.", "Use a new text of plain ASCII characters only."
         )

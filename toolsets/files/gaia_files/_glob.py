@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from gaia_files._paths import Parts, Refused, quoted
+from gaia_files._path_resolution import Parts, PathRefused, quoted
 
 _MOST_CHARS = 500
 _MOST_ALTERNATIVES = 64
@@ -29,7 +29,7 @@ class Glob:
     def of(cls, pattern: str, *, ignore_case: bool = False) -> "Glob":
         """Compile *pattern*. Raises Refused when it is too long or has too many alternatives."""
         if len(pattern) > _MOST_CHARS:
-            raise Refused("glob", f"The glob {quoted(pattern)} is too long.", f"At most {_MOST_CHARS} characters.")
+            raise PathRefused("glob", f"The glob {quoted(pattern)} is too long.", f"At most {_MOST_CHARS} characters.")
         spelled = [_segments(one) for one in _expanded(pattern)]
         flags = re.IGNORECASE if ignore_case else 0
         return cls(
@@ -58,7 +58,7 @@ def _expanded(pattern: str) -> list[str]:
             continue
         waiting += [one[: found.start()] + choice + one[found.end() :] for choice in found[1].split(",")]
         if len(waiting) + len(done) > _MOST_ALTERNATIVES:
-            raise Refused("glob", f"The glob {quoted(pattern)} has too many alternatives.", "Use a simpler one.")
+            raise PathRefused("glob", f"The glob {quoted(pattern)} has too many alternatives.", "Use a simpler one.")
     return done
 
 
@@ -69,7 +69,7 @@ def _compiled(segment: str, flags: int) -> Callable[[str], object] | None:
     try:
         return re.compile(fnmatch.translate(re.sub(r"\*+", "*", segment)), flags).match
     except re.error:
-        raise Refused("glob", f"{quoted(segment)} is not a valid glob.", "Use * ? [abc] {a,b} **.") from None
+        raise PathRefused("glob", f"{quoted(segment)} is not a valid glob.", "Use * ? [abc] {a,b} **.") from None
 
 
 def _fits(segments: tuple[Callable[[str], object] | None, ...], parts: Parts) -> bool:

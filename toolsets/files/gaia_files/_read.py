@@ -15,10 +15,10 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from gaia_files._limits import Effort, Limits, counted, plain_size
-from gaia_files._paths import (
+from gaia_files._call_limits import CallLimits, Effort, counted, plain_size
+from gaia_files._path_resolution import (
     Parts,
-    Refused,
+    PathRefused,
     folder,
     joined,
     kind_of,
@@ -65,7 +65,7 @@ _COUNTED_ENTRIES = 100_000
 
 
 @attrs.define
-class _Lines:
+class _LineCollector:
     """Collects the lines *first* to *last* of a stream of text; holds no more than is shown."""
 
     first: int
@@ -138,9 +138,9 @@ class _Lines:
 def read_lines(root: int, parts: Parts, first: int, count: int, encoding: Encoding, effort: Effort) -> str:
     """The lines *first* to *first* + *count* - 1, counted from 1, then notes in brackets."""
     if first < 1 or count < 1:
-        raise Refused("line-range", "Lines are counted from 1, and at least one line is read.", "Use start_line=1.")
+        raise PathRefused("line-range", "Lines are counted from 1, and at least one line is read.", "Use start_line=1.")
     limits = effort.limits
-    lines = _Lines(first, first + count - 1, limits.chars, limits.line_chars)
+    lines = _LineCollector(first, first + count - 1, limits.chars, limits.line_chars)
     require_name(parts)
     with folder(root, parts[:-1]) as parent, regular_file(parent, parts) as (descriptor, status):
         name, start = _sniffed(descriptor, parts, status, encoding)
@@ -164,7 +164,7 @@ def read_whole(parent: int, parts: Parts, most: int) -> tuple[bytes, os.stat_res
             chunks.append(chunk)
             size += len(chunk)
             if size > most:
-                raise Refused(
+                raise PathRefused(
                     "too-large",
                     f"{quoted(joined(parts))} is larger than {plain_size(most)}.",
                     "Read a range of its lines instead.",
@@ -183,7 +183,7 @@ def marked_encoding(start: bytes) -> str | None:
     return next((name for mark, name in _MARKS if start.startswith(mark)), None)
 
 
-def describe(root: int, parts: Parts, limits: Limits) -> str:
+def describe(root: int, parts: Parts, limits: CallLimits) -> str:
     """What a path is: kind, size, time of change, and for text its encoding, lines and line ends."""
     if not parts:
         return _folder_facts(root, parts, os.fstat(root))
@@ -203,7 +203,7 @@ def describe(root: int, parts: Parts, limits: Limits) -> str:
     return _facts(("path", joined(parts)), ("kind", f"{kind} ({also})"), ("changed", _time(status)))
 
 
-def _page(lines: _Lines, parts: Parts, *, complete: bool, effort: Effort) -> str:
+def _page(lines: _LineCollector, parts: Parts, *, complete: bool, effort: Effort) -> str:
     after = lines.first + len(lines.shown)
     if not lines.shown:
         return _no_lines(lines, parts, complete=complete, effort=effort)
@@ -220,14 +220,14 @@ def _page(lines: _Lines, parts: Parts, *, complete: bool, effort: Effort) -> str
     return "\n".join([*lines.shown, *(f"[{note}]" for note in notes)])
 
 
-def _no_lines(lines: _Lines, parts: Parts, *, complete: bool, effort: Effort) -> str:
+def _no_lines(lines: _LineCollector, parts: Parts, *, complete: bool, effort: Effort) -> str:
     path = quoted(joined(parts))
     if not complete:
         why = effort.stopped or f"only the first {plain_size(effort.limits.read_bytes)} can be read"
-        raise Refused("too-large", f"Line {lines.first:,} of {path} was not reached: {why}.", "Search it instead.")
+        raise PathRefused("too-large", f"Line {lines.first:,} of {path} was not reached: {why}.", "Search it instead.")
     if not lines.total:
         return "[The file is empty]"
-    raise Refused(
+    raise PathRefused(
         "line-range",
         f"{path} has {counted(lines.total, 'line')}; start_line={lines.first} is after its end.",
         f"Use a start_line from 1 to {lines.total}.",
@@ -243,7 +243,7 @@ def _sniffed(descriptor: int, parts: Parts, status: os.stat_result, encoding: En
     if encoding == "utf-16":
         return "utf-16-le", start
     if is_binary(start):
-        raise Refused(
+        raise PathRefused(
             "binary",
             f"{quoted(joined(parts))} is not text but {_binary_kind(start)} ({plain_size(status.st_size)}).",
             "Only text files can be read.",
@@ -275,7 +275,7 @@ def _folder_facts(root: int, parts: Parts, status: os.stat_result) -> str:
     return _facts(("path", joined(parts)), ("kind", "folder"), ("holds", held), ("changed", _time(status)))
 
 
-def _file_facts(parent: int, parts: Parts, limits: Limits) -> str:
+def _file_facts(parent: int, parts: Parts, limits: CallLimits) -> str:
     with regular_file(parent, parts) as (descriptor, status):
         facts = [("path", joined(parts)), ("kind", "file"), ("size", f"{status.st_size:,} bytes")]
         facts.append(("changed", _time(status)))
@@ -287,7 +287,7 @@ def _file_facts(parent: int, parts: Parts, limits: Limits) -> str:
     return _facts(*facts)
 
 
-def _content_facts(descriptor: int, limits: Limits) -> list[tuple[str, str]]:
+def _content_facts(descriptor: int, limits: CallLimits) -> list[tuple[str, str]]:
     start = os.read(descriptor, _SNIFFED)
     marked = marked_encoding(start)
     if marked is None and is_binary(start):

@@ -8,11 +8,22 @@ from collections.abc import Iterator
 
 import attrs
 
+from gaia_files._call_limits import Effort, OutputPage, counted, plain_size
+from gaia_files._folder_walk import Walk
 from gaia_files._glob import Glob
-from gaia_files._limits import Effort, Page, counted, plain_size
-from gaia_files._paths import Parts, Refused, folder, joined, kind_of, missing, quoted, refusal_of, shown, status_of
+from gaia_files._path_resolution import (
+    Parts,
+    PathRefused,
+    folder,
+    joined,
+    kind_of,
+    missing,
+    quoted,
+    refusal_of,
+    shown,
+    status_of,
+)
 from gaia_files._read import is_binary, marked_encoding, read_whole
-from gaia_files._walk import Walk
 
 _MOST_QUERY_CHARS = 1_000
 _UNSHOWN_BETWEEN_CHECKS = 1_024
@@ -28,7 +39,7 @@ class _Search:
     text: str
     case_sensitive: bool
     effort: Effort
-    page: Page
+    page: OutputPage
     large: int = 0
     unreadable: int = 0
 
@@ -36,7 +47,7 @@ class _Search:
         """`look_into` for a file that a walk came across: what can't be searched is counted."""
         try:
             self.look_into(parts)
-        except Refused as refusal:
+        except PathRefused as refusal:
             self.large += refusal.rule == "too-large"
             self.unreadable += refusal.rule not in ("too-large", "not-found")
 
@@ -75,16 +86,18 @@ class _Search:
 def search(root: int, start: Parts, text: str, pattern: str, *, case_sensitive: bool, effort: Effort) -> str:
     """Lines with *text* in the files below *start* (or in the file *start*), as `path:line: text`, then notes."""
     if not text.strip():
-        raise Refused("empty", "There is no text to search for.", "Give a word or a phrase.")
+        raise PathRefused("empty", "There is no text to search for.", "Give a word or a phrase.")
     if len(text) > _MOST_QUERY_CHARS:
-        raise Refused("too-large", "The text to search for is too long.", f"At most {_MOST_QUERY_CHARS} characters.")
+        raise PathRefused(
+            "too-large", "The text to search for is too long.", f"At most {_MOST_QUERY_CHARS} characters."
+        )
     literal = text.replace("\r\n", "\n")
     looking = _Search(
         root,
         literal if case_sensitive else literal.casefold(),
         case_sensitive,
         effort,
-        Page(effort.limits.matches, effort.limits.chars),
+        OutputPage(effort.limits.matches, effort.limits.chars),
     )
     glob = Glob.of(pattern) if pattern else None
     if _is_file(root, start):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 from gaia_core import ConfigError, Context, ToolError, Toolset, doc, resource, tool
-from gaia_files._paths import Refused
+from gaia_files._path_resolution import PathRefused
 from gaia_files._read import Encoding
 from gaia_files._workspace import Workspace
 
@@ -188,5 +188,5 @@ def _told() -> Iterator[None]:
     """Tell the model why the workspace refused."""
     try:
         yield
-    except Refused as refusal:
+    except PathRefused as refusal:
         raise ToolError(str(refusal)) from None

@@ -17,15 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gaia_files._call_limits import CallLimits, Effort, never
 from gaia_files._edit import edit_text
-from gaia_files._limits import Effort, Limits, never
-from gaia_files._paths import Refused, open_folder, parts_of, quoted, refusal_of, require_descriptors
+from gaia_files._folder_walk import find_names, list_folder
+from gaia_files._path_resolution import PathRefused, open_folder, parts_of, quoted, refusal_of, require_descriptors
 from gaia_files._read import Encoding, describe, read_lines
 from gaia_files._search import search
-from gaia_files._walk import find_names, list_folder
 from gaia_files._write import delete, make_folder, move, write_text
 
-_DEFAULT_LIMITS = Limits()
+_DEFAULT_LIMITS = CallLimits()
 
 
 class Workspace:
@@ -34,7 +34,7 @@ class Workspace:
     *root* itself is trusted and may lead through links; nothing below it may. Close it, or use it as a context manager.
     """
 
-    def __init__(self, root: Path, limits: Limits = _DEFAULT_LIMITS) -> None:
+    def __init__(self, root: Path, limits: CallLimits = _DEFAULT_LIMITS) -> None:
         require_descriptors()
         self.root = str(root.absolute())
         self.limits = limits
@@ -138,7 +138,7 @@ class Workspace:
         """A descriptor of the root for one call; what the system says and nobody explained becomes a refusal."""
         with self._lock:
             if self._descriptor is None:
-                raise Refused("closed", "The workspace is closed.", "Start a new session.")
+                raise PathRefused("closed", "The workspace is closed.", "Start a new session.")
             root = self._opened(self._descriptor)
         try:
             yield root
@@ -155,7 +155,7 @@ class Workspace:
             pass
         except OSError as error:
             raise refusal_of(error, ()) from None
-        raise Refused(
+        raise PathRefused(
             "root-removed",
             f"The workspace folder {quoted(self.root)} was removed.",
             "Tell the user; nothing can be done.",
@@ -166,15 +166,15 @@ def _open_root(root: str) -> int:
     try:
         return os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        raise Refused("root", f"The workspace folder {quoted(root)} does not exist.", "Create it first.") from None
+        raise PathRefused("root", f"The workspace folder {quoted(root)} does not exist.", "Create it first.") from None
     except NotADirectoryError:
-        raise Refused("root", f"{quoted(root)} is not a folder.", "Configure a folder as the root.") from None
+        raise PathRefused("root", f"{quoted(root)} is not a folder.", "Configure a folder as the root.") from None
     except OSError as error:
         raise refusal_of(error, (root,)) from None
     except ValueError:
-        raise Refused("root", f"{quoted(root)} is not a path.", "Configure a folder as the root.") from None
+        raise PathRefused("root", f"{quoted(root)} is not a path.", "Configure a folder as the root.") from None
 
 
 def _require_file_path(path: str) -> None:
     if path.endswith("/"):
-        raise Refused("folder", f"{quoted(path)} ends with a slash, so it names a folder.", "Add the file's name.")
+        raise PathRefused("folder", f"{quoted(path)} ends with a slash, so it names a folder.", "Add the file's name.")

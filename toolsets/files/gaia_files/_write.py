@@ -11,12 +11,12 @@ import secrets
 import stat
 from contextlib import ExitStack, suppress
 
-from gaia_files._limits import Limits, counted, plain_size
-from gaia_files._lock import locked
-from gaia_files._paths import (
+from gaia_files._call_limits import CallLimits, counted, plain_size
+from gaia_files._folder_lock import locked
+from gaia_files._path_resolution import (
     DEPTH,
     Parts,
-    Refused,
+    PathRefused,
     folder,
     joined,
     kind_of,
@@ -34,7 +34,7 @@ _NEW_MODE, _MODE_BITS = 0o666, 0o777
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
-def write_text(root: int, parts: Parts, content: str, limits: Limits) -> str:
+def write_text(root: int, parts: Parts, content: str, limits: CallLimits) -> str:
     """Create the file, with the folders above it, or replace its whole content, as UTF-8."""
     require_name(parts)
     data = encoded(content, "utf-8")
@@ -49,7 +49,7 @@ def write_text(root: int, parts: Parts, content: str, limits: Limits) -> str:
     return f"Replaced {joined(parts)} ({written}; it had {plain_size(old.st_size)}).{other_links(old)}"
 
 
-def move(root: int, source: Parts, target: Parts, limits: Limits, *, into: bool = False) -> str:
+def move(root: int, source: Parts, target: Parts, limits: CallLimits, *, into: bool = False) -> str:
     """Rename a file or folder; into *target* when that is a folder or *into*. Nothing is overwritten.
 
     (The system has no portable rename that fails when the target exists. Calls of this program exclude each other by
@@ -61,9 +61,13 @@ def move(root: int, source: Parts, target: Parts, limits: Limits, *, into: bool 
     if target[: len(source)] == source:
         same = target == source
         what = "is there already" if same else "can't be moved into itself"
-        raise Refused("no-change" if same else "into-itself", f"{quoted(joined(source))} {what}.", "Give another path.")
+        raise PathRefused(
+            "no-change" if same else "into-itself", f"{quoted(joined(source))} {what}.", "Give another path."
+        )
     if len(target) > DEPTH:
-        raise Refused("depth", f"{quoted(joined(target))} has {len(target)} levels.", f"At most {DEPTH} are possible.")
+        raise PathRefused(
+            "depth", f"{quoted(joined(target))} has {len(target)} levels.", f"At most {DEPTH} are possible."
+        )
     with ExitStack() as stack:
         source_folder = stack.enter_context(folder(root, source[:-1]))
         status = _movable(source_folder, source)
@@ -71,7 +75,9 @@ def move(root: int, source: Parts, target: Parts, limits: Limits, *, into: bool 
         stack.enter_context(locked((source_folder, target_folder), source, limits))
         try:
             if status_of(target_folder, target[-1]) is not None:
-                raise Refused("exists", f"{quoted(joined(target))} exists already.", "Give another path, or delete it.")
+                raise PathRefused(
+                    "exists", f"{quoted(joined(target))} exists already.", "Give another path, or delete it."
+                )
             os.rename(source[-1], target[-1], src_dir_fd=source_folder, dst_dir_fd=target_folder)
         except FileNotFoundError:
             raise missing(source_folder, source) from None
@@ -82,7 +88,7 @@ def move(root: int, source: Parts, target: Parts, limits: Limits, *, into: bool 
     return f"Moved {kind_of(status.st_mode)} {joined(source)} to {joined(target)}."
 
 
-def delete(root: int, parts: Parts, limits: Limits) -> str:
+def delete(root: int, parts: Parts, limits: CallLimits) -> str:
     """Delete a file, an empty folder, or a link (never its target)."""
     require_name(parts)
     with folder(root, parts[:-1]) as parent, locked((parent,), parts, limits):
@@ -116,15 +122,15 @@ def encoded(text: str, codec: str) -> bytes:
         return text.encode(codec)
     except UnicodeEncodeError as error:
         bad = error.object[error.start]
-        raise Refused(
+        raise PathRefused(
             "encoding", f"The text can't be written: it contains {quoted(bad)}.", "Write it in plain Unicode."
         ) from None
 
 
-def require_size(size: int, parts: Parts, limits: Limits) -> None:
+def require_size(size: int, parts: Parts, limits: CallLimits) -> None:
     """Raise Refused when a file would become too large."""
     if size > limits.write_bytes:
-        raise Refused(
+        raise PathRefused(
             "too-large",
             f"{quoted(joined(parts))} would have {plain_size(size)}; at most {plain_size(limits.write_bytes)}.",
             "Write several smaller files.",
@@ -141,7 +147,7 @@ def replaceable(parent: int, parts: Parts) -> os.stat_result | None:
         return None
     require_regular(status, parts)
     if not status.st_mode & _WRITABLE:
-        raise Refused("read-only", f"{quoted(joined(parts))} is marked read only.", "Write another file.")
+        raise PathRefused("read-only", f"{quoted(joined(parts))} is marked read only.", "Write another file.")
     return status
 
 
@@ -218,7 +224,7 @@ def _movable(parent: int, parts: Parts) -> os.stat_result:
 def _is_folder(root: int, parts: Parts) -> bool:
     try:
         os.close(open_folder(root, parts))
-    except Refused as refusal:
+    except PathRefused as refusal:
         if refusal.rule in ("not-found", "not-a-folder"):
             return False
         raise

@@ -5,20 +5,24 @@
 
 | module | what lives there |
 |---|---|
-| `_server` | `Server`: where a server is and what it may do, as a frozen value; `mcp`, the toolset's factory |
-| `_secrets` | values by reference, and hiding them |
-| `_tools` | what a server lists → a Toolset |
-| `_schemas` | whether a schema can be given to a model, and what is wrong with arguments |
+| `_toolset_factory` | `mcp`, the toolset's factory, and the recipes of connections |
+| `_server_config` | `McpServerConfig`: where a server is and what it may do |
+| `_remote` | the contract between a server's tools and its connection |
+| `_result_text` | what a server answers, as the model reads it |
+| `_secret_references` | values by reference, and hiding them |
+| `_listed_tools` | what a server lists → a Toolset |
+| `_input_schemas` | whether a schema can be given to a model, and what is wrong with arguments |
 | `_connection` | one connection, kept up: connect, list, watch, begin again |
 | `_calls` | one call: progress, questions, the result as the model reads it |
-| `_questions` | elicitation and sampling |
-| `_extras` | resources and prompts |
-| `_words` | what failed, in words |
-| `_stdio`, `_http` | the SDK's transports, within bounds |
+| `_elicitation` | elicitation and sampling |
+| `_resources_and_prompts` | resources and prompts |
+| `_failure_text` | what failed, in words |
+| `_stdio_transport`, `_http_transport` | the SDK's transports, within bounds |
 
 The official SDK speaks the protocol. It is imported when a server is connected: without one it costs nothing.
 """
 
-from gaia_mcp._server import Server, mcp
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._toolset_factory import mcp
 
-__all__ = ["Server", "mcp"]
+__all__ = ["McpServerConfig", "mcp"]

@@ -12,7 +12,7 @@ from gaia_core import Context
 _PROGRESS_SECONDS = 0.1
 
 
-class Call:
+class ServerCall:
     """One call that runs: whose it is, and the questions that it waits for."""
 
     __slots__ = ("_asking", "_told", "ctx")
@@ -49,21 +49,21 @@ class Call:
             task.cancel()
 
 
-class Calls:
+class ServerCalls:
     """The calls that run on one connection."""
 
     def __init__(self) -> None:
-        self._running: dict[Call, None] = {}
+        self._running: dict[ServerCall, None] = {}
         # A transport that answers each request on a stream of its own runs what it hears there in the context of who
         # asked; one variable a connection, which lives as long as its server is configured.
-        self._present: ContextVar[Call | None] = ContextVar("mcp call", default=None)
+        self._present: ContextVar[ServerCall | None] = ContextVar("mcp call", default=None)
 
     def __len__(self) -> int:
         return len(self._running)
 
-    async def run(self, ctx: Context[Any], send: Callable[[Call], Awaitable[Any]]) -> Any:
+    async def run(self, ctx: Context[Any], send: Callable[[ServerCall], Awaitable[Any]]) -> Any:
         """What *send* gives, as a call of *ctx*."""
-        call = Call(ctx)
+        call = ServerCall(ctx)
         self._running[call] = None
         token = self._present.set(call)
         try:
@@ -73,7 +73,7 @@ class Calls:
             del self._running[call]
             call.end()
 
-    def asker(self) -> Call | None:
+    def asker(self) -> ServerCall | None:
         """The call whose server asks something; None where that can't be told: a question never reaches a stranger.
 
         On one shared pipe a question doesn't say which call it is for, so it is answered only while all calls that run

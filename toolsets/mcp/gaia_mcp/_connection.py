@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 import mcp_types
 from mcp.client import Client, ClientRequestContext, IncomingMessage
@@ -19,15 +19,18 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
-from gaia_core import ConfigError, Context, ToolError, Toolset
-from gaia_mcp._calls import Call, Calls, answered
-from gaia_mcp._http import Answers, http
-from gaia_mcp._questions import elicited, sampled
-from gaia_mcp._secrets import Hidden, resolved
-from gaia_mcp._server import Server
-from gaia_mcp._stdio import Allowance, Ended, stdio
-from gaia_mcp._tools import Listed, result_text, toolset_of
-from gaia_mcp._words import misfit, said, words_of
+from gaia_core import ConfigError, Context, Recipe, ToolError, Toolset
+from gaia_core.supervision import Background
+from gaia_mcp._calls import ServerCall, ServerCalls, answered
+from gaia_mcp._elicitation import elicited, sampled
+from gaia_mcp._failure_text import misfit, said, words_of
+from gaia_mcp._http_transport import RefusalRecord, http
+from gaia_mcp._listed_tools import ListedTools, toolset_of
+from gaia_mcp._remote import Send
+from gaia_mcp._result_text import result_text
+from gaia_mcp._secret_references import SecretMask, resolved
+from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._stdio_transport import Allowance, ServerExit, stdio
 
 _log = logging.getLogger(__name__)
 
@@ -39,17 +42,12 @@ _WAIT_SECONDS = 15.0
 _PROBE_SECONDS = 10.0
 _SETTLE_SECONDS = 0.2
 _PAGES = 100
-_CLOSING_SECONDS = 10.0
 _TERMINATED = "Session terminated"
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
     mcp_types.ResourceListChangedNotification,
     mcp_types.PromptListChangedNotification,
 )
-
-
-Send: TypeAlias = Callable[[Client, Call, Any, str | None], Awaitable[Any]]
-"""Sends a request: the client, the call that it is a part of, and what a server that asked first was answered."""
 
 
 class _GoneError(Exception):
@@ -63,27 +61,28 @@ class _GoneError(Exception):
 class Connection:
     """See the module's text. It is a `Live`, and what the tools of its server work on."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: McpServerConfig, recipe: Recipe) -> None:
         self.server = server
-        self._calls = Calls()
+        self._recipe = recipe
+        self._calls = ServerCalls()
         self._closing = False
         self._client: Client | None = None
-        self._ended: Ended = Ended()
-        self._answers = Answers()
-        self._hidden = Hidden()
-        self._listed: Listed | None = None
+        self._ended: ServerExit = ServerExit()
+        self._answers = RefusalRecord()
+        self._hidden = SecretMask()
+        self._listed: ListedTools | None = None
         self._fault = "is being connected"
         self._changed: Callable[[], None] = lambda: None
         self._tried = asyncio.Event()
         self._up = asyncio.Event()
         self._stale = asyncio.Event()
         self._heard = 0
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(FIRST_PAUSE)
         self._probing: asyncio.Task[None] | None = None
         self._result: TypeAdapter[Any] = TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._keep(), name=f"mcp {self.server.name}")
+        self._background.keep(f"mcp {self.server.name}", self._keep)
         try:
             await self._tried.wait()
         except BaseException:
@@ -93,12 +92,7 @@ class Connection:
 
     async def __aexit__(self, *_exc: object) -> None:
         self._closing = True
-        left = {task for task in (self._task, self._probing) if task is not None}
-        while left:
-            for task in left:
-                task.cancel()
-            # A transport that ends in the same moment may take the cancellation for its own.
-            _, left = await asyncio.wait(left, timeout=_CLOSING_SECONDS)
+        await self._background.aclose()
 
     # What a `Live` says.
 
@@ -147,8 +141,8 @@ class Connection:
 
     async def _once(self) -> str:
         """Connect, and stay; why it ended."""
-        server, ended = self.server, Ended()
-        self._ended, self._answers = ended, Answers()
+        server, ended = self.server, ServerExit()
+        self._ended, self._answers = ended, RefusalRecord()
         client: Client | None = None
         try:
             async with asyncio.timeout(server.connect_seconds) as clock, self._opened(ended) as client:
@@ -168,7 +162,7 @@ class Connection:
         return ended.reason or "the connection was closed"
 
     @asynccontextmanager
-    async def _opened(self, ended: Ended) -> AsyncIterator[Client]:
+    async def _opened(self, ended: ServerExit) -> AsyncIterator[Client]:
         server = self.server
         given, self._hidden = resolved(server.env or server.headers, os.environ)
         transport = stdio(server, given, self._hidden, ended) if server.command else http(server, given, self._answers)
@@ -191,7 +185,7 @@ class Connection:
         ) as client:
             yield client
 
-    async def _stay(self, client: Client, ended: Ended) -> None:
+    async def _stay(self, client: Client, ended: ServerExit) -> None:
         """List the tools again when they have changed, until the connection ends."""
         listening = asyncio.create_task(self._listen(client), name=f"mcp {self.server.name} changes")
         listing = asyncio.create_task(self._follow(client), name=f"mcp {self.server.name} tools")
@@ -237,7 +231,7 @@ class Connection:
             self._listed = listed
             self._changed()
 
-    async def _ask_for_tools(self, client: Client) -> Listed:
+    async def _ask_for_tools(self, client: Client) -> ListedTools:
         """What it lists, and what it says of itself."""
         tools: list[mcp_types.Tool] = []
         cursor: str | None = None
@@ -253,6 +247,7 @@ class Connection:
         return await asyncio.to_thread(
             toolset_of,
             self.server,
+            self._recipe,
             tools,
             instructions=client.instructions or "",
             resources=can.resources is not None and await _any(client.list_resources, client.list_resource_templates),
@@ -264,7 +259,7 @@ class Connection:
     async def call_tool(self, ctx: Context[Any], name: str, arguments: dict[str, Any]) -> str:
         """The result of the server's tool *name*. Raises ToolError."""
 
-        async def send(client: Client, call: Call, responses: Any, state: str | None) -> Any:
+        async def send(client: Client, call: ServerCall, responses: Any, state: str | None) -> Any:
             params = mcp_types.CallToolRequestParams(
                 name=name, arguments=arguments, input_responses=responses, request_state=state
             )
@@ -289,7 +284,7 @@ class Connection:
                 ) from None
         raise ToolError(f"the server {name} ended the connection before it took the call, twice; try again later")
 
-    async def _sent(self, client: Client, ended: Ended, call: Call, send: Send) -> Any:
+    async def _sent(self, client: Client, ended: ServerExit, call: ServerCall, send: Send) -> Any:
         heard = self._heard
         try:
             result = await answered(
@@ -324,7 +319,7 @@ class Connection:
             raise ToolError(f"the server {self.server.name} is not connected: {self._fault or self._ended.reason}")
         return self._client
 
-    def _probe(self, client: Client, ended: Ended) -> None:
+    def _probe(self, client: Client, ended: ServerExit) -> None:
         """A call was given up and nothing was heard since it began: find out whether anything is still alive there."""
 
         async def probe() -> None:
@@ -339,10 +334,11 @@ class Connection:
 
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(probe(), name=f"mcp {self.server.name} probe")
+            self._background.hold(self._probing)
 
     # What the server asks.
 
-    async def _answer(self, call: Call, request: Any) -> Any:
+    async def _answer(self, call: ServerCall, request: Any) -> Any:
         """The answer to what a call has to know first."""
         if isinstance(request, mcp_types.ElicitRequest):
             return await call.ask(lambda ctx: elicited(ctx, self.server.name, request.params))
@@ -378,7 +374,7 @@ class Connection:
         )
         return found
 
-    def _asker(self, whom: str) -> Call | None:
+    def _asker(self, whom: str) -> ServerCall | None:
         call = self._calls.asker()
         if call is None:
             _log.warning(

@@ -12,20 +12,20 @@ import msgspec
 
 from gaia_core import AnsweredError, BusyError, NotFoundError, Runtime
 from gaia_core.facts import Decided, Ended, Fact
-from gaia_http._errors import ApiError, invalid
-from gaia_http.openai._wire import shortened
-from gaia_http.openai.responses._begun import Begun
+from gaia_http._errors import ApiError
 from gaia_http.openai.responses._ids import Ref, approval_item, parse_approval, parse_response
-from gaia_http.openai.responses._items import Approval
-from gaia_http.openai.responses._options import echo_of
-from gaia_http.openai.responses._stored import Store, Stored
-from gaia_http.openai.responses._wire import CreateRequest, WireItem
+from gaia_http.openai.responses._request_state import Begun
+from gaia_http.openai.responses.input._input_items import Approval
+from gaia_http.openai.responses.input._options import echo_of
+from gaia_http.openai.responses.input._wire import CreateRequest, WireItem
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
+from gaia_http.request._fields import invalid_at, shortened
 
 
 class Approvals:
     """Belongs to one application."""
 
-    def __init__(self, runtime: Runtime, store: Store) -> None:
+    def __init__(self, runtime: Runtime, store: ResponseStore) -> None:
         self._runtime = runtime
         self._store = store
 
@@ -41,21 +41,18 @@ class Approvals:
                 return None
             raise _answered_already(approvals[-1])
         if rest:
-            raise invalid(
-                f"input[{rest[0]}]: an approval is answered by itself; send this with the next response",
-                param=f"input[{rest[0]}]",
-                code="unsupported_value",
-            )
+            words = "approval responses must be the only items of a request; send this with the next one"
+            raise invalid_at(f"input[{rest[0]}]", words, "unsupported_value")
         return await self._decided(request, owner, first, approvals)
 
     async def _decided(
-        self, request: CreateRequest, owner: str, first: Stored, approvals: tuple[Approval, ...]
+        self, request: CreateRequest, owner: str, first: StoredResponse, approvals: tuple[Approval, ...]
     ) -> Begun:
         """The turn of *first* goes on with the answers to all that it waits for."""
         answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
         if open_still := [each for each in first.output.asked if each not in answers]:
             ids = ", ".join(approval_item(first.ref, each) for each in open_still)
-            raise invalid(f"input: answer all approvals at once; {ids} is left", param="input", code="approval_missing")
+            raise invalid_at("input", f"answer all approval requests at once; still open: {ids}", "approval_missing")
         ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
         note = msgspec.structs.replace(
             first.note,
@@ -87,7 +84,7 @@ class Approvals:
             store=self._store,
         )
 
-    async def _asked(self, owner: str, approval: Approval) -> Stored | None:
+    async def _asked(self, owner: str, approval: Approval) -> StoredResponse | None:
         """The response that asked for *approval* and waits; None when it was answered. Raises ApiError 404."""
         named = parse_approval(approval.request_id)
         ref = parse_response(f"resp_{named[0]}") if named is not None else None
@@ -107,7 +104,7 @@ class Approvals:
                 return stored
             part += 1
 
-    async def _is_decided(self, stored: Stored, approval_id: str) -> bool:
+    async def _is_decided(self, stored: StoredResponse, approval_id: str) -> bool:
         """Whether the approval was answered, or has expired."""
         ref = stored.ref
         facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
@@ -119,12 +116,10 @@ def _decides(fact: Fact, approval_id: str) -> bool:
 
 
 def _unknown(approval: Approval) -> ApiError:
-    param = f"{approval.param}.approval_request_id"
-    words = f"{param}: nobody asked for the approval {shortened(approval.request_id)!r}"
-    return invalid(words, param=param, code="approval_not_found", status=404)
+    words = f"there is no approval request {shortened(approval.request_id)!r}"
+    return invalid_at(f"{approval.param}.approval_request_id", words, "approval_not_found", 404)
 
 
 def _answered_already(approval: Approval) -> ApiError:
-    param = f"{approval.param}.approval_request_id"
-    words = f"{param}: {shortened(approval.request_id)!r} was answered already or has expired"
-    return invalid(words, param=param, code="approval_answered")
+    words = f"{shortened(approval.request_id)!r} has already been answered or has expired"
+    return invalid_at(f"{approval.param}.approval_request_id", words, "approval_answered")

@@ -9,25 +9,25 @@ from litestar.types import Receive
 
 from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
-from gaia_core.turn import Transcript, TurnOptions, summary_request
-from gaia_http._caller import Caller
+from gaia_core.turn import Transcript, TurnOptions, TurnRequest, summary_request
 from gaia_http._errors import ApiError, cancelled
-from gaia_http._stream import ended
-from gaia_http.openai.responses._create import Beginning
-from gaia_http.openai.responses._object import failure_of, usage_of
-from gaia_http.openai.responses._summary import packed
-from gaia_http.openai.responses._wire import CreateRequest
+from gaia_http.door._caller import Caller
+from gaia_http.openai.responses._create_response import ResponseCreation
+from gaia_http.openai.responses.input._compaction_item import packed
+from gaia_http.openai.responses.input._wire import CreateRequest
+from gaia_http.openai.responses.output._response_object import failure_of, usage_of
+from gaia_http.streaming._turn_stream import ended
 
 
 async def compacted(
-    runtime: Runtime, beginning: Beginning, request: CreateRequest, caller: Caller, receive: Receive
+    runtime: Runtime, creation: ResponseCreation, request: CreateRequest, caller: Caller, receive: Receive
 ) -> dict[str, object] | None:
     """The object of the summary; None when the client has gone. Raises ApiError."""
-    agent, messages = await beginning.conversation(request, caller)
+    agent, messages = await creation.conversation(request, caller)
     alone = Agent(agent.name, model=agent.model, limits=agent.limits)
     options = TurnOptions(instructions=request.instructions or "")
     asked = summary_request(agent, Transcript(messages).entries)
-    turn = await runtime.once(alone, asked, options=options, key=caller.owner)
+    turn = await runtime.once(alone, TurnRequest(transcript=asked, options=options), key=caller.owner)
     if not await ended(turn, receive):
         return None
     result = await turn.result()

@@ -3,7 +3,7 @@
 | route | |
 |---|---|
 | POST / | begin a response |
-| WebSocket / | begin one after the other: see `_socket` |
+| WebSocket / | begin one after the other: see `_websocket` |
 | POST /compact | a conversation in short |
 | POST /input_tokens | how long one is |
 | GET, DELETE /{id} | a stored one; as a stream by `?stream=true&starting_after=N` |
@@ -19,23 +19,23 @@ from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 from litestar.types import ASGIApp, Scope
 
 from gaia_core import Runtime
-from gaia_http._body import ClientGone, check_headers, read_body
-from gaia_http._caller import caller_of
 from gaia_http._errors import invalid
-from gaia_http._idempotency import Idempotency
-from gaia_http._metrics import HttpCounts
 from gaia_http._settings import Settings
-from gaia_http.openai._parts import Parts
-from gaia_http.openai.responses._answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.door._caller import caller_of
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.responses._compact import compacted
-from gaia_http.openai.responses._conversations import Conversations
-from gaia_http.openai.responses._counted import counted
-from gaia_http.openai.responses._create import Beginning
-from gaia_http.openai.responses._note import input_items
-from gaia_http.openai.responses._page import flag, json, nothing, number, page
-from gaia_http.openai.responses._socket import ResponseSocket
-from gaia_http.openai.responses._stored import Store
-from gaia_http.openai.responses._wire import CreateRequest, decode_create
+from gaia_http.openai.responses._count_input_tokens import counted
+from gaia_http.openai.responses._create_response import ResponseCreation
+from gaia_http.openai.responses._pagination import flag, json, nothing, number, page
+from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
+from gaia_http.openai.responses.output._response_answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.openai.responses.stored._conversations import Conversations
+from gaia_http.openai.responses.stored._request_note import input_items
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+from gaia_http.openai.responses.websocket._websocket import ResponseSocket
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._part_converter import PartConverter
 
 _CONVERSATION = "/v1/conversations/{conversation_id:str}"
 
@@ -48,16 +48,16 @@ class Responses:
         runtime: Runtime,
         settings: Settings,
         counts: HttpCounts,
-        store: Store,
+        store: ResponseStore,
         idempotency: Idempotency,
-        beginning: Beginning,
+        creation: ResponseCreation,
     ) -> None:
         self._runtime = runtime
         self._settings = settings
         self._counts = counts
         self._store = store
         self._idempotency = idempotency
-        self._beginning = beginning
+        self._creation = creation
 
     async def _body(self, request: Request[Any, Any, Any]) -> bytes | None:
         """What *request* brings; None: its client has gone."""
@@ -75,7 +75,7 @@ class Responses:
         return await self._idempotency.response(scope, body, lambda: self._respond(scope, wanted))
 
     async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
-        begun = await self._beginning.begin(wanted, caller_of(scope), scope)
+        begun = await self._creation.begin(wanted, caller_of(scope), scope)
         return ResponseStream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -83,7 +83,7 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
-        found = await compacted(self._runtime, self._beginning, wanted, caller, request.receive)
+        found = await compacted(self._runtime, self._creation, wanted, caller, request.receive)
         return json(found) if found is not None else nothing
 
     async def input_tokens(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -91,7 +91,7 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
-        return json(await counted(self._runtime, self._beginning, wanted, caller, self._settings))
+        return json(await counted(self._runtime, self._creation, wanted, caller, self._settings))
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A stored response, or its events."""
@@ -131,14 +131,14 @@ class Responses:
 
 
 def response_handlers(
-    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: Parts, idempotency: Idempotency
+    settings: Settings, runtime: Runtime, counts: HttpCounts, parts: PartConverter, idempotency: Idempotency
 ) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     """The route handlers of one application."""
-    store = Store(runtime)
-    beginning = Beginning(runtime, settings, store, parts)
-    routes = Responses(runtime, settings, counts, store, idempotency, beginning)
+    store = ResponseStore(runtime)
+    creation = ResponseCreation(runtime, settings, store, parts)
+    routes = Responses(runtime, settings, counts, store, idempotency, creation)
     conversations = Conversations(runtime, settings, store, parts)
-    sockets = ResponseSocket(beginning, settings, counts)
+    sockets = ResponseSocket(creation, settings, counts)
 
     async def socket(socket: WebSocket[Any, Any, Any]) -> None:
         await sockets.handle(socket)

@@ -1,0 +1,369 @@
+"""A conversation at the terminal: messages typed, turns shown, approvals and questions of tools answered.
+
+The terminal has this thread, the Runtime an event loop on another. While a turn runs, Ctrl-C cancels it, and it ends
+as any other turn does; a second Ctrl-C doesn't wait for that and leaves. At a prompt Ctrl-C raises KeyboardInterrupt.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+import attrs
+import msgspec
+
+from gaia_core.catalog import Catalog
+from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_session
+from gaia_core.cli.terminal._event_loop_thread import EventLoopThread
+from gaia_core.cli.terminal._event_view import EventView
+from gaia_core.cli.terminal._prompt import Prompt, echo
+from gaia_core.cli.terminal._recorded_conversation import show_recap
+from gaia_core.cli.terminal._screen import Screen
+from gaia_core.errors import AnsweredError, BusyError, NotFoundError
+from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
+from gaia_core.facts import Asked, Began
+from gaia_core.journal import Journal
+from gaia_core.runtime import Facts, Runtime, configured
+from gaia_core.session import Session
+from gaia_core.turn import Audience, Turn, TurnRequest
+
+Arrived: TypeAlias = tuple[float, Sequence[Event]] | None
+"""A batch of events and when it came; None after the last."""
+
+_CANCELLED_EXIT = 130
+_NOT_READY_SECONDS = 1.0
+_BEAT_SECONDS = 0.25
+
+
+@contextmanager
+def conversation(
+    loop: EventLoopThread,
+    catalog: Catalog,
+    agent: str | None,
+    screen: Screen,
+    *,
+    interactive: bool,
+    journal: Journal | None = None,
+    session: str | None = None,
+) -> Iterator["Conversation"]:
+    """A conversation with *agent* (None: the default one) on a runtime that closes with the block.
+
+    *interactive*: somebody is here to answer approvals and questions. *journal* keeps it; None: nothing does.
+    *session*: the one in *journal* to go on with, by its own agent unless one is named; a turn that a stopped process
+    left in it is taken over. Raises NotFoundError for an unknown agent or session, BusyError, JournalError.
+    """
+    chosen = catalog.agent(agent or catalog.default_agent) if agent is not None or session is None else None
+    runtime = Runtime(catalog, journal, takes_over=False)
+
+    async def opened() -> tuple[Session, Turn | None]:
+        await runtime.__aenter__()
+        if journal is not None and session is not None:
+            given, left = await _found(runtime, journal, session, agent, interactive=interactive)
+        else:
+            assert chosen is not None
+            given, left = Session(str(uuid4()), runtime.catalog.agent(chosen.name), OWNER), None
+        if catalog.model(given.agent.model).kind == "embedded":
+            runtime.models.get(given.agent.model)  # so that it is fetched and started while the person types
+        return given, left
+
+    try:
+        given, left = loop.run(opened())
+    except BaseException:
+        loop.run(runtime.aclose())
+        raise
+    # A program that a script started in the background ignores Ctrl-C, as it was told; at a terminal it is heard.
+    heard = signal.default_int_handler if interactive else signal.getsignal(signal.SIGINT)
+    try:
+        with _ctrl_c(heard):
+            yield Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
+    finally:
+        loop.run(runtime.aclose())
+
+
+async def _found(
+    runtime: Runtime, journal: Journal, id: str, agent: str | None, *, interactive: bool
+) -> tuple[Session, Turn | None]:
+    """The session *id* with *agent*, and the turn that a stopped process left in it, which goes on from here."""
+    info = await find_session(journal, id)
+    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
+    if info.turn is not None and not interactive:
+        raise BusyError(f"session {info.id} has a turn that has not ended; go on with it at a terminal")
+    left = await runtime.sessions.take_over(OWNER, info.id)
+    if agent is not None and agent != info.agent:
+        await runtime.sessions.update(OWNER, info.id, agent=agent)
+    return session, left
+
+
+@attrs.frozen
+class Conversation:
+    """One session, this terminal, and who sits at it."""
+
+    loop: EventLoopThread
+    runtime: Runtime
+    session: Session
+    screen: Screen
+    interactive: bool
+    prompt: Prompt = attrs.field(factory=Prompt)
+    recorded: bool = False
+    """Whether it can be gone on with later."""
+    left: Turn | None = None
+    """A turn that was taken over, and comes first."""
+
+    def go_on(self) -> int:
+        """Turn after turn, until the person leaves. The exit code."""
+        self._greet()
+        if self.left is not None:
+            self._turn(_begun(self.left))
+        said = False
+        while (message := self.prompt.message()) is not None:
+            said = True
+            try:
+                self._turn(self._start(message))
+            except BusyError as error:  # another process was quicker
+                self.screen.line(f"✗ {error}", "red")
+                self.screen.rest()
+        if self.recorded and said:
+            self.screen.line(f"gaia chat --session {self.session.id[:SHORT_ID]} goes on with this", "dim")
+        return 0
+
+    def once(self, message: str) -> int:
+        """One turn. The exit code: 0 for a whole answer."""
+        ended = self._turn(self._start(message))
+        if ended.status == "cancelled":
+            return _CANCELLED_EXIT
+        return 0 if ended.status == "completed" and ended.finish_reason == "stop" else 1
+
+    def _greet(self) -> None:
+        agent = self.session.agent
+        model = self.runtime.catalog.model(agent.model)
+        tools = f"{len(agent.tools)} tools" if len(agent.tools) else "no tools"
+        self.screen.line(f"{agent.name} · {model.description or model.kind} · {tools}", "dim")
+        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; a line that ends with \\ goes on", "dim")
+        self.screen.rest()
+        if facts := self.loop.run(self._facts()):
+            show_recap(facts, self.session.id, self.screen)
+
+    async def _facts(self) -> Facts:
+        """What was said before."""
+        try:
+            return await self.runtime.sessions.facts(OWNER, self.session.id)
+        except NotFoundError:  # nothing yet: a session begins with its first message
+            return ()
+
+    async def _start(self, message: str) -> Turn:
+        session = self.session
+        await self.runtime.open(session.agent, session.id, owner=session.owner)
+        return await self.runtime.start(
+            session, TurnRequest(message, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY)
+        )
+
+    async def _again(self, failed: str) -> Turn:
+        """The same as in the turn *failed*, and in its place: nobody needs to read that a model wasn't ready."""
+        facts = await self.runtime.sessions.facts(OWNER, self.session.id)
+        found = ((record, fact.message) for record, fact in facts if record.turn == failed and isinstance(fact, Began))
+        record, message = next(found)
+        content = message.content if message is not None else None
+        return await self.runtime.start(
+            self.session,
+            TurnRequest(
+                content, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY, parent=record.parent
+            ),
+        )
+
+    def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
+        """Show what happens until the turn has ended that *beginning* gives."""
+        show = EventView(self.screen)
+        try:
+            turn = _Turn(self, show)
+            ended = turn.run(beginning)
+            while self._becomes_ready(ended) and self._waited(ended):
+                failed, turn = turn, _Turn(self, show)
+                ended = turn.run(self._again(failed.id))
+            show.ended(ended)
+        finally:
+            self.screen.rest()
+        return ended
+
+    def _becomes_ready(self, ended: TurnEnded) -> bool:
+        """Whether the embedded model is still being fetched or started, and will answer."""
+        error = ended.error
+        embedded = self.runtime.catalog.model(self.session.agent.model).kind == "embedded"
+        return embedded and error is not None and error.type == "not_ready" and error.retryable
+
+    def _waited(self, ended: TurnEnded) -> bool:
+        """Wait until the model may answer, and show how far it is; False when the person doesn't want to."""
+        assert ended.error is not None
+        self.screen.status(ended.error.message)
+        model = self.runtime.models.get(self.session.agent.model)
+        try:
+            while True:
+                threading.Event().wait(_NOT_READY_SECONDS)
+                state = getattr(model, "state", None)
+                if state is None or state.lasting or state.phase in ("ready", "closed"):
+                    return True
+                self.screen.status(f"the embedded model is not ready: {state}")
+        except KeyboardInterrupt:
+            return False
+
+
+class _Turn:
+    """A turn that runs, as this thread sees it."""
+
+    def __init__(self, conversation: Conversation, show: EventView) -> None:
+        self._of = conversation
+        self._show = show
+        self._arrived: SimpleQueue[Arrived] = SimpleQueue()
+        self._turn: Turn | None = None
+        self._interrupts = 0
+
+    @property
+    def id(self) -> str:
+        """The id of the turn that was run."""
+        assert self._turn is not None
+        return self._turn.id
+
+    def run(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
+        """Run it to its end."""
+        of = self._of
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), echo(on=False):
+            turn = of.loop.run(beginning)
+            self._turn = turn
+            if self._interrupts:  # before there was anything to cancel
+                of.loop.spawn(turn.cancel())
+            of.loop.spawn(self._follow(turn))
+            while (arrived := self._next()) is not None:
+                at, events = arrived
+                for event in events:
+                    self._show.event(event)
+                    self._answer(turn, event, at)
+            return of.loop.run(turn.result())
+
+    async def _follow(self, turn: Turn) -> None:
+        """Hand the events over to the terminal's thread."""
+        try:
+            async for batch in turn.batches():
+                self._arrived.put((time.monotonic(), batch))
+        finally:
+            self._arrived.put(None)
+
+    def _next(self) -> Arrived:
+        """What comes next; the screen is drawn while nothing does."""
+        while True:
+            try:
+                # Never for long: a signal that comes just before the wait would be seen after it.
+                return self._arrived.get(timeout=min(_BEAT_SECONDS, self._of.screen.draw() or _BEAT_SECONDS))
+            except Empty:
+                continue
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            raise KeyboardInterrupt
+        if self._turn is not None:
+            self._of.loop.spawn(self._turn.cancel())
+
+    def _answer(self, turn: Turn, event: Event, at: float) -> None:
+        """Ask the person, when *event* (which came *at* that time) wants something of them."""
+        while isinstance(event, Nested):
+            event = event.event
+        if not isinstance(event, ApprovalRequested | InputRequested) or self._interrupts:
+            return
+        seconds = self._of.loop.run(_left_for(turn, event, at + event.timeout_seconds - time.monotonic()))
+        if seconds is None:
+            return
+        self._of.screen.rest()
+        try:
+            with _ctrl_c(signal.default_int_handler), echo(on=True):
+                if isinstance(event, ApprovalRequested):
+                    self._approve(turn, event, seconds)
+                else:
+                    self._input(turn, event, seconds)
+        except (KeyboardInterrupt, EOFError):
+            self._interrupt(signal.SIGINT, None)
+
+    def _approve(self, turn: Turn, event: ApprovalRequested, seconds: float) -> None:
+        """Ask until there is a yes (once, or always in this session), a no, or a reason, which is a no too.
+
+        The whole call is shown, and what `always` would cover.
+        """
+        screen = self._of.screen
+        screen.line(f"? {event.reason}:", "bold")
+        screen.aside(_call_text(event), 1)
+        screen.aside(f"always: {event.scope}", 1)
+        screen.rest()
+        answer = ""
+        while not answer:
+            given = self._of.prompt.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
+            if given is None:
+                return  # too late; the turn says so itself
+            answer = given
+        always = answer.lower() == "always"
+        approved = always or answer.lower() in ("y", "yes")
+        reason = "" if approved or answer.lower() in ("n", "no") else answer
+        self._tell(turn.decide(event.approval_id, approved, reason, scope="session" if always else "once"))
+
+    def _input(self, turn: Turn, event: InputRequested, seconds: float) -> None:
+        screen = self._of.screen
+        screen.line(f"? {event.question}", "bold")
+        for number, option in enumerate(event.options, 1):
+            screen.line(f"  {number}. {option}")
+        screen.rest()
+        while True:
+            answer = self._of.prompt.ask("Answer: ", seconds)
+            if answer is None:
+                return
+            if event.options and answer.isdecimal() and 1 <= int(answer) <= len(event.options):
+                answer = event.options[int(answer) - 1]
+            if answer in event.options or (answer and not event.options):
+                break
+        self._tell(turn.answer(event.request_id, answer))
+
+    def _tell(self, answering: Coroutine[Any, Any, None]) -> None:
+        """Give the turn an answer, on its own thread."""
+        try:
+            self._of.loop.run(answering)
+        except (AnsweredError, NotFoundError):
+            self._of.screen.line("✗ too late: it doesn't wait for an answer any more", "red")
+
+
+async def _begun(turn: Turn) -> Turn:
+    return turn
+
+
+async def _left_for(turn: Turn, event: ApprovalRequested | InputRequested, seconds: float) -> float | None:
+    """The seconds in which *event* can be answered, *seconds* unless the record knows better; None: not any more."""
+    request_id = event.approval_id if isinstance(event, ApprovalRequested) else event.request_id
+    if request_id not in turn.answers.open:
+        return None
+    for _, fact in await turn.replay(turn.after):
+        if isinstance(fact, Asked) and fact.approval_id == request_id:
+            seconds = min(seconds, fact.expires_at - time.time())
+    return seconds if seconds > 0 else None
+
+
+@contextmanager
+def _ctrl_c(handler: Callable[[int, FrameType | None], Any] | int | None) -> Iterator[None]:
+    """Let Ctrl-C call *handler*."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _call_text(event: ApprovalRequested) -> str:
+    """The whole call: nobody approves what they can't see."""
+    arguments = msgspec.json.decode(event.arguments or "{}")
+    lines = [event.tool]
+    for name, value in arguments.items() if isinstance(arguments, dict) else ():
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        shown = text.split("\n")
+        lines.append(f"{name}: {shown[0]}" if len(shown) == 1 else f"{name}:")
+        lines += [f"  │ {line}" for line in shown] if len(shown) > 1 else []
+    return "\n".join(lines)

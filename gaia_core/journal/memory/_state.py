@@ -1,0 +1,96 @@
+"""What the memory journal's sessions consist of: lines of records that forks share, heartbeats, jobs."""
+
+import attrs
+
+from gaia_core.journal._contract import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
+
+
+@attrs.define(eq=False)
+class RecordLine:
+    """A run of records that one session wrote. Forks refer to it, so it can outlive its session."""
+
+    base: "RecordLine | None" = None
+    at: int = 0
+    """The last seq of *base* that belongs to this line's past."""
+    records: list[Record] = attrs.field(factory=list)
+    first_seen: dict[str, int] = attrs.field(factory=dict)
+    """The seq that has a word first."""
+    forks: "list[RecordLine]" = attrs.field(factory=list)
+    alive: bool = True
+    """Whether its session is there."""
+
+    def record(self, seq: int) -> Record:
+        """The record of that seq, of this line or its past."""
+        line = self
+        while seq <= line.at:
+            assert line.base is not None
+            line = line.base
+        return line.records[seq - line.at - 1]
+
+    def says(self, word: str) -> bool:
+        """Whether this line or its past has the word."""
+        line: RecordLine | None = self
+        upto: float = float("inf")
+        while line is not None:
+            first = line.first_seen.get(word)
+            if first is not None and first <= upto:
+                return True
+            upto = min(upto, line.at)
+            line = line.base
+        return False
+
+
+@attrs.define(eq=False)
+class StoredSession:
+    """A session, and what its turn was signalled."""
+
+    number: int
+    info: SessionInfo
+    line: RecordLine
+    title_words: frozenset[str]
+    epoch: int = 0
+    waiting: list[Signal] = attrs.field(factory=list)
+    handed_out: list[Signal] = attrs.field(factory=list)
+
+
+@attrs.define(eq=False)
+class Heartbeat:
+    """A replica's last heartbeat."""
+
+    address: str
+    agents: tuple[str, ...]
+    since: float
+    beat_at: float
+    wanted: tuple[SlotDemand, ...] = ()
+    grants: tuple[SlotGrant, ...] = ()
+
+
+@attrs.define(eq=False)
+class ScheduledJob:
+    """A job, and until when somebody has it."""
+
+    job: Job
+    held_until: float = 0.0
+
+
+def hand_out(session: StoredSession) -> tuple[Signal, ...]:
+    """Forget the signals that were handed out before, and hand out those that came since."""
+    session.handed_out = session.waiting
+    session.waiting = []
+    return tuple(session.handed_out)
+
+
+def trim(line: RecordLine) -> None:
+    """Drop what of a line without a session no fork shares, and with its last fork the line itself."""
+    if line.alive:
+        return
+    kept = max((fork.at for fork in line.forks), default=0)
+    if not line.forks:
+        line.records.clear()
+        line.first_seen.clear()
+        if line.base is not None:
+            line.base.forks.remove(line)
+            trim(line.base)
+        return
+    del line.records[max(0, kept - line.at) :]
+    line.first_seen = {word: seq for word, seq in line.first_seen.items() if seq <= kept}

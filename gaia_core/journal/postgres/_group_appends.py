@@ -1,0 +1,215 @@
+"""The PostgreSQL journal's appends: what arrived while a group was under way goes into the next, in one statement.
+
+One statement is one round trip and one transaction. Never a NOTIFY in it: that takes a lock of the whole server.
+When the answer is lost with the connection, the session's row says whether the group was committed.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+
+from gaia_core.errors import GaiaError
+from gaia_core.journal._append_meter import AppendMeter
+from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
+from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
+from gaia_core.journal._search_words import words
+from gaia_core.journal.postgres._schema import Connection
+
+_GROUP = 256
+
+_APPEND = """
+WITH moved AS (
+    UPDATE gaia_session AS s SET
+        mark = $21, seq = w.last, head = w.head, message_count = w.messages,
+        updated_at = CASE WHEN w.shown THEN gaia_now() ELSE s.updated_at END,
+        turn = CASE WHEN w.done THEN NULL ELSE s.turn END,
+        replica = CASE WHEN w.done THEN NULL ELSE s.replica END,
+        takeovers = CASE WHEN w.done THEN 0 ELSE s.takeovers END
+    FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
+        $8::bool[], $9::bool[]) AS w (i, number, epoch, seq, last, head, messages, shown, done)
+    WHERE s.number = w.number AND s.epoch = w.epoch AND s.seq = w.seq AND s.turn IS NOT NULL
+    RETURNING w.i, s.number),
+rows AS (
+    SELECT moved.number, r.* FROM unnest($10::int[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
+        $15::bytea[], $16::bytea[], $17::bigint[], $18::text[])
+        AS r (i, seq, parent, kind, turn, body, payload, messages, words) JOIN moved USING (i)),
+recorded AS (
+    INSERT INTO gaia_record (line, seq, parent, kind, turn, at, body, payload, message_count, words)
+    SELECT number, seq, parent, kind, turn, gaia_now(), body, payload, messages, string_to_array(words, ' ') FROM rows),
+kept AS (
+    INSERT INTO gaia_payload AS p (hash, uses, body)
+    SELECT large.hash, used.uses, large.body FROM unnest($19::bytea[], $20::bytea[]) AS large (hash, body)
+    JOIN (SELECT payload, count(*) AS uses FROM rows WHERE payload IS NOT NULL GROUP BY payload) AS used
+        ON used.payload = large.hash
+    ORDER BY large.hash
+    ON CONFLICT (hash) DO UPDATE SET uses = p.uses + excluded.uses),
+forgotten AS (
+    DELETE FROM gaia_signal AS g USING moved WHERE g.session = moved.number AND g.handed_out <> 0),
+given AS (
+    UPDATE gaia_signal AS g SET handed_out = $21 FROM moved WHERE g.session = moved.number AND g.handed_out = 0
+    RETURNING moved.i, g.kind, g.data, g.n)
+SELECT moved.i, given.kind, given.data, given.n FROM moved LEFT JOIN given USING (i) ORDER BY given.n
+"""
+_LATE_SIGNALS = """
+UPDATE gaia_signal SET handed_out = $2 WHERE session = ANY ($1::bigint[]) AND handed_out IN (0, $2)
+RETURNING session, kind, data, n
+"""
+_MARKED = """
+SELECT number FROM gaia_session WHERE number = ANY ($1::bigint[]) AND mark = $2
+"""
+
+
+def token() -> int:
+    """A number that nothing else has, to know one's own work again after a lost connection."""
+    return random.SystemRandom().randrange(1, 1 << 63)
+
+
+class _Append:
+    __slots__ = ("began", "done", "future", "lease", "placed", "records")
+
+    def __init__(
+        self,
+        lease: Lease,
+        records: tuple[NewRecord, ...],
+        placed: tuple[PositionedRecord, ...],
+        done: bool,
+        future: "asyncio.Future[Appended]",
+    ) -> None:
+        self.lease = lease
+        self.records = records
+        self.placed = placed
+        self.done = done
+        self.future = future
+        self.began = time.perf_counter()
+
+
+class Appends:
+    """Groups appends. *run* gives a function a connection, and calls it again when that was lost."""
+
+    def __init__(
+        self, run: Callable[[Callable[[Connection], Awaitable[Any]]], Awaitable[Any]], meter: AppendMeter
+    ) -> None:
+        self._run = run
+        self._meter = meter
+        self._waiting: deque[_Append] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def append(
+        self, lease: Lease, records: tuple[NewRecord, ...], placed: tuple[PositionedRecord, ...], done: bool
+    ) -> Appended:
+        """See Journal.append; *placed* says where the records go."""
+        append = _Append(lease, records, placed, done, asyncio.get_running_loop().create_future())
+        self._waiting.append(append)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="gaia journal appends")
+        return await append.future
+
+    async def finish(self) -> None:
+        """Wait until nothing waits."""
+        if self._flushing is not None:
+            await asyncio.wait((self._flushing,))
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                await self._write(self._next_group())
+        finally:
+            self._flushing = None
+
+    def _next_group(self) -> list[_Append]:
+        """At most _GROUP of what waits, and one of each session: the fence lets no two of them through anyway."""
+        group: dict[int, _Append] = {}
+        later: list[_Append] = []
+        while self._waiting and len(group) < _GROUP:
+            append = self._waiting.popleft()
+            if append.lease.number in group:
+                later.append(append)
+            else:
+                group[append.lease.number] = append
+        self._waiting.extendleft(reversed(later))
+        return list(group.values())
+
+    async def _write(self, group: list[_Append]) -> None:
+        mark = token()
+        arguments = (*_arguments(group), mark)
+        tried = False
+
+        async def write(db: Connection) -> dict[int, tuple[Signal, ...]]:
+            nonlocal tried
+            everyone = [append.lease.number for append in group]
+            numbers = [row["number"] for row in await db.fetch(_MARKED, everyone, mark)] if tried else []
+            tried = True
+            if numbers:
+                # The lost answer was a success, of the statement as a whole: these moved, the others met the fence.
+                return {**dict.fromkeys(numbers, ()), **_by_session(await db.fetch(_LATE_SIGNALS, numbers, mark))}
+            rows = await db.fetch(_APPEND, *arguments)
+            signals: dict[int, tuple[Signal, ...]] = {}
+            for i, kind, data, n in rows:
+                number = group[i].lease.number
+                signals[number] = (*signals.get(number, ()), *(() if n is None else (Signal(kind, data, n),)))
+            return signals
+
+        async def late(db: Connection) -> dict[int, tuple[Signal, ...]]:
+            return _by_session(await db.fetch(_LATE_SIGNALS, ended, mark))
+
+        try:
+            signals: dict[int, tuple[Signal, ...]] = await self._run(write)
+            # A signal that came while a turn's last statement ran belongs to that turn, which nobody else will ask.
+            ended = [append.lease.number for append in group if append.done and append.lease.number in signals]
+            if ended:
+                signals = {**signals, **await self._run(late)}
+        except (GaiaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            for append in group:
+                if not append.future.done():
+                    append.future.set_exception(error)
+            return
+        self._meter.group(len(signals))
+        now = time.perf_counter()
+        for append in group:
+            found = signals.get(append.lease.number)
+            if found is None:
+                self._meter.fenced()
+            else:
+                self._meter.append(len(append.records), now - append.began)
+            if append.future.done():
+                continue
+            if found is None:
+                append.future.set_exception(fenced(append.lease))
+            else:
+                append.future.set_result(Appended(advanced(append.lease, append.placed), found))
+
+
+def _by_session(rows: list[Any]) -> dict[int, tuple[Signal, ...]]:
+    found: dict[int, tuple[Signal, ...]] = {}
+    for session, kind, data, n in sorted(rows, key=lambda row: row["n"]):
+        found[session] = (*found.get(session, ()), Signal(kind, data, n))
+    return found
+
+
+def _arguments(group: list[_Append]) -> tuple[list[Any], ...]:
+    """The columns of a group: its sessions', its records', its large bodies'."""
+    sessions: list[tuple[Any, ...]] = []
+    records: list[tuple[Any, ...]] = []
+    large: dict[bytes, bytes] = {}
+    for i, append in enumerate(group):
+        lease, after = append.lease, advanced(append.lease, append.placed)
+        shown = append.done or any(new.visible for new in append.records)
+        sessions.append(
+            (i, lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count, shown, append.done)
+        )
+        for new, spot in zip(append.records, append.placed, strict=True):
+            name = hashlib.sha256(new.body).digest() if len(new.body) > PAYLOAD_BYTES else None
+            if name is not None:
+                large[name] = new.body
+            found = " ".join(words(new.text)) or None
+            body = None if name is not None else new.body
+            records.append((i, spot.seq, spot.parent, new.kind, lease.turn, body, name, spot.message_count, found))
+    columns = [list(column) for column in zip(*sessions, strict=True)]
+    rows = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in range(9)]
+    return (*columns, *rows, list(large), list(large.values()))

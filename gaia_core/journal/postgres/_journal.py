@@ -1,0 +1,333 @@
+"""The journal for more than one machine: a PostgreSQL database. Appends go in groups (see _postgres_appends).
+
+A lost connection is made anew, and what was asked for is asked again: every operation knows whether it was done.
+The address is kept to connect with, and never shown.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Self, TypeVar
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
+from gaia_core.journal._append_meter import AppendMeter
+from gaia_core.journal._contract import (
+    TTL_SECONDS,
+    Appended,
+    Job,
+    JournalStats,
+    Lease,
+    NewRecord,
+    NewSession,
+    Record,
+    Replica,
+    SessionInfo,
+    Signal,
+    SlotDemand,
+    SlotGrant,
+    Totals,
+    Whereabouts,
+    known_name,
+    new_name,
+    storable,
+    with_first,
+)
+from gaia_core.journal._record_positions import earlier_parents, position_records
+from gaia_core.journal.postgres import _replicas as replicas
+from gaia_core.journal.postgres import _sessions as store
+from gaia_core.journal.postgres._group_appends import Appends, token
+from gaia_core.journal.postgres._schema import Connection, migrate
+
+_T = TypeVar("_T")
+
+_CONNECTIONS = 8
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_COMMAND_SECONDS = 30.0
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.TransactionRollbackError,
+)
+"""Worth another try: the connection went away, the server restarts, or two transactions met."""
+
+
+class PostgresJournal:
+    """See the module's text.
+
+    *dsn*: `postgresql://user:password@host:port/database`. *ttl*: seconds that a heartbeat counts, by the database's
+    clock. *patience*: seconds to go on trying while the database is out of reach.
+    """
+
+    def __init__(self, dsn: str, *, ttl: float = TTL_SECONDS, patience: float = 30.0) -> None:
+        self._dsn = dsn
+        self._where = _shown(dsn)
+        self._ttl = ttl
+        self._patience = patience
+        self._meter = AppendMeter()
+        self._appends = Appends(self._run, self._meter)
+        self._pool: asyncpg.Pool | None = None
+
+    def __repr__(self) -> str:
+        return f"PostgresJournal({self._where!r})"
+
+    @property
+    def durable(self) -> bool:
+        """See Journal."""
+        return True
+
+    async def open(self) -> None:
+        """See Journal."""
+        if self._pool is not None:
+            return
+        try:
+            self._pool = asyncpg.create_pool(
+                self._dsn, min_size=0, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+            )
+            await self._pool
+        except (asyncpg.InterfaceError, ValueError):
+            self._pool = None
+            raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
+        try:
+            await self._run(lambda db: migrate(db, self._where))
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def aclose(self) -> None:
+        """See Journal."""
+        try:
+            await self._appends.finish()
+        finally:
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                await pool.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.aclose()
+
+    async def _run(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        """What *work* returns on a connection; it is called again when the connection is lost."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            if self._pool is None:
+                raise ClosedError(f"{self!r} is not open")
+            try:
+                async with self._pool.acquire() as db:
+                    result = await work(db)
+            except GaiaError:
+                raise
+            except _LOST as error:
+                if loop.time() >= until:
+                    raise JournalError(
+                        f"the journal at {self._where} is out of reach for {self._patience:g} s "
+                        f"({type(error).__name__})"
+                    ) from None
+            except asyncpg.PostgresError as error:
+                raise JournalError(f"the journal at {self._where} refused: {error} ({error.sqlstate})") from None
+            else:
+                return result
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    # Sessions.
+
+    async def create(self, new: NewSession) -> SessionInfo:
+        """See Journal."""
+        new_name(new.owner, new.id)
+        return await self._run(lambda db: store.create(db, new))
+
+    async def get(self, owner: str, id: str) -> SessionInfo:
+        """See Journal."""
+        known_name(owner, id)
+        return await self._run(lambda db: store.get(db, owner, id))
+
+    async def list(
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
+    ) -> tuple[tuple[SessionInfo, ...], int]:
+        """See Journal."""
+        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, without))
+
+    async def update(
+        self,
+        owner: str,
+        id: str,
+        *,
+        title: str | None = None,
+        title_is_custom: bool | None = None,
+        agent: str | None = None,
+        fingerprint: str | None = None,
+        metadata: bytes | None = None,
+        head: int | None = None,
+    ) -> SessionInfo:
+        """See Journal."""
+        known_name(owner, id)
+        columns: tuple[tuple[str, object], ...] = (
+            ("title", None if title is None else storable(title)),
+            ("title_is_custom", title_is_custom),
+            ("agent", agent),
+            ("fingerprint", fingerprint),
+            ("metadata", metadata),
+        )
+        given = tuple((name, value) for name, value in columns if value is not None)
+        return await self._run(lambda db: store.update(db, owner, id, given, head))
+
+    async def fork(self, owner: str, id: str, new_id: str, at: int | None = None) -> SessionInfo:
+        """See Journal."""
+        known_name(owner, id)
+        new_name(owner, new_id)
+        return await self._run(lambda db: store.fork(db, owner, id, new_id, at))
+
+    async def shares_past(self, owner: str, id: str) -> bool:
+        """See Journal."""
+        known_name(owner, id)
+        return await self._run(lambda db: store.shares_past(db, owner, id))
+
+    async def delete(self, owner: str, id: str) -> None:
+        """See Journal."""
+        known_name(owner, id)
+        tried = False
+
+        async def delete(db: Connection) -> None:
+            nonlocal tried
+            again, tried = tried, True
+            try:
+                await store.delete(db, owner, id, self._ttl)
+            except NotFoundError:
+                if not again:  # else the answer that was lost was a success
+                    raise
+
+        await self._run(delete)
+
+    # The record.
+
+    async def claim(
+        self, owner: str, id: str, replica: str, turn: str | None, records: tuple[NewRecord, ...] = ()
+    ) -> Lease | None:
+        """See Journal."""
+        known_name(owner, id)
+        mark = token()
+        lease = await self._run(lambda db: store.claim(db, owner, id, replica, turn, self._ttl, mark))
+        return await with_first(self, lease, records) if lease is not None and records else lease
+
+    async def append(self, lease: Lease, records: tuple[NewRecord, ...], *, done: bool = False) -> Appended:
+        """See Journal."""
+        counts: dict[int, int] = {}
+        for seq in earlier_parents(lease, records):
+            counts[seq] = await self._count_at(lease, seq)
+        return await self._appends.append(lease, records, position_records(lease, records, counts.__getitem__), done)
+
+    async def _count_at(self, lease: Lease, seq: int) -> int:
+        return await self._run(lambda db: store.count_at(db, lease.number, seq))
+
+    async def read(
+        self,
+        owner: str,
+        id: str,
+        after_seq: int = 0,
+        limit: int | None = None,
+        *,
+        upto: int | None = None,
+        newest_first: bool = False,
+    ) -> tuple[Record, ...]:
+        """See Journal."""
+        known_name(owner, id)
+        return await self._run(lambda db: store.read(db, owner, id, after_seq, limit, upto, newest_first))
+
+    async def where(self, owner: str, id: str) -> Whereabouts:
+        """See Journal."""
+        known_name(owner, id)
+        return await self._run(lambda db: store.where(db, owner, id, self._ttl))
+
+    # Signals.
+
+    async def signal(self, owner: str, id: str, kind: str, data: bytes = b"{}") -> int | None:
+        """See Journal."""
+        known_name(owner, id)
+        mark = token()
+        return await self._run(lambda db: replicas.signal(db, owner, id, kind, data, mark))
+
+    async def take_signals(self, lease: Lease) -> tuple[Signal, ...]:
+        """See Journal."""
+        mark = token()
+        return await self._run(lambda db: replicas.take_signals(db, lease, mark))
+
+    # Replicas.
+
+    async def beat(
+        self, replica: str, address: str, agents: tuple[str, ...] = (), wanted: tuple[SlotDemand, ...] = ()
+    ) -> tuple[SlotGrant, ...]:
+        """See Journal."""
+        return await self._run(lambda db: replicas.beat(db, replica, address, agents, wanted, self._ttl))
+
+    async def replicas(self) -> tuple[Replica, ...]:
+        """See Journal."""
+        return await self._run(lambda db: replicas.replicas(db, self._ttl))
+
+    async def orphans(self, replica: str, limit: int = 100) -> tuple[SessionInfo, ...]:
+        """See Journal."""
+        return await self._run(lambda db: replicas.orphans(db, replica, limit, self._ttl))
+
+    async def adopt(self, dead: tuple[str, ...]) -> tuple[SessionInfo, ...]:
+        """See Journal."""
+        return await self._run(lambda db: replicas.adopt(db, dead))
+
+    async def release(self, replica: str) -> None:
+        """See Journal."""
+        await self._run(lambda db: replicas.release(db, replica))
+
+    # Background work.
+
+    async def enqueue(self, body: bytes, run_at: float, key: str) -> bool:
+        """See Journal."""
+        mark = token()
+        return await self._run(lambda db: replicas.enqueue(db, body, run_at, key, mark))
+
+    async def due(self, limit: int = 10, *, hold: float = 60.0) -> tuple[Job, ...]:
+        """See Journal."""
+        return await self._run(lambda db: replicas.due(db, limit, hold))
+
+    async def done(self, job: Job) -> None:
+        """See Journal."""
+        await self._run(lambda db: replicas.done(db, job))
+
+    # Figures.
+
+    async def totals(self, owner: str | None = None) -> Totals:
+        """See Journal."""
+        return await self._run(lambda db: replicas.totals(db, owner))
+
+    def stats(self) -> JournalStats:
+        """See Journal."""
+        return self._meter.stats()
+
+
+def _shown(dsn: str) -> str:
+    """Host, port and database of an address, without user and password."""
+    try:
+        parts = urlsplit(dsn)
+        port = parts.port or 5432
+    except ValueError:
+        return "unreadable"
+    return f"{parts.hostname or 'localhost'}:{port}{parts.path}"
+
+
+__all__ = ["PostgresJournal"]

@@ -1,0 +1,185 @@
+"""The SQLite journal's file: its schema, the migrations that lead to it, and how a connection to it is opened.
+
+All records share one table, in the order in which they came: bodies are written side by side, and only a small index
+has them by session (kept in the session's order, a group of 64 wrote three to four times as many pages). A record's
+key is its line's number and its seq in one integer. A *line* is the run of records that one session wrote; a fork's
+line refers to its base's, so the line can outlive its session.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from gaia_core.errors import JournalError
+
+APPLICATION_ID = 0x67616961  # "gaia"
+SEQ_BITS = 32
+SEQ_MASK = (1 << SEQ_BITS) - 1
+
+_BUSY_SECONDS = 30.0
+_STATEMENTS_CACHED = 1024
+_CHECKED_AT_OPEN_BYTES = 16 << 20
+_WRITER_CACHE_KB, _READER_CACHE_KB = 4_096, 512
+"""Of pages. The system keeps the file in memory, too: 16 MB for the writer were no quicker than 4."""
+_CHECKPOINT_PAGES = 4096
+
+MIGRATIONS = (
+    (
+        """CREATE TABLE session (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            owner TEXT NOT NULL, id TEXT NOT NULL,
+            agent TEXT NOT NULL, fingerprint TEXT NOT NULL,
+            title TEXT NOT NULL, title_is_custom INTEGER NOT NULL DEFAULT 0, metadata BLOB NOT NULL,
+            created_at REAL NOT NULL, updated_at REAL NOT NULL,
+            head INTEGER NOT NULL DEFAULT 0, seq INTEGER NOT NULL DEFAULT 0, message_count INTEGER NOT NULL DEFAULT 0,
+            base_id TEXT, base_at INTEGER,
+            turn TEXT, replica TEXT, takeovers INTEGER NOT NULL DEFAULT 0,
+            epoch INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (owner, id))""",
+        "CREATE INDEX session_by_time ON session (owner, updated_at, number)",
+        "CREATE INDEX session_held ON session (replica) WHERE replica IS NOT NULL",
+        "CREATE TABLE line (line INTEGER PRIMARY KEY, base INTEGER NOT NULL, at INTEGER NOT NULL)",
+        "CREATE INDEX line_by_base ON line (base, at)",
+        """CREATE TABLE record (
+            n INTEGER PRIMARY KEY, key INTEGER NOT NULL,
+            parent INTEGER NOT NULL, kind TEXT NOT NULL, turn TEXT NOT NULL, at REAL NOT NULL,
+            body BLOB, payload BLOB, message_count INTEGER NOT NULL)""",
+        "CREATE UNIQUE INDEX record_by_key ON record (key)",
+        "CREATE TABLE payload (hash BLOB PRIMARY KEY, body BLOB NOT NULL)",
+        # By itself, because an update of a row rewrites all of it.
+        "CREATE TABLE payload_use (hash BLOB PRIMARY KEY, uses INTEGER NOT NULL) WITHOUT ROWID",
+        """CREATE VIRTUAL TABLE word USING fts5(
+            words, detail = 'none', columnsize = 0, tokenize = "ascii tokenchars '_'")""",
+        """CREATE TABLE signal (
+            n INTEGER PRIMARY KEY AUTOINCREMENT, session INTEGER NOT NULL,
+            kind TEXT NOT NULL, data BLOB NOT NULL, handed_out INTEGER NOT NULL DEFAULT 0)""",
+        "CREATE INDEX signal_by_session ON signal (session)",
+        """CREATE TABLE replica (
+            name TEXT PRIMARY KEY, address TEXT NOT NULL, agents BLOB NOT NULL,
+            since REAL NOT NULL, beat_at REAL NOT NULL, wanted BLOB NOT NULL, grants BLOB NOT NULL)""",
+        """CREATE TABLE job (
+            key TEXT PRIMARY KEY, body BLOB NOT NULL, run_at REAL NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0, held_until REAL NOT NULL DEFAULT 0)""",
+        "CREATE INDEX job_by_time ON job (run_at, key)",
+    ),
+)
+"""What leads from one schema version to the next; a version once released is never edited, only followed."""
+
+
+def damaged(path: Path, why: object) -> JournalError:
+    """The error for a file that SQLite can't read."""
+    return JournalError(
+        f"the journal {str(path)!r} is damaged ({why}); it was left as it is. Restore a copy of it, or move it away "
+        "(with its -wal and -shm files) to begin a new one"
+    )
+
+
+def connect(path: Path, synchronous: str) -> sqlite3.Connection:
+    """A connection for the writer. Deleted rows are overwritten with zeros."""
+    db = sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_CACHED,
+    )
+    return _prepared(
+        db,
+        "journal_mode = WAL",
+        f"synchronous = {synchronous}",
+        "secure_delete = ON",
+        f"cache_size = -{_WRITER_CACHE_KB}",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+    )
+
+
+def connect_reader(path: Path) -> sqlite3.Connection:
+    """A connection that can't write."""
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    return _prepared(db, "query_only = ON", f"cache_size = -{_READER_CACHE_KB}")
+
+
+def _prepared(db: sqlite3.Connection, *settings: str) -> sqlite3.Connection:
+    try:
+        for setting in settings:
+            db.execute(f"PRAGMA {setting}")
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def empty_log(db: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the file and cut it to nothing; True when somebody reads or writes meanwhile.
+
+    Waits for nobody: other commits must not wait for a reader.
+    """
+    db.execute("PRAGMA busy_timeout = 0")
+    try:
+        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        db.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
+    return bool(busy)
+
+
+def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
+    """Open the file, or create it for its owner's eyes only, and bring its schema up to date. Raises JournalError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise JournalError(f"the journal {str(path)!r} can't be opened: {error.strerror}") from error
+    try:
+        return _checked(connect(path, synchronous), path)
+    except sqlite3.OperationalError as error:
+        raise JournalError(f"the journal {str(path)!r} can't be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise damaged(path, error) from error
+
+
+def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    try:
+        _check(db, path)
+        _migrate(db, path)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """A small file is checked whole: a large one would hold up the start, and tells by errors when it is read."""
+    if path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise damaged(path, verdict)
+
+
+def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(db, path)
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                db.execute(statement)
+        if version < len(MIGRATIONS):
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and tables:
+        raise JournalError(f"{str(path)!r} is another program's database; name another file for the journal")
+    if version > len(MIGRATIONS):
+        raise JournalError(
+            f"the journal {str(path)!r} has schema version {version}, and this program knows {len(MIGRATIONS)}: "
+            "a newer one wrote it. Upgrade, or name another file"
+        )
+    return int(version)

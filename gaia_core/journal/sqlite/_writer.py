@@ -1,0 +1,406 @@
+"""The SQLite journal's one writer: a thread that owns the connection and commits in groups.
+
+What arrived while a commit was under way goes into the next one. The appends of a group are one UPDATE (the fence)
+and one INSERT for all of them: each statement gives up the interpreter's lock once, however many appends there are.
+"""
+
+import asyncio
+import hashlib
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
+from gaia_core.journal._append_meter import AppendMeter
+from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
+from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
+from gaia_core.journal._search_words import words
+from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, open_file
+from gaia_core.journal.sqlite._sessions import count_at, unclaim
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_GROUP = 256
+_MERGE_PAGES = 256
+MOST_LEVELS = 1_000
+_CHECKPOINT_TRIES = 100
+_CHECKPOINT_PAUSE_SECONDS = 0.05
+
+
+_TELLING = (
+    "updated_at = ?, turn = CASE WHEN w.column7 THEN NULL ELSE turn END, "
+    "replica = CASE WHEN w.column7 THEN NULL ELSE replica END, "
+    "takeovers = CASE WHEN w.column7 THEN 0 ELSE takeovers END, "
+)
+"""What else a visible record or a turn's end changes. By itself, because SQLite writes the index of every column that
+an update names."""
+
+
+class _WriteConflict(Exception):  # noqa: N818
+    """An append of the group met the fence; which one shows when each has a transaction of its own."""
+
+
+class _WriteRequest:
+    """What somebody waits for: a function of the connection, or an append."""
+
+    __slots__ = ("began", "done", "erases", "future", "lease", "records", "run")
+
+    def __init__(self, future: "asyncio.Future[Any]", run: Callable[[sqlite3.Connection], Any] | None) -> None:
+        self.future = future
+        self.run = run
+        self.erases = False
+        self.lease: Lease | None = None
+        self.records: tuple[NewRecord, ...] = ()
+        self.done = False
+        self.began = 0.0
+
+
+_Outcome = tuple[_WriteRequest, Any]
+
+
+class Writer:
+    """The thread, from `start` to `close`. *meter* is written by this thread only."""
+
+    def __init__(self, path: Path, synchronous: str, clock: Callable[[], float], meter: AppendMeter) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._clock = clock
+        self._meter = meter
+        self._queue: queue.SimpleQueue[_WriteRequest | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._erasing: list[_WriteRequest] = []
+        self._merging = False
+        self._tries = 0
+
+    def open(self) -> sqlite3.Connection:
+        """The connection to write by; blocks. Raises JournalError."""
+        return open_file(self._path, self._synchronous)
+
+    def start(self, db: sqlite3.Connection) -> None:
+        """Start the thread, which closes *db* at its end."""
+        thread = threading.Thread(target=self._serve, args=(db,), name="gaia journal", daemon=True)
+        try:
+            thread.start()
+        except BaseException:
+            db.close()
+            raise
+        self._thread = thread
+
+    def close(self) -> None:
+        """Do what was asked for, then end the thread; blocks."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._queue.put(None)
+            thread.join()
+
+    def do(self, run: Callable[[sqlite3.Connection], _T], *, erases: bool = False) -> "asyncio.Future[_T]":
+        """The result of *run* in a committed transaction; with *erases*, once nothing of what it deleted is left."""
+        work = self._work(run)
+        work.erases = erases
+        self._queue.put(work)
+        return work.future
+
+    def claim(
+        self, run: Callable[[sqlite3.Connection], Lease | None], records: tuple[NewRecord, ...]
+    ) -> "asyncio.Future[Lease | None]":
+        """The lease that *run* claims, after *records* were appended under it in the same transaction."""
+        work = self._work(run)
+        work.records, work.began = records, time.perf_counter()
+        self._queue.put(work)
+        return work.future
+
+    def append(self, lease: Lease, records: tuple[NewRecord, ...], done: bool) -> "asyncio.Future[Appended]":
+        """See Journal.append."""
+        work = self._work(None)
+        work.lease, work.records, work.done, work.began = lease, records, done, time.perf_counter()
+        self._queue.put(work)
+        return work.future
+
+    def _work(self, run: Callable[[sqlite3.Connection], Any] | None) -> _WriteRequest:
+        if self._thread is None:
+            raise ClosedError(f"the journal {str(self._path)!r} is not open")
+        return _WriteRequest(asyncio.get_running_loop().create_future(), run)
+
+    # The thread.
+
+    def _serve(self, db: sqlite3.Connection) -> None:
+        ending = False
+        with closing(db):
+            while not ending or self._erasing:
+                group, ended = self._next_group()
+                ending = ending or ended
+                if group:
+                    self._commit(db, group)
+                if self._erasing:
+                    self._erase_more(db)
+
+    def _next_group(self) -> tuple[list[_WriteRequest], bool]:
+        """What waits, at most _GROUP of it; waits for the first unless there is something to erase."""
+        group: list[_WriteRequest] = []
+        pause = None if not self._erasing else _CHECKPOINT_PAUSE_SECONDS if self._tries else 0.0
+        while len(group) < _GROUP:
+            try:
+                work = self._queue.get(timeout=0.0 if group else pause)
+            except queue.Empty:
+                break
+            if work is None:
+                return group, True
+            group.append(work)
+        return group, False
+
+    def _commit(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> None:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            _deliver([(work, self._explained(work, error)) for work in group])
+            return
+        try:
+            try:
+                outcomes = self._run(db, group)
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+        except Exception as error:  # noqa: BLE001, whoever waits gets it
+            if len(group) > 1:
+                for work in group:
+                    self._commit(db, [work])
+                return
+            outcomes = [(group[0], self._explained(group[0], error))]
+        self._count(outcomes)
+        waits = [work for work, outcome in outcomes if work.erases and not isinstance(outcome, Exception)]
+        if waits:
+            self._erasing += waits
+            self._merging = False
+            self._tries = 0
+        _deliver([(work, outcome) for work, outcome in outcomes if work not in waits])
+
+    def _run(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> list[_Outcome]:
+        outcomes: list[_Outcome] = []
+        appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]] = []
+        for work in group:
+            try:
+                if work.lease is not None:
+                    appends.append((work, work.lease, self._placed(db, work.lease, work.records)))
+                    continue
+                assert work.run is not None
+                outcome = work.run(db)
+                if isinstance(outcome, Lease) and work.records:
+                    try:
+                        appends.append((work, outcome, self._placed(db, outcome, work.records)))
+                    except NotFoundError:
+                        unclaim(db, outcome)
+                        raise
+                else:
+                    outcomes.append((work, outcome))
+            except (GaiaError, ValueError) as error:
+                outcomes.append((work, error.with_traceback(None)))  # its frames would keep it and all the group
+        if not appends:
+            return outcomes
+        # Of a claim with its first records, the lease is asked for.
+        appended = self._append(db, appends)
+        return outcomes + [(work, done if work.lease is not None else done.lease) for work, done in appended]
+
+    def _placed(
+        self, db: sqlite3.Connection, lease: Lease, records: tuple[NewRecord, ...]
+    ) -> tuple[PositionedRecord, ...]:
+        return position_records(lease, records, lambda seq: count_at(db, lease.number, seq))
+
+    def _append(
+        self, db: sqlite3.Connection, appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]]
+    ) -> list[tuple[_WriteRequest, Appended]]:
+        now = self._clock()
+        plain: list[Any] = []
+        telling: list[Any] = [now]
+        rows: list[Any] = []
+        for work, lease, placed in appends:
+            after = advanced(lease, placed)
+            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count)
+            if work.done or any(new.visible for new in work.records):
+                telling += (*fence, work.done)
+            else:
+                plain += fence
+            line = lease.number << SEQ_BITS
+            for new, spot in zip(work.records, placed, strict=True):
+                body, payload = _stored(db, new.body)
+                rows += (line | spot.seq, spot.parent, new.kind, lease.turn, now, body, payload, spot.message_count)
+        moved = 0
+        if plain:
+            moved += db.execute(_fence(len(plain) // 6, 6, ""), plain).rowcount
+        if len(telling) > 1:
+            moved += db.execute(_fence(len(telling) // 7, 7, _TELLING), telling).rowcount
+        if moved != len(appends):
+            raise _WriteConflict
+        if rows:
+            db.execute(_insert(len(rows) // 8), rows)
+        for work, lease, placed in appends:
+            for new, spot in zip(work.records, placed, strict=True):
+                if new.text and (found := " ".join(words(new.text))):
+                    key = lease.number << SEQ_BITS | spot.seq
+                    db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (key, found))
+        signals = hand_out(db, [lease.number for _, lease, _ in appends])
+        return [
+            (work, Appended(advanced(lease, placed), signals.get(lease.number, ()))) for work, lease, placed in appends
+        ]
+
+    def _explained(self, work: _WriteRequest, error: Exception) -> Exception:
+        if isinstance(error, _WriteConflict):
+            assert work.lease is not None
+            return fenced(work.lease)
+        if isinstance(error, sqlite3.OperationalError):
+            return JournalError(f"the journal {str(self._path)!r} can't be written: {error}")
+        if isinstance(error, sqlite3.DatabaseError):
+            return damaged(self._path, error)
+        return error
+
+    def _count(self, outcomes: list[_Outcome]) -> None:
+        now = time.perf_counter()
+        appends = 0
+        for work, outcome in outcomes:
+            if isinstance(outcome, Appended):
+                appends += 1
+                self._meter.append(len(work.records), now - work.began)
+            elif work.lease is not None:
+                self._meter.fenced()
+        if appends:
+            self._meter.group(appends)
+
+    # Erasing: rows are overwritten when they are deleted; what remains is in the word index and in the log.
+
+    def _erase_more(self, db: sqlite3.Connection) -> None:
+        """One step of merging the word index, so that others' commits come in between; at last, empty the log."""
+        try:
+            if self._merge(db):
+                return
+            busy = empty_log(db)
+        except sqlite3.Error as error:
+            self._erased(
+                JournalError(f"the journal {str(self._path)!r} could not be cleared of what was deleted: {error}")
+            )
+            return
+        if not busy:
+            self._erased(None)
+            return
+        self._tries += 1
+        if self._tries >= _CHECKPOINT_TRIES:
+            self._erased(
+                JournalError(
+                    f"the session is deleted, but its traces stay in {str(self._path)!r}-wal until whoever reads the "
+                    "file now has finished"
+                )
+            )
+
+    def _merge(self, db: sqlite3.Connection) -> bool:
+        """Merge some pages of the word index, which forgets deleted words; True while there is more to do.
+
+        Source: sqlite.org/fts5.html, "the merge command": begin with a negative number of pages, go on with positive
+        ones, until less than two rows change. Before SQLite 3.41 each such beginning adds a level to the index, and
+        with 2,000 of them the index counts as malformed: it is written anew long before.
+        """
+        db.execute("BEGIN IMMEDIATE")
+        before = db.total_changes
+        pages = _MERGE_PAGES if self._merging else -_MERGE_PAGES
+        anew = not self._merging and index_levels(db) >= MOST_LEVELS
+        self._merging = True
+        try:
+            if anew:
+                db.execute("INSERT INTO word (word) VALUES ('rebuild')")
+            else:
+                db.execute("INSERT INTO word (word, rank) VALUES ('merge', ?)", (pages,))
+            changes = 0 if anew else db.total_changes - before
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+        return changes >= 2
+
+    def _erased(self, error: JournalError | None) -> None:
+        waited, self._erasing = self._erasing, []
+        _deliver([(work, error) for work in waited])
+
+
+def index_levels(db: sqlite3.Connection) -> int:
+    """How many levels the word index has.
+
+    Source: SQLite's fts5_index.c, "structure records": a cookie of 4 bytes, then the number of levels as a varint.
+    """
+    (block,) = db.execute("SELECT substr(block, 5, 2) FROM word_data WHERE id = 10").fetchone()
+    return int(block[0]) if block[0] < 128 else (block[0] & 127) << 7 | block[1] & 127
+
+
+def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Signal, ...]]:
+    """Forget the signals that were handed out before, and hand out those that came since, by session."""
+    marks = ", ".join("?" * len(sessions))
+    rows = db.execute(
+        f"SELECT session, kind, data, n, handed_out FROM signal WHERE session IN ({marks}) ORDER BY n",  # noqa: S608
+        sessions,
+    ).fetchall()
+    if not rows:
+        return {}
+    found: dict[int, tuple[Signal, ...]] = {}
+    for session, kind, data, n, handed_out in rows:
+        if handed_out:
+            db.execute("DELETE FROM signal WHERE n = ?", (n,))
+        else:
+            db.execute("UPDATE signal SET handed_out = 1 WHERE n = ?", (n,))
+            found[session] = (*found.get(session, ()), Signal(kind, data, n))
+    return found
+
+
+def _fence(appends: int, columns: int, telling: str) -> str:
+    rows = ", ".join((f"({', '.join('?' * columns)})",) * appends)
+    return (
+        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6 "  # noqa: S608
+        f"FROM (VALUES {rows}) AS w WHERE session.number = w.column1 AND session.epoch = w.column2 "
+        "AND session.seq = w.column3 AND session.turn IS NOT NULL"
+    )
+
+
+def _insert(records: int) -> str:
+    rows = ", ".join(("(?, ?, ?, ?, ?, ?, ?, ?)",) * records)
+    return f"INSERT INTO record (key, parent, kind, turn, at, body, payload, message_count) VALUES {rows}"  # noqa: S608
+
+
+def _stored(db: sqlite3.Connection, body: bytes) -> tuple[bytes | None, bytes | None]:
+    """The body, or the hash that a large one is kept under."""
+    if len(body) <= PAYLOAD_BYTES:
+        return body, None
+    name = hashlib.sha256(body).digest()
+    (uses,) = db.execute(
+        "INSERT INTO payload_use (hash, uses) VALUES (?, 1) ON CONFLICT DO UPDATE SET uses = uses + 1 RETURNING uses",
+        (name,),
+    ).fetchone()
+    if uses == 1:
+        db.execute("INSERT INTO payload (hash, body) VALUES (?, ?)", (name, body))
+    return None, name
+
+
+def _deliver(outcomes: list[_Outcome]) -> None:
+    """Tell the waiting loops, each by one call."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
+    for work, outcome in outcomes:
+        by_loop.setdefault(work.future.get_loop(), []).append((work, outcome))
+    for loop, theirs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, theirs)
+        except RuntimeError:
+            _log.debug("a loop closed before its %d journal operations ended", len(theirs))
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for work, outcome in outcomes:
+        if work.future.done():
+            continue
+        if isinstance(outcome, Exception):
+            work.future.set_exception(outcome)
+        else:
+            work.future.set_result(outcome)

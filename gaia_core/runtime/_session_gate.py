@@ -1,0 +1,128 @@
+"""Places: a session has one, and a turn that has it runs. Who comes meanwhile is refused, waits, or interrupts.
+
+A place is taken before anything is awaited, so two turns of one session never meet, and it is free before anybody is
+told that its turn ended. It keeps the session's open resources, which close when it was idle for long.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from gaia_core.errors import BusyError, ClosedError
+from gaia_core.runtime._session_state import Key, SessionState, WaitingTurn
+from gaia_core.supervision import Background
+from gaia_core.turn import OpenResources, ToolThreads
+
+WAITING_TURNS = 16
+"""Turns that may wait for one session (`when_busy="queue"`)."""
+
+WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
+
+
+class SessionGate:
+    """Belongs to one Runtime."""
+
+    def __init__(self, threads: ToolThreads, background: Background) -> None:
+        self._threads = threads
+        self._background = background
+        self._states: dict[Key, SessionState] = {}
+        self.process = OpenResources(threads)
+        """The resources that all sessions share."""
+        self.accepting = False
+        """Whether turns may take a place."""
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def get(self, key: Key) -> SessionState | None:
+        """What the session has in this process, or None."""
+        return self._states.get(key)
+
+    async def claim(
+        self, key: Key, when_busy: WhenBusy = "reject", queued: Callable[[int], None] | None = None
+    ) -> SessionState:
+        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, ClosedError."""
+        self._check_accepting()
+        state = self._states.get(key)
+        if state is None:
+            state = self._states[key] = SessionState(OpenResources(self._threads))
+        if state.taken:
+            await self._wait_for_turn(key, state, when_busy, queued)
+        state.taken = True
+        return state
+
+    async def _wait_for_turn(
+        self, key: Key, state: SessionState, when_busy: WhenBusy, queued: Callable[[int], None] | None
+    ) -> None:
+        if when_busy == "reject":
+            raise BusyError(f"session {key[1]!r} runs a turn already")
+        if len(state.waiting) >= WAITING_TURNS:
+            raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
+        waiting_turn = WaitingTurn(asyncio.get_running_loop().create_future(), queued)
+        try:
+            if when_busy == "interrupt":
+                state.waiting.insert(0, waiting_turn)
+                state.tell_positions()
+                if state.turn is not None:
+                    await state.turn.cancel()
+            else:
+                state.waiting.append(waiting_turn)
+                state.tell_positions()
+            await waiting_turn.free
+            self._check_accepting()
+        except BaseException:
+            if waiting_turn in state.waiting:
+                state.waiting.remove(waiting_turn)
+                state.tell_positions()
+            elif waiting_turn.free.done() and not waiting_turn.free.cancelled():
+                self.free(key, state)
+            raise
+
+    def _check_accepting(self) -> None:
+        if not self.accepting:
+            raise ClosedError("the runtime takes no new turns: it is not open, or about to close")
+
+    def free(self, key: Key, state: SessionState) -> None:
+        """Give the place to the next that waits, or leave it free."""
+        state.turn = None
+        state.used_at = asyncio.get_running_loop().time()
+        while state.waiting:
+            waiting_turn = state.waiting.pop(0)
+            if not waiting_turn.free.done():
+                waiting_turn.free.set_result(None)
+                state.tell_positions()
+                return
+        state.taken = False
+        if not len(state.resources):
+            self._states.pop(key, None)
+
+    async def close_resources(self, state: SessionState) -> None:
+        """Close what the session has open; what an abandoned thread still uses closes after it."""
+        for task in await state.resources.close():
+            self._background.hold(task)
+
+    async def forget(self, key: Key) -> None:
+        """Close the resources of a session that runs no turn."""
+        state = self._states.get(key)
+        if state is not None and not state.taken:
+            del self._states[key]
+            await self.close_resources(state)
+
+    async def sweep(self, idle_seconds: float) -> None:
+        """Close the resources of sessions that were idle for long."""
+        now = asyncio.get_running_loop().time()
+        idle = [key for key, each in self._states.items() if not each.taken and now - each.used_at >= idle_seconds]
+        for key in idle:
+            await self.forget(key)
+
+    async def drop(self, key: Key, state: SessionState) -> None:
+        """Close the resources of a turn that had a place of its own, and forget the place."""
+        self._states.pop(key, None)
+        await self.close_resources(state)
+
+    async def close(self) -> None:
+        """Close what all sessions have open, then what they share."""
+        for key in tuple(self._states):
+            await self.close_resources(self._states.pop(key))
+        for task in await self.process.close():
+            self._background.hold(task)

@@ -1,0 +1,420 @@
+"""Turns: those that run, from their beginning or from where a dead process left them, to their end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+
+import attrs
+import msgspec
+
+from gaia_core.errors import BusyError, NotFoundError
+from gaia_core.events import ErrorInfo
+from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
+from gaia_core.journal import Journal, Lease, SessionInfo, Signal
+from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
+from gaia_core.models import SlotRequest
+from gaia_core.runtime._catalog_generations import Generations
+from gaia_core.runtime._journal_signals import apply_signal
+from gaia_core.runtime._quota import Quota
+from gaia_core.runtime._session_gate import SessionGate
+from gaia_core.runtime._session_state import Counts, Key, SessionState
+from gaia_core.runtime.sessions._history import Histories, History, encode_options, fold, recorded_request
+from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import SessionEvents
+from gaia_core.session import Session, new_id
+from gaia_core.supervision import Background
+from gaia_core.turn import (
+    Audience,
+    Budget,
+    Grant,
+    JournalRecorder,
+    MemoryRecorder,
+    Observer,
+    Recorder,
+    SpeculativeRequest,
+    ToolThreads,
+    Transcript,
+    Turn,
+    TurnContext,
+    TurnObserver,
+    TurnRequest,
+    finish,
+    record_of,
+    replay_of,
+    request_of,
+    run_turn,
+    size,
+    window_of,
+)
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 0.2
+
+TAKEOVERS = 3
+"""How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
+
+PATIENCE_SECONDS = 300.0
+"""How long a turn that was taken over waits for its model, which may be starting as its server did."""
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class TurnStart:
+    """A turn that is about to begin: where, in whose *state*, and what it is asked.
+
+    *key* is its session's in the gate. *closes*: the state is the turn's own, and its resources
+    close when the turn ends.
+    """
+
+    session: Session
+    key: Key
+    state: SessionState
+    request: TurnRequest
+    closes: bool = False
+
+
+class TurnRunner:
+    """Belongs to one Runtime."""
+
+    def __init__(
+        self,
+        generations: Generations,
+        replica: str,
+        counts: Counts,
+        feed: SessionEvents,
+        gate: SessionGate,
+        threads: ToolThreads,
+        background: Background,
+        ended: Callable[[Key, Turn], None],
+        quota: Quota,
+        observer: Observer | None = None,
+    ) -> None:
+        self._generations = generations
+        self._replica = replica
+        self._counts = counts
+        self._feed = feed
+        self._gate = gate
+        self._threads = threads
+        self._background = background
+        self._ended = ended
+        self._observer = observer
+        self._quota = quota
+        self.histories = Histories()
+        """What the sessions that talked last amount to."""
+        self.running: dict[Turn, Key] = {}
+        """The turns that run now, and whose they are."""
+
+    def get(self, key: Key) -> Turn | None:
+        """The turn that the session runs, or None."""
+        state = self._gate.get(key)
+        return state.turn if state is not None and state.turn in self.running else None
+
+    # Beginning.
+
+    def once(self, start: TurnStart, *, grants: list[Grant] | None = None, given: tuple[ToolCall, ...] = ()) -> Turn:
+        """A turn on its request's transcript that no journal records.
+
+        *grants* are the session's; what the turn adds to them ends with it. *given*: the turn makes these calls, as if
+        a model had asked for them, and asks none.
+        """
+        turn_id = f"turn_{new_id()}"
+        turn = Turn(turn_id, start.session.id, observer=self._observed(start.session, turn_id))
+        transcript = Transcript(start.request.transcript or ())
+        context = self._turn_context(start, turn, transcript, MemoryRecorder(turn, transcript), grants or [])
+        began = _began(start)
+        if not given:
+            self._begin(start, context, (began,))
+            return turn
+        asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
+        self._begin(start, msgspec.structs.replace(context, calls_only=True), (began, asked), resumed=asked)
+        return turn
+
+    async def recorded(self, start: TurnStart, journal: Journal) -> Turn:
+        """A turn in the session's record. Raises BusyError, NotFoundError."""
+        began = _began(start)
+        speculative = self._speculate(start, began) if start.request.parent is None and journal.durable else None
+        try:
+            context, opening, history = await self._claimed(start, journal, began, speculative)
+        except BaseException:
+            if speculative is not None:
+                await speculative.aclose()
+            raise
+        self._begin(start, context, opening, history=history)
+        return context.turn
+
+    def _speculate(self, start: TurnStart, began: Began) -> SpeculativeRequest | None:
+        """The turn's first model request on its way, where it is known what that will be and a slot is free."""
+        if self._observer is not None and self._observer.sees_turns:
+            return None  # the request's trace context is the claimed turn's
+        session, agent = start.session, start.session.agent
+        access = self._generations.current.access(agent.model)
+        before = self.histories.guess((session.owner, session.id))
+        if before is None or not getattr(access.model, "any_task", False):
+            return None
+        if access.slots.context_tokens is not None:
+            return None  # how many tokens it needs, the turn will say
+        transcript = before.followed_by(began)
+        window = window_of(agent, access)
+        if window is not None and agent.context.compact and size(agent, transcript) > window:
+            return None  # a summary comes first
+        request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
+        return SpeculativeRequest(access.model, request, slot) if slot is not None else None
+
+    async def _claimed(
+        self, start: TurnStart, journal: Journal, began: Began, speculative: SpeculativeRequest | None
+    ) -> tuple[TurnContext, tuple[Fact, ...], History]:
+        """Claim the session; the turn's context, the facts that it opens with, and the history that it continues."""
+        owner, session_id, agent = start.session.owner, start.session.id, start.session.agent
+        parent = start.request.parent
+        first = (record_of(began, parent),)
+        lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
+        if lease is None:
+            raise BusyError(f"session {session_id!r} runs a turn already, in another process")
+        before = lease.seq - 1
+        try:
+            head = lease.found if parent is None else parent
+            history = self.histories.take(lease, head) if head == lease.found else None
+            if history is None:
+                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
+        except BaseException:
+            await journal.append(lease, (), done=True)
+            raise
+        context = self._leased(start, journal, lease, history, before, claimed=(began,), speculative=speculative)
+        changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
+        context.turn.opens_session = not head
+        return context, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
+
+    async def resume(self, journal: Journal, info: SessionInfo) -> None:
+        """Continue the turn that a dead process left in the session. A session that runs a turn here is left alone."""
+        key = (info.owner, info.id)
+        if not self._gate.accepting or self._gate.get(key) is not None:
+            return
+        state = await self._gate.claim(key)
+        try:
+            lease = await journal.claim(info.owner, info.id, self._replica, None)
+            if lease is None or not await self._resume(journal, info, lease, state):
+                self._gate.free(key, state)
+        except BaseException:
+            self._gate.free(key, state)
+            raise
+
+    async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
+        """Continue the turn of *lease*; False when it had nothing to continue, or was given up."""
+        history = fold(await journal.read(info.owner, info.id), lease.head)
+        began = history.began
+        if began is None or history.turn != lease.turn:
+            # Its process died before the first record: there is nothing to continue.
+            await journal.append(lease, (), done=True)
+            return False
+        request = recorded_request(began)
+        try:
+            agent, lost = configured(self._generations.current.catalog, info, began.agent), None
+        except NotFoundError as error:
+            lost = ErrorInfo("agent_gone", f"the server was restarted, and {error}")
+        if lease.takeovers > TAKEOVERS:
+            lost = ErrorInfo("takeovers", f"the turn was given up: {lease.takeovers} processes ended while it ran")
+        if request.audience is Audience.CLIENT and not _waits(history):
+            lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
+        if lost is not None:
+            ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
+            await journal.append(lease, (record_of(ended),), done=True)
+            return False
+        session = Session(info.id, agent, info.owner)
+        start = TurnStart(session=session, key=(info.owner, info.id), state=state, request=request)
+        context = self._leased(start, journal, lease, history, history.before, patience=PATIENCE_SECONDS)
+        context.budget.restore(history.steps, history.tool_calls, history.usage)
+        for call in history.transcript.open.values():  # before anybody can find the turn and answer
+            if call.asked is not None and call.decided is None:
+                context.turn.answers.ask(call.asked.approval_id)
+        opening: list[Fact] = [Resumed(lease.takeovers)]
+        if began.fingerprint != agent.fingerprint:
+            opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
+        self._quota.begin(info.owner, resumed=True)
+        self._begin(start, context, tuple(opening), history=history, resumed=history.answered)
+        return True
+
+    def _leased(
+        self,
+        start: TurnStart,
+        journal: Journal,
+        lease: Lease,
+        history: History,
+        after: int,
+        *,
+        claimed: tuple[Fact, ...] = (),
+        patience: float = 0.0,
+        speculative: SpeculativeRequest | None = None,
+    ) -> TurnContext:
+        """The context of the turn that holds *lease*, whose first record follows *after*."""
+        session = start.session
+        turn = Turn(
+            lease.turn,
+            session.id,
+            observer=self._observed(session, lease.turn),
+            replay=replay_of(journal, session.owner, session.id, lease.turn),
+            after=after,
+            seq=lease.seq - len(claimed),
+            epoch=lease.epoch,
+        )
+        recorder = JournalRecorder(
+            journal,
+            lease,
+            turn,
+            history.transcript,
+            signalled=lambda found: self.signalled(turn, found),
+            claimed=claimed,
+        )
+        return self._turn_context(
+            start, turn, history.transcript, recorder, history.grants, patience=patience, speculative=speculative
+        )
+
+    def _turn_context(
+        self,
+        start: TurnStart,
+        turn: Turn,
+        transcript: Transcript,
+        recorder: Recorder,
+        grants: list[Grant],
+        *,
+        patience: float = 0.0,
+        speculative: SpeculativeRequest | None = None,
+    ) -> TurnContext:
+        start.state.turn = turn
+        generation = self._generations.current
+        session, state = start.session, start.state
+        return TurnContext(
+            agent=session.agent,
+            turn=turn,
+            transcript=transcript,
+            recorder=recorder,
+            access=generation.access(session.agent.model),
+            budget=Budget(session.agent.limits),
+            threads=self._threads,
+            resources=lambda recipe: self._gate.process if recipe.scope == "process" else state.resources,
+            resolve=generation.access,
+            counts=self._counts,
+            grants=grants,
+            owner=session.owner,
+            approves=partial(self._quota.approves, session.owner),
+            # A conversation that has no session is known by its beginning.
+            affinity=transcript.beginning() if start.closes else "",
+            patience=patience,
+            audience=start.request.audience,
+            compacts=isinstance(recorder, JournalRecorder),
+            options=start.request.options,
+            speculative=speculative,
+        )
+
+    def _observed(self, session: Session, turn_id: str) -> TurnObserver | None:
+        return self._observer.turn(session, turn_id) if self._observer is not None else None
+
+    # Running.
+
+    def _begin(
+        self,
+        start: TurnStart,
+        context: TurnContext,
+        opening: tuple[Fact, ...],
+        *,
+        history: History | None = None,
+        resumed: Answered | None = None,
+    ) -> None:
+        """Start the turn's task. It is awaited by `close`; `Turn.cancel` and its time limit cancel it."""
+        turn = context.turn
+        self.running[turn] = start.key
+        generation = self._generations.begin()  # nothing was awaited since `_turn_context`
+        turn.task = asyncio.create_task(self._run(start, context, opening, history, resumed), name=turn.id)
+        turn.task.add_done_callback(lambda _task: self._generations.end(generation))
+        if not start.closes:
+            self._feed.tell("turn_started", *start.key)
+
+    async def _run(
+        self,
+        start: TurnStart,
+        context: TurnContext,
+        opening: tuple[Fact, ...],
+        history: History | None,
+        resumed: Answered | None,
+    ) -> None:
+        turn = context.turn
+        facts = await run_turn(context, opening, resumed, resumed.step if resumed is not None else 0)
+
+        def over() -> None:
+            self.running.pop(turn, None)
+            done = turn.ended if not turn.suspended else None
+            self._quota.ended(context.owner, done.usage if done is not None else Usage())
+            if turn.ended is not None and not turn.suspended:
+                self._counts.turn(turn.ended)
+                if history is not None and turn.lease is not None:
+                    self.histories.put(turn.lease, history, context.agent)
+            if not start.closes:
+                self._gate.free(start.key, start.state)
+
+        await finish(context, facts, over)
+        if start.closes:
+            await self._gate.drop(start.key, start.state)
+        else:
+            self._feed.tell("turn_ended", *start.key)
+            self._ended(start.key, turn)
+
+    def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
+        """What another process has to say to a turn of ours."""
+        for signal in signals:
+            self._background.run(f"signal {signal.kind}", apply_signal(turn, signal))
+
+    # The end.
+
+    async def drain(self, seconds: float, durable: Journal | None) -> bool:
+        """Give the running turns *seconds* to end; True when all of them did.
+
+        One that waits for a person and is kept by *durable* isn't waited for: the next process goes on with it.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            busy = [
+                turn.task
+                for turn in self.running
+                if turn.task is not None and not (durable is not None and turn.journal is durable and turn.answers.open)
+            ]
+            left = until - loop.time()
+            if not busy or left <= 0:
+                return not self.running
+            await asyncio.wait(busy, timeout=min(left, _LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self, durable: Journal | None) -> None:
+        """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
+        running = tuple(self.running)
+        for turn in running:
+            if durable is not None and turn.journal is durable:
+                turn.suspend()
+        for turn in running:
+            if not turn.suspended:
+                await turn.cancel()
+        if tasks := tuple(turn.task for turn in running if turn.task is not None):
+            await asyncio.wait(tasks)
+        await self._gate.close()
+
+
+def _began(start: TurnStart) -> Began:
+    agent, request = start.session.agent, start.request
+    return Began(
+        agent.name,
+        agent.fingerprint,
+        agent.model,
+        UserMessage(request.content) if request.content is not None else None,
+        options=encode_options(request.options),
+        system=agent.system_hash,
+        tools=agent.tools.fingerprint,
+        input=request.input,
+        note=request.note,
+        edits=request.edits,
+        audience=request.audience,
+    )
+
+
+def _waits(history: History) -> bool:
+    """Whether the turn waits for an approval."""
+    return any(call.asked is not None and call.decided is None for call in history.transcript.open.values())

@@ -1,0 +1,374 @@
+"""Sessions: what surfaces do with sessions besides running turns in them. Every call names the owner.
+
+    rows, total = await runtime.sessions.list(owner, query="budget")
+    turn = await runtime.sessions.attach(owner, id)          # the turn that runs, or the last one, from the record
+    await runtime.sessions.decide(owner, id, approval_id, True)
+
+NotFoundError is raised for a session that the owner doesn't have.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from gaia_core.catalog import Catalog
+from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
+from gaia_core.events import GrantScope, TurnEnded
+from gaia_core.facts import (
+    Asked,
+    Decided,
+    Ended,
+    Fact,
+    Questioned,
+    Replied,
+    decode_fact,
+    events_of,
+)
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
+from gaia_core.messages import Message
+from gaia_core.runtime._journal_signals import (
+    CancelSignal,
+    DecisionSignal,
+    ReplySignal,
+    Word,
+    encode_word,
+    kind_of_word,
+)
+from gaia_core.runtime._takeover import is_dead
+from gaia_core.runtime.sessions._history import fold, read_facts
+from gaia_core.runtime.sessions._session_configuration import configured
+from gaia_core.runtime.sessions._session_events import SessionEvents
+from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, write
+from gaia_core.session import Session, new_id
+from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
+
+_log = logging.getLogger(__name__)
+
+_TITLE_CHARS = 60
+_MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
+
+
+class RunningTurns(Protocol):
+    """What sessions need of the process that runs their turns; `Runtime` is it."""
+
+    replica: str
+    feed: SessionEvents
+
+    @property
+    def catalog(self) -> Catalog:
+        """The agents as they are now."""
+        ...
+
+    def running(self, owner: str, id: str) -> Turn | None:
+        """The turn that the session runs in this process, or None."""
+        ...
+
+    async def resume(self, info: SessionInfo) -> None:
+        """Continue the turn that a dead process left in the session."""
+        ...
+
+    async def forget(self, owner: str, id: str) -> None:
+        """Close what the session has open, and keep nothing of it in memory."""
+        ...
+
+
+class Sessions:
+    """See the module's text. Belongs to one Runtime."""
+
+    def __init__(self, runtime: RunningTurns, durable: Journal, private: MemoryJournal) -> None:
+        self._runtime = runtime
+        self._durable = durable
+        self._private = private
+
+    async def journal_of(self, owner: str, id: str) -> Journal:
+        """The journal that keeps the session; the durable one for a session that isn't there."""
+        try:
+            await self._private.get(owner, id)
+        except NotFoundError:
+            return self._durable
+        return self._private
+
+    async def is_private(self, owner: str, id: str) -> bool:
+        """Whether the session is kept in memory only."""
+        return await self.journal_of(owner, id) is self._private
+
+    async def get(self, owner: str, id: str) -> SessionInfo:
+        """The session as it stands."""
+        return await (await self.journal_of(owner, id)).get(owner, id)
+
+    async def open(self, owner: str, id: str) -> Session:
+        """A handle of the session, with its agent as it is configured there. NotFoundError: so is its agent gone."""
+        return Session(id, configured(self._runtime.catalog, await self.get(owner, id)), owner)
+
+    async def list(
+        self,
+        owner: str,
+        *,
+        query: str = "",
+        limit: int = 50,
+        offset: int = 0,
+        agent: str | None = None,
+        without: bytes = b"",
+    ) -> tuple[tuple[SessionInfo, ...], int]:
+        """A page of sessions, the newest first, and how many there are; private ones among them.
+
+        *query*: every word of it occurs in the title or messages. *without*: sessions whose metadata has these bytes
+        are left out.
+        """
+        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
+        if not some:
+            return await self._durable.list(
+                owner, query=query, limit=limit, offset=offset, agent=agent, without=without
+            )
+        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
+        merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
+        return tuple(merged[offset : offset + limit]), total + some
+
+    async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of the session's present branch, oldest first, with their records."""
+        return await read_facts(await self.journal_of(owner, id), owner, id)
+
+    async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
+        records = await (await self.journal_of(owner, id)).read(owner, id)
+        return tuple([(record, decode_fact(record.body)) for record in records if record.turn == turn])
+
+    async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
+        """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
+        return tuple([entry.message for entry in (await self.transcript_at(owner, id, at)).entries])
+
+    async def transcript_at(self, owner: str, id: str, at: int) -> Transcript:
+        """The conversation up to the record *at*, each message with the record that it comes from."""
+        records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
+        return fold(records, at).transcript
+
+    async def update(
+        self,
+        owner: str,
+        id: str,
+        *,
+        title: str | None = None,
+        title_is_custom: bool | None = None,
+        agent: str | None = None,
+        metadata: bytes | None = None,
+        head: int | None = None,
+    ) -> SessionInfo:
+        """Change what is given. *head*: the conversation goes on after that record (0: anew); nothing is deleted.
+
+        Raises BusyError for a head while a turn runs, NotFoundError for one that is no record of the session or an
+        agent that isn't there.
+        """
+        fingerprint = self._runtime.catalog.agent(agent).fingerprint if agent is not None else None
+        journal = await self.journal_of(owner, id)
+        info = await journal.update(
+            owner,
+            id,
+            title=title,
+            title_is_custom=title_is_custom,
+            agent=agent,
+            fingerprint=fingerprint,
+            metadata=metadata,
+            head=head,
+        )
+        self._runtime.feed.tell("updated", owner, id)
+        return info
+
+    async def delete(self, owner: str, id: str) -> None:
+        """Erase the session; a running turn is cancelled first, and waited for."""
+        journal = await self.journal_of(owner, id)
+        await journal.get(owner, id)
+        if (turn := self._runtime.running(owner, id)) is not None:
+            await turn.cancel()
+        await self._runtime.forget(owner, id)
+        await journal.delete(owner, id)
+        self._runtime.feed.tell("deleted", owner, id)
+
+    async def fork(self, owner: str, id: str, new: str | None = None, at: int | None = None) -> SessionInfo:
+        """A new session that shares the past up to the record *at* (None: all of it)."""
+        journal = await self.journal_of(owner, id)
+        info = await journal.fork(owner, id, new or new_id(), at)
+        self._runtime.feed.tell("updated", owner, info.id)
+        return info
+
+    async def write(self, new: NewSession, said: Sequence[TransferredTurn], *, private: bool = False) -> SessionInfo:
+        """A session with a conversation that came from elsewhere, each question and its answer a turn of its own.
+
+        Raises BusyError when the id is taken.
+        """
+        info = await write(self._private if private else self._durable, new, said, self._runtime.replica)
+        self._runtime.feed.tell("updated", new.owner, new.id)
+        return info
+
+    async def set_private(self, owner: str, id: str, *, private: bool) -> SessionInfo:
+        """Move the session into memory, and erase it on disk; or back.
+
+        Raises BusyError during a turn, and while a fork shares its past.
+        """
+        if await self.is_private(owner, id) == private:
+            return await self.get(owner, id)
+        source, target = (self._durable, self._private) if private else (self._private, self._durable)
+        info = await source.get(owner, id)
+        if info.turn is not None or self._runtime.running(owner, id) is not None:
+            raise BusyError(f"session {id!r} runs a turn; try again when it has ended")
+        if await source.shares_past(owner, id):
+            raise BusyError(f"session {id!r} shares its past with a fork, which would keep it on disk")
+        await self._runtime.forget(owner, id)
+        await copy(source, target, info, self._runtime.replica)
+        await source.delete(owner, id)
+        self._runtime.feed.tell("updated", owner, id)
+        return await target.get(owner, id)
+
+    async def totals(self, owner: str | None = None) -> Totals:
+        """How much there is of *owner* (None: of all), private sessions among it."""
+        kept, hidden = await self._durable.totals(owner), await self._private.totals(owner)
+        return Totals(kept.sessions + hidden.sessions, kept.messages + hidden.messages)
+
+    # Turns.
+
+    async def attach(self, owner: str, id: str, after: EventId | None = None) -> Turn:
+        """The turn that the session runs here, or its last one, from the record. *after*: the turn of that event.
+
+        NotFoundError when there is none, or when another process runs it.
+        """
+        turn = await self.follow(owner, id, after)
+        if turn is None:
+            raise NotFoundError(f"session {id!r} runs its turn in another process")
+        return turn
+
+    async def follow(self, owner: str, id: str, after: EventId | None = None) -> Turn | None:
+        """As `attach`; None while the turn belongs to another process, or to a dead one and will be taken over."""
+        turn = self._runtime.running(owner, id)
+        if turn is not None and (after is None or not 0 < after.seq <= turn.after):
+            return turn
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        records = await journal.read(owner, id)
+        record = _record(records, info.head if after is None or not after.seq else after.seq)
+        if record is None:
+            raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
+        own = [each for each in records if each.turn == record.turn]
+        first, last = own[0].seq, own[-1]
+        fact = decode_fact(last.body)
+        if not isinstance(fact, Ended):
+            if info.turn == last.turn:
+                return None
+            raise NotFoundError(f"session {id!r} runs no turn; its last one has no end in the record")
+        turn = Turn(last.turn, id, replay=replay_of(journal, owner, id, last.turn), after=first - 1, seq=last.seq)
+        event = events_of(fact, last.turn, id)[-1]
+        assert isinstance(event, TurnEnded)
+        turn.message_id = last.seq
+        turn.end(event)
+        return turn
+
+    async def take_over(self, owner: str, id: str) -> Turn | None:
+        """Go on here, now, with the turn that a process left in the session which has stopped; None: there is none.
+
+        Raises BusyError while that process may be alive.
+        """
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if info.turn is None:
+            return None
+        if info.replica is not None and is_dead(info.replica):
+            await journal.adopt((info.replica,))
+        await self._runtime.resume(info)
+        if (turn := self._runtime.running(owner, id)) is not None:
+            return turn
+        if (await journal.get(owner, id)).turn is not None:
+            raise BusyError(f"session {id!r} runs a turn in another process ({info.replica}); end it there first")
+        return None
+
+    async def cancel(self, owner: str, id: str) -> bool:
+        """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs."""
+        if (turn := self._runtime.running(owner, id)) is not None:
+            await turn.cancel()
+            return True
+        return await self._signal(owner, id, CancelSignal())
+
+    async def decide(
+        self,
+        owner: str,
+        id: str,
+        approval_id: str | None,
+        approved: bool,
+        reason: str = "",
+        *,
+        scope: GrantScope = "once",
+    ) -> str:
+        """Answer a request for approval (None: the only one that is open); its id.
+
+        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired.
+        """
+        turn = self._runtime.running(owner, id)
+        if approval_id is None:
+            waiting = tuple(each for each in turn.answers.open if each.startswith(APPROVAL)) if turn is not None else ()
+            if len(waiting) != 1:
+                hint = "; say which one" if waiting else ""
+                raise NotFoundError(f"session {id!r} waits for {len(waiting) or 'no'} approvals{hint}")
+            (approval_id,) = waiting
+        check_kind(approval_id, APPROVAL)
+        if turn is not None and turn.answers.knows(approval_id):
+            await turn.decide(approval_id, approved, reason, scope=scope)
+            return approval_id
+        await self._elsewhere(owner, id, approval_id, DecisionSignal(approval_id, approved, reason, scope))
+        return approval_id
+
+    async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
+        """Answer a tool's question. Raises as `decide` does."""
+        check_kind(request_id, QUESTION)
+        turn = self._runtime.running(owner, id)
+        if turn is not None and turn.answers.knows(request_id):
+            await turn.answer(request_id, value)
+            return
+        await self._elsewhere(owner, id, request_id, ReplySignal(request_id, value))
+
+    async def _elsewhere(self, owner: str, id: str, request_id: str, word: Word) -> None:
+        """Answer a request that no turn of this process waits for: another process may, or it is closed."""
+        asked = closed = False
+        for _, fact in await self.facts(owner, id):
+            if isinstance(fact, Asked | Questioned):
+                asked = asked or request_id == (fact.approval_id if isinstance(fact, Asked) else fact.request_id)
+            elif isinstance(fact, Decided | Replied):
+                closed = closed or request_id == (fact.approval_id if isinstance(fact, Decided) else fact.request_id)
+        if not asked:
+            raise NotFoundError(f"session {id!r} never asked {request_id[:80]!r}")
+        if closed or self._runtime.running(owner, id) is not None or not await self._signal(owner, id, word):
+            raise AnsweredError(f"{request_id!r} was answered already or has expired")
+
+    async def _signal(self, owner: str, id: str, word: Word) -> bool:
+        journal = await self.journal_of(owner, id)
+        return await journal.signal(owner, id, kind_of_word(word), encode_word(word)) is not None
+
+    async def title_from(self, owner: str, id: str, answer: str) -> None:
+        """Give a session that has no title one: the beginning of its first answer."""
+        try:
+            await self._title_from(owner, id, answer)
+        except NotFoundError:
+            return  # it was deleted, or moved, meanwhile
+        except JournalError as error:
+            _log.warning("session %s got no title: %s", id, error)
+
+    async def _title_from(self, owner: str, id: str, answer: str) -> None:
+        journal = await self.journal_of(owner, id)
+        info = await journal.get(owner, id)
+        if not info.title and not info.title_is_custom and (title := title_of(answer)):
+            await journal.update(owner, id, title=title)
+            self._runtime.feed.tell("updated", owner, id)
+
+
+def title_of(text: str) -> str:
+    """The first line of *text* that says something, without markup, at most 60 characters."""
+    for line in text.splitlines():
+        plain = " ".join(_MARKUP.sub(lambda match: match[1] or "", line).split())
+        if plain:
+            return plain if len(plain) <= _TITLE_CHARS else f"{plain[: _TITLE_CHARS - 1].rsplit(' ', 1)[0]}…"
+    return ""
+
+
+def _record(records: Sequence[Record], seq: int) -> Record | None:
+    """The record *seq* of a whole, gapless `read`."""
+    index = seq - records[0].seq if records else -1
+    return records[index] if 0 <= index < len(records) else None

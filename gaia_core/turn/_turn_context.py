@@ -1,0 +1,102 @@
+"""TurnContext: what a turn receives from its runtime. A turn reaches these things and no others."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import attrs
+import msgspec
+
+from gaia_core.agent import Agent
+from gaia_core.events import Outcome
+from gaia_core.models import Model, SlotPool
+from gaia_core.tools import Recipe
+from gaia_core.turn._budget import Budget
+from gaia_core.turn._recorder import Recorder
+from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._turn import Turn
+from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions
+from gaia_core.turn.calls._approval import Grant
+from gaia_core.turn.calls._open_resources import OpenResources
+from gaia_core.turn.calls._tool_threads import ToolThreads
+from gaia_core.turn.context._transcript import Transcript
+from gaia_core.values import made_once
+
+Vectors: TypeAlias = tuple[tuple[float, ...], ...]
+
+
+@attrs.frozen(eq=False)
+class ModelAccess:
+    """A model, its slots, and the longest request that it takes (tokens; None: unknown).
+
+    *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
+    """
+
+    __attrs_pre_init__ = made_once
+
+    model: Model
+    slots: SlotPool
+    window: int | None = None
+    vectors: dict[str, Vectors] = attrs.field(factory=dict)
+
+
+class Counting(Protocol):
+    """Counts what an operator sees."""
+
+    def tool_call(self, tool: str, outcome: Outcome, seconds: float | None) -> None:
+        """A call of *tool* is over; it ran for *seconds* (None: not at all)."""
+        ...
+
+    def answer(self, model: str, seconds: float, first_seconds: float | None) -> None:
+        """*model* has answered, after so long, its first token after *first_seconds*."""
+        ...
+
+
+def _nobody_approves(_tool: str) -> bool:
+    return False
+
+
+class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The surroundings of one turn, or of a sub-agent's part of it."""
+
+    agent: Agent
+    turn: Turn
+    transcript: Transcript
+    recorder: Recorder
+    access: ModelAccess
+    budget: Budget
+    threads: ToolThreads
+    resources: Callable[[Recipe], OpenResources]
+    resolve: Callable[[str], ModelAccess]
+    counts: Counting
+    grants: list[Grant]
+    """The session's; a turn adds to them."""
+    owner: str = ""
+    affinity: str = ""
+    """What is the same for all requests of a conversation, for endpoints that keep its prefix. "": the session's id."""
+    audience: Audience = Audience.NOBODY
+    patience: float = 0.0
+    """Seconds to wait for a model that isn't ready; a turn that was taken over finds it starting, as its server did."""
+    compacts: bool = False
+    """Whether older messages may be put into a summary; else they are left out when there are too many."""
+    options: TurnOptions = NO_OPTIONS
+    calls_only: bool = False
+    """The turn makes the calls that it begins with, and asks no model."""
+    approves: Callable[[str], bool] = _nobody_approves
+    """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
+    speculative: SpeculativeRequest | None = None
+    """The first model request, if it was sent while the session was being claimed; closed when the turn ends."""
+    path: str = ""
+    """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
+    abandoned: set[str] = msgspec.field(default_factory=set)
+    """The calls (path and id) whose thread could not be stopped."""
+
+    @property
+    def window(self) -> int | None:
+        """How many tokens a request may have."""
+        return window_of(self.agent, self.access)
+
+
+def window_of(agent: Agent, access: ModelAccess) -> int | None:
+    """How many tokens a request may have: the smaller of the agent's wish and the model's window."""
+    wished, window = agent.context.tokens, access.window
+    return min(wished, window) if wished is not None and window is not None else wished or window

@@ -1,0 +1,108 @@
+"""TurnRequest: what one turn is asked to do, and who is there for it, as one frozen value.
+
+await runtime.start(session, "Hi")                                           # a text alone: nobody is asked
+await runtime.start(session, TurnRequest("Hi", audience=Audience.INTERACTIVE))
+"""
+
+from enum import StrEnum
+
+import attrs
+
+from gaia_core.facts import Edit
+from gaia_core.messages import Content, Message
+from gaia_core.models import ResponseFormat, Sampling, ToolChoice
+from gaia_core.tools import ToolDefinition
+from gaia_core.values import made_once, typed
+
+
+class Audience(StrEnum):
+    """Who is there while a turn runs: who answers its approvals and questions, and who waits for its answer.
+
+    | audience | approvals | questions | model queue | after a restart |
+    |---|---|---|---|---|
+    | NOBODY | denied | fail | first | resumed |
+    | CLIENT | asked | fail | first | given up, unless it waits for an approval |
+    | INTERACTIVE | asked | asked | first | resumed |
+    | BACKGROUND | asked | fail | after those that somebody waits for | resumed |
+    | UNATTENDED | denied | fail | after those that somebody waits for | resumed |
+    """
+
+    NOBODY = "nobody"
+    CLIENT = "client"
+    INTERACTIVE = "interactive"
+    BACKGROUND = "background"
+    UNATTENDED = "unattended"
+
+    @property
+    def approves(self) -> bool:
+        """Whether approvals are asked for."""
+        return self not in (Audience.NOBODY, Audience.UNATTENDED)
+
+    @property
+    def answers(self) -> bool:
+        """Whether a tool's questions are asked."""
+        return self is Audience.INTERACTIVE
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for the answer."""
+        return self not in (Audience.BACKGROUND, Audience.UNATTENDED)
+
+    @property
+    def of_delegate(self) -> "Audience":
+        """Who is there for a sub-agent: its approvals and questions reach interactive readers only."""
+        if self is Audience.INTERACTIVE:
+            return self
+        return Audience.NOBODY if self.waits else Audience.UNATTENDED
+
+
+@attrs.frozen(kw_only=True, field_transformer=typed)
+class TurnOptions:
+    """What a client may say of one turn, beyond its words.
+
+    *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
+    `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are sent
+    to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,
+    the model is offered no tools any more and answers with what it knows.
+    """
+
+    __attrs_pre_init__ = made_once
+
+    sampling: Sampling = Sampling()
+    client_tools: tuple[ToolDefinition, ...] = ()
+    tool_choice: ToolChoice = ToolChoice()
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    instructions: str = ""
+    tool_calls: int | None = None
+
+
+NO_OPTIONS = TurnOptions()
+
+
+@attrs.frozen(field_transformer=typed)
+class TurnRequest:
+    """What a turn is asked to do.
+
+    | field | meaning |
+    |---|---|
+    | content | the user's message; None when *input* or *transcript* has all there is |
+    | audience | who is there: see `Audience` |
+    | options | sampling, client tools, response format: see `TurnOptions` |
+    | input | further messages of the request, before *content*: several, or results of a client's tools |
+    | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded |
+    | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: a new beginning |
+    | note | kept with the turn's first record, for the surface that asks |
+    | edits | messages of the conversation that models are not shown any more |
+    """
+
+    __attrs_pre_init__ = made_once
+
+    content: Content | None = None
+    audience: Audience = Audience.NOBODY
+    options: TurnOptions = NO_OPTIONS
+    input: tuple[Message, ...] = ()
+    transcript: tuple[Message, ...] | None = None
+    parent: int | None = None
+    note: bytes = b""
+    edits: tuple[Edit, ...] = ()

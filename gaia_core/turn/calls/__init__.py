@@ -1,0 +1,4 @@
+"""Tool calls of a turn: validate, then approve, then run (law 6).
+
+Begin with `_tool_calls` (the order of the three), then `_call_execution` (one call's time limit, thread and result).
+"""

@@ -1,0 +1,71 @@
+"""Approval: whether a validated call may run, and what a yes for the whole session covers.
+
+A session-wide yes is a pattern of the tool and the arguments that were shown: short arguments must be equal, long
+texts (a file's content, say) may differ and are shown as `…`. It never covers more than the request said.
+"""
+
+from typing import Any
+
+import attrs
+import msgspec
+
+from gaia_core.values import made_once, typed
+
+_SHORT = 200
+
+
+@attrs.frozen(field_transformer=typed)
+class Grant:
+    """A yes for the rest of a session. *fixed* is the canonical JSON of the arguments that must be equal, *free* the
+    names of those that may differ."""
+
+    __attrs_pre_init__ = made_once
+
+    tool: str
+    fixed: bytes
+    free: tuple[str, ...] = ()
+
+    def covers(self, tool: str, arguments: str) -> bool:
+        """Whether a call of *tool* with these (validated) *arguments* is covered."""
+        if tool != self.tool:
+            return False
+        given = _object(arguments)
+        if set(self.free) - set(given):
+            return False
+        rest = {name: value for name, value in given.items() if name not in self.free}
+        return all(_is_free(given[name]) for name in self.free) and _canonical(rest) == self.fixed
+
+    def __str__(self) -> str:
+        fixed = msgspec.json.decode(self.fixed)
+        shown = [f"{name}={msgspec.json.encode(value).decode()}" for name, value in fixed.items()]
+        return f"{self.tool}({', '.join((*shown, *(f'{name}=…' for name in self.free)))})"
+
+
+def grant_of(tool: str, arguments: str) -> Grant:
+    """What a session-wide yes to this call covers."""
+    given = _object(arguments)
+    free = tuple(sorted(name for name, value in given.items() if _is_free(value)))
+    return Grant(tool, _canonical({name: value for name, value in given.items() if name not in free}), free)
+
+
+def encode_grant(grant: Grant) -> str:
+    """*grant* for the record."""
+    return msgspec.json.encode((grant.tool, grant.fixed.decode(), grant.free)).decode()
+
+
+def decode_grant(text: str) -> Grant:
+    """The grant that `encode_grant` made."""
+    tool, fixed, free = msgspec.json.decode(text, type=tuple[str, str, tuple[str, ...]])
+    return Grant(tool, fixed.encode(), free)
+
+
+def _is_free(value: Any) -> bool:
+    return isinstance(value, str) and (len(value) > _SHORT or "\n" in value)
+
+
+def _object(arguments: str) -> dict[str, Any]:
+    return msgspec.json.decode(arguments or "{}", type=dict[str, Any])
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")

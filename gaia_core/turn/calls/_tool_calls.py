@@ -1,0 +1,283 @@
+"""Tool calls: validate, then approve, then run (law 6). Whatever happens becomes a result that the model can act on.
+
+A call is first *planned*: what becomes of it, as far as that is known at once. The plan's opening facts (it starts, it
+waits for approval, it is refused) are recorded together with the model's answer, so that the intent precedes the
+effect and costs no commit of its own. `_call_execution` does what a plan says.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import attrs
+
+from gaia_core.agent import FIND_TOOLS, Agent
+from gaia_core.errors import ArgumentsError, NestingError
+from gaia_core.events import LimitReached, Outcome
+from gaia_core.facts import Asked, Decided, Done, Fact, Started
+from gaia_core.messages import ToolCall
+from gaia_core.nesting import check_nesting
+from gaia_core.session import new_id
+from gaia_core.tools import Bound, nearest
+from gaia_core.turn._turn_context import TurnContext
+from gaia_core.turn.calls._approval import decode_grant, encode_grant, grant_of
+from gaia_core.turn.calls._call_execution import CallExecution
+from gaia_core.turn.calls._long_results import READ_RESULT, read_result
+from gaia_core.turn.calls._pending_answers import APPROVAL, Decision
+from gaia_core.turn.context._transcript import OpenCall, Transcript
+from gaia_core.turn.tool_search._find_tools import find_tools
+from gaia_core.values import made_once
+
+UNKNOWN_OUTCOME = (
+    "The server was restarted while this call ran. Whether it had an effect is unknown, and it is not run again by "
+    "itself. Find out before you repeat it."
+)
+
+_BEFOREHAND = "the key that asks has approved this tool beforehand"
+
+_READ_RESULT = Bound(read_result, "gaia")
+_FIND_TOOLS = Bound(find_tools, "gaia")
+
+
+@attrs.frozen
+class ReadyCall:
+    """A validated call that may run. *opened*: its start is recorded already; *replies* are those of its first run."""
+
+    call: ToolCall
+    bound: Bound
+    arguments: Any
+    decided: Decided | None = None
+    opened: bool = False
+    replies: tuple[str | None, ...] = ()
+
+
+@attrs.frozen
+class CallForApproval:
+    """A validated call that waits for approval. *opened*: that is recorded already."""
+
+    call: ToolCall
+    bound: Bound
+    arguments: Any
+    asked: Asked
+    opened: bool = False
+
+
+@attrs.frozen
+class RefusedCall:
+    """A call that is not run; *content* tells the model why."""
+
+    __attrs_pre_init__ = made_once
+
+    call: ToolCall
+    outcome: Outcome
+    content: str
+    decided: Decided | None = None
+
+
+Plan: TypeAlias = ReadyCall | CallForApproval | RefusedCall
+
+
+def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
+    """The tool of *agent* that a model means by *name*; `read_result` is there when there is something to read,
+    `find_tools` when not all tools are sent."""
+    bound = agent.tools.get(name)
+    if bound is None and name == FIND_TOOLS and agent.search is not None:
+        return _FIND_TOOLS
+    if bound is None and name == READ_RESULT and (transcript.full or agent.search is not None):
+        return _READ_RESULT
+    return bound
+
+
+def unknown_tool(agent: Agent, call: ToolCall) -> RefusedCall:
+    """A call of a tool that *agent* doesn't have."""
+    names = agent.tools.names
+    known = ", ".join(agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)) or "none"
+    content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
+    return RefusedCall(call, "unknown_tool", content)
+
+
+def invalid_arguments(call: ToolCall, error: ArgumentsError) -> RefusedCall:
+    """A call whose arguments don't fit."""
+    return RefusedCall(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+
+
+def nested_too_deep(call: ToolCall) -> RefusedCall | None:
+    """The refusal of a call whose arguments are nested too deep, of whomever the tool is; None for any other."""
+    try:
+        check_nesting(call.arguments)
+    except NestingError as error:
+        return invalid_arguments(call, ArgumentsError(call.name, (f"arguments: {error}; make them flatter",)))
+    return None
+
+
+def unattended(call: ToolCall, reason: str) -> RefusedCall:
+    """A call that needs approval, for *reason*, where nobody is here to give it."""
+    words = f"{reason}, and nobody is here to give it"
+    content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
+    return RefusedCall(call, "denied", content, Decided(call.id, approved=False, reason=words))
+
+
+class ToolCalls:
+    """The calls of one turn's steps. *limit* is set when the turn must end after the step."""
+
+    __slots__ = (
+        "_context",
+        "_running",
+        "limit",
+    )
+
+    def __init__(self, context: TurnContext, emit: Callable[..., None], delegate: Callable[..., Any]) -> None:
+        self._context = context
+        self._running = CallExecution(context, emit, delegate)
+        self.limit: LimitReached | None = None
+
+    def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
+        """*calls* in the groups that run together: an exclusive one is alone."""
+        batches: list[list[ToolCall]] = [[]]
+        for call in calls:
+            bound = self.get(call.name)
+            if bound is not None and bound.tool.exclusive:
+                batches += [[call], []]
+            else:
+                batches[-1].append(call)
+        return [batch for batch in batches if batch]
+
+    def get(self, name: str) -> Bound | None:
+        """The tool that a model means by *name*."""
+        return tool_of(self._context.agent, self._context.transcript, name)
+
+    # Planning.
+
+    def plan(self, call: ToolCall) -> Plan:
+        """What becomes of *call*, counted against the limits."""
+        bound = self.get(call.name)
+        if bound is None:
+            return nested_too_deep(call) or unknown_tool(self._context.agent, call)
+        most, budget = self._context.options.tool_calls, self._context.budget
+        if most is not None and budget.tool_calls >= most:
+            content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."
+            return RefusedCall(call, "denied", content)
+        if reached := budget.tool_call():
+            self.limit = reached
+            return RefusedCall(call, "denied", f"Not run: {reached.message}.")
+        try:
+            arguments = bound.tool.parameters.decode(call.name, call.arguments)
+        except ArgumentsError as error:
+            return invalid_arguments(call, error)
+        return self._approved(call, bound, arguments)
+
+    def _approved(self, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
+        context = self._context
+        policy = context.agent.approvals
+        reason = policy.reason(bound.tool)
+        if reason is None:
+            return ReadyCall(call, bound, arguments)
+        grant = next((grant for grant in context.grants if grant.covers(call.name, call.arguments)), None)
+        if grant is not None:
+            decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
+            return ReadyCall(call, bound, arguments, decided)
+        if context.approves(call.name):
+            return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
+        if not context.audience.approves:
+            return unattended(call, reason)
+        asked = Asked(
+            f"{APPROVAL}{new_id()}",
+            call.id,
+            call.name,
+            call.arguments,
+            reason,
+            policy.timeout,
+            time.time() + policy.timeout,
+            str(grant_of(call.name, call.arguments)),
+            context.path,
+        )
+        context.turn.answers.ask(asked.approval_id)
+        return CallForApproval(call, bound, arguments, asked)
+
+    def replan(self, opened: OpenCall) -> Plan:
+        """What becomes of a call that another process left open."""
+        call = opened.call
+        bound = self.get(call.name)
+        if opened.started is None and opened.asked is None:
+            return self.plan(call)
+        if bound is None:
+            return RefusedCall(
+                call, "unknown", UNKNOWN_OUTCOME if opened.started else f"There is no tool {call.name!r} now."
+            )
+        try:
+            arguments = bound.tool.parameters.decode(call.name, call.arguments)
+        except ArgumentsError as error:  # the tool has changed meanwhile
+            return RefusedCall(
+                call, "unknown" if opened.started else "invalid", UNKNOWN_OUTCOME if opened.started else str(error)
+            )
+        if opened.started is not None:
+            if not bound.tool.idempotent:
+                return RefusedCall(call, "unknown", UNKNOWN_OUTCOME)
+            return ReadyCall(call, bound, arguments, opened=True, replies=tuple(opened.replies))
+        assert opened.asked is not None
+        self._context.turn.answers.ask(opened.asked.approval_id)
+        return CallForApproval(call, bound, arguments, opened.asked, opened=True)
+
+    def opening(self, plans: Iterable[Plan]) -> tuple[Fact, ...]:
+        """What is recorded before any of *plans* is carried out."""
+        facts: list[Fact] = []
+        for plan in plans:
+            if isinstance(plan, CallForApproval):
+                if not plan.opened:
+                    facts.append(plan.asked)
+                continue
+            if plan.decided is not None:
+                facts.append(plan.decided)
+            if isinstance(plan, RefusedCall):
+                facts.append(self._done(plan.call, plan.outcome, plan.content))
+            elif not plan.opened:
+                facts.append(self._started(plan.call))
+        return tuple(facts)
+
+    def _started(self, call: ToolCall) -> Started:
+        return Started(call.id, call.name, self._running.key(call))
+
+    def _done(self, call: ToolCall, outcome: Outcome, content: str) -> Done:
+        self._context.counts.tool_call(call.name if self.get(call.name) is not None else "(unknown)", outcome, None)
+        return Done(call.id, call.name, outcome, content)
+
+    # Carrying out.
+
+    async def run(self, plans: Iterable[Plan]) -> None:
+        """Carry out *plans*, whose opening is recorded; all together."""
+        todo = [plan for plan in plans if not isinstance(plan, RefusedCall)]
+        if len(todo) == 1:
+            await self._one(todo[0])
+            return
+        await self._running.together([self._one(plan) for plan in todo])
+
+    async def _one(self, plan: ReadyCall | CallForApproval) -> None:
+        replies: tuple[str | None, ...] = ()
+        if isinstance(plan, CallForApproval):
+            if not await self._decided(plan):
+                return
+        else:
+            replies = plan.replies
+        await self._running.run(plan.call, plan.bound, plan.arguments, replies)
+
+    async def _decided(self, plan: CallForApproval) -> bool:
+        """Wait for the approval, holding nothing; whether the call may run. The decision is recorded either way."""
+        context, call, asked = self._context, plan.call, plan.asked
+        answers = context.turn.answers
+        with context.budget.asking():
+            decision = await answers.wait(asked.approval_id, asked.expires_at - time.time())
+        if decision is None:
+            decision = Decision(approved=False, reason=f"nobody answered within {asked.seconds:g} s")
+        assert isinstance(decision, Decision)
+        lasting = decision.approved and decision.scope == "session"
+        grant = encode_grant(grant_of(call.name, call.arguments)) if lasting else ""
+        decided = Decided(call.id, decision.approved, decision.reason, asked.approval_id, decision.scope, grant)
+        if decision.approved:
+            await context.recorder.add(decided, self._started(call))
+        else:
+            words = f"Denied: {decision.reason or 'the user said no'}. Go on without this call."
+            await context.recorder.add(decided, self._done(call, "denied", words))
+        answers.settle(asked.approval_id)
+        if grant:
+            context.grants.append(decode_grant(grant))
+        return decision.approved

@@ -1,0 +1,4 @@
+"""What a model is shown of a conversation: the transcript, and the part of it that fits the window.
+
+Begin with `_transcript`, then `_context_window` (selection and compaction).
+"""

@@ -1,0 +1,240 @@
+"""One step's model request: from admission to the whole message, telling deltas as they come."""
+
+import re
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import TypeAlias
+
+from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage, wire_bytes
+from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
+from gaia_core.models._tool_call_repair import repair
+from gaia_core.models.slots._pool import SlotRequest
+from gaia_core.session import new_id
+from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._turn_context import TurnContext
+
+ANSWER_TOKENS = 1024
+"""What an answer without `max_tokens` is taken to need of a model's context budget."""
+
+Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
+
+# The beginnings of a tool call that a model wrote as text. While the text may still become one, it is held back.
+_CALL_AS_TEXT = re.compile(
+    r"""\s*(?:<tool_call>|(?:```(?:json|tool_call)?\s*)?[\[{]\s*(?:\{\s*)?"(?:name|function|tool|tool_name|type)"\s*:)""",
+)
+_PREFIX_CHARS = 40
+
+
+class Clock:
+    """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes;
+    *asked*: when it was sent, if not now."""
+
+    __slots__ = ("_asked", "_emit", "_first", "_quiet")
+
+    def __init__(self, emit: Callable[..., None], *, quiet: bool = False, asked: float | None = None) -> None:
+        self._emit = emit
+        self._asked = time.monotonic() if asked is None else asked
+        self._first: float | None = None
+        self._quiet = quiet
+
+    def __call__(self, *events: Event) -> None:
+        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
+            self._first = time.monotonic() - self._asked
+        if self._quiet:
+            events = tuple([event for event in events if type(event) is not TextDelta])
+        if events:
+            self._emit(*events)
+
+    def read(self) -> tuple[float, float | None]:
+        """Seconds until now, and until the first token."""
+        return time.monotonic() - self._asked, self._first
+
+
+class ModelStep:
+    """Collects one model request's deltas into a message. *taken_ids* are the call ids that the turn has had,
+    *tools_chars* the size of the request's tools."""
+
+    __slots__ = (
+        "_calls",
+        "_context",
+        "_finished",
+        "_held",
+        "_reasoning",
+        "_request",
+        "_taken_ids",
+        "_text",
+        "_tools_chars",
+    )
+
+    def __init__(self, context: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
+        self._context = context
+        self._tools_chars = tools_chars
+        self._taken_ids = taken_ids
+        self._request = request
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: dict[int, list[str]] = {}
+        self._finished: Finished | None = None
+        self._held: list[Delta] | None = [] if request.tools else None
+
+    @property
+    def text(self) -> str:
+        """The answer so far."""
+        return "".join(self._text)
+
+    @property
+    def reasoning(self) -> str:
+        """What the model thought so far."""
+        return "".join(self._reasoning)
+
+    async def run(self, emit: Callable[..., None], speculative: SpeculativeRequest | None = None) -> Answer:
+        """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
+        (law 7)."""
+        try:
+            await self._asked(emit, speculative)
+            answer = self.answer()
+        except BaseException:
+            self._context.budget.charge(self._so_far())
+            raise
+        self._measure(answer[2])
+        if self._held and not (answer[0].tool_calls and not answer[0].content):
+            emit(*self._held)
+        return answer
+
+    async def _asked(self, emit: Callable[..., None], speculative: SpeculativeRequest | None) -> None:
+        access = self._context.access
+        if speculative is not None:
+            async with aclosing(speculative):
+                if told := self.take(await speculative.first()):
+                    emit(*told)
+                await self._hear(speculative.stream, emit)
+            return
+        asked = self._slot_request()
+        request = self._context.turn.asking(self._context.path, self._context.agent, self._request)
+        with await access.slots.acquire(asked, lambda position: emit(Queued(position))):
+            async with aclosing(access.model.stream(request)) as stream:
+                await self._hear(stream, emit)
+
+    async def _hear(self, stream: AsyncGenerator[tuple[Delta, ...], None], emit: Callable[..., None]) -> None:
+        async for batch in stream:
+            if told := self.take(batch):
+                emit(*told)
+
+    def take(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
+        """Collect *batch*; returns what may be told now."""
+        told: list[Delta] = []
+        for delta in batch:
+            kind = type(delta)
+            if kind is TextDelta:
+                self._text.append(delta.text)  # type: ignore[union-attr]
+                if self._held is None:
+                    told.append(delta)
+                else:
+                    self._hold(delta, told)
+            elif kind is ToolCallDelta:
+                self._add_call(delta)  # type: ignore[arg-type]
+            elif kind is Finished:
+                self._finished = delta  # type: ignore[assignment]
+            else:
+                if kind is ReasoningDelta:
+                    self._reasoning.append(delta.text)  # type: ignore[union-attr]
+                told.append(delta)
+        return tuple(told)
+
+    def _hold(self, delta: Delta, told: list[Delta]) -> None:
+        assert self._held is not None
+        self._held.append(delta)
+        if not may_become_call(self.text):
+            told += self._held
+            self._held = None
+
+    def _add_call(self, delta: ToolCallDelta) -> None:
+        call = self._calls.setdefault(delta.index, ["", "", ""])
+        call[0] = call[0] or delta.id
+        call[1] = call[1] or delta.name
+        call[2] += delta.arguments
+
+    def answer(self) -> Answer:
+        """The whole message. Raises ModelError when the stream had no end."""
+        if self._finished is None:
+            raise ModelError("broken_stream", "the model's stream ended without saying why")
+        message = self._message()
+        reasoning = message.reasoning_content
+        message, reason = repair(message, self._finished.reason, self._request.tools)
+        if message.tool_calls:
+            ids = [_unique(call.id, self._taken_ids) for call in message.tool_calls]
+            if any(new != call.id for new, call in zip(ids, message.tool_calls, strict=True)):
+                calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
+                message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
+        return message, reason, self._finished.usage or self._estimate(message)
+
+    def _message(self) -> AssistantMessage:
+        """What has come so far, as it came."""
+        text = self.text
+        called = sorted(self._calls.items()) if self._calls else ()
+        calls = tuple([ToolCall(call_id, FunctionCall(name, given)) for _, (call_id, name, given) in called])
+        return AssistantMessage(
+            text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
+        )
+
+    def _so_far(self) -> Usage:
+        """What a request took that was cut short: nothing before its first token, then the prompt and what came."""
+        if self._finished is not None and self._finished.usage is not None:
+            return self._finished.usage
+        return self._estimate(self._message()) if self._text or self._reasoning or self._calls else Usage()
+
+    def _slot_request(self) -> SlotRequest:
+        """Who asks, and, where that counts, for how many tokens: the prompt and the longest answer, estimated."""
+        context, tokens = self._context, 0
+        if (budget := context.access.slots.context_tokens) is not None:
+            prompt, longest = self._prompt_tokens(), self._request.sampling.max_tokens
+            # Nobody said how long: a guess, which must not refuse what the model could still answer.
+            tokens = prompt + (max(0, longest) if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
+        return SlotRequest(context.owner, context.turn.session_id, not context.audience.waits, tokens)
+
+    def _chars(self) -> int:
+        request = self._request
+        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
+        return sum(map(len, encoded)) + self._tools_chars
+
+    def _prompt_tokens(self) -> int:
+        return int(self._chars() / self._context.transcript.chars_per_token)
+
+    def _measure(self, usage: Usage) -> None:
+        """Let the endpoint's count of this request tell how many characters a token has."""
+        if not usage.estimated and self._request.encoded:
+            self._context.transcript.measure(self._chars(), usage.input_tokens)
+
+    def _estimate(self, message: AssistantMessage) -> Usage:
+        chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
+        answer = int(chars / self._context.transcript.chars_per_token)
+        return Usage(self._prompt_tokens(), answer, estimated=True)
+
+
+def may_become_call(text: str) -> bool:
+    """True while *text*, the beginning of an answer, may still turn out to be a tool call written as text."""
+    stripped = text.lstrip()
+    if not stripped:
+        return True
+    if stripped[0] not in "<`{[":
+        return False
+    return bool(_CALL_AS_TEXT.match(text)) or (len(stripped) < _PREFIX_CHARS and _is_prefix(stripped))
+
+
+def _is_prefix(text: str) -> bool:
+    """Whether *text* begins one of the forms of `_CALL_AS_TEXT`, white space aside."""
+    packed = re.sub(r"\s+", "", text)
+    heads = ("", "```", "```json", "```tool_call")
+    keys = ("name", "function", "tool", "tool_name", "type")
+    forms = ("<tool_call>", *(f'{head}{start}"{key}":' for head in heads for start in ("{", "[{") for key in keys))
+    return any(form.startswith(packed) for form in forms)
+
+
+def _unique(call_id: str, taken: set[str]) -> str:
+    """*call_id*, unless the turn has had it: some endpoints count from 0 in each answer."""
+    if not call_id or call_id in taken:
+        call_id = f"call_{new_id()[:24]}"
+    taken.add(call_id)
+    return call_id

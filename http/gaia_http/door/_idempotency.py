@@ -1,0 +1,390 @@
+"""`Idempotency-Key`: the same request again gets the same answer, and runs nothing again.
+
+    return await idempotency.response(request.scope, body, respond, safe=…)   # respond: () -> the ASGI response
+
+What counts is the caller, the path and the key, for 24 hours; another body under the same key is a 409. A second
+request that comes while the first runs follows its answer as it is written, streams too. The answer of such a request
+is made without its client: when that goes, the run goes on, because whoever sends a key comes back for the answer.
+
+The answer is kept in the journal, in a session that belongs to no caller: its name is a hash of the three, its record
+the response. So it outlives the process where the journal does, and processes that share one share it. A run that
+ended without effect, and that a client may send again (429, 5xx), leaves nothing.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import cast
+
+import msgspec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from gaia_core import GaiaError, NotFoundError, Runtime
+from gaia_core.journal import Lease, NewRecord, NewSession, SessionInfo
+from gaia_core.session import new_id
+from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exception
+from gaia_http._settings import Settings
+from gaia_http.door._caller import caller_of
+from gaia_http.door._middleware import body_of
+from gaia_http.streaming._sse_writer import ABORT, HEARTBEAT
+
+_log = logging.getLogger(__name__)
+
+OWNER = "gaia idempotency"
+"""Whose the sessions are that hold answers; no caller's."""
+
+SECONDS = 86_400.0
+MAX_ANSWER_BYTES = 8_000_000
+MAX_ANSWERS = 20_000
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_ANSWER = "answer"
+_SWEEP_SECONDS = 600.0
+_SWEPT = 200
+_CLOSING_SECONDS = 5.0
+_BUSY_SECONDS = 2.0
+_FINAL = 424  # the run had effects: it is not sent again
+_NO_RETRY = (("x-should-retry", "false"),)
+_REPLAYED = (b"idempotent-replayed", b"true")
+
+Respond = Callable[[], Awaitable[ASGIApp]]
+
+
+class _RecordedAnswer(msgspec.Struct, frozen=True, gc=False):
+    """A response as the journal keeps it; *body* None: it was too long to be kept."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str | None
+
+
+class _Run:
+    """A response while it is made, and those who follow it."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+        self.status = 0
+        self.headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.pieces: list[bytes] = []
+        self.error: Exception | None = None
+        self.over = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def kept(self) -> bytes:
+        """The body without the comments that kept its line open."""
+        return b"".join(piece for piece in self.pieces if piece != HEARTBEAT)
+
+    async def take(self, message: Message) -> None:
+        """What the response sends."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = tuple(message["headers"])
+        elif message["type"] == "http.response.body" and message.get("body"):
+            self.pieces.append(message["body"])
+        self.wake()
+
+    def end(self, error: Exception | None = None) -> None:
+        """It is whole, or *error* is all there is."""
+        self.error = error
+        self.over = True
+        self.wake()
+
+    def wake(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def more(self) -> asyncio.Future[None]:
+        """Done when there is more than now."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return waiter
+
+
+class Idempotency:
+    """Belongs to one application."""
+
+    def __init__(self, runtime: Runtime, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._runtime = runtime
+        self._settings = settings
+        self._clock = clock
+        self._runs: dict[str, _Run] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._swept_at = 0.0
+
+    async def response(
+        self, scope: Scope, body: bytes, respond: Respond, *, safe: Callable[[], bool] = lambda: False
+    ) -> ASGIApp:
+        """The response to the request: *respond*'s, or the one that its key has already.
+
+        *safe* says whether to run it twice does no harm, so a run that a crash interrupted is run again. Raises
+        ApiError 400 for a key that is none, 409 for one that stands for another body.
+        """
+        key = _key_of(scope["headers"])
+        if key is None:
+            return await respond()
+        place = json.dumps([caller_of(scope).owner, scope["path"], key])
+        name = f"idem_{hashlib.sha256(place.encode()).hexdigest()[:48]}"
+        fingerprint = f"b1:{hashlib.sha256(body).hexdigest()}"
+        run = self._runs.get(name)
+        if run is not None:
+            _check_body(run.fingerprint, fingerprint)
+            return _Follower(run, self._settings, replayed=True)
+        run = self._runs[name] = _Run(fingerprint)
+        try:
+            lease = await self._begin(name, fingerprint, safe=safe())
+            if isinstance(lease, _RecordedAnswer):
+                self._runs.pop(name)
+                run.status, run.headers = lease.status, _as_bytes(lease.headers)
+                run.pieces = [(lease.body or "").encode()]
+                run.end()
+                return _Follower(run, self._settings, replayed=True)
+        except BaseException as error:
+            self._runs.pop(name, None)
+            run.end(error if isinstance(error, Exception) else _gone())
+            raise
+        task = asyncio.create_task(self._run(name, run, lease, scope, respond), name="gaia idempotent request")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._sweep_now_and_then()
+        return _Follower(run, self._settings)
+
+    async def aclose(self) -> None:
+        """Wait for what is about to end, then stop."""
+        tasks = tuple(self._tasks)
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=_CLOSING_SECONDS)
+            for task in left:
+                task.cancel()
+            if left:
+                await asyncio.wait(left)
+
+    # Beginning.
+
+    async def _begin(self, id: str, fingerprint: str, *, safe: bool) -> Lease | _RecordedAnswer:
+        """The lease under which the answer is to be made, or the answer that there is. Raises ApiError."""
+        journal = self._runtime.journal
+        nonce = new_id().encode()
+        new = NewSession(id, OWNER, "", fingerprint, metadata=b'{"by":"%b"}' % nonce)
+        info = await journal.create(new)
+        if info.metadata != new.metadata and self._clock() - info.created_at >= SECONDS:
+            await self._forget(info)
+            info = await journal.create(new)
+        existed = info.metadata != new.metadata
+        if existed and (answer := await self._found(info, fingerprint, safe=safe)) is not None:
+            return answer
+        lease = await journal.claim(OWNER, id, self._runtime.replica, f"turn_{new_id()}")
+        if lease is None:
+            raise _running()
+        return lease
+
+    async def _found(self, info: SessionInfo, fingerprint: str, *, safe: bool) -> _RecordedAnswer | None:
+        """The kept answer; None when the request may be run again. Raises ApiError."""
+        journal = self._runtime.journal
+        _check_body(info.fingerprint, fingerprint)
+        for record in await journal.read(OWNER, info.id):
+            if record.kind == _ANSWER:
+                answer = msgspec.json.decode(record.body, type=_RecordedAnswer)
+                if answer.body is None:
+                    raise _refused("its answer was too long to be kept", status=409)
+                return answer
+        where = await journal.where(OWNER, info.id)
+        if where.replica is not None and where.alive:
+            raise _running()
+        if not safe:
+            raise _refused(
+                "the server was stopped while it ran, and whether its tools had an effect is unknown; find out, then "
+                "send the request with another key",
+                status=_FINAL,
+            )
+        if where.replica is not None:
+            lease = await journal.claim(OWNER, info.id, self._runtime.replica, None)
+            if lease is not None:
+                await journal.append(lease, (), done=True)
+        return None
+
+    # Running.
+
+    async def _run(self, id: str, run: _Run, lease: Lease, scope: Scope, respond: Respond) -> None:
+        """Make the response, keep it, and tell whoever follows that it is whole; in this order."""
+        error: Exception | None = None
+        again = True
+        try:
+            made = await respond()
+            # Its client is nobody: what it writes is taken at once, and nobody goes away.
+            apart = cast("Scope", {**scope, "state": {}})
+            await made(apart, cast("Receive", _nobody), run.take)
+            again = bool(getattr(made, "failed", False)) or not run.status
+        except asyncio.CancelledError:
+            error = _gone()
+            raise
+        except Exception as raised:  # noqa: BLE001  # told to those who follow
+            error = raised
+            reply = of_exception(raised)
+            if reply is not None and reply.status == _FINAL and not run.status:
+                body = body_of(reply, str(scope["path"]))
+                headers = (("content-type", "application/json"), *reply.headers)
+                run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
+                again, error = False, None
+        finally:
+            await asyncio.shield(asyncio.ensure_future(self._keep(id, run, lease, again=again)))
+            self._runs.pop(id, None)
+            run.end(error)
+
+    async def _keep(self, id: str, run: _Run, lease: Lease, *, again: bool) -> None:
+        journal = self._runtime.journal
+        try:
+            if again:
+                await journal.append(lease, (), done=True)
+                await journal.delete(OWNER, id)
+                return
+            body = run.kept
+            headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in run.headers)
+            text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
+            record = NewRecord(_ANSWER, msgspec.json.encode(_RecordedAnswer(run.status, headers, text)))
+            await journal.append(lease, (record,), done=True)
+        except GaiaError as error:
+            _log.warning("the answer of an idempotent request can't be kept: %s", error)
+
+    # Forgetting.
+
+    def _sweep_now_and_then(self) -> None:
+        now = self._clock()
+        if now - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = now
+            self._runtime.background.run("gaia idempotency sweep", self.sweep())
+
+    async def sweep(self) -> None:
+        """Forget answers that are over, and the oldest of too many; some at a time."""
+        journal = self._runtime.journal
+        try:
+            _, total = await journal.list(OWNER, limit=1)
+            oldest, _ = await journal.list(OWNER, limit=_SWEPT, offset=max(0, total - _SWEPT))
+            excess = total - MAX_ANSWERS
+            for info in reversed(oldest):
+                if excess <= 0 and self._clock() - info.created_at < SECONDS:
+                    return
+                excess -= 1
+                await self._forget(info)
+        except GaiaError as error:
+            _log.warning("old answers can't be forgotten: %s", error)
+
+    async def _forget(self, info: SessionInfo) -> None:
+        with suppress(NotFoundError):
+            if info.id not in self._runs or info.turn is None:
+                await self._runtime.journal.delete(OWNER, info.id)
+
+
+class _Follower:
+    """The ASGI response of one request: what the run writes, as it comes."""
+
+    def __init__(self, run: _Run, settings: Settings, *, replayed: bool = False) -> None:
+        self._run = run
+        self._settings = settings
+        self._replayed = replayed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = asyncio.create_task(_left(receive), name="gaia line")
+        try:
+            await self._follow(scope, send, gone)
+        finally:
+            gone.cancel()
+
+    async def _follow(self, scope: Scope, send: Send, gone: "asyncio.Task[None]") -> None:
+        run, started, position = self._run, False, 0
+        while not gone.done():
+            if not started and run.status:
+                started = True
+                headers = [*run.headers, _REPLAYED] if self._replayed else list(run.headers)
+                await send({"type": "http.response.start", "status": run.status, "headers": headers})
+            if started and position < len(run.pieces):
+                data, position = b"".join(run.pieces[position:]), len(run.pieces)
+                if not await self._write(scope, send, data):
+                    return
+            elif run.over:
+                break
+            else:
+                more = run.more()
+                await asyncio.wait((more, gone), return_when=asyncio.FIRST_COMPLETED)
+                more.cancel()
+        if gone.done():
+            return
+        if run.error is not None and not started:
+            raise run.error
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, scope: Scope, send: Send, data: bytes) -> bool:
+        """Send *data*; False for a client that doesn't read it."""
+        try:
+            async with asyncio.timeout(self._settings.write_seconds):
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        except TimeoutError:
+            if (abort := scope["state"].get(ABORT)) is not None:
+                abort()
+            return False
+        return True
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _nobody() -> Message:
+    """A client that never goes."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError
+
+
+def _key_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    for name, value in headers:
+        if name == b"idempotency-key":
+            key = value.decode("latin-1").strip()
+            if _KEY.match(key) is None:
+                raise invalid(
+                    "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces",
+                    param="Idempotency-Key",
+                    code="invalid_value",
+                )
+            return key
+    return None
+
+
+def _check_body(there: str, given: str) -> None:
+    if there != given:
+        raise ApiError(
+            ErrorReply(
+                status=409,
+                message="this Idempotency-Key stands for a request with another body; use a new key for a new request",
+                param="Idempotency-Key",
+                code="idempotency_key_reused",
+                headers=_NO_RETRY,
+            )
+        )
+
+
+def _running() -> ApiError:
+    headers = (("retry-after", str(round(_BUSY_SECONDS))),)
+    message = "the request of this Idempotency-Key runs in another process; ask again for its answer"
+    return ApiError(ErrorReply(status=409, message=message, code="idempotency_key_in_use", headers=headers))
+
+
+def _refused(words: str, status: int) -> ApiError:
+    message = f"the request of this Idempotency-Key can't be answered again: {words}"
+    code = "agent_run_failed" if status == _FINAL else "idempotency_key_in_use"
+    return ApiError(ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY))
+
+
+def _gone() -> ApiError:
+    return ApiError(ErrorReply(status=503, message="the server stops", type=SERVER, code="draining"))
+
+
+def _as_bytes(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple((name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in headers)

@@ -1,0 +1,226 @@
+"""The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
+
+Who may come in is decided in `_access_control`. Every response gets an `x-request-id`. Who came in with a key
+that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
+against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count,
+and calls of MCP clients are counted where they are known.
+"""
+
+import logging
+import time
+from typing import Any
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.utils.path import normalize_path
+
+from gaia_core import LimitError
+from gaia_http._errors import SERVER, ErrorReply, rate_limited
+from gaia_http._settings import Settings
+from gaia_http.door._access_control import AccessControl, AdmittedRequest
+from gaia_http.door._caller import set_caller, set_count
+from gaia_http.door._cors import preflight_headers, response_headers
+from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
+from gaia_http.keys import Allowances
+from gaia_http.operations._logs import LogContext
+from gaia_http.operations._metrics import HttpCounts
+from gaia_http.streaming._sse_writer import ABORT
+
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("gaia_http.access")
+
+_NO_ROUTE = "(none)"
+_FAILED = ErrorReply(status=500, message="the server failed; its log has more", type=SERVER, code="internal_error")
+_HTTP_RESPONSE = "websocket.http.response"
+_POLICY = 1008
+"""The WebSocket code of who is not let in, or no longer (RFC 6455, 7.4.1)."""
+
+
+class DoorMiddleware:
+    """A pure ASGI middleware around a whole application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        counts: HttpCounts,
+        allowances: Allowances | None = None,
+        log: LogContext | None = None,
+    ) -> None:
+        self._app = app
+        self._log_context = log
+        self._counts = counts
+        self._entrance = AccessControl(settings, allowances.keyring if allowances is not None else None)
+        self._most_waiting = settings.max_body_bytes
+        self._allowances = allowances
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if "//" in path or path.endswith("/"):  # as Litestar finds its route, and so as limits and errors see it
+            scope["path"] = normalize_path(path)
+        if scope["type"] == ScopeType.HTTP:
+            await self._http(scope, receive, send)
+        else:  # a WebSocket; Litestar takes the lifespan itself
+            await self._websocket(scope, receive, send)
+
+    async def _http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        entry = self._entrance.look_at(scope)
+        request_id = entry.request_id
+        self._note(entry)
+        status = 0
+
+        async def send_named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._headers(entry)]
+            elif self._is_revoked(entry) and (abort := scope["state"].get(ABORT)) is not None:
+                abort()
+            await send(message)
+
+        try:
+            if entry.refusal is not None:
+                await send_error(entry.refusal, scope, send_named)
+            elif entry.preflight:
+                await _answer_preflight(scope, send_named)
+            else:
+                self._introduce(entry, scope)
+                if entry.key is not None and self._allowances is not None and _asks_for_work(scope):
+                    self._allowances.request(entry.key)
+                await self._app(scope, receive, send_named)
+        except LimitError as error:
+            await send_error(rate_limited(str(error), error.retry_after), scope, send_named)
+        except Exception:  # noqa: BLE001  # the last resort
+            _log.exception("request %s failed", request_id.decode())
+            if not status:
+                await send_error(_FAILED, scope, send_named)
+        finally:
+            route = scope.get("path_template") or _NO_ROUTE
+            self._counts.request(str(route), status)
+            if _access.isEnabledFor(logging.INFO):
+                milliseconds = (time.perf_counter() - began) * 1_000
+                path = ascii(scope["path"][:200])[1:-1]
+                fields = {"method": scope["method"], "path": path, "status": status, "milliseconds": milliseconds}
+                _access.info("%(method)s %(path)s %(status)s %(milliseconds).1f ms", fields, extra=fields)
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        entry = self._entrance.look_at(scope)
+        self._note(entry)
+        if entry.refusal is not None:
+            await receive()  # websocket.connect
+            await _refuse_websocket(entry.refusal, scope, send)
+            return
+
+        accepted = False
+
+        async def send_while_held(message: Message) -> None:
+            nonlocal accepted
+            if message["type"] == "websocket.accept":
+                accepted = True
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", entry.request_id)]
+            elif message["type"] == "websocket.close" and not accepted:  # Litestar has no route for it
+                await _refuse_websocket(_no_websocket(str(scope["path"])), scope, send)
+                return
+            elif message["type"] == "websocket.send" and self._is_revoked(entry):
+                message = {"type": "websocket.close", "code": _POLICY, "reason": "the key was revoked"}
+            await send(message)
+
+        async def closed(reason: str) -> Any:
+            await send({"type": "websocket.close", "code": _POLICY, "reason": reason})
+            return {"type": "websocket.disconnect", "code": _POLICY, "reason": reason}
+
+        async def receive_while_held() -> Any:
+            message = await inbox.next()
+            if message is None:
+                return await closed(TOO_MANY)
+            if message["type"] == "websocket.receive" and self._is_revoked(entry):  # while it waited, it may be
+                return await closed("the key was revoked")
+            return message
+
+        inbox = WebSocketInbox(receive, lambda: self._count(entry), self._most_waiting)
+        self._introduce(entry, scope)
+        try:
+            await self._app(scope, receive_while_held, send_while_held)
+        finally:
+            inbox.close()
+
+    def _introduce(self, entry: AdmittedRequest, scope: Scope) -> None:
+        """Let the application know who asks, and by what it counts the requests that the door doesn't know."""
+        set_caller(scope, entry.caller)
+        if entry.key is not None and self._allowances is not None:
+            set_count(scope, lambda: self._count(entry))
+
+    def _note(self, entry: AdmittedRequest) -> None:
+        """Let log lines from here on say which request they are about."""
+        if self._log_context is not None:
+            self._log_context.request(entry.request_id.decode(), entry.caller.name)
+
+    def _count(self, entry: AdmittedRequest) -> None:
+        """Count a WebSocket's message, or an MCP call. Raises LimitError. What turns use, the runtime's quota minds."""
+        if entry.key is not None and self._allowances is not None:
+            self._allowances.request(entry.key, tokens=False)
+
+    def _headers(self, entry: AdmittedRequest) -> list[tuple[bytes, bytes]]:
+        headers = [(b"x-request-id", entry.request_id)]
+        if entry.origin is not None:
+            headers += response_headers(entry.origin)
+        if entry.key is not None and self._allowances is not None:
+            headers += self._allowances.headers(entry.key)
+        return headers
+
+    def _is_revoked(self, entry: AdmittedRequest) -> bool:
+        return entry.key is not None and not self._entrance.holds(entry.key)
+
+
+def _asks_for_work(scope: HTTPScope) -> bool:
+    """Whether a request counts against its key's limits: one that may end in a model's work, or leaves something."""
+    path = scope["path"]
+    if scope["method"] != "POST":
+        return False
+    return path == "/api/chat/send" or (is_below(path, "/v1") and not path.endswith("/cancel"))
+
+
+async def _answer_preflight(scope: Scope, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": [*preflight_headers(scope["headers"])]})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _no_websocket(path: str) -> ErrorReply:
+    return ErrorReply(status=404, message=f"there is no WebSocket {path[:200]}", code="unknown_url")
+
+
+async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:
+    """Answer the handshake with *reply*, where the server can; else it says 403."""
+    if _HTTP_RESPONSE not in (scope.get("extensions") or ()):
+        await send({"type": "websocket.close", "code": _POLICY, "reason": reply.code or ""})
+        return
+
+    async def send_http(message: Message) -> None:
+        await send({**message, "type": f"websocket.{message['type']}"})
+
+    await send_error(reply, scope, send_http)
+
+
+async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:
+    """Send *reply*: the envelope below /v1, `{"detail"}` below /api, plain JSON elsewhere."""
+    body = body_of(reply, str(scope["path"]))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers),
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def body_of(reply: ErrorReply, path: str) -> bytes:
+    """*reply* as it is sent for *path*."""
+    if is_below(path, "/v1"):
+        return reply.body
+    return reply.ui_body if is_below(path, "/api") else reply.plain_body
+
+
+def is_below(path: str, prefix: str) -> bool:
+    """Whether *path* is *prefix* or below it."""
+    return path == prefix or path.startswith(f"{prefix}/")

@@ -1,0 +1,75 @@
+"""Reading a request's body: JSON only, uncompressed, within its bounds of size and time."""
+
+import asyncio
+from collections.abc import Iterable
+
+from litestar.types import Receive
+
+from gaia_http._errors import ApiError, ErrorReply, invalid
+from gaia_http._settings import Settings
+
+_DISCARDED_BODIES = 4
+"""How many times the bound is read and thrown away, so that a client that sends before it reads sees its 413."""
+
+
+class ClientGone(Exception):  # noqa: N818  # not an error: nobody is there to be told
+    """The client closed the connection before its request was complete."""
+
+
+def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuse, with 415, a body that isn't plain JSON. No content type is taken for JSON."""
+    for name, value in headers:
+        if name == b"content-type":
+            media = value.split(b";", 1)[0].strip().lower()
+            if (
+                media
+                and media != b"application/json"
+                and not (media[:12] == b"application/" and media[-5:] == b"+json")
+            ):
+                given = value.decode("latin-1")
+                raise invalid(
+                    f"the content type is {given!r}; send JSON as application/json",
+                    code="unsupported_media_type",
+                    status=415,
+                )
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            given = value.decode("latin-1")
+            raise invalid(
+                f"the body is encoded as {given!r}; send it uncompressed", code="unsupported_media_type", status=415
+            )
+
+
+async def read_body(receive: Receive, settings: Settings, most: int | None = None) -> bytes:
+    """The whole body, of at most *most* bytes (default: `max_body_bytes`).
+
+    Raises ApiError 413 and 408, and ClientGone.
+    """
+    try:
+        async with asyncio.timeout(settings.body_seconds):
+            return await _read(receive, settings.max_body_bytes if most is None else most)
+    except TimeoutError:
+        message = f"the body did not arrive within {settings.body_seconds:g} s"
+        headers = (("connection", "close"),)
+        raise ApiError(ErrorReply(status=408, message=message, code="request_timeout", headers=headers)) from None
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body = message.get("body", b"")
+        size += len(body)
+        if size <= limit:
+            parts.append(body)
+        elif parts:
+            parts = []
+        if not message.get("more_body") or size > limit * _DISCARDED_BODIES:
+            break
+    if size > limit:
+        headers = (("connection", "close"),)
+        text = f"the body has more than {limit} bytes; send less (max_body_bytes bounds it)"
+        raise ApiError(ErrorReply(status=413, message=text, code="request_too_large", headers=headers))
+    return parts[0] if len(parts) == 1 else b"".join(parts)

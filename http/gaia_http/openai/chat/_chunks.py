@@ -1,0 +1,182 @@
+"""Events → chunks of a chat completion's stream. A fold: its own small state and a batch of events give bytes.
+
+Every chunk has the same id, created, model and system_fingerprint; the first delta has the role; there is exactly one
+finish_reason, or an error. A chunk is a prepared frame with its delta between (no dict is built for a token); what
+comes in one batch is one write, and adjacent pieces of text are one chunk.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gaia_core import Agent
+from gaia_core.activity import line_of, told
+from gaia_core.events import (
+    Event,
+    FinishReason,
+    LimitReached,
+    ReasoningDelta,
+    StepStarted,
+    TextDelta,
+    ToolCalled,
+    ToolStarted,
+    TurnEnded,
+)
+from gaia_core.messages import FunctionCall, ToolCall
+from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
+from gaia_http._settings import Activity
+from gaia_http.openai._usage import chat_usage
+from gaia_http.openai.chat._suspended_turns import client_ids
+from gaia_http.streaming._json_text import encoded_text
+
+_DONE = b"data: [DONE]\n\n"
+_ROLE = b'{"role":"assistant","content":"","refusal":null}'
+_OPEN_CHOICE = b',"choices":[{"index":0,"delta":'
+_UNFINISHED = b',"logprobs":null,"finish_reason":null}]'
+
+
+class _ChunkHead(msgspec.Struct, frozen=True, gc=False):
+    id: str
+    object: str
+    created: int
+    model: str
+    system_fingerprint: str
+
+
+class _CallDelta(msgspec.Struct, frozen=True, gc=False):
+    index: int
+    id: str
+    type: str
+    function: FunctionCall
+
+
+def completion_id(turn_id: str) -> str:
+    """The id of the completion that the turn makes."""
+    return f"chatcmpl-{turn_id.removeprefix('turn_')}"
+
+
+class ChunkTranslator:
+    """The translator of one streamed chat completion. *done* and *failure*: see `Translator`."""
+
+    def __init__(
+        self, turn_id: str, agent: Agent, created: int, *, include_usage: bool = False, activity: Activity = "reasoning"
+    ) -> None:
+        head = encoded(
+            _ChunkHead(completion_id(turn_id), "chat.completion.chunk", created, agent.name, agent.fingerprint)
+        )
+        self._turn_id = turn_id
+        self._head = b"data: " + head[:-1]
+        self._open = self._head + _OPEN_CHOICE
+        self._usage = b',"usage":null' if include_usage else b""
+        self._close = _UNFINISHED + self._usage + b"}\n\n"
+        self._content = (self._open + b'{"content":', b"}" + self._close)
+        self._reasoning = (self._open + b'{"reasoning_content":', b"}" + self._close)
+        self._include_usage = include_usage
+        self._show_activity = activity == "reasoning"
+        self._begun = False
+        self._gap = ""
+        self._said = False
+        self._line_open = False
+        self._own_calls = False
+        self._tools_ran = False
+        self._overdue: LimitReached | None = None
+        self.done = False
+        self.failure: ErrorReply | None = None
+
+    def take(self, batch: Sequence[Event]) -> bytes:
+        """The bytes of *batch*; none when nothing of it concerns the client."""
+        out: list[bytes] = []
+        run: list[str] = []
+        run_kind: type | None = None
+        for event in batch:
+            kind = type(event)
+            if kind is TextDelta or kind is ReasoningDelta:
+                if kind is not run_kind and run:
+                    self._add_run(run_kind, run, out)
+                    run = []
+                run_kind = kind
+                run.append(event.text)  # type: ignore[union-attr]
+                continue
+            if run:
+                self._add_run(run_kind, run, out)
+                run = []
+            self._add(event, out)
+        if run:
+            self._add_run(run_kind, run, out)
+        if not out:
+            return b""
+        if not self._begun and self.failure is None:
+            self._begun = True
+            out.insert(0, self._open + _ROLE + self._close)
+        return b"".join(out) if len(out) > 1 else out[0]
+
+    def _add_run(self, kind: type | None, run: list[str], out: list[bytes]) -> None:
+        text = "".join(run) if len(run) > 1 else run[0]
+        if not text:
+            return
+        if kind is TextDelta:
+            if self._gap:
+                text, self._gap = self._gap + text, ""
+            self._said = True
+            before, after = self._content
+        else:
+            self._line_open = text[-1] != "\n"
+            before, after = self._reasoning
+        out.append(before + encoded_text(text) + after)
+
+    def _add(self, event: Event, out: list[bytes]) -> None:
+        kind = type(event)
+        if kind is StepStarted:
+            # Text of an earlier step is an answer's beginning: what follows is a paragraph of its own.
+            self._gap = "\n\n" if self._said else ""
+        elif kind is TurnEnded:
+            self._add_end(event, out)  # type: ignore[arg-type]
+        elif told(event) is not None:
+            self._own_calls = self._own_calls or kind is ToolCalled
+            self._tools_ran = self._tools_ran or kind is ToolStarted
+            if kind is LimitReached and event.limit == "seconds":  # type: ignore[union-attr]
+                self._overdue = event  # type: ignore[assignment]
+            out.append(self._told(event))
+
+    def _told(self, event: Event) -> bytes:
+        """A chunk with the whole event, and a line for people."""
+        delta = b"{}"
+        line = line_of(event) if self._show_activity else None
+        if line is not None:
+            if self._line_open:
+                line, self._line_open = f"\n{line}", False
+            delta = b'{"reasoning_content":' + encoded_text(line) + b"}"
+        return b"".join((self._open, delta, _UNFINISHED, self._usage, b',"x_gaia":', encoded(event), b"}\n\n"))
+
+    def _add_end(self, event: TurnEnded, out: list[bytes]) -> None:
+        self.done = True
+        if event.status in ("failed", "cancelled"):
+            failure = (
+                of_turn(event.error, tools_ran=self._tools_ran)
+                if event.error is not None
+                else cancelled(tools_ran=self._tools_ran)
+            )
+            self._fail(failure, out)
+            return
+        if self._overdue is not None and not self._said:
+            self._fail(overdue(self._overdue, tools_ran=self._tools_ran), out)
+            return
+        if event.client_calls:
+            out.append(self._open + self._calls(event.client_calls) + self._close)
+        out.append(self._finish(event.finish_reason))
+        if self._include_usage:
+            out += (self._head, b',"choices":[],"usage":', encoded(chat_usage(event.usage)), b"}\n\n")
+        out.append(_DONE)
+
+    def _fail(self, failure: ErrorReply, out: list[bytes]) -> None:
+        self.failure = failure
+        out += (b"data: ", failure.body, b"\n\n", _DONE)
+
+    def _calls(self, calls: tuple[ToolCall, ...]) -> bytes:
+        ids = client_ids(self._turn_id, calls) if self._own_calls else tuple(call.id for call in calls)
+        deltas = [_CallDelta(index, ids[index], "function", call.function) for index, call in enumerate(calls)]
+        return b'{"tool_calls":' + encoded(deltas) + b"}"
+
+    def _finish(self, reason: FinishReason) -> bytes:
+        finished = b'{},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'
+        return self._open + finished + self._usage + b"}\n\n"

@@ -1,0 +1,78 @@
+"""What a request for a response becomes on its way: taken in, and begun."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import attrs
+
+from gaia_core import Agent
+from gaia_core.events import Event
+from gaia_core.facts import Edit
+from gaia_core.messages import Message
+from gaia_core.turn import Turn
+from gaia_http.openai.responses._ids import Ref
+from gaia_http.openai.responses.output._response_events import Told
+from gaia_http.openai.responses.stored._request_note import RequestNote
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+
+
+@attrs.frozen(kw_only=True)
+class Begun:
+    """A response that runs. *owned*: its turn is its client's alone, and ends when that goes. *turn* is None where
+    another process runs it. *session_id*: the session that the client named.
+    """
+
+    owner: str
+    ref: Ref
+    note: RequestNote
+    turn: Turn | None
+    owned: bool
+    session_id: str | None = None
+    store: ResponseStore
+    said: tuple[Message, ...] = ()
+    """The conversation so far, where it isn't stored."""
+
+    def batches(self) -> AsyncIterator[Sequence[Event]]:
+        """The events of its turn."""
+        return self.turn.batches() if self.turn is not None else self.store.batches(self.owner, self.ref)
+
+    async def cancel(self) -> None:
+        """End its turn, as its client has gone."""
+        if self.turn is not None:
+            await self.turn.cancel()
+
+
+@attrs.frozen
+class Base:
+    """What a conversation goes on from: the record *at* of a session, and its messages so far. *edits* are to be made
+    first, because the items *omitted* were deleted from it."""
+
+    info_id: str
+    at: int
+    messages: tuple[Message, ...]
+    edits: tuple[Edit, ...] = ()
+    omitted: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Taken:
+    """A request, taken in. *base*: what it goes on from, where that is stored; *before*: what was said until then."""
+
+    agent: Agent
+    base: Base | None
+    before: tuple[Message, ...]
+    messages: tuple[Message, ...]
+    conversation: str | None
+
+    @property
+    def said(self) -> tuple[Message, ...]:
+        """The whole conversation."""
+        return (*self.before, *self.messages)
+
+
+@attrs.frozen(kw_only=True)
+class Warmed:
+    """A request that was taken in and not answered: the id that stands for it, and its events."""
+
+    ref: Ref
+    messages: tuple[Message, ...]
+    told: tuple[Told, ...]

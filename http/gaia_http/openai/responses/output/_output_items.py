@@ -1,0 +1,188 @@
+"""The items of a response's output while they come: each tells its own events, from `added` to `done`."""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from gaia_core.events import ToolEnded
+from gaia_core.messages import ToolCall
+from gaia_core.nesting import decode_json
+from gaia_http._errors import encoded
+from gaia_http.openai.responses._ids import Ref
+from gaia_http.openai.responses.output._chunked import Chunked
+from gaia_http.streaming._json_text import encoded_text
+
+
+class Emit(Protocol):
+    """Tells an event of a response."""
+
+    def __call__(self, kind: str, fields: dict[str, Any] | tuple[bytes, bytes]) -> None:
+        """*fields* are the event's own, or its JSON before and after the sequence number."""
+        ...
+
+
+class _ItemText:
+    """A text that is told by deltas, whose events are *kind* with *fields*."""
+
+    def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
+        self._emit = emit
+        self._index = index
+        self._kind = kind
+        self._delta = encoded({"type": kind, **fields})[:-1] + b',"delta":'
+        self._chunked = Chunked()
+
+    @property
+    def text(self) -> str:
+        """What was told so far."""
+        return self._chunked.text
+
+    def feed(self, text: str) -> None:
+        """More of it."""
+        for chunk in self._chunked.feed(text):
+            self._say(chunk)
+
+    def _rest(self) -> str:
+        """Tell what was held back; the whole text."""
+        for chunk in self._chunked.rest():
+            self._say(chunk)
+        return self._chunked.text
+
+    def _say(self, chunk: str) -> None:
+        self._emit(self._kind, (self._delta + encoded_text(chunk) + b",", b"}"))
+
+
+class MessageItem(_ItemText):
+    """The text of a step. *item* is its state, as the response shows it."""
+
+    def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
+        item_id = ref.item("msg", index)
+        self.item: dict[str, Any] = {
+            "id": item_id,
+            "type": "message",
+            "status": "in_progress",
+            "role": "assistant",
+            "content": [],
+        }
+        self._place = {"item_id": item_id, "output_index": index, "content_index": 0}
+        super().__init__(emit, index, "response.output_text.delta", {**self._place, "logprobs": []})
+        emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
+        emit("response.content_part.added", {**self._place, "part": _text_part("")})
+
+    def close(self, status: str) -> None:
+        """It is whole, or `incomplete`."""
+        text = self._rest()
+        self._emit("response.output_text.done", {**self._place, "text": text, "logprobs": []})
+        self._emit("response.content_part.done", {**self._place, "part": _text_part(text)})
+        self.item |= {"status": status, "content": [_text_part(text)]}
+        self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
+
+
+def _text_part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+class ReasoningItem(_ItemText):
+    """The model's reasoning of a step, as a summary of one part."""
+
+    def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
+        item_id = ref.item("rs", index)
+        self.item: dict[str, Any] = {"id": item_id, "type": "reasoning", "status": "in_progress", "summary": []}
+        self._place = {"item_id": item_id, "output_index": index, "summary_index": 0}
+        super().__init__(emit, index, "response.reasoning_summary_text.delta", self._place)
+        emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
+        emit("response.reasoning_summary_part.added", {**self._place, "part": _summary("")})
+
+    def close(self, status: str) -> None:
+        """It is whole, or `incomplete`."""
+        text = self._rest()
+        self._emit("response.reasoning_summary_text.done", {**self._place, "text": text})
+        self._emit("response.reasoning_summary_part.done", {**self._place, "part": _summary(text)})
+        self.item |= {"status": status, "summary": [_summary(text)]}
+        self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
+
+
+def _summary(text: str) -> dict[str, Any]:
+    return {"type": "summary_text", "text": text}
+
+
+def activity_item(emit: Emit, ref: Ref, index: int, text: str) -> dict[str, Any]:
+    """A whole item of reasoning that says *text*."""
+    reasoning = ReasoningItem(emit, ref, index)
+    reasoning.feed(text)
+    reasoning.close("completed")
+    return reasoning.item
+
+
+class McpCallItem:
+    """A call of the agent's own tools. *label* is the agent; *approval*: the item that asked for it."""
+
+    def __init__(
+        self, emit: Emit, item_id: str, index: int, *, label: str, name: str, arguments: str, approval: str | None
+    ) -> None:
+        self._emit = emit
+        self._index = index
+        self._arguments = arguments
+        self._place = {"item_id": item_id, "output_index": index}
+        self.item: dict[str, Any] = {
+            "id": item_id,
+            "type": "mcp_call",
+            "status": "in_progress",
+            "server_label": label,
+            "name": name,
+            "arguments": "",
+            "approval_request_id": approval,
+            "output": None,
+            "error": None,
+        }
+
+    def begin(self) -> None:
+        """It is called, with its whole arguments."""
+        self._emit("response.output_item.added", {"output_index": self._index, "item": dict(self.item)})
+        self._emit("response.mcp_call.in_progress", self._place)
+        if self._arguments:
+            self._emit("response.mcp_call_arguments.delta", {**self._place, "delta": self._arguments})
+        self._emit("response.mcp_call_arguments.done", {**self._place, "arguments": self._arguments})
+        self.item["arguments"] = self._arguments
+
+    def end(self, event: ToolEnded) -> None:
+        """It is over."""
+        if event.outcome == "ok":
+            self._done("completed", {"status": "completed", "output": event.content})
+            return
+        content = [{"type": "text", "text": event.content}]
+        self._done("failed", {"status": "failed", "error": {"type": "mcp_tool_execution_error", "content": content}})
+
+    def stop(self) -> None:
+        """The turn ended before it."""
+        self._done("failed", {"status": "incomplete"})
+
+    def _done(self, how: str, fields: dict[str, Any]) -> None:
+        self.item |= fields
+        self._emit(f"response.mcp_call.{how}", self._place)
+        self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
+
+
+def client_call(emit: Emit, ref: Ref, index: int, call: ToolCall, *, custom: bool) -> dict[str, Any]:
+    """A whole item for a call that the client runs."""
+    kind, field, prefix = ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
+    words = _free_text(call.arguments) if custom else call.arguments
+    item_id = ref.item(prefix, index)
+    item = {"id": item_id, "type": kind, "status": "completed", "call_id": call.id, "name": call.name, field: words}
+    place = {"item_id": item_id, "output_index": index}
+    event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
+    emit("response.output_item.added", {"output_index": index, "item": {**item, "status": "in_progress", field: ""}})
+    if words:
+        emit(f"{event}.delta", {**place, "delta": words})
+    emit(f"{event}.done", {**place, field: words} if custom else {**place, "name": call.name, field: words})
+    emit("response.output_item.done", {"output_index": index, "item": item})
+    return item
+
+
+def _free_text(arguments: str) -> str:
+    """The free text in a model's arguments; all of them where they aren't as they should be."""
+    try:
+        found = decode_json(arguments)
+    except (msgspec.DecodeError, UnicodeError):
+        return arguments
+    text = found.get("input") if isinstance(found, dict) else None
+    return text if isinstance(text, str) else arguments

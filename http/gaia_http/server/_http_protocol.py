@@ -1,0 +1,232 @@
+"""uvicorn's HTTP protocol with the bounds that it lacks with httptools, of bytes and of time.
+
+| what | bound | what happens then |
+|---|---|---|
+| a request's head | 2 * `max_header_bytes`, `HEAD_SECONDS` | 431, 408 |
+| what is around a chunked body: trailers, which are ignored, and extensions | 4 * `max_header_bytes` | 431 |
+| requests before the first is answered | 64 | the connection is aborted |
+| a body, whoever reads it | four times the most that a route takes | the connection is closed |
+| a body that goes on after its answer | `body_seconds` | the connection is closed |
+| an answer that its client doesn't read | `write_seconds` without a byte | the connection is aborted |
+"""
+
+import asyncio
+from functools import partial
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from gaia_http._errors import ErrorReply
+from gaia_http._settings import Settings
+from gaia_http.server._head_coalescing import HeadCoalescing
+from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
+from gaia_http.streaming._sse_writer import ABORT
+
+HEAD_SECONDS = 30.0
+_FRAMING = 7
+"""A byte of a chunked body may come as a chunk of its own: `1`, line end, itself, line end; and a little more."""
+_PIPELINED = 64
+"""Requests that may come before the first is answered. uvicorn reads on after each answer, whatever waits."""
+_OFFERS = frozenset((b"upgrade", b"http2-settings"))
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        settings: Settings,
+        seconds: float = HEAD_SECONDS,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._most = 2 * settings.max_header_bytes
+        # A route refuses sooner (`_request_body`: a few times its bound); a form adds a little to its file.
+        self._most_body = 4 * max(settings.max_body_bytes, settings.max_file_bytes) + 1_000_000
+        self._seconds = seconds
+        self._body_seconds = settings.body_seconds
+        self._write_seconds = settings.write_seconds
+        self._head_bytes = 0
+        self._body_bytes = 0
+        self._in_head = True
+        self._in_body = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._reader: WriteWatchdog | None = None
+        self._answered: RequestResponseCycle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._reader = WriteWatchdog(transport, self.loop, self._write_seconds)
+        self._deadline = self.loop.call_later(self._seconds, self._refuse_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        self._stop_looking()
+        super().connection_lost(exc)
+        if self._answered is not None:  # uvicorn tells the newest request, and not the one that is being answered
+            self._answered.disconnected = True
+            self._answered.message_event.set()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_looking()  # from here on, another protocol has the connection
+        super().handle_websocket_upgrade()
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._head_bytes += len(data)
+        try:
+            self._feed(data)
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"this is no HTTP request: {error}", "invalid_http")
+            return
+        if self._in_head and self._head_bytes > self._most:
+            self._refuse(431, f"the headers have more than {self._most} bytes", "headers_too_large")
+        elif self._in_body and self._head_bytes - _FRAMING * self._body_bytes > 2 * self._most:
+            self._refuse(431, f"what is around the body has more than {2 * self._most} bytes", "headers_too_large")
+        elif len(self.pipeline) > _PIPELINED:
+            self.transport.abort()
+        elif len(data) > MUCH and not self.transport.is_closing():
+            self.transport.pause_reading()
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self.flow.read_paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            elif self.parser.get_method() == b"CONNECT":
+                self._refuse(405, "this server is no proxy", "method_not_allowed")
+            else:
+                self._decline_upgrade()
+                self._feed(data[upgrade.args[0] :])
+
+    def _decline_upgrade(self) -> None:
+        """Read the head again, without its offer of another protocol, for which the parser has passed over the body.
+
+        Java's client and `curl --http2` make that offer; who doesn't take it just answers (RFC 9110, 7.8).
+        """
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % (name, value) for name, value in self.headers if name not in _OFFERS]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.feed_data(b"\r\n".join((*lines, b"", b"")))
+
+    def _should_upgrade(self) -> bool:
+        return bool(self.parser.get_method() == b"GET" and super()._should_upgrade())
+
+    def _is_declined(self) -> bool:
+        return bool(self.parser.should_upgrade()) and not self._should_upgrade()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answered = cycle
+        together = HeadCoalescing(self.transport, self.loop)
+        cycle.transport = cast("asyncio.Transport", together)
+        cycle.on_response = partial(self._on_response, together)
+        super()._start_asgi_task(cycle, app)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._seconds, self._refuse_slow)
+        super().on_message_begin()
+        self.scope["state"][ABORT] = self.transport.abort
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # a trailer is none of these: nothing that has looked at the head would have seen it
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if self._is_declined():
+            return
+        self._in_head = False
+        self._in_body = True
+        self._body_bytes = 0
+        self._stop_clock()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._most_body:
+            self._close_unfinished()
+            return
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_declined():
+            return
+        self._head_bytes = 0
+        self._in_body = False
+        self._stop_clock()
+        super().on_message_complete()
+
+    def _on_response(self, together: HeadCoalescing) -> None:
+        together.flush()
+        self.on_response_complete()
+
+    def on_response_complete(self) -> None:
+        self._look_at_reader()  # what is written may be less than what pauses the writer, and is kept all the same
+        if self._in_body and self.cycle.response_complete and not self.transport.is_closing():
+            self._stop_clock()
+            self._deadline = self.loop.call_later(self._body_seconds, self._close_unfinished)
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._look_at_reader()
+
+    def resume_writing(self) -> None:
+        if self._reader is not None:
+            self._reader.has_read()
+        super().resume_writing()
+
+    def _look_at_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.look()
+
+    def _stop_looking(self) -> None:
+        if self._reader is not None:
+            self._reader.stop()
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _close_unfinished(self) -> None:
+        """Close a connection whose request goes on and on; what was answered is written."""
+        if self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def _refuse_slow(self) -> None:
+        self._deadline = None
+        if self._head_bytes:
+            self._refuse(408, f"the headers did not arrive within {self._seconds:g} s", "request_timeout")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, message: str, code: str) -> None:
+        if self.transport.is_closing():
+            return
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is not None and not cycle.response_complete and (cycle.response_started or not self._in_body):
+            self.transport.abort()  # the answer to a good request is on its way: there is no place for another
+            return
+        body = ErrorReply(status=status, message=message, code=code).body
+        head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self._look_at_reader()
+        self.transport.close()

@@ -1,0 +1,152 @@
+"""`gaia serve`: the command. Its options and the environment become a process, see `process`.
+
+Logging is set here, nowhere else.
+"""
+
+import asyncio
+import logging
+import logging.config
+import os
+import sys
+from pathlib import Path
+
+import attrs
+import click
+
+from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
+from gaia_core.catalog import find_plugins, load_catalog, with_model
+from gaia_core.journal.from_url import data_folder, journal_from_url
+from gaia_http._settings import Settings, is_loopback
+from gaia_http.keys import keyring_at
+from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
+from gaia_http.operations._logs import LogContext, LogFormat, logging_config
+from gaia_http.operations._telemetry_export import export_from
+from gaia_http.server.process import listen, loop_factory, run_server
+
+_LEVELS = ("debug", "info", "warning", "error")
+_DEFAULTS = Settings()
+
+
+@click.command()
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The configuration. Default: gaia.toml in this folder; without one, the agent `assistant`.",
+)
+@click.option("--host", default=_DEFAULTS.host, show_default=True, help="The address to listen on.")
+@click.option("--port", default=_DEFAULTS.port, show_default=True, type=click.IntRange(0, 65_535))
+@click.option("--allowed-host", "allowed_hosts", multiple=True, help="A further name that requests may call this host.")
+@click.option(
+    "--allowed-origin", "allowed_origins", multiple=True, help="A web page's origin that may call from a browser."
+)
+@click.option(
+    "--keys",
+    "key_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The key file, see gaia keys. Default: GAIA_KEYS, or keys.json in the user's data folder, if it is there.",
+)
+@click.option(
+    "--fetch-urls",
+    "fetch_hosts",
+    multiple=True,
+    metavar="HOST",
+    help="Fetch the URLs of images and files that requests name, from this host (*.NAME: also below it; *: from any "
+    "public one). Default: none are fetched.",
+)
+@click.option("--drain-seconds", default=_DEFAULTS.drain_seconds, show_default=True, type=click.FloatRange(0))
+@click.option(
+    "--activity/--no-activity", default=True, help="Show the agents' own tools as reasoning. [default: activity]"
+)
+@click.option(
+    "--journal",
+    metavar="PLACE",
+    help="Where sessions are kept: a file, a postgresql:// URL, or memory. Default: GAIA_JOURNAL, or journal.sqlite in "
+    "the user's data folder.",
+)
+@click.option(
+    "--ui-dist",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder of a built single-page client, to be served at /.",
+)
+@click.option("--mcp", is_flag=True, help="Serve the agents to MCP clients, too, at /mcp (streamable HTTP).")
+@click.option("--mcp-agent", "mcp_agents", multiple=True, metavar="NAME", help="There, this agent; as of `gaia mcp`.")
+@click.option(
+    "--mcp-toolset", "mcp_toolsets", multiple=True, metavar="NAME", help="There, this toolset; as of `gaia mcp`."
+)
+@click.option("--log-level", default="warning", show_default=True, type=click.Choice(_LEVELS))
+@click.option("--log-format", default="text", show_default=True, type=click.Choice(("text", "json")))
+def serve(
+    config: Path | None,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+    allowed_origins: tuple[str, ...],
+    key_path: Path | None,
+    fetch_hosts: tuple[str, ...],
+    drain_seconds: float,
+    activity: bool,  # click passes it by name
+    journal: str | None,
+    ui_dist: Path | None,
+    mcp: bool,
+    mcp_agents: tuple[str, ...],
+    mcp_toolsets: tuple[str, ...],
+    log_level: str,
+    log_format: LogFormat,
+) -> None:
+    """Serve the agents to any OpenAI client and to GAIA's page: on this machine, and with keys to others."""
+    try:
+        keyring = keyring_at(key_path, os.environ)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    if not is_loopback(host) and not keyring.required:
+        raise click.ClickException(
+            f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
+            "gaia keys create NAME makes one; or set GAIA_API_KEY"
+        )
+    settings = Settings(
+        host=host,
+        port=port,
+        allowed_origins=allowed_origins,
+        fetch_hosts=fetch_hosts,
+        drain_seconds=drain_seconds,
+        show_activity="reasoning" if activity else "off",
+        data=data_folder(os.environ),
+        ui_dist=ui_dist,
+    )
+    if allowed_hosts:
+        settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
+    log = LogContext()
+    logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
+    try:
+        catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
+        kept = journal_from_url(journal, os.environ)
+        offer = _offer(catalog, mcp_agents, mcp_toolsets) if mcp or mcp_agents or mcp_toolsets else None
+    except (ConfigError, NotFoundError) as error:
+        raise click.ClickException(str(error)) from error
+
+    async def load() -> Catalog:
+        found = await asyncio.to_thread(load_catalog, config, environ=os.environ, cwd=Path.cwd())
+        return await with_model(found, environ=os.environ)
+
+    with listen(settings) as listening, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        try:
+            serving = run_server(
+                catalog,
+                settings,
+                listening,
+                journal=kept,
+                keyring=keyring,
+                load=load,
+                log=log,
+                export=export_from(os.environ),
+                offer=offer,
+                say=click.echo,
+            )
+            runner.run(serving)
+        except (ConfigError, JournalError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> ExposedTools:
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    return offer_of(agents, toolsets, catalog, plugins, Path.cwd())
