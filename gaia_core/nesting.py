@@ -24,9 +24,10 @@ T = TypeVar("T")
 MAX_NESTING = 128
 """Levels of arrays and objects inside each other, at most; a document that is neither has none.
 
-It is far above what real documents have: a JSON schema takes two levels for each level of its values, and the deepest
-published ones have about 40. It is far below what could fail: functions of this program that walk a value take at most
-five frames of Python's 1,000 a level, pydantic's parser ends at 200 levels, jsonschema-rs at 255.
+It is far above what real documents have: a JSON schema takes two levels, and an array one more, for each level of its
+values. It is far below where anything in use ends: functions here that walk a value take three of Python's 1,000 frames
+a level, msgspec decodes 995 levels with Python 3.11, 1,498 with 3.12, 9,999 with 3.13 and 27,000 with 3.14, pydantic's
+parser 200, jsonschema-rs 255. And it is what many model servers take: it is the limit of Rust's serde.
 """
 
 FRAME = 8
