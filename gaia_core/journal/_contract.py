@@ -60,6 +60,20 @@ class SessionInfo(msgspec.Struct, frozen=True, gc=False):
     takeovers: int = 0
 
 
+class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
+    """What to change of a session; a field that is None stays as it is.
+
+    *head*: the record that the conversation continues from (0: before the first); later records stay, as a branch.
+    """
+
+    title: str | None = None
+    title_is_custom: bool | None = None
+    agent: str | None = None
+    fingerprint: str | None = None
+    metadata: bytes | None = None
+    head: int | None = None
+
+
 class NewRecord(msgspec.Struct, frozen=True, gc=False):
     """A fact to append. *text* is what search finds; *visible*: it counts as a message; *parent*: None for the record
     before (for the first of an append: the head), 0 for none, else an earlier record, which begins a branch."""
@@ -239,21 +253,10 @@ class Journal(Protocol):
         """
         ...
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
-        """Change what is given. *head* moves to another record (0: before the first), which no running turn allows.
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+        """Set the fields that *change* gives.
 
-        Raises BusyError, and NotFoundError for a head that is no record of the session.
+        Raises BusyError for a head while a turn runs, and NotFoundError for a head that is no record of the session.
         """
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gaia_core.journal._contract import SessionInfo
+from gaia_core.journal._contract import SessionInfo, SessionUpdate, storable
 
 COLUMNS = (
     "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "
@@ -31,3 +31,15 @@ def info(row: Sequence[Any]) -> SessionInfo:
         replica=row[15],
         takeovers=row[16],
     )
+
+
+def changed_columns(change: SessionUpdate) -> tuple[tuple[str, str | bool | bytes], ...]:
+    """The columns that *change* sets, each with its value; without the head, which has to be checked."""
+    columns: tuple[tuple[str, str | bool | bytes | None], ...] = (
+        ("title", None if change.title is None else storable(change.title)),
+        ("title_is_custom", change.title_is_custom),
+        ("agent", change.agent),
+        ("fingerprint", change.fingerprint),
+        ("metadata", change.metadata),
+    )
+    return tuple((name, value) for name, value in columns if value is not None)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
-from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SlotDemand, SlotGrant, branch
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SessionUpdate, SlotDemand, SlotGrant, branch
 
 
 def new(id="s", owner="", **given):
@@ -59,7 +59,7 @@ async def test_another_owners_session_does_not_exist(journal):
         journal.get("bob", "s"),
         journal.read("bob", "s"),
         journal.where("bob", "s"),
-        journal.update("bob", "s", title="x"),
+        journal.update("bob", "s", SessionUpdate(title="x")),
         journal.delete("bob", "s"),
         journal.fork("bob", "s", "f"),
         journal.claim("bob", "s", "r", "t"),
@@ -86,7 +86,7 @@ async def test_sessions_are_listed_newest_first_in_pages(journal, home):
     for number in range(5):
         await journal.create(new(f"s{number}"))
         await home.advance(1)
-    await journal.update("", "s1", title="Moved up")
+    await journal.update("", "s1", SessionUpdate(title="Moved up"))
     rows, total = await journal.list("", limit=2, offset=1)
     assert ([row.id for row in rows], total) == (["s4", "s3"], 5)
 
@@ -116,7 +116,7 @@ async def test_search_wants_every_word_whole_in_title_or_messages(journal):
 
 async def test_search_forgets_a_title_that_was_changed(journal):
     await journal.create(new(title="Apples"))
-    await journal.update("", "s", title="Pears")
+    await journal.update("", "s", SessionUpdate(title="Pears"))
     assert (await journal.list("", query="apples"))[1] == 0
     assert (await journal.list("", query="pears"))[1] == 1
 
@@ -124,7 +124,9 @@ async def test_search_forgets_a_title_that_was_changed(journal):
 async def test_an_update_changes_only_what_is_given(journal, home):
     before = await journal.create(new(title="T"))
     await home.advance(5)
-    after = await journal.update("", "s", title_is_custom=True, agent="writer", fingerprint="t1:new", metadata=b"[]")
+    after = await journal.update(
+        "", "s", SessionUpdate(title_is_custom=True, agent="writer", fingerprint="t1:new", metadata=b"[]")
+    )
     assert (after.title, after.title_is_custom, after.agent, after.fingerprint, after.metadata) == (
         "T", True, "writer", "t1:new", b"[]",
     )  # fmt: skip
@@ -170,12 +172,12 @@ async def test_a_branch_begins_at_a_given_parent(journal):
     await record(journal, say("another one", parent=0))
     info = await journal.get("", "s")
     assert (info.head, info.seq, info.message_count) == (6, 6, 1)
-    moved = await journal.update("", "s", head=5)
+    moved = await journal.update("", "s", SessionUpdate(head=5))
     assert (moved.head, moved.message_count) == (5, 2)
     whole = await journal.read("", "s")
     assert [each.seq for each in branch(whole, 5)] == [1, 4, 5]
     assert [each.seq for each in branch(whole, 3)] == [1, 2, 3]
-    assert (await journal.update("", "s", head=0)).message_count == 0
+    assert (await journal.update("", "s", SessionUpdate(head=0))).message_count == 0
     await record(journal, say("anew"))
     assert (await journal.read("", "s", 6))[0].parent == 0
 
@@ -189,7 +191,7 @@ async def test_a_parent_or_head_that_is_no_record_is_refused(journal):
     await journal.append(lease, (fact(),), done=True)
     for head in (2, -1):
         with pytest.raises(NotFoundError, match="record"):
-            await journal.update("", "s", head=head)
+            await journal.update("", "s", SessionUpdate(head=head))
     assert await texts(journal) == [1]
 
 
@@ -197,8 +199,8 @@ async def test_the_head_does_not_move_while_a_turn_runs(journal):
     await journal.create(new())
     await record(journal, fact(), done=False)
     with pytest.raises(BusyError):
-        await journal.update("", "s", head=0)
-    assert (await journal.update("", "s", title="Named meanwhile")).title == "Named meanwhile"
+        await journal.update("", "s", SessionUpdate(head=0))
+    assert (await journal.update("", "s", SessionUpdate(title="Named meanwhile"))).title == "Named meanwhile"
 
 
 async def test_reading_in_parts(journal):
@@ -332,7 +334,7 @@ async def test_forks_of_forks_read_through(journal):
 async def test_a_fork_of_all_keeps_the_head(journal):
     await journal.create(new())
     await record(journal, say("one"), say("two"))
-    await journal.update("", "s", head=1)
+    await journal.update("", "s", SessionUpdate(head=1))
     fork = await journal.fork("", "s", "f")
     assert (fork.seq, fork.head, fork.message_count) == (2, 1, 1)
 
@@ -349,7 +351,7 @@ async def test_a_fork_at_nothing_is_empty_and_a_fork_at_no_record_is_refused(jou
 async def test_a_forks_title_is_its_own(journal):
     await journal.create(new(title="Plums"))
     await journal.fork("", "s", "f")
-    await journal.update("", "f", title="Cherries")
+    await journal.update("", "f", SessionUpdate(title="Cherries"))
     assert [row.id for row in (await journal.list("", query="plums"))[0]] == ["s"]
 
 

@@ -23,6 +23,7 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
@@ -36,6 +37,7 @@ from gaia_core.journal._contract import (
 from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import advanced, fenced, position_records
 from gaia_core.journal._search_words import words
+from gaia_core.journal._session_row import changed_columns
 from gaia_core.journal.memory._state import Heartbeat, RecordLine, ScheduledJob, StoredSession, hand_out, trim
 
 
@@ -117,32 +119,11 @@ class MemoryJournal:
         found.sort(key=lambda session: (session.info.updated_at, session.number), reverse=True)
         return tuple(session.info for session in found[offset : offset + limit]), len(found)
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
         session = self._of(owner, id)
-        given = {
-            name: value
-            for name, value in (
-                ("title", None if title is None else storable(title)),
-                ("title_is_custom", title_is_custom),
-                ("agent", agent),
-                ("fingerprint", fingerprint),
-                ("metadata", metadata),
-            )
-            if value is not None
-        }
-        changed = msgspec.structs.replace(session.info, updated_at=self._clock(), **given)
+        changed = msgspec.structs.replace(session.info, updated_at=self._clock(), **dict(changed_columns(change)))
+        head = change.head
         if head is not None:
             if changed.turn is not None:
                 raise BusyError(f"session {id!r} runs a turn; its head moves after it")

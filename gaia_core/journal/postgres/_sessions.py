@@ -6,9 +6,18 @@ Each function may run again after a lost connection, so each is idempotent by it
 import asyncpg
 
 from gaia_core.errors import BusyError, NotFoundError
-from gaia_core.journal._contract import Lease, NewSession, Record, SessionInfo, Whereabouts, missing, storable
+from gaia_core.journal._contract import (
+    Lease,
+    NewSession,
+    Record,
+    SessionInfo,
+    SessionUpdate,
+    Whereabouts,
+    missing,
+    storable,
+)
 from gaia_core.journal._search_words import words
-from gaia_core.journal._session_row import COLUMNS, info
+from gaia_core.journal._session_row import COLUMNS, changed_columns, info
 from gaia_core.journal.postgres._schema import Connection, lock_lines
 
 _PAST = """
@@ -93,17 +102,14 @@ async def create(db: Connection, new: NewSession) -> SessionInfo:
     return await get(db, new.owner, new.id)
 
 
-async def update(
-    db: Connection, owner: str, id: str, given: tuple[tuple[str, object], ...], head: int | None
-) -> SessionInfo:
-    """Set the *given* columns, and the head. Raises NotFoundError, BusyError."""
+async def update(db: Connection, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+    """Set what *change* gives. Raises NotFoundError, BusyError."""
     async with db.transaction():
         found = await get(db, owner, id, lock=True)
-        changes = given
-        for name, value in given:
-            if name == "title":
-                changes = (*changes, ("title_words", list(words(str(value)))))
-        if head is not None:
+        changes: tuple[tuple[str, object], ...] = changed_columns(change)
+        if change.title is not None:
+            changes = (*changes, ("title_words", list(words(storable(change.title)))))
+        if (head := change.head) is not None:
             if found.turn is not None:
                 raise BusyError(f"session {id!r} runs a turn; its head moves after it")
             changes = (*changes, ("head", head), ("message_count", await recorded_count(db, found, head)))

@@ -28,6 +28,7 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
@@ -35,7 +36,6 @@ from gaia_core.journal._contract import (
     Whereabouts,
     known_name,
     new_name,
-    storable,
 )
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
@@ -167,29 +167,10 @@ class SQLiteJournal:
         """See Journal."""
         return await self._read(lambda db: store.find(db, owner, query, limit, offset, agent, without))
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
         known_name(owner, id)
-        columns: tuple[tuple[str, object], ...] = (
-            ("title", None if title is None else storable(title)),
-            ("title_is_custom", title_is_custom),
-            ("agent", agent),
-            ("fingerprint", fingerprint),
-            ("metadata", metadata),
-        )
-        given = tuple((name, value) for name, value in columns if value is not None)
-        return await self._writer.do(lambda db: store.update(db, owner, id, given, head, self._clock()))
+        return await self._writer.do(lambda db: store.update(db, owner, id, change, self._clock()))
 
     async def fork(self, owner: str, id: str, new_id: str, at: int | None = None) -> SessionInfo:
         """See Journal."""

@@ -6,9 +6,18 @@ A function that raises a GaiaError has written nothing, so that it can share a t
 import sqlite3
 
 from gaia_core.errors import BusyError, NotFoundError
-from gaia_core.journal._contract import Lease, NewSession, Record, SessionInfo, Whereabouts, missing, storable
+from gaia_core.journal._contract import (
+    Lease,
+    NewSession,
+    Record,
+    SessionInfo,
+    SessionUpdate,
+    Whereabouts,
+    missing,
+    storable,
+)
 from gaia_core.journal._search_words import words
-from gaia_core.journal._session_row import COLUMNS, info
+from gaia_core.journal._session_row import COLUMNS, changed_columns, info
 from gaia_core.journal.sqlite._schema import SEQ_BITS, SEQ_MASK
 
 _ALIVE = "EXISTS (SELECT 1 FROM replica WHERE name = session.replica AND beat_at > ?)"
@@ -50,13 +59,11 @@ def _name(db: sqlite3.Connection, number: int, title: str) -> None:
         db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (number << SEQ_BITS, found))
 
 
-def update(
-    db: sqlite3.Connection, owner: str, id: str, given: tuple[tuple[str, object], ...], head: int | None, now: float
-) -> SessionInfo:
-    """Set the *given* columns, and the head. Raises NotFoundError, BusyError."""
+def update(db: sqlite3.Connection, owner: str, id: str, change: SessionUpdate, now: float) -> SessionInfo:
+    """Set what *change* gives. Raises NotFoundError, BusyError."""
     number = number_of(db, owner, id)
-    changes = (*given, ("updated_at", now))
-    if head is not None:
+    changes: tuple[tuple[str, object], ...] = (*changed_columns(change), ("updated_at", now))
+    if (head := change.head) is not None:
         if get(db, owner, id).turn is not None:
             raise BusyError(f"session {id!r} runs a turn; its head moves after it")
         changes = (*changes, ("head", head), ("message_count", recorded_count(db, owner, id, head)))
@@ -65,9 +72,8 @@ def update(
         f"UPDATE session SET {columns} WHERE number = ?",  # noqa: S608
         (*(value for _, value in changes), number),
     )
-    for name, value in given:
-        if name == "title":
-            _name(db, number, str(value))
+    if change.title is not None:
+        _name(db, number, storable(change.title))
     return get(db, owner, id)
 
 

@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from gaia_core.catalog import Catalog
 from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
@@ -25,7 +27,7 @@ from gaia_core.facts import (
     decode_fact,
     events_of,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals
 from gaia_core.messages import Message
 from gaia_core.runtime._journal_signals import (
     CancelSignal,
@@ -143,34 +145,17 @@ class Sessions:
         records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
         return fold(records, at).transcript
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
-        """Change what is given. *head*: the conversation goes on after that record (0: anew); nothing is deleted.
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+        """Set the fields that *change* gives; the fingerprint is that of the agent, if one is given.
 
-        Raises BusyError for a head while a turn runs, NotFoundError for one that is no record of the session or an
-        agent that isn't there.
+        Raises BusyError for a head while a turn runs, and NotFoundError for a head that is no record of the session or
+        an agent that the catalog doesn't have.
         """
-        fingerprint = self._runtime.catalog.agent(agent).fingerprint if agent is not None else None
+        if change.agent is not None:
+            fingerprint = self._runtime.catalog.agent(change.agent).fingerprint
+            change = msgspec.structs.replace(change, fingerprint=fingerprint)
         journal = await self.journal_of(owner, id)
-        info = await journal.update(
-            owner,
-            id,
-            title=title,
-            title_is_custom=title_is_custom,
-            agent=agent,
-            fingerprint=fingerprint,
-            metadata=metadata,
-            head=head,
-        )
+        info = await journal.update(owner, id, change)
         self._runtime.feed.tell("updated", owner, id)
         return info
 
@@ -355,7 +340,7 @@ class Sessions:
         journal = await self.journal_of(owner, id)
         info = await journal.get(owner, id)
         if not info.title and not info.title_is_custom and (title := title_of(answer)):
-            await journal.update(owner, id, title=title)
+            await journal.update(owner, id, SessionUpdate(title=title))
             self._runtime.feed.tell("updated", owner, id)
 
 

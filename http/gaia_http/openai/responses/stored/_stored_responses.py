@@ -13,7 +13,7 @@ import msgspec
 from gaia_core import NotFoundError, Runtime
 from gaia_core.events import ErrorInfo, Event, Reset, TurnEnded
 from gaia_core.facts import Began, Fact, events_of
-from gaia_core.journal import Record, SessionInfo
+from gaia_core.journal import Record, SessionInfo, SessionUpdate
 from gaia_core.messages import Message, Usage
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http.openai.responses._ids import Ref, parse_response
@@ -89,7 +89,7 @@ class ResponseStore:
         async with self._lock:
             info = await self._runtime.sessions.get(owner, session_id)
             metadata = merged(info, change(kept_of(info)))
-            return await self._runtime.sessions.update(owner, session_id, metadata=metadata)
+            return await self._runtime.sessions.update(owner, session_id, SessionUpdate(metadata=metadata))
 
     async def delete(self, stored: StoredResponse) -> None:
         """Forget the response, and end what it still does; its session is erased when it was the last one there."""
