@@ -308,9 +308,13 @@ class Journal(Protocol):
         limit: int | None = None,
         *,
         upto: int | None = None,
+        turn: str | None = None,
         newest_first: bool = False,
     ) -> tuple[Record, ...]:
-        """The records of all branches with after_seq < seq <= upto, oldest first; a fork's past included."""
+        """The records of all branches with after_seq < seq <= upto, oldest first; a fork's past included.
+
+        *turn*: only the records of that turn; none when the session has no such turn. *limit* counts what is returned.
+        """
         ...
 
     async def where(self, owner: str, id: str) -> Whereabouts:

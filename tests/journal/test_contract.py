@@ -213,6 +213,22 @@ async def test_reading_in_parts(journal):
     assert await texts(journal, limit=0) == []
 
 
+async def test_the_records_of_one_turn(journal):
+    await journal.create(new())
+    await record(journal, say("one"), fact("a"), turn="t1")
+    await record(journal, say("two"), fact("b"), fact("c"), turn="t2")
+    await journal.fork("", "s", "f", 4)
+    await record(journal, say("three"), turn="t3", id="f")
+    assert await texts(journal, turn="t2") == [3, 4, 5]
+    assert await texts(journal, turn="t2", after_seq=3, limit=1) == [4]
+    assert await texts(journal, turn="t2", newest_first=True, upto=4) == [4, 3]
+    assert await texts(journal, "f", turn="t2") == [3, 4]
+    assert await texts(journal, "f", turn="t1") == [1, 2]
+    assert await texts(journal, turn="t3") == []
+    with pytest.raises(NotFoundError):
+        await journal.read("", "none", turn="t1")
+
+
 async def test_large_bodies_come_back_whole(journal):
     await journal.create(new())
     large = b'"' + b"x" * (PAYLOAD_BYTES + 1) + b'"'

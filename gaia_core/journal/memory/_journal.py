@@ -281,6 +281,7 @@ class MemoryJournal:
         limit: int | None = None,
         *,
         upto: int | None = None,
+        turn: str | None = None,
         newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
@@ -291,7 +292,7 @@ class MemoryJournal:
             parts.append(line.records[max(0, after_seq - line.at) : max(0, last - line.at)])
             last = min(last, line.at)
             line = line.base
-        records = [record for part in reversed(parts) for record in part]
+        records = [record for part in reversed(parts) for record in part if turn is None or record.turn == turn]
         if newest_first:
             records.reverse()
         return tuple(records[:limit])

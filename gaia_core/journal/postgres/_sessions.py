@@ -34,6 +34,7 @@ _READ = (
 SELECT r.seq, r.parent, r.kind, r.turn, r.at, coalesce(r.body, payload.body), r.message_count
 FROM past JOIN gaia_record AS r
     ON r.line = past.line AND r.seq > greatest(past.after, $3) AND r.seq <= least(past.upto, $4)
+    AND ($6::text IS NULL OR r.turn = $6)
 LEFT JOIN gaia_payload AS payload ON payload.hash = r.payload
 ORDER BY r.seq {order} LIMIT $5
 """
@@ -238,12 +239,19 @@ async def find(
 
 
 async def read(
-    db: Connection, owner: str, id: str, after: int, limit: int | None, upto: int | None, newest_first: bool
+    db: Connection,
+    owner: str,
+    id: str,
+    after: int,
+    limit: int | None,
+    upto: int | None,
+    turn: str | None,
+    newest_first: bool,
 ) -> tuple[Record, ...]:
-    """The records between *after* and *upto*, in one statement and so one snapshot."""
+    """The records between *after* and *upto*, of one *turn* or of all, in one statement and so one snapshot."""
     order = "DESC" if newest_first else "ASC"
     last = 1 << 62 if upto is None else upto
-    rows: list[asyncpg.Record] = await db.fetch(_READ.format(order=order), owner, id, after, last, limit)
+    rows: list[asyncpg.Record] = await db.fetch(_READ.format(order=order), owner, id, after, last, limit, turn)
     if not rows:
         await number_of(db, owner, id)
     return tuple(Record(*row) for row in rows)

@@ -210,11 +210,12 @@ class SQLiteJournal:
         limit: int | None = None,
         *,
         upto: int | None = None,
+        turn: str | None = None,
         newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
         known_name(owner, id)
-        return await self._read(lambda db: store.read(db, owner, id, after_seq, limit, upto, newest_first))
+        return await self._read(lambda db: store.read(db, owner, id, after_seq, limit, upto, turn, newest_first))
 
     async def where(self, owner: str, id: str) -> Whereabouts:
         """See Journal."""

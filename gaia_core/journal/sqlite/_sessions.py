@@ -217,9 +217,16 @@ def find(
 
 
 def read(
-    db: sqlite3.Connection, owner: str, id: str, after: int, limit: int | None, upto: int | None, newest_first: bool
+    db: sqlite3.Connection,
+    owner: str,
+    id: str,
+    after: int,
+    limit: int | None,
+    upto: int | None,
+    turn: str | None,
+    newest_first: bool,
 ) -> tuple[Record, ...]:
-    """The records between *after* and *upto*."""
+    """The records between *after* and *upto*, of one *turn* or of all."""
     last = SEQ_MASK if upto is None else min(upto, SEQ_MASK)
     past = segments(db, number_of(db, owner, id))
     order = "DESC" if newest_first else "ASC"
@@ -232,8 +239,8 @@ def read(
         rows = db.execute(
             f"SELECT key & {SEQ_MASK}, parent, kind, turn, at, coalesce(record.body, payload.body), "  # noqa: S608
             "message_count FROM record LEFT JOIN payload ON payload.hash = record.payload "
-            f"WHERE key BETWEEN ? AND ? ORDER BY key {order} LIMIT ?",
-            (line << SEQ_BITS | first, line << SEQ_BITS | stop, left),
+            f"WHERE key BETWEEN ? AND ? AND (? IS NULL OR turn = ?) ORDER BY key {order} LIMIT ?",
+            (line << SEQ_BITS | first, line << SEQ_BITS | stop, turn, turn, left),
         ).fetchall()
         found += [Record(*row) for row in rows]
     return tuple(found)

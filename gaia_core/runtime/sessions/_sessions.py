@@ -133,8 +133,8 @@ class Sessions:
 
     async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
         """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
-        records = await (await self.journal_of(owner, id)).read(owner, id)
-        return tuple([(record, decode_fact(record.body)) for record in records if record.turn == turn])
+        records = await (await self.journal_of(owner, id)).read(owner, id, turn=turn)
+        return tuple([(record, decode_fact(record.body)) for record in records])
 
     async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
         """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
@@ -228,11 +228,11 @@ class Sessions:
             return turn
         journal = await self.journal_of(owner, id)
         info = await journal.get(owner, id)
-        records = await journal.read(owner, id)
-        record = _record(records, info.head if after is None or not after.seq else after.seq)
-        if record is None:
+        at = info.head if after is None or not after.seq else after.seq
+        found = await journal.read(owner, id, at - 1, upto=at) if at > 0 else ()
+        if not found:
             raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
-        own = [each for each in records if each.turn == record.turn]
+        own = await journal.read(owner, id, turn=found[0].turn)
         first, last = own[0].seq, own[-1]
         fact = decode_fact(last.body)
         if not isinstance(fact, Ended):
@@ -351,9 +351,3 @@ def title_of(text: str) -> str:
         if plain:
             return plain if len(plain) <= _TITLE_CHARS else f"{plain[: _TITLE_CHARS - 1].rsplit(' ', 1)[0]}…"
     return ""
-
-
-def _record(records: Sequence[Record], seq: int) -> Record | None:
-    """The record *seq* of a whole, gapless `read`."""
-    index = seq - records[0].seq if records else -1
-    return records[index] if 0 <= index < len(records) else None
