@@ -23,7 +23,11 @@ PAYLOAD_BYTES = 32 * 1024
 
 
 class NewSession(msgspec.Struct, frozen=True, gc=False):
-    """A session to create: *agent* and its *fingerprint*, and *metadata*, the JSON of a surface's own fields."""
+    """A session to create: *agent* and its *fingerprint*, and *metadata*, the JSON of a surface's own fields.
+
+    *surface* is the API that the session belongs to, if that keeps sessions of its own (`responses`); "" for a
+    conversation, whoever began it. A list can be of one surface.
+    """
 
     id: str
     owner: str
@@ -31,6 +35,7 @@ class NewSession(msgspec.Struct, frozen=True, gc=False):
     fingerprint: str
     title: str = ""
     metadata: bytes = b"{}"
+    surface: str = ""
 
 
 class SessionInfo(msgspec.Struct, frozen=True, gc=False):
@@ -39,7 +44,7 @@ class SessionInfo(msgspec.Struct, frozen=True, gc=False):
     *head* is the record that the conversation ends in (0: none), *seq* the last record of any branch, *message_count*
     the visible records from the first to the head. *updated_at* moves with visible records, ends of turns, and
     updates. *base*: where it was forked from, for information only. While a turn runs, *turn* is its id and *replica*
-    its holder's name; *takeovers* counts how often another replica went on with it.
+    its holder's name; *takeovers* counts how often another replica went on with it. *surface*: see NewSession.
     """
 
     id: str
@@ -58,6 +63,7 @@ class SessionInfo(msgspec.Struct, frozen=True, gc=False):
     turn: str | None = None
     replica: str | None = None
     takeovers: int = 0
+    surface: str = ""
 
 
 class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +77,7 @@ class SessionUpdate(msgspec.Struct, frozen=True, gc=False):
     agent: str | None = None
     fingerprint: str | None = None
     metadata: bytes | None = None
+    surface: str | None = None
     head: int | None = None
 
 
@@ -180,6 +187,20 @@ class Job(msgspec.Struct, frozen=True, gc=False):
     attempts: int
 
 
+class IdempotentAnswer(msgspec.Struct, frozen=True, gc=False):
+    """An answer to a request that may be sent again, or the attempt to make it, as `answer_begin` found it.
+
+    *number* names the attempt and is never used twice; *begun*: that call began it. *fingerprint* is the request's.
+    *body* is None until the answer is whole; *alive*: whether the replica of the attempt is.
+    """
+
+    number: int
+    fingerprint: str
+    begun: bool
+    alive: bool
+    body: bytes | None
+
+
 class Totals(msgspec.Struct, frozen=True, gc=False):
     """How much a journal holds: sessions, and the visible messages on their branches."""
 
@@ -244,12 +265,12 @@ class Journal(Protocol):
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of the owner's sessions, the newest `updated_at` first, and how many there are in all.
 
-        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *without*:
-        sessions whose metadata has these bytes are left out.
+        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *agent* and
+        *surface*: only the sessions of that agent or surface ("": conversations); None: of all.
         """
         ...
 
@@ -364,6 +385,33 @@ class Journal(Protocol):
 
     async def release(self, replica: str) -> None:
         """Expire one's own heartbeat, so that others take over at once."""
+        ...
+
+    # Answers of idempotent requests. They belong to no owner and count in no totals.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """Begin the answer *name* for *replica*, which is alive by its heartbeats; or the one that there is.
+
+        One that began *max_age* seconds ago is replaced, unless a living replica still makes it. With *retry*, so is
+        one of the same fingerprint whose replica died before it was whole.
+        """
+        ...
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """Keep the whole answer of an attempt; False when that was replaced or forgotten (nothing is kept then)."""
+        ...
+
+    async def answer_drop(self, number: int) -> None:
+        """Forget an attempt, so that the name is free; without effect when it was replaced."""
+        ...
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """Forget up to *limit* answers, the oldest first; how many.
+
+        Those that began *max_age* seconds ago, and those beyond the newest *keep*; none that a living replica makes.
+        """
         ...
 
     # Background work.

@@ -7,7 +7,7 @@ from gaia_core.journal._contract import SessionInfo, SessionUpdate, storable
 
 COLUMNS = (
     "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "
-    "message_count, base_id, base_at, turn, replica, takeovers"
+    "message_count, base_id, base_at, turn, replica, takeovers, surface"
 )
 
 
@@ -30,6 +30,7 @@ def info(row: Sequence[Any]) -> SessionInfo:
         turn=row[14],
         replica=row[15],
         takeovers=row[16],
+        surface=row[17],
     )
 
 
@@ -41,5 +42,6 @@ def changed_columns(change: SessionUpdate) -> tuple[tuple[str, str | bool | byte
         ("agent", change.agent),
         ("fingerprint", change.fingerprint),
         ("metadata", change.metadata),
+        ("surface", change.surface),
     )
     return tuple((name, value) for name, value in columns if value is not None)

@@ -98,11 +98,16 @@ async def test_a_list_can_be_of_one_agent(journal):
     assert ([row.id for row in rows], total) == (["b"], 1)
 
 
-async def test_a_list_can_leave_out_what_its_metadata_names(journal):
-    await journal.create(new("a"))
-    await journal.create(NewSession("b", "", "writer", "t1:x", metadata=b'{"surface":"x"}'))
-    rows, total = await journal.list("", without=b'"surface":"x"')
-    assert ([row.id for row in rows], total) == (["a"], 1)
+async def test_a_list_can_be_of_one_surface(journal, home):
+    await journal.create(new("a", metadata=b'{"surface":"x"}'))  # what the metadata says is the caller's own
+    assert (await journal.create(new("b", surface="x"))).surface == "x"
+    await home.advance(1)
+    assert (await journal.fork("", "b", "c")).surface == "x"
+    for surface, ids in (("", ["a"]), ("x", ["c", "b"]), ("y", []), (None, ["c", "b", "a"])):
+        rows, total = await journal.list("", surface=surface)
+        assert ([row.id for row in rows], total) == (ids, len(ids)), surface
+    assert (await journal.update("", "a", SessionUpdate(surface="x"))).surface == "x"
+    assert (await journal.list("", surface="x"))[1] == 3
 
 
 async def test_search_wants_every_word_whole_in_title_or_messages(journal):
@@ -606,3 +611,95 @@ async def test_a_job_that_nobody_finished_comes_again(journal, home):
     assert not await journal.enqueue(b"", 1.0, "k")
     await journal.done(second)
     assert await journal.enqueue(b"", 1.0, "k")
+
+
+# Answers of idempotent requests.
+
+DAY = 86_400.0
+
+
+async def begin(journal, name="a", fingerprint="b1:x", replica="r1", **given):
+    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY, **given)
+
+
+async def test_an_answer_is_begun_once_and_found_from_then_on(journal, home):
+    await journal.beat("r1", "")
+    made = await begin(journal)
+    assert (made.begun, made.body, made.alive) == (True, None, True)
+    meanwhile = await begin(await home.open(), fingerprint="b1:y", replica="r2")
+    assert (meanwhile.begun, meanwhile.number, meanwhile.fingerprint) == (False, made.number, "b1:x")
+    assert (meanwhile.body, meanwhile.alive) == (None, True)
+    large = b"x" * (PAYLOAD_BYTES + 1)
+    assert await journal.answer_put(made.number, large)
+    assert (await begin(journal)).body == large
+    assert (await begin(journal, name="b")).begun
+
+
+async def test_of_many_at_once_one_begins_an_answer(journal, home):
+    other = await home.open()
+    found = await asyncio.gather(*(begin(each) for each in (journal, other) * 10))
+    assert sum(each.begun for each in found) == 1
+    assert len({each.number for each in found}) == 1
+
+
+async def test_an_answer_that_was_dropped_is_begun_again(journal):
+    first = await begin(journal)
+    await journal.answer_drop(first.number)
+    second = await begin(journal, fingerprint="b1:y")
+    assert second.begun
+    await journal.answer_drop(first.number)
+    assert not await journal.answer_put(first.number, b"late")
+    assert (await begin(journal)).number == second.number
+
+
+async def test_an_answer_of_a_dead_replica_is_begun_again_on_request_only(journal, home):
+    await journal.beat("r1", "")
+    first = await begin(journal)
+    assert not (await begin(journal, replica="r2", retry=True)).begun
+    await home.advance(16)
+    found = await begin(journal, replica="r2")
+    assert (found.begun, found.alive, found.body) == (False, False, None)
+    assert not (await begin(journal, replica="r2", fingerprint="b1:y", retry=True)).begun
+    again = await begin(journal, replica="r2", retry=True)
+    assert again.begun
+    assert not await journal.answer_put(first.number, b"late")
+    assert await journal.answer_put(again.number, b"good")
+    assert not (await begin(journal, retry=True)).begun  # whole, whoever made it
+
+
+async def test_an_old_answer_is_replaced_unless_it_is_being_made(journal, home):
+    whole, running = await begin(journal, "whole"), await begin(journal, "running")
+    await journal.answer_put(whole.number, b"1")
+    await home.advance(DAY - 1)
+    assert not (await begin(journal, "whole")).begun
+    await home.advance(1)
+    await journal.beat("r1", "")
+    assert (await begin(journal, "whole")).begun
+    assert (await begin(journal, "running")).number == running.number
+
+
+async def test_a_sweep_forgets_old_answers_and_the_oldest_of_too_many(journal, home):
+    async def sweep(**given):
+        return await journal.answer_sweep(max_age=DAY, **{"keep": 10, **given})
+
+    for name in "abcdef":
+        await journal.answer_put((await begin(journal, name)).number, name.encode())
+        await home.advance(1)
+    assert await sweep() == 0
+    assert await sweep(keep=5) == 1
+    await home.advance(DAY - 4)
+    await journal.beat("r1", "")
+    running = await begin(journal, "running")
+    assert await sweep(limit=1) == 1
+    assert await sweep() == 1
+    assert [(await begin(journal, name)).begun for name in "cdef"] == [True, False, False, False]
+    await journal.beat("r1", "")
+    assert await sweep(keep=0) == 3
+    assert not (await begin(journal, "running")).begun
+    assert await journal.answer_put(running.number, b"1")
+
+
+async def test_answers_are_no_sessions(journal):
+    await journal.answer_put((await begin(journal)).number, b"1")
+    totals = await journal.totals()
+    assert (totals.sessions, totals.messages) == (0, 0)

@@ -15,6 +15,7 @@ from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -38,7 +39,15 @@ from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import advanced, fenced, position_records
 from gaia_core.journal._search_words import words
 from gaia_core.journal._session_row import changed_columns
-from gaia_core.journal.memory._state import Heartbeat, RecordLine, ScheduledJob, StoredSession, hand_out, trim
+from gaia_core.journal.memory._state import (
+    Heartbeat,
+    RecordLine,
+    ScheduledJob,
+    StoredAnswer,
+    StoredSession,
+    hand_out,
+    trim,
+)
 
 
 class MemoryJournal:
@@ -49,6 +58,7 @@ class MemoryJournal:
         self._clock = clock
         self._sessions: dict[tuple[str, str], StoredSession] = {}
         self._replicas: dict[str, Heartbeat] = {}
+        self._answers: dict[str, StoredAnswer] = {}  # by name, the oldest first
         self._jobs: dict[str, ScheduledJob] = {}
         self._count = 0
         self._meter = AppendMeter()
@@ -84,6 +94,7 @@ class MemoryJournal:
             title=storable(new.title),
             title_is_custom=False,
             metadata=new.metadata,
+            surface=new.surface,
             created_at=now,
             updated_at=now,
             head=0,
@@ -104,7 +115,7 @@ class MemoryJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
         wanted = words(query)
@@ -113,7 +124,7 @@ class MemoryJournal:
             for session in self._sessions.values()
             if session.info.owner == owner
             and (agent is None or session.info.agent == agent)
-            and not (without and without in session.info.metadata)
+            and (surface is None or session.info.surface == surface)
             and all(word in session.title_words or session.line.says(word) for word in wanted)
         ]
         found.sort(key=lambda session: (session.info.updated_at, session.number), reverse=True)
@@ -382,6 +393,53 @@ class MemoryJournal:
     def _alive(self, replica: str | None) -> bool:
         beat = self._replicas.get(replica) if replica is not None else None
         return beat is not None and self._clock() - beat.beat_at < self._ttl
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        now = self._clock()
+        found = self._answers.get(name)
+        if found is not None:
+            alive = self._alive(found.replica)
+            old = now - found.created_at >= max_age and (found.body is not None or not alive)
+            again = retry and found.body is None and not alive and found.fingerprint == fingerprint
+            if not old and not again:
+                return IdempotentAnswer(found.number, found.fingerprint, False, alive, found.body)
+            del self._answers[name]
+        self._count += 1
+        self._answers[name] = StoredAnswer(self._count, name, fingerprint, replica, now)
+        return IdempotentAnswer(self._count, fingerprint, True, self._alive(replica), None)
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        found = self._answer(number)
+        if found is not None:
+            found.body = body
+        return found is not None
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        if (found := self._answer(number)) is not None:
+            del self._answers[found.name]
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        oldest, excess = self._clock() - max_age, len(self._answers) - keep
+        forgotten = [
+            each.name
+            for place, each in enumerate(self._answers.values())
+            if (place < excess or each.created_at <= oldest)
+            and (each.body is not None or not self._alive(each.replica))
+        ][:limit]
+        for name in forgotten:
+            del self._answers[name]
+        return len(forgotten)
+
+    def _answer(self, number: int) -> StoredAnswer | None:
+        return next((each for each in self._answers.values() if each.number == number), None)
 
     # Background work.
 

@@ -66,6 +66,18 @@ class Heartbeat:
 
 
 @attrs.define(eq=False)
+class StoredAnswer:
+    """An idempotent answer; *body* is None until it is whole."""
+
+    number: int
+    name: str
+    fingerprint: str
+    replica: str
+    created_at: float
+    body: bytes | None = None
+
+
+@attrs.define(eq=False)
 class ScheduledJob:
     """A job, and until when somebody has it."""
 

@@ -16,6 +16,7 @@ from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -35,6 +36,7 @@ from gaia_core.journal._contract import (
     with_first,
 )
 from gaia_core.journal._record_positions import earlier_parents, position_records
+from gaia_core.journal.postgres import _answers as answers
 from gaia_core.journal.postgres import _replicas as replicas
 from gaia_core.journal.postgres import _sessions as store
 from gaia_core.journal.postgres._group_appends import Appends, token
@@ -161,10 +163,10 @@ class PostgresJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
-        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, without))
+        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, surface))
 
     async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
@@ -275,6 +277,29 @@ class PostgresJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         await self._run(lambda db: replicas.release(db, replica))
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        mark = token()
+        return await self._run(
+            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._ttl, mark)
+        )
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        return await self._run(lambda db: answers.put(db, number, body))
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        await self._run(lambda db: answers.drop(db, number))
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        return await self._run(lambda db: answers.sweep(db, max_age, keep, limit, self._ttl))
 
     # Background work.
 

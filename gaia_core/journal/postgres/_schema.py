@@ -54,6 +54,27 @@ MIGRATIONS = (
         token bigint NOT NULL);
     CREATE INDEX gaia_job_by_time ON gaia_job (run_at, key);
     """,
+    # Version 1 recognised the sessions of the Responses API by these bytes of their metadata.
+    """
+    ALTER TABLE gaia_session ADD COLUMN surface text NOT NULL DEFAULT '';
+    UPDATE gaia_session SET surface = 'responses'
+        WHERE position(convert_to('"surface":"responses"', 'UTF8') in metadata) > 0;
+    """,
+    # An attempt's number is never used twice, so that a late answer finds its row or none. Version 2 kept answers as
+    # records of sessions of this owner, which had no title, words or forks. They are not carried over: a request that
+    # is sent again across this upgrade runs again.
+    """
+    CREATE TABLE gaia_answer (
+        name text PRIMARY KEY, number bigint NOT NULL UNIQUE, fingerprint text NOT NULL, replica text NOT NULL,
+        created_at double precision NOT NULL, body bytea);
+    CREATE INDEX gaia_answer_by_time ON gaia_answer (created_at);
+    WITH hidden AS (DELETE FROM gaia_session WHERE owner = 'gaia idempotency' RETURNING number),
+        signals AS (DELETE FROM gaia_signal USING hidden WHERE session = number),
+        gone AS (DELETE FROM gaia_record USING hidden WHERE line = number RETURNING payload),
+        used AS (SELECT payload, count(*) AS uses FROM gone WHERE payload IS NOT NULL GROUP BY payload)
+    UPDATE gaia_payload AS p SET uses = p.uses - used.uses FROM used WHERE p.hash = used.payload;
+    DELETE FROM gaia_payload WHERE uses <= 0;
+    """,
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 

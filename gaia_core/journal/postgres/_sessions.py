@@ -95,10 +95,10 @@ async def create(db: Connection, new: NewSession) -> SessionInfo:
     """Create a session unless it exists."""
     title = storable(new.title)
     await db.execute(
-        "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, metadata, created_at, "
-        "updated_at) SELECT $1, $2, $3, $4, $5, $6, $7, now, now FROM gaia_now() AS now "
+        "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, metadata, surface, "
+        "created_at, updated_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, now, now FROM gaia_now() AS now "
         "ON CONFLICT (owner, id) DO NOTHING",
-        new.owner, new.id, new.agent, new.fingerprint, title, list(words(title)), new.metadata,
+        new.owner, new.id, new.agent, new.fingerprint, title, list(words(title)), new.metadata, new.surface,
     )  # fmt: skip
     return await get(db, new.owner, new.id)
 
@@ -152,11 +152,11 @@ async def fork(db: Connection, owner: str, id: str, new_id: str, at: int | None)
         count = await recorded_count(db, base, head)
         number = await db.fetchval(
             "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, title_is_custom, metadata, "
-            "created_at, updated_at, head, seq, message_count, base_id, base_at) "
-            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, now, now, $9, $10, $11, $12, $10 FROM gaia_now() AS now "
+            "surface, created_at, updated_at, head, seq, message_count, base_id, base_at) "
+            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $13, now, now, $9, $10, $11, $12, $10 FROM gaia_now() AS now "
             "ON CONFLICT (owner, id) DO NOTHING RETURNING number",
             owner, new_id, base.agent, base.fingerprint, base.title, list(words(base.title)), base.title_is_custom,
-            base.metadata, head, last, count, id,
+            base.metadata, head, last, count, id, base.surface,
         )  # fmt: skip
         if number is not None and last:
             line = await db.fetchval(_LINE_OF, await number_of(db, owner, id), last)
@@ -206,16 +206,14 @@ async def _trim(db: Connection, line: int) -> None:
 
 
 async def find(
-    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
+    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, surface: str | None
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = $1"], list[str | bytes]((storable(owner),))
-    if agent is not None:
-        values.append(agent)
-        where.append(f"agent = ${len(values)}")
-    if without:
-        values.append(without)
-        where.append(f"position(${len(values)}::bytea in metadata) = 0")
+    where, values = ["owner = $1"], [storable(owner)]
+    for column, wanted in (("agent", agent), ("surface", surface)):
+        if wanted is not None:
+            values.append(wanted)
+            where.append(f"{column} = ${len(values)}")
     for word in words(query):
         values.append(word)
         place = f"ARRAY[${len(values)}::text]"

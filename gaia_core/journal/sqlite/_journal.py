@@ -20,6 +20,7 @@ from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -37,6 +38,7 @@ from gaia_core.journal._contract import (
     known_name,
     new_name,
 )
+from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
 from gaia_core.journal.sqlite._schema import connect_reader, damaged
@@ -162,10 +164,10 @@ class SQLiteJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
-        return await self._read(lambda db: store.find(db, owner, query, limit, offset, agent, without))
+        return await self._read(lambda db: store.find(db, owner, query, limit, offset, agent, surface))
 
     async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
@@ -258,6 +260,32 @@ class SQLiteJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         await self._writer.do(lambda db: replicas.release(db, replica))
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        return await self._writer.do(
+            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._clock(), self._ttl)
+        )
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        return await self._writer.do(lambda db: answers.put(db, number, body))
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        await self._writer.do(lambda db: answers.forget(db, (number,)))
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        now = self._clock()
+        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, limit, now - self._ttl))
+        if old:
+            await self._writer.do(lambda db: answers.forget(db, old), erases=True)
+        return len(old)
 
     # Background work.
 

@@ -43,9 +43,9 @@ def create(db: sqlite3.Connection, new: NewSession, now: float) -> SessionInfo:
     """Create a session unless it exists."""
     title = storable(new.title)
     row = db.execute(
-        "INSERT INTO session (owner, id, agent, fingerprint, title, metadata, created_at, updated_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
-        (new.owner, new.id, new.agent, new.fingerprint, title, new.metadata, now, now),
+        "INSERT INTO session (owner, id, agent, fingerprint, title, metadata, surface, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
+        (new.owner, new.id, new.agent, new.fingerprint, title, new.metadata, new.surface, now, now),
     ).fetchone()
     if row is not None:
         _name(db, row[0], title)
@@ -125,12 +125,12 @@ def fork(db: sqlite3.Connection, owner: str, id: str, new_id: str, at: int | Non
     head = base.head if at is None else at
     count = recorded_count(db, owner, id, head)
     row = db.execute(
-        "INSERT INTO session (owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, "
-        "head, seq, message_count, base_id, base_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
+        "INSERT INTO session (owner, id, agent, fingerprint, title, title_is_custom, metadata, surface, "
+        "created_at, updated_at, head, seq, message_count, base_id, base_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
         (
-            owner, new_id, base.agent, base.fingerprint, base.title, base.title_is_custom, base.metadata, now, now,
-            head, last, count, id, last,
+            owner, new_id, base.agent, base.fingerprint, base.title, base.title_is_custom, base.metadata, base.surface,
+            now, now, head, last, count, id, last,
         ),
     ).fetchone()  # fmt: skip
     if row is not None:
@@ -185,16 +185,14 @@ def _erase(db: sqlite3.Connection, line: int, after: int) -> None:
 
 
 def find(
-    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
+    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, surface: str | None
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = ?"], list[str | bytes]((owner,))
-    if agent is not None:
-        where.append("agent = ?")
-        values.append(agent)
-    if without:
-        where.append("instr(metadata, ?) = 0")
-        values.append(without)
+    where, values = ["owner = ?"], [owner]
+    for column, wanted in (("agent", agent), ("surface", surface)):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            values.append(wanted)
     for word in words(query):
         # A word in a line is in every fork whose past reaches it; a word in a title (seq 0) in that session alone.
         where.append(

@@ -293,8 +293,8 @@ class Writer:
         if self._tries >= _CHECKPOINT_TRIES:
             self._erased(
                 JournalError(
-                    f"the session is deleted, but its traces stay in {str(self._path)!r}-wal until whoever reads the "
-                    "file now has finished"
+                    f"what was deleted is gone from the journal, but its traces stay in {str(self._path)!r}-wal until "
+                    "whoever reads the file now has finished"
                 )
             )
 

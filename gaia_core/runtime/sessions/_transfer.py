@@ -63,7 +63,9 @@ def _turns_of(new: NewSession, said: Sequence[TransferredTurn]) -> list[list[Fac
 async def copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
     """The session's records, in the same order, in *target*: each turn's under its own name."""
     owner, session_id = info.owner, info.id
-    await target.create(NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata))
+    await target.create(
+        NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata, info.surface)
+    )
     records = await source.read(owner, session_id)
     groups: list[list[Record]] = []
     for record in records:

@@ -20,7 +20,6 @@ from gaia_core.runtime.sessions.export import (
     take_in,
 )
 from gaia_http._errors import ApiError, ErrorReply
-from gaia_http._session_surface import MARK
 from gaia_http.door._caller import Caller
 from gaia_http.ui._agents import default_agent
 from gaia_http.ui._request import UIRequest
@@ -45,9 +44,9 @@ class SessionRoutes:
     async def list(self, call: UIRequest) -> SessionList:
         """A page of sessions; those that clients of the Responses API made only where `responses=true` asks."""
         limit, offset = call.number("limit", 50, _MOST_SESSIONS), call.number("offset", 0, 2**53)
-        without = b"" if call.text("responses") == "true" else MARK
+        surface = None if call.text("responses") == "true" else ""
         rows, total = await self._sessions.list(
-            call.owner, query=call.text("q"), limit=limit, offset=offset, without=without
+            call.owner, query=call.text("q"), limit=limit, offset=offset, surface=surface
         )
         return SessionList(tuple([await self._shape(row) for row in rows]), total)
 
