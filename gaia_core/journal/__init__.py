@@ -29,7 +29,6 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
     branch,
 )
 from gaia_core.journal.memory._journal import MemoryJournal
@@ -54,6 +53,5 @@ __all__ = [
     "SlotDemand",
     "SlotGrant",
     "Totals",
-    "Whereabouts",
     "branch",
 ]

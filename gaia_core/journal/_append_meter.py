@@ -14,12 +14,11 @@ class AppendMeter:
     def __init__(self) -> None:
         self._buckets = [0] * (len(_BOUNDS) + 1)
         self._seconds = 0.0
-        self._records = self._fenced = self._groups = self._largest = 0
+        self._records = self._fenced = self._groups = 0
 
-    def group(self, size: int) -> None:
-        """A commit of *size* appends."""
+    def group(self) -> None:
+        """A commit of one append or several."""
         self._groups += 1
-        self._largest = max(self._largest, size)
 
     def append(self, records: int, seconds: float) -> None:
         """An append of *records* that took *seconds* from the call to the commit."""
@@ -38,7 +37,6 @@ class AppendMeter:
             records=self._records,
             fenced=self._fenced,
             groups=self._groups,
-            largest_group=self._largest,
             seconds=self._seconds,
             latency=tuple(zip(_BOUNDS, accumulate(self._buckets), strict=False)),
         )

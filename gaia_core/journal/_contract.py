@@ -141,19 +141,11 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     signals: tuple[Signal, ...] = ()
 
 
-class Whereabouts(msgspec.Struct, frozen=True, gc=False):
-    """Who holds a session: *replica* (None: nobody), its *address*, whether its heartbeat is *alive*."""
-
-    replica: str | None
-    address: str
-    alive: bool
-    turn: str | None
-    epoch: int
-    seq: int
-
-
 class SlotDemand(msgspec.Struct, frozen=True, gc=False):
-    """How many *slots* of a *model* a replica could use now, of the *limit* that all replicas share."""
+    """How many *slots* of a *model* a replica could use now, of the *limit* that all replicas share.
+
+    Nothing asks for slots yet: the shares over several replicas are a later issue.
+    """
 
     model: str
     slots: int
@@ -219,7 +211,6 @@ class JournalStats(msgspec.Struct, frozen=True, gc=False):
     records: int
     fenced: int
     groups: int
-    largest_group: int
     seconds: float
     latency: tuple[tuple[float, int], ...]
 
@@ -326,20 +317,14 @@ class Journal(Protocol):
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
         turn: str | None = None,
-        newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """The records of all branches with after_seq < seq <= upto, oldest first; a fork's past included.
 
-        *turn*: only the records of that turn; none when the session has no such turn. *limit* counts what is returned.
+        *turn*: only the records of that turn; none when the session has no such turn.
         """
-        ...
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """Who holds the session, and whether that replica is alive."""
         ...
 
     # Signals.
@@ -414,7 +399,7 @@ class Journal(Protocol):
         """
         ...
 
-    # Background work.
+    # Background work. Nothing calls these yet: schedules, a later issue, run on them.
 
     async def enqueue(self, body: bytes, run_at: float, key: str) -> bool:
         """Add a job to run at *run_at* (unix seconds); False when one of that key waits or runs already."""

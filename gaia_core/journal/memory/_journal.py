@@ -29,7 +29,6 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
     missing,
     new_name,
     storable,
@@ -280,7 +279,7 @@ class MemoryJournal:
             replica=None if done else info.replica,
             takeovers=0 if done else info.takeovers,
         )
-        self._meter.group(1)
+        self._meter.group()
         self._meter.append(len(records), time.perf_counter() - began)
         return Appended(after, hand_out(session))
 
@@ -289,11 +288,9 @@ class MemoryJournal:
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
         turn: str | None = None,
-        newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
         line: RecordLine | None = self._of(owner, id).line
@@ -304,17 +301,7 @@ class MemoryJournal:
             last = min(last, line.at)
             line = line.base
         records = [record for part in reversed(parts) for record in part if turn is None or record.turn == turn]
-        if newest_first:
-            records.reverse()
-        return tuple(records[:limit])
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """See Journal."""
-        session = self._of(owner, id)
-        info = session.info
-        beat = self._replicas.get(info.replica or "")
-        address = beat.address if beat is not None else ""
-        return Whereabouts(info.replica, address, self._alive(info.replica), info.turn, session.epoch, info.seq)
+        return tuple(records)
 
     def _held(self, lease: Lease) -> StoredSession:
         session = self._sessions.get((lease.owner, lease.id))

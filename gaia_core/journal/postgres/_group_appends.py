@@ -169,7 +169,7 @@ class Appends:
                 if not append.future.done():
                     append.future.set_exception(error)
             return
-        self._meter.group(len(signals))
+        self._meter.group()
         now = time.perf_counter()
         for append in group:
             found = signals.get(append.lease.number)

@@ -12,7 +12,6 @@ from gaia_core.journal._contract import (
     Record,
     SessionInfo,
     SessionUpdate,
-    Whereabouts,
     missing,
     storable,
 )
@@ -34,9 +33,9 @@ _READ = (
 SELECT r.seq, r.parent, r.kind, r.turn, r.at, coalesce(r.body, payload.body), r.message_count
 FROM past JOIN gaia_record AS r
     ON r.line = past.line AND r.seq > greatest(past.after, $3) AND r.seq <= least(past.upto, $4)
-    AND ($6::text IS NULL OR r.turn = $6)
+    AND ($5::text IS NULL OR r.turn = $5)
 LEFT JOIN gaia_payload AS payload ON payload.hash = r.payload
-ORDER BY r.seq {order} LIMIT $5
+ORDER BY r.seq
 """
 )
 _COUNT_AT = (
@@ -241,15 +240,12 @@ async def read(
     owner: str,
     id: str,
     after: int,
-    limit: int | None,
     upto: int | None,
     turn: str | None,
-    newest_first: bool,
 ) -> tuple[Record, ...]:
     """The records between *after* and *upto*, of one *turn* or of all, in one statement and so one snapshot."""
-    order = "DESC" if newest_first else "ASC"
     last = 1 << 62 if upto is None else upto
-    rows: list[asyncpg.Record] = await db.fetch(_READ.format(order=order), owner, id, after, last, limit, turn)
+    rows: list[asyncpg.Record] = await db.fetch(_READ, owner, id, after, last, turn)
     if not rows:
         await number_of(db, owner, id)
     return tuple(Record(*row) for row in rows)
@@ -266,18 +262,3 @@ async def claim(
         return None
     number, epoch, seq, head, count, running, takeovers = row
     return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica, head)
-
-
-async def where(db: Connection, owner: str, id: str, ttl: float) -> Whereabouts:
-    """Who holds the session. Raises NotFoundError."""
-    row = await db.fetchrow(
-        "SELECT s.replica, coalesce(r.address, ''), coalesce(r.beat_at > gaia_now() - $3::float8, false), s.turn, "
-        "s.epoch, s.seq FROM gaia_session AS s LEFT JOIN gaia_replica AS r ON r.name = s.replica "
-        "WHERE s.owner = $1 AND s.id = $2",
-        owner,
-        id,
-        ttl,
-    )
-    if row is None:
-        raise missing(id)
-    return Whereabouts(*row)

@@ -34,7 +34,6 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
     known_name,
     new_name,
 )
@@ -209,20 +208,13 @@ class SQLiteJournal:
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
         turn: str | None = None,
-        newest_first: bool = False,
     ) -> tuple[Record, ...]:
         """See Journal."""
         known_name(owner, id)
-        return await self._read(lambda db: store.read(db, owner, id, after_seq, limit, upto, turn, newest_first))
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """See Journal."""
-        known_name(owner, id)
-        return await self._read(lambda db: store.where(db, owner, id, self._clock() - self._ttl))
+        return await self._read(lambda db: store.read(db, owner, id, after_seq, upto, turn))
 
     # Signals.
 

@@ -12,7 +12,6 @@ from gaia_core.journal._contract import (
     Record,
     SessionInfo,
     SessionUpdate,
-    Whereabouts,
     missing,
     storable,
 )
@@ -219,26 +218,22 @@ def read(
     owner: str,
     id: str,
     after: int,
-    limit: int | None,
     upto: int | None,
     turn: str | None,
-    newest_first: bool,
 ) -> tuple[Record, ...]:
     """The records between *after* and *upto*, of one *turn* or of all."""
     last = SEQ_MASK if upto is None else min(upto, SEQ_MASK)
     past = segments(db, number_of(db, owner, id))
-    order = "DESC" if newest_first else "ASC"
     found: list[Record] = []
-    for line, begin, end in past if newest_first else past[::-1]:
-        left = -1 if limit is None else limit - len(found)
+    for line, begin, end in reversed(past):
         first, stop = max(begin, after, 0) + 1, min(end, last)
-        if first > stop or not left:
+        if first > stop:
             continue
         rows = db.execute(
             f"SELECT key & {SEQ_MASK}, parent, kind, turn, at, coalesce(record.body, payload.body), "  # noqa: S608
             "message_count FROM record LEFT JOIN payload ON payload.hash = record.payload "
-            f"WHERE key BETWEEN ? AND ? AND (? IS NULL OR turn = ?) ORDER BY key {order} LIMIT ?",
-            (line << SEQ_BITS | first, line << SEQ_BITS | stop, turn, turn, left),
+            f"WHERE key BETWEEN ? AND ? AND (? IS NULL OR turn = ?) ORDER BY key",
+            (line << SEQ_BITS | first, line << SEQ_BITS | stop, turn, turn),
         ).fetchall()
         found += [Record(*row) for row in rows]
     return tuple(found)
@@ -275,15 +270,3 @@ def claim(
 def unclaim(db: sqlite3.Connection, lease: Lease) -> None:
     """Give a claim back that came to nothing."""
     db.execute("UPDATE session SET turn = NULL, replica = NULL WHERE number = ?", (lease.number,))
-
-
-def where(db: sqlite3.Connection, owner: str, id: str, alive_after: float) -> Whereabouts:
-    """Who holds the session. Raises NotFoundError."""
-    row = db.execute(
-        "SELECT session.replica, coalesce(address, ''), coalesce(beat_at > ?, 0), turn, epoch, seq "
-        "FROM session LEFT JOIN replica ON replica.name = session.replica WHERE owner = ? AND id = ?",
-        (alive_after, owner, id),
-    ).fetchone()
-    if row is None:
-        raise missing(id)
-    return Whereabouts(row[0], row[1], bool(row[2]), *row[3:])

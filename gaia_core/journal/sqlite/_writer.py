@@ -271,7 +271,7 @@ class Writer:
             elif work.lease is not None:
                 self._meter.fenced()
         if appends:
-            self._meter.group(appends)
+            self._meter.group()
 
     # Erasing: rows are overwritten when they are deleted; what remains is in the word index and in the log.
 

@@ -110,7 +110,6 @@ class Sessions:
         query: str = "",
         limit: int = 50,
         offset: int = 0,
-        agent: str | None = None,
         surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of sessions, the newest first, and how many there are; private ones among them.
@@ -118,12 +117,10 @@ class Sessions:
         *query*: every word of it occurs in the title or messages. *surface*: only the sessions of that surface
         ("": conversations); None: of all.
         """
-        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent, surface=surface)
+        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, surface=surface)
         if not some:
-            return await self._durable.list(
-                owner, query=query, limit=limit, offset=offset, agent=agent, surface=surface
-            )
-        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent, surface=surface)
+            return await self._durable.list(owner, query=query, limit=limit, offset=offset, surface=surface)
+        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, surface=surface)
         merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
         return tuple(merged[offset : offset + limit]), total + some
 
