@@ -9,7 +9,8 @@ _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 
 
 class AppendMeter:
-    """Counts appends and their groups; not locked, so each is called from one thread."""
+    """Counts appends and their groups. No lock: one thread or task writes, and `stats` may be called from any other;
+    figures that are read while an append is counted may differ by that append."""
 
     def __init__(self) -> None:
         self._buckets = [0] * (len(_BOUNDS) + 1)

@@ -115,6 +115,19 @@ async def test_a_closed_journal_says_so(path):
     await journal.aclose()
 
 
+async def test_what_is_asked_while_it_closes_is_refused_and_what_was_asked_before_is_done(path):
+    journal = SQLiteJournal(path, "NORMAL")
+    await journal.open()
+    before = asyncio.ensure_future(journal.create(NewSession("before", "", "coder", "t1:x")))
+    await asyncio.sleep(0)
+    closing_ = asyncio.ensure_future(journal.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(ClosedError):
+        await journal.create(NewSession("meanwhile", "", "coder", "t1:x"))
+    await closing_
+    assert (await before).id == "before"
+
+
 def on_disk(path, word):
     """Which of the journal's files hold the bytes."""
     return [each.name for each in path.parent.iterdir() if word.encode() in each.read_bytes()]

@@ -55,11 +55,13 @@ class MemoryJournal:
     def __init__(self, *, ttl: float = TTL_SECONDS, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
         self._clock = clock
+        # Everything is read and written on one event loop, and no method awaits while it changes anything (claim with
+        # records appends after it has claimed, as the contract allows), so there are no locks.
         self._sessions: dict[tuple[str, str], StoredSession] = {}
         self._replicas: dict[str, Heartbeat] = {}
         self._answers: dict[str, StoredAnswer] = {}  # by name, the oldest first
         self._jobs: dict[str, ScheduledJob] = {}
-        self._count = 0
+        self._count = 0  # the last number that was given to a session, a signal or an answer
         self._meter = AppendMeter()
 
     @property

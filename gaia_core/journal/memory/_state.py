@@ -42,7 +42,11 @@ class RecordLine:
 
 @attrs.define(eq=False)
 class StoredSession:
-    """A session, and what its turn was signalled."""
+    """A session, and what its turn was signalled.
+
+    *epoch* grows with every claim; an append under an earlier one is fenced. *waiting*: signals that nobody has taken;
+    *handed_out*: those that the holder took last. Its next append or take forgets these, a takeover puts them back.
+    """
 
     number: int
     info: SessionInfo

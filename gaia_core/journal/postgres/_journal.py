@@ -1,7 +1,8 @@
-"""The journal for more than one machine: a PostgreSQL database. Appends go in groups (see _postgres_appends).
+"""The journal for more than one machine: a PostgreSQL database. Appends are written in groups (see `_group_appends`).
 
-A lost connection is made anew, and what was asked for is asked again: every operation knows whether it was done.
-The address is kept to connect with, and never shown.
+When a connection is lost, `_run` repeats the operation on a new one. So every operation can tell that it was carried
+out before: by a natural key, or by a random token that it leaves in the row. The address is kept to connect with, and
+never shown.
 """
 
 import asyncio
@@ -70,8 +71,9 @@ class PostgresJournal:
         self._where = _shown(dsn)
         self._ttl = ttl
         self._patience = patience
-        self._meter = AppendMeter()
+        self._meter = AppendMeter()  # written by the task of _appends, on the event loop
         self._appends = Appends(self._run, self._meter)
+        # Written by open and aclose; None: not open, and _run refuses. A connection belongs to one _run at a time.
         self._pool: asyncpg.Pool | None = None
 
     def __repr__(self) -> str:
@@ -103,6 +105,7 @@ class PostgresJournal:
     async def aclose(self) -> None:
         """See Journal."""
         try:
+            # The appends first: they are written through the pool.
             await self._appends.finish()
         finally:
             pool, self._pool = self._pool, None
@@ -117,7 +120,11 @@ class PostgresJournal:
         await self.aclose()
 
     async def _run(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-        """What *work* returns on a connection; it is called again when the connection is lost."""
+        """What *work* returns on a connection; it is called again when the connection is lost.
+
+        Raises JournalError when the database is out of reach for *patience* seconds, or refuses. If the caller is
+        cancelled, the pool resets the connection before it is used again.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         pause = _FIRST_PAUSE_SECONDS

@@ -96,10 +96,12 @@ async def migrate(db: Connection, where: str) -> None:
 
 
 async def lock_lines(db: Connection) -> None:
-    """Forks and deletes, which change how lines refer to each other, come one after the other."""
+    """Until the transaction ends, no other fork or delete runs: a delete decides by the forks that it sees whether
+    records are shared, and a fork made meanwhile would refer to records that are being deleted."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 1)
 
 
 async def lock_shares(db: Connection) -> None:
-    """Heartbeats share out slots one after the other."""
+    """Until the transaction ends, no other heartbeat runs: each reads the grants of the others before it makes its own,
+    and two at once could grant the same slots."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 2)

@@ -1,7 +1,7 @@
 """The default journal: one SQLite file that several processes of a machine may share.
 
-One thread writes, in groups (see _sqlite_writer); readers have connections of their own, on threads. Nothing here runs
-SQL on the event loop.
+One thread writes, in groups (see `_writer`); readers have connections of their own, on threads. Nothing here runs SQL
+on the event loop.
 """
 
 import asyncio
@@ -69,9 +69,12 @@ class SQLiteJournal:
         self._path = Path(path)
         self._ttl = ttl
         self._clock = clock
-        self._meter = AppendMeter()
+        self._meter = AppendMeter()  # written by the writer's thread
         self._writer = Writer(self._path, synchronous, clock, self._meter)
+        # Written by open and aclose on the event loop; None: not open, and no read begins.
         self._threads: ThreadPoolExecutor | None = None
+        # The idle readers. A pool thread takes one out for one read, so a connection is used by one thread at a time;
+        # there are never more connections than pool threads. Closed by _close, after the threads have ended.
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
 
     def __repr__(self) -> str:
@@ -98,9 +101,11 @@ class SQLiteJournal:
         """See Journal."""
         threads, self._threads = self._threads, None
         if threads is not None:
+            self._writer.refuse()
             await asyncio.to_thread(self._close, threads)
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
+        """Wait for the reads, close their connections, then for the writes; blocks."""
         threads.shutdown()
         with suppress(queue.Empty):
             while True:
