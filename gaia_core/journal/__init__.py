@@ -10,13 +10,13 @@ async with MemoryJournal() as journal:
 extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.from_url` chooses.
 """
 
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import Journal, branch
+from gaia_core.journal._values import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,
     Job,
-    Journal,
     JournalStats,
     Lease,
     NewRecord,
@@ -29,7 +29,6 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    branch,
 )
 from gaia_core.journal.memory._journal import MemoryJournal
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gaia_core.journal._contract import SessionInfo, SessionUpdate, storable
+from gaia_core.journal._contract import storable
+from gaia_core.journal._values import SessionInfo, SessionUpdate
 
 COLUMNS = (
     "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "

@@ -14,7 +14,9 @@ import asyncpg
 
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import known_name, new_name, with_first
+from gaia_core.journal._record_positions import earlier_parents, position_records
+from gaia_core.journal._values import (
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,
@@ -31,11 +33,7 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    known_name,
-    new_name,
-    with_first,
 )
-from gaia_core.journal._record_positions import earlier_parents, position_records
 from gaia_core.journal.postgres import _answers as answers
 from gaia_core.journal.postgres import _replicas as replicas
 from gaia_core.journal.postgres import _sessions as store

@@ -17,7 +17,8 @@ from typing import Literal, Self, TypeVar
 
 from gaia_core.errors import ClosedError, JournalError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import known_name, new_name
+from gaia_core.journal._values import (
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,
@@ -34,8 +35,6 @@ from gaia_core.journal._contract import (
     SlotDemand,
     SlotGrant,
     Totals,
-    known_name,
-    new_name,
 )
 from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
