@@ -39,8 +39,8 @@ def is_version(name: str) -> bool:
 
 
 def schema_of(name: str) -> bytes:
-    """What a model is told of it, as `gaia tools schema` prints it. *name* may end in `#TOOLSET`, for a package of
-    several. Raises GaiaError."""
+    """The definitions that models are sent, as `gaia tools schema` prints them. *name* may end in `#TOOLSET`, for a
+    package of several toolsets. Raises GaiaError."""
     place, _, wanted = name.partition("#")
     with tempfile.TemporaryDirectory(prefix="gaia-version-") as temporary:
         folder = Path(temporary)

@@ -79,7 +79,7 @@ def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Pa
         with fetching() as shown:
             path = asyncio.run(fetch(weights, folder, sources, shown.told))
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; what was fetched is kept, and the next pull goes on there") from None
+        raise click.ClickException("interrupted; the downloaded part is kept, and the next pull resumes there") from None
     except GaiaError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{weights.name}: {path}\n{weights.notice}")

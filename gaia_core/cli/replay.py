@@ -60,7 +60,7 @@ def _same(found: Replayed) -> str:
 
 
 def _show(divergence: Divergence) -> None:
-    """Both sides, from shortly before they part."""
+    """Both sides, from shortly before their first difference."""
     from gaia_core.cli.terminal._screen import clean
 
     recorded, now = divergence.recorded, divergence.now

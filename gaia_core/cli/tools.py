@@ -1,4 +1,4 @@
-"""`gaia tools`: what agents can do, what a model is told of it, and whether a change breaks recorded calls."""
+"""`gaia tools`: what agents can do, which definitions models are sent, and whether a change breaks recorded calls."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ class _NotComparedError(click.ClickException):
 
 
 class _ToolDescription(msgspec.Struct):
-    """One tool, as a model is told of it."""
+    """One tool, as it is sent to a model."""
 
     name: str
     description: str
@@ -73,7 +73,7 @@ def tools(context: click.Context, config: Path | None) -> None:
 @click.argument("name", required=False, metavar="[TOOLSET|AGENT]")
 @click.pass_obj
 def schema(config: Path | None, name: str | None) -> None:
-    """Print, as JSON, what a model is told of a toolset or an agent.
+    """Print, as JSON, the tool definitions of a toolset or an agent, as models are sent them.
 
     A toolset has its default arguments; an agent, those of its configuration. Without a name: the default agent. Keep
     the output in a file to compare it later (`gaia tools diff`).
@@ -87,7 +87,7 @@ def schema(config: Path | None, name: str | None) -> None:
 @click.option("--agent", help="Only this agent's.")
 @click.pass_obj
 def show(config: Path | None, name: str, agent: str | None) -> None:
-    """Show the tool NAME of each agent that has it: what a model is told and in how many tokens, and what it may do."""
+    """Show the tool NAME of each agent that has it: its definition, the tokens that takes, and what it may do."""
     catalog = read_catalog(config, locked=False)
     agents = catalog.agents if agent is None else (catalog.agent(agent),)
     found = [_shown(each, member) for each in agents if (member := each.tools.get(name)) is not None]
@@ -102,7 +102,7 @@ def show(config: Path | None, name: str, agent: str | None) -> None:
 @click.option("--check", is_flag=True, help="Write nothing; the exit code is 1 when the lock is not up to date.")
 @click.pass_obj
 def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click passes it by name
-    """Write gaia.lock: what models are told of the agents' tools, as you have reviewed it.
+    """Write gaia.lock: the definitions of the agents' tools, as you have reviewed them.
 
     It lies beside gaia.toml. Where it is, `gaia serve` and `gaia chat` refuse a tool whose definition, effects or need
     of approval is another one. Says what differs from the lock that was there.
@@ -170,7 +170,7 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
 
 
 def _installed(name: str, catalog: Catalog) -> _Schema:
-    """What is told of the agent or toolset *name*; `agent:` or `toolset:` before it says which. NotFoundError."""
+    """The definitions of the agent or toolset *name*, or `agent:NAME`, `toolset:NAME`. Raises NotFoundError."""
     kind, _, bare = name.rpartition(":")
     plugins = _plugins()
     agents = tuple(agent.name for agent in catalog.agents)

@@ -216,7 +216,7 @@ class Endpoint:
             self._clients.append(self._open_client(self._config))
         try:
             return await self._clients[-1].send(method, path, headers, body)
-        except UnspokenError:  # from now on by the one that speaks it; what runs on the other goes on
+        except UnspokenError:  # from now on use the client that speaks it; requests on the other one continue
             self._clients.append(_any_client(self._config))
             return await self._clients[-1].send(method, path, headers, body)
 

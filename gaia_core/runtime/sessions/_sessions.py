@@ -154,7 +154,7 @@ class Sessions:
         metadata: bytes | None = None,
         head: int | None = None,
     ) -> SessionInfo:
-        """Change what is given. *head*: the conversation goes on after that record (0: anew); nothing is deleted.
+        """Change what is given. *head*: the conversation continues after that record (0: anew); nothing is deleted.
 
         Raises BusyError for a head while a turn runs, NotFoundError for one that is no record of the session or an
         agent that isn't there.
