@@ -251,7 +251,7 @@ class Agent(_Open):
                 near = nearest(name, self.tools.names)
                 raise ConfigError(f"agent {self.name!r}: the core names {name!r}, which is not one of its tools.{near}")
         if FIND_TOOLS in self.tools:
-            raise ConfigError(f"agent {self.name!r}: the name {FIND_TOOLS} is reserved for the tool search; rename that tool")
+            raise ConfigError(f"agent {self.name!r}: {FIND_TOOLS} is reserved for the tool search; rename that tool")
 
     @cached_property
     def core(self) -> Toolset:

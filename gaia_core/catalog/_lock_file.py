@@ -112,7 +112,7 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
         return tuple(_refusals(reviewed, locked_tools(agent, toolset)))
 
     def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple[tuple[str, str], ...]]:
-        """*agents* without the tools that were not reviewed; and the names of the agents that lost some, with the reason.
+        """*agents* without the tools that were not reviewed; and the names of those that lost some, with the reason.
 
         For tools that are known at run time only: reviewed tools stay, changed ones are not sent to any model.
         """

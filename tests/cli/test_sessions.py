@@ -164,7 +164,7 @@ def test_a_fork_shares_the_past(two, invoke):
 
 
 def test_deleting_needs_a_yes(two, invoke):
-    invoke("sessions", "delete", FIRST, code=2, err="nobody is here to confirm it: say --yes")
+    invoke("sessions", "delete", FIRST, code=2, err="can't be confirmed: pass --yes")
     assert invoke("sessions", "delete", FIRST, "--yes") == ""
 
     invoke("sessions", "show", FIRST, code=1, err="there is no session")
@@ -202,7 +202,7 @@ def test_nothing_was_kept_yet(invoke, tmp_path, monkeypatch):
     )
     assert not (tmp_path / "journal.sqlite").exists()
     monkeypatch.setenv("GAIA_JOURNAL", "memory")
-    invoke("sessions", "list", code=1, err="a journal in memory holds nothing for other processes")
+    invoke("sessions", "list", code=1, err="a journal in memory can't be read by another process")
 
 
 def test_what_is_no_journal(invoke, tmp_path):

@@ -22,7 +22,10 @@ AVOIDED = (
     (r"\bin spite of\b", "write 'although' or 'despite'"),
     (r"\bso many\b", "write the number or 'this many'"),
     (r"\bis none of\b", "write 'is not one of'"),
-    (r"\bnobody (says|asks|waits|knows)\b", "write what happens: 'times out', 'is unknown', 'without a waiting client'"),
+    (
+        r"\bnobody (says|asks|waits|knows)\b",
+        "write what happens: 'times out', 'is unknown', 'without a waiting client'",
+    ),
     (r"\bcomes to nothing\b", "write 'has no effect'"),
     (r"\bopens nothing\b", "write 'stops working'"),
 )

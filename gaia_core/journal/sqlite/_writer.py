@@ -169,7 +169,7 @@ class Writer:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        except Exception as error:  # noqa: BLE001, whoever waits gets it
+        except Exception as error:  # noqa: BLE001, set on the future of each waiting caller
             if len(group) > 1:
                 for work in group:
                     self._commit(db, [work])
@@ -293,8 +293,8 @@ class Writer:
         if self._tries >= _CHECKPOINT_TRIES:
             self._erased(
                 JournalError(
-                    f"the session is deleted, but its traces stay in {str(self._path)!r}-wal until whoever reads the "
-                    "file now has finished"
+                    f"the session is deleted, but its traces stay in {str(self._path)!r}-wal until the current readers "
+                    "of the file have finished"
                 )
             )
 

@@ -36,7 +36,7 @@ class FairQueue(Generic[T]):
         (self._background if background else self._interactive).push(item, key, session)
 
     def first(self) -> T | None:
-        """The next item; None when the queue is empty. It changes only by a pop, or when a better class gets an item."""
+        """The next item; None when the queue is empty. It changes only by a pop, or when a better class gets one."""
         return self._next_class().first()
 
     def pop(self) -> None:
