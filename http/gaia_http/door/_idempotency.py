@@ -4,7 +4,8 @@
 
 What counts is the caller, the path and the key, for 24 hours; another body under the same key is a 409. A second
 request that comes while the first runs follows its answer as it is written, streams too. The answer of such a request
-is made without its client: when that goes, the run goes on, because whoever sends a key comes back for the answer.
+doesn't depend on its client: if that disconnects, the run continues, because a client with a key fetches the answer
+later.
 
 The answer is kept in the journal, in a session that belongs to no caller: its name is a hash of the three, its record
 the response. So it outlives the process where the journal does, and processes that share one share it. A run that
@@ -213,7 +214,7 @@ class Idempotency:
     # Running.
 
     async def _run(self, id: str, run: _Run, lease: Lease, scope: Scope, respond: Respond) -> None:
-        """Make the response, keep it, and tell whoever follows that it is whole; in this order."""
+        """Make the response, keep it, and wake the requests that follow it; in this order."""
         error: Exception | None = None
         again = True
         try:

@@ -20,9 +20,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _MINUTE = 60.0
 _ONE = 1 - 1e-6
-"""What counts as one: who comes back when he was told to is not too early by a rounding."""
+"""What counts as one: a client that retries exactly after `Retry-After` must not be rejected by a rounding error."""
 _TURN_SECONDS = 1.0
-"""When to ask again for a turn of one's own to end: nobody knows when."""
+"""`Retry-After` where a turn of the same key has to end first: its end can't be predicted."""
 
 
 @attrs.define(eq=False)

@@ -1,7 +1,7 @@
-"""The keyring: the keys of one server. A revoked key opens nothing from the next request on.
+"""The keyring: the keys of one server. A revoked key is refused from the next request on.
 
-Fail closed: a file that can't be read any more, or that is gone, opens nothing; and a server that has once asked for
-keys goes on asking, though the last one was revoked.
+Fail closed: if the file can't be read any more, or is missing, every key is refused; and a server that has once
+required keys keeps requiring them, even after the last one was revoked.
 """
 
 import hmac

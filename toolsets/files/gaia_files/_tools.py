@@ -1,4 +1,4 @@
-"""The tools: what a model is told of a workspace. Few parameters, plain names, a default wherever one makes sense.
+"""The tools of a workspace. Few parameters, plain names, a default wherever one makes sense.
 
 Sync functions, which the runtime runs on worker threads: file systems block. Those that change something are
 exclusive, so that the calls of one step happen in a clear order.

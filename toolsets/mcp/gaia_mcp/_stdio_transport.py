@@ -43,7 +43,7 @@ Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionM
 
 
 class ServerExit:
-    """Why a connection ended; "" while it hasn't. Whoever finds out first says it."""
+    """Why a connection ended; "" while it hasn't. The first task that notices sets it."""
 
     __slots__ = ("event", "reason")
 
@@ -58,7 +58,7 @@ class ServerExit:
 
 
 class Allowance:
-    """How much a server may say by itself: so many messages a second, and a tenfold burst."""
+    """A token bucket for a server's unsolicited messages: *rate* a second, and a burst of ten times that."""
 
     __slots__ = ("_left", "_rate", "_seen")
 
@@ -226,7 +226,7 @@ def _message(server: McpServerConfig, line: "bytes | _TooLong") -> mcp_types.JSO
         return mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
         try:
-            check_nesting(line)  # the SDK's decoder has a limit, too, and whoever asked must hear of it
+            check_nesting(line)  # the SDK's decoder has a limit, too, and the caller must get an error
         except NestingError as error:
             return _refusal(server, line[:_KEPT_OF_SKIPPED], line[-_KEPT_OF_SKIPPED:], f"the answer is {error}")
         _log.warning("%s: wrote a line that is no message (%d bytes)", server.name, len(line))
