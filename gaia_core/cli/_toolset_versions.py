@@ -83,7 +83,7 @@ def _factory(place: str, folder: Path, wanted: str) -> str:
         return next(iter(points.values()))
     if wanted not in points:
         raise NotFoundError(
-            f"{place}: say which toolset by #NAME.{nearest(wanted, points)} It has: {', '.join(points)}"
+            f"{place}: select a toolset with #NAME.{nearest(wanted, points)} It has: {', '.join(points)}"
         )
     return points[wanted]
 

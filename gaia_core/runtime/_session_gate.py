@@ -80,7 +80,7 @@ class SessionGate:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise ClosedError("the runtime takes no new turns: it is not open, or about to close")
+            raise ClosedError("the runtime accepts no new turns: it is not open, or is closing")
 
     def free(self, key: Key, state: SessionState) -> None:
         """Give the place to the next that waits, or leave it free."""

@@ -14,7 +14,7 @@ def _no_progress(_text: str) -> None:
 
 
 async def _nobody(_question: str, _options: tuple[str, ...]) -> str:
-    raise ToolError("there is nobody to ask here")
+    raise ToolError("no user can be asked here")
 
 
 async def _no_agents(_agent: Any, _task: str) -> str:

@@ -114,7 +114,7 @@ async def test_a_session_that_is_in_use_elsewhere(endpoint, gaia, record, tmp_pa
         code, _, err = await gaia("chat", "--session", ID, "Hi")
 
     assert code == 1
-    assert err == f"Error: session {ID} has a turn that has not ended; go on with it at a terminal\n"
+    assert err == f"Error: session {ID} has a turn that has not ended; continue it at a terminal\n"
     assert endpoint.asked == []
 
 
@@ -166,7 +166,7 @@ async def test_an_approval_that_nobody_can_give_here_stays(left, endpoint, gaia,
     code, _, err = await gaia("chat", "--session", ID, "And?")
 
     assert code == 1
-    assert "go on with it at a terminal" in err
+    assert "continue it at a terminal" in err
     assert left.exists()
     (session,) = await kept()
     assert session.turn is not None

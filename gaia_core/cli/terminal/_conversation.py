@@ -92,7 +92,7 @@ async def _found(
     info = await find_session(journal, id)
     session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
     if info.turn is not None and not interactive:
-        raise BusyError(f"session {info.id} has a turn that has not ended; go on with it at a terminal")
+        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
     left = await runtime.sessions.take_over(OWNER, info.id)
     if agent is not None and agent != info.agent:
         await runtime.sessions.update(OWNER, info.id, agent=agent)

@@ -74,7 +74,7 @@ class EndpointConfig:
     def __attrs_post_init__(self) -> None:
         if "@" in self.url or "?" in self.url or "#" in self.url:  # not shown: it may hold a key
             raise ConfigError(
-                "a url must not hold a key or password, nor ? or #: it is a base that /chat/completions is put to; "
+                "a url must not hold a key or password, nor ? or #: /chat/completions is appended to it; "
                 "name the key's variable in api_key_env"
             )
         if not _names_a_host(self.url):

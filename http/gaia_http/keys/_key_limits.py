@@ -74,7 +74,7 @@ class Allowances:
         bucket = self._requests(key, share)
         if bucket.left < _ONE:
             raise LimitError(
-                f"the key {key.name!r} may send {share} requests a minute, and has sent them",
+                f"rate limit of the key {key.name!r} reached: {share} requests a minute",
                 bucket.seconds_until(1, share),
             )
         bucket.left -= 1
@@ -88,8 +88,8 @@ class Allowances:
             most = key.limits.running_turns
             if most is not None and allowance.running >= most:
                 raise LimitError(
-                    f"the key {key.name!r} may run {most} turns at once, and runs {allowance.running}; wait until one "
-                    "has ended",
+                    f"limit of the key {key.name!r} reached: {most} concurrent turns, {allowance.running} are running; "
+                    "wait until one has ended",
                     _TURN_SECONDS,
                 )
         allowance.running += 1
@@ -134,7 +134,7 @@ class Allowances:
         bucket = self._tokens(key, share)
         if bucket.left < _ONE:
             raise LimitError(
-                f"the key {key.name!r} may use {share} tokens a minute, and has used them",
+                f"rate limit of the key {key.name!r} reached: {share} tokens a minute",
                 bucket.seconds_until(1, share),
             )
 

@@ -127,6 +127,6 @@ class Keyring:
 def _check_plain(plain: str) -> None:
     if not plain.isascii() or not plain.isprintable() or " " in plain or not _LEAST_CHARS <= len(plain) <= _MOST_BYTES:
         raise ConfigError(
-            f"{ENVIRONMENT} must have {_LEAST_CHARS} to {_MOST_BYTES} printable ASCII characters and no space; "
-            "it has not. gaia keys create makes keys that nobody guesses"
+            f"{ENVIRONMENT} must be {_LEAST_CHARS} to {_MOST_BYTES} printable ASCII characters without spaces. "
+            "gaia keys create makes a key that can't be guessed"
         )

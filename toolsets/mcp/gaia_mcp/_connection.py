@@ -279,10 +279,10 @@ class Connection:
                 if error.untouched:
                     continue
                 raise ToolError(
-                    f"the server {name} went away in the middle of the call: {error}. Whether it had an effect is "
-                    "unknown. The server is being connected again"
+                    f"the server {name} disconnected during the call: {error}. It is unknown whether the call had an "
+                    "effect. The server is being reconnected"
                 ) from None
-        raise ToolError(f"the server {name} ended the connection before it took the call, twice; try again later")
+        raise ToolError(f"the server {name} closed the connection twice before it accepted the call; try again later")
 
     async def _sent(self, client: Client, ended: ServerExit, call: ServerCall, send: Send) -> Any:
         heard = self._heard

@@ -213,7 +213,7 @@ class Conversations:
         turn = f"turn_{new_id()}"
         lease = await journal.claim(owner, id, self._runtime.replica, turn)
         if lease is None:
-            raise BusyError(f"conversation {id!r} runs a response; try again when it has ended")
+            raise BusyError(f"conversation {id!r} has a running response; try again when that has ended")
         await journal.append(lease, (record_of(began), record_of(_ADDED)), done=True)
         return input_items(Ref(id, turn), note)
 
