@@ -198,7 +198,10 @@ def test_a_turn_that_waits_is_shown_as_far_as_it_is(record, invoke):
 
 def test_nothing_was_kept_yet(invoke, tmp_path, monkeypatch):
     invoke(
-        "sessions", "list", code=1, err=f"Error: there is no journal {tmp_path / 'journal.sqlite'}: nothing was recorded"
+        "sessions",
+        "list",
+        code=1,
+        err=f"Error: there is no journal {tmp_path / 'journal.sqlite'}: nothing was recorded",
     )
     assert not (tmp_path / "journal.sqlite").exists()
     monkeypatch.setenv("GAIA_JOURNAL", "memory")
