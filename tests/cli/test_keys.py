@@ -32,7 +32,7 @@ def test_a_key_is_shown_once_alone_on_stdout(run, ring, tmp_path):
     assert code == 0
     assert secret.startswith("sk-gaia-")
     assert len(secret) > 40
-    assert "shown this once" in err
+    assert "shown only now" in err
     assert secret not in err
     assert ring().find(secret.encode()).name == "laptop"
     assert secret not in (tmp_path / "keys.json").read_text()

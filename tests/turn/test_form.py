@@ -107,7 +107,7 @@ async def test_an_answer_that_stays_wrong_is_an_error(ask, wrong):
     events, model = await ask(PLAIN, ScriptedModel(model))
 
     assert (events[-1].status, events[-1].error.type) == ("failed", "response_format")
-    assert "corrected once" in events[-1].error.message
+    assert "after one correction" in events[-1].error.message
     assert "Answer again" not in events[-1].error.message
     assert text(events) == ""
     assert len(model.requests) == 2
