@@ -6,7 +6,7 @@ GaiaError
 │   └── ToolCollisionError  two different tools of one name
 ├── ArgumentsError          a call's arguments don't fit the tool's schema
 ├── ToolError               raised by a tool's author: these words reach the model
-├── NestingError            JSON that is nested too deep (also a msgspec.DecodeError)
+├── NestingError            a JSON document is nested too deep (also a msgspec.DecodeError)
 ├── SchemaError             a caller's JSON schema can't be used (also a ValueError)
 ├── ConfigError             gaia.toml, a plugin's arguments, a field of an agent, message, … (also a ValueError)
 │   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
@@ -65,14 +65,14 @@ class LockError(ConfigError):
 
 
 class NestingError(GaiaError, msgspec.DecodeError):
-    """JSON is nested deeper than *most* levels (`gaia_core.nesting`). *place*: the beginning of the path to what is too
-    deep, "" when it is not known. Code that expects JSON that can't be decoded expects this, too."""
+    """A JSON document is nested deeper than *limit* levels (`gaia_core.nesting`). *place* holds the first steps of the
+    path to the value; "" if it is not known. Code that handles JSON that can't be decoded handles this error, too."""
 
-    def __init__(self, most: int, place: str = "") -> None:
-        self.most = most
+    def __init__(self, limit: int, place: str = "") -> None:
+        self.limit = limit
         self.place = place
         where = f", in {place}" if place else ""
-        super().__init__(f"nested deeper than {most} levels{where}")
+        super().__init__(f"nested deeper than {limit} levels{where}")
 
 
 class SchemaError(GaiaError, ValueError):

@@ -10,7 +10,7 @@ from msgspec import Meta
 from gaia_core.catalog._catalog import QUEUE
 from gaia_core.errors import ConfigError
 from gaia_core.models import Input
-from gaia_core.nesting import MAX_NESTING, nesting_of
+from gaia_core.nesting import MAX_NESTING, nesting_depth
 from gaia_core.tools import Effect, nearest
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -120,15 +120,13 @@ def parsed(path: Path) -> Document:
 
 
 def read_toml(text: str) -> dict[str, Any]:
-    """The document in *text*. Raises ValueError for what is no TOML, and for what is nested too deep."""
+    """The TOML document in *text*. Raises ValueError if it is malformed or nested too deep."""
     try:
         value = tomllib.loads(text)
-    except RecursionError:  # it is written in Python, and recursive
-        value = {}
-        levels = MAX_NESTING + 1
-    else:
-        levels = nesting_of(value)
-    if levels > MAX_NESTING:
+        depth = nesting_depth(value)
+    except RecursionError:  # tomllib is recursive Python code
+        depth = MAX_NESTING + 1
+    if depth > MAX_NESTING:
         raise ValueError(f"nested deeper than {MAX_NESTING} levels; make it flatter")
     return value
 

@@ -238,7 +238,8 @@ class _Loop:
         self.last = (self._answer,)
 
     def _is_the_clients(self, call: ToolCall) -> bool:
-        """Whether the client runs *call*. It is not given one that it may not send back: that is refused here."""
+        """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
+        the client could not send it back."""
         return call.name in self._client_names and nested_too_deep(call) is None
 
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:

@@ -5,7 +5,7 @@ import ast
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-CHECKS = ("check_nesting", "nesting_of")
+CHECKS = ("check_nesting", "nesting_depth")
 DECODERS = ("msgspec.json.decode", "json.loads", "json.load", "json_repair.loads", "tomllib.loads", "tomllib.load")
 
 WRITTEN_HERE = """
@@ -55,7 +55,7 @@ A_PART_OF_WHAT_WAS_CHECKED = """
 
 NO_NESTING = """
     gaia_core.models.endpoint._chunk_fast_path: _text
-    gaia_http.mcp._bounds: _id_in
+    gaia_http.mcp._nesting_limit: _id_in
 """
 """The decoder's type is a text, or a list of texts."""
 

@@ -187,8 +187,9 @@ class Machine:
             if file.exists():
                 shutil.copyfile(file, self.folder / file.relative_to("/"))
         (etc / "apt/sources.list").write_text(f"deb {self.mirror} {self.suite} main\n")
-        lines = ask("apt-config", "dump").splitlines(keepends=True)
-        (etc / "apt/apt.conf.d/99host").write_text("".join(line for line in lines if line.startswith(APT_SETTINGS)))
+        dumped = ask("apt-config", "dump").splitlines(keepends=True)
+        lines = ['Acquire::Retries "3";\n', *(line for line in dumped if line.startswith(APT_SETTINGS))]
+        (etc / "apt/apt.conf.d/99host").write_text("".join(lines))
         if Path("/etc/apt/auth.conf").exists():
             shutil.copy("/etc/apt/auth.conf", etc / "apt")
         if Path("/etc/apt/auth.conf.d").exists():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gaia_core import NestingError
-from gaia_core.nesting import MAX_NESTING, Nesting, check_nesting, decode_json, encode_json, nesting_of
+from gaia_core.nesting import MAX_NESTING, _Scan, check_nesting, decode_json, encode_json, nesting_depth
 
 values = st.recursive(
     st.none() | st.integers() | st.text() | st.sampled_from(("]", "}", "[[[", '"', "\\", '\\"]', "\ud800")),
@@ -74,10 +74,10 @@ def test_it_is_exact_for_any_value(value, most, plain):
 @given(values, st.integers(0, 6), st.randoms())
 def test_pieces_are_as_the_whole(value, most, random):
     document = json.dumps(value).encode()
-    nesting, begin, fits = Nesting(most), 0, True
+    scan, begin, fits = _Scan(most), 0, True
     while fits and begin < len(document):
         end = begin + random.randint(1, 5)
-        fits, begin = nesting.feed(document[begin:end]), end
+        fits, begin = scan.read(document[begin:end]), end
 
     assert fits == passes(document, most)
 
@@ -138,7 +138,7 @@ def test_what_passes_is_decoded_on_any_stack(on_a_full_stack, made):
 
     found = on_a_full_stack(lambda: (decode_json(document), decode_json(document, msgspec.Raw), json.loads(document)))
 
-    assert nesting_of(found[0]) == MAX_NESTING
+    assert nesting_depth(found[0]) == MAX_NESTING
     assert found[0] == found[2]
     assert bytes(found[1]) == document
 
@@ -168,8 +168,8 @@ def test_values_are_encoded_within_the_limit():
 
 @given(values)
 def test_values_are_measured_without_their_json(value):
-    assert nesting_of(value) == depth(value)
+    assert nesting_depth(value) == depth(value)
 
 
 def test_any_depth_is_measured():
-    assert nesting_of(nested(100_000)) == 100_000
+    assert nesting_depth(nested(100_000)) == 100_000

@@ -2,9 +2,9 @@
 
 The schema is a stranger's, and so is the text. Nothing is fetched (a `$ref` leads within the schema), patterns match
 in linear time (no lookaround, no backreferences), and how much work a check would be is counted before it is done: a
-schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose
-applicators are what `_SchemaCheck` walks).
-The validator recurses on the C stack without a limit of its own, so how deep it would go is counted, too.
+schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose applicators are what `_SchemaCheck`
+walks). The validator recurses on the native stack without a limit of its own, so its depth is counted too: a schema
+that makes it overflow would end the process.
 """
 
 import re
@@ -28,10 +28,10 @@ _MAX_DFA_BYTES = 1_000_000
 _MAX_WORK = 10_000_000  # of 35 ns
 _MAX_PAIRS = 100_000
 _PATTERN_WORK = 500  # a character
-_MAX_HOPS = (
-    1_000  # from subschema to subschema on one way through the value; the validator takes up to 1 KB of stack each
+_MAX_HOPS = 1_000  # from subschema to subschema; the validator uses up to 1 KB of stack for each
+_MAX_PATHS = (
+    10_000  # of 10 µs: for unevaluatedProperties and -Items the validator compiles each path through allOf etc.
 )
-_MAX_WAYS = 10_000  # of 10 µs: ways through subschemas that stand for one value, each of which unevaluated* compiles
 _PROBLEMS, _PROBLEM_CHARS = 8, 300
 
 _FENCED = re.compile(r"\A```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
@@ -42,7 +42,7 @@ _OF_MEMBERS = ("additionalProperties", "unevaluatedProperties")
 _OF_ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
 _NAMED = ("$defs", "definitions", "properties", "patternProperties", "dependentSchemas")
 _UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
-_OPEN = (0, 0)
+_IN_PROGRESS = (0, 0)
 _FOREIGN = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor")
 
 
@@ -113,8 +113,8 @@ def _decoded(schema: bytes) -> Any:
 
 
 def _look_through(schema: Any) -> None:
-    """Raise SchemaError for what this server does not check: too many patterns, references elsewhere or in long
-    chains."""
+    """Raise SchemaError for what this server does not check: too many patterns, references to other documents, long
+    chains of references."""
     patterns = 0
     subschemas: list[dict[str, Any]] = []
     todo: list[tuple[Any, bool]] = [(schema, False)]
@@ -139,35 +139,37 @@ def _look_through(schema: Any) -> None:
 
 
 def _check_chains(root: Any, subschemas: list[dict[str, Any]]) -> None:
-    """Raise SchemaError where subschemas that stand for one value refer to each other in long chains, or in too many
-    ways to be compiled quickly."""
-    known: dict[int, tuple[int, int]] = {}  # of each the longest chain, and how many ways lead on from it
-    circle = False
+    """Raise SchemaError if subschemas that apply to the same value form a long chain, or too many paths to be
+    compiled quickly."""
+    known: dict[int, tuple[int, int]] = {}  # by subschema: the longest chain that begins there, and the number of paths
+    cycle = False
     todo: list[tuple[dict[str, Any], list[dict[str, Any]] | None]] = [(each, None) for each in subschemas]
     while todo:
         here, inner = todo.pop()
         if inner is None and id(here) not in known:
-            known[id(here)] = _OPEN  # a circle ends here, as it does for the validator
+            known[id(here)] = _IN_PROGRESS  # a cycle ends here, as it does in the validator
             inner = [each for each in _in_place(root, here) if isinstance(each, dict)]
-            circle = circle or any(known.get(id(each)) is _OPEN for each in inner)
+            cycle = cycle or any(known.get(id(each)) is _IN_PROGRESS for each in inner)
             todo.append((here, inner))
             todo += [(each, None) for each in inner if id(each) not in known]
         elif inner is not None:
             found = [known[id(each)] for each in inner]
             longest = 1 + max((length for length, _ in found), default=0)
-            known[id(here)] = (longest, min(1 + sum(ways for _, ways in found), _MAX_WAYS + 1))
+            known[id(here)] = (longest, min(1 + sum(paths for _, paths in found), _MAX_PATHS + 1))
             if longest > MAX_NESTING:
-                raise SchemaError(f"more than {MAX_NESTING} of the schema's parts refer to each other in a chain")
-    unevaluated = [known[id(each)][1] for each in subschemas if _UNEVALUATED & each.keys()]
-    if sum(unevaluated) > _MAX_WAYS or (circle and unevaluated):
+                raise SchemaError(
+                    f"the schema has a chain of more than {MAX_NESTING} subschemas for the same value ($ref, allOf, …)"
+                )
+    paths = [known[id(each)][1] for each in subschemas if _UNEVALUATED & each.keys()]
+    if sum(paths) > _MAX_PATHS or (cycle and paths):
         raise SchemaError(
-            "the schema's parts refer to each other in a circle or in too many ways for unevaluatedProperties and "
-            "unevaluatedItems; use additionalProperties or items"
+            "the schema combines unevaluatedProperties or unevaluatedItems with a cycle of references, or with too "
+            "many paths through $ref, allOf, anyOf and oneOf; use additionalProperties or items instead"
         )
 
 
 def _in_place(root: Any, schema: dict[str, Any]) -> Iterator[Any]:
-    """The subschemas that stand for the same value as *schema*."""
+    """The subschemas that apply to the same value as *schema* (in-place applicators: JSON Schema, core, 10.2)."""
     if isinstance(reference := schema.get("$ref"), str):
         yield _resolved(root, reference)
     for name in _IN_PLACE:
@@ -249,8 +251,8 @@ def _cut(text: str) -> str:
 
 
 class _SchemaCheck:
-    """Counts, at most, how many subschemas are held against how many values, and how many of them one inside the other.
-    Each pair is looked at once."""
+    """Counts, as an upper bound, how many subschemas are applied to how many values, and how deep the validator
+    recurses. Each pair is visited once."""
 
     __slots__ = ("_counted", "_root")
 
@@ -259,7 +261,7 @@ class _SchemaCheck:
         self._counted: dict[tuple[int, int], tuple[int, int]] = {}
 
     def check(self, value: Any) -> None:
-        """Raise SchemaError when to hold *value* against the schema takes too long, or too much of the stack."""
+        """Raise SchemaError if validating *value* would take too long, or too much of the native stack."""
         counted, inside = self._counted, 0
         todo: list[tuple[dict[str, Any], Any, _Below | None]] = [(self._root, value, None)]
         while todo:
@@ -267,7 +269,7 @@ class _SchemaCheck:
             key = (id(schema), id(here))
             if below is None and key not in counted:
                 below = self._below(schema, here)
-                counted[key] = (0, 0)  # a circle without a step into the value ends here, as it does for the validator
+                counted[key] = _IN_PROGRESS  # a cycle for the same value ends here, as it does in the validator
                 inside += 1
                 if len(counted) > _MAX_PAIRS or len(below.pairs) > _MAX_PAIRS or inside > _MAX_HOPS:
                     raise self._too_much()
@@ -287,7 +289,7 @@ class _SchemaCheck:
         return SchemaError("to check the answer against the schema would take too long; make the schema simpler")
 
     def _below(self, schema: dict[str, Any], value: Any) -> "_Below":
-        """What holding *value* against *schema* takes: itself, and by the pairs that are held against each other."""
+        """The cost of applying *schema* itself to *value*, and the pairs that are applied for it."""
         inner = list(_in_place(self._root, schema))
         work = 1
         if isinstance(value, str):
@@ -303,7 +305,7 @@ class _SchemaCheck:
         return _Below(work + len(inner), list(islice(subschemas, _MAX_PAIRS + 1)))
 
     def _pairs(self, schema: dict[str, Any], value: Any) -> Iterator[tuple[Any, Any]]:
-        """The subschemas that stand for parts of *value*, each with its part."""
+        """The subschemas that apply to children of *value*, each with its child."""
         if isinstance(value, dict):
             if isinstance(named := schema.get("properties"), dict):
                 yield from ((named[name], item) for name, item in value.items() if name in named)
@@ -325,7 +327,7 @@ class _SchemaCheck:
 
 @attrs.frozen
 class _Below:
-    """*work* of its own, and the *pairs* of subschema and value that are work besides."""
+    """The *work* of a pair itself, and the *pairs* of subschema and value below it."""
 
     work: int
     pairs: list[tuple[dict[str, Any], Any]]

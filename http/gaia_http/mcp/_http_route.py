@@ -17,8 +17,8 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from gaia_core import Runtime
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
-from gaia_http.mcp._bounds import read_ahead, refuse
 from gaia_http.mcp._exposed_tools import ExposedTools
+from gaia_http.mcp._nesting_limit import read_ahead, refuse
 from gaia_http.mcp._server import make_server
 
 PATH = "/mcp"

@@ -55,8 +55,8 @@ def decode_field(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T], path: str) 
 
 
 def check_nested_json(text: str, path: str) -> None:
-    """Raise ApiError 400 when the JSON in the text at *path* is nested too deep: a model's server decodes it to make a
-    prompt of it."""
+    """Raise ApiError 400 if the JSON in the string at *path* is nested too deep. Here it stays a string, but the model
+    server decodes it to render the prompt."""
     try:
         check_nesting(text)
     except NestingError as error:
@@ -64,8 +64,8 @@ def check_nested_json(text: str, path: str) -> None:
 
 
 def too_deep(error: NestingError, path: str = "") -> ApiError:
-    """The refusal of a body that is nested too deep, or of the JSON in the text at *path*."""
-    words = f"{path or 'the body'} is {error}; make it flatter, or send the inner part as text"
+    """The error for a body that is nested too deep, or for the JSON in the string at *path*."""
+    words = f"{path or 'the body'} is {error}; make it flatter, or send the inner part as a string"
     return invalid(words, param=path or error.place or None, code="nesting_too_deep")
 
 

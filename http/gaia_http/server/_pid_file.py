@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from gaia_core.file_lock import try_lock
 from gaia_core.nesting import decode_json
 
 FOLDER = "servers"
@@ -83,19 +84,7 @@ def _read(path: Path) -> RunningServer | None:
     return None
 
 
-if sys.platform == "win32":
-
-    def _lock(descriptor: int) -> bool:  # noqa: ARG001
-        """There are no signals to reload by either."""
-        return True
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        """Take the lock, if nobody has it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+def _lock(descriptor: int) -> bool:
+    """Take the lock, if nobody has it. On Windows always: a lock there keeps others from reading the file, and there
+    are no signals to reload by either."""
+    return sys.platform == "win32" or try_lock(descriptor)

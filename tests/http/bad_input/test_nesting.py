@@ -67,7 +67,7 @@ async def test_every_route_takes_the_limit_and_refuses_more(server, ask, routes)
         assert answer.is_refusal, (method, path, answer)
         assert words_of(answer) == (
             "the body is nested deeper than 128 levels, in any.items[0].items; "
-            "make it flatter, or send the inner part as text"
+            "make it flatter, or send the inner part as a string"
         )
 
 

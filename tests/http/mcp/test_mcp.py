@@ -387,5 +387,5 @@ async def test_the_refusal_is_an_error_of_the_protocol(serve, version, levels):
         assert (error["jsonrpc"], error["id"], error["error"]["code"]) == ("2.0", None, mcp_types.INVALID_REQUEST)
         assert error["error"]["message"] == (
             "the message is nested deeper than 128 levels, in params.a.a.a; "
-            "make it flatter, or send the inner part as text"
+            "make it flatter, or send the inner part as a string"
         )

@@ -10,7 +10,7 @@ from gaia_mcp._http_transport import RefusalRecord
 from gaia_mcp._server_config import McpServerConfig
 
 _MOST = 2_000
-_DECODERS_LIMIT = "recursion limit exceeded"
+_DECODER_LIMIT = "recursion limit exceeded"
 
 
 def words_of(error: BaseException, server: McpServerConfig, answers: RefusalRecord) -> str:
@@ -34,7 +34,7 @@ def said(error: MCPError, answers: RefusalRecord) -> str:
     """What the server says; its HTTP status where that is all it said."""
     if answers.refusal and error.message == "Server returned an error response":
         return f"the server answered with {answers.refusal}"
-    if _DECODERS_LIMIT in error.message:  # of the SDK's transport, which quotes what it could not read
+    if _DECODER_LIMIT in error.message:  # the SDK's transport quotes pydantic's error, and the answer
         return f"the server's answer is {NestingError(MAX_NESTING)}"
     return f"the server says: {error.message[:_MOST]}"
 

@@ -226,7 +226,7 @@ def _message(server: McpServerConfig, line: "bytes | _TooLong") -> mcp_types.JSO
         return mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
         try:
-            check_nesting(line)  # the SDK's decoder has a limit, too, and the caller must get an error
+            check_nesting(line)  # the SDK's decoder stops at a limit too, and the call has to get an error
         except NestingError as error:
             return _refusal(server, line[:_KEPT_OF_SKIPPED], line[-_KEPT_OF_SKIPPED:], f"the answer is {error}")
         _log.warning("%s: wrote a line that is no message (%d bytes)", server.name, len(line))
@@ -234,8 +234,8 @@ def _message(server: McpServerConfig, line: "bytes | _TooLong") -> mcp_types.JSO
 
 
 def _refusal(server: McpServerConfig, begin: bytes, tail: bytes, words: str) -> mcp_types.JSONRPCMessage | None:
-    """The answer that a call gets in place of one that is not taken: its id stands at the *begin* or *tail* of the
-    line."""
+    """The error that replaces an answer that is not accepted. The id is at the beginning or end of the line (*begin*,
+    *tail*)."""
     _log.warning("%s: %s", server.name, words)
     match = _ID.search(begin) if b'"method"' not in begin else None
     match = match or (None if b'"method"' in begin else _last(tail))

@@ -1,5 +1,5 @@
-"""What a client of the MCP server may send: no message that is nested too deep. It is answered with an error of the
-protocol before the SDK's decoders see it, whose limits differ with the transport and with Python's version."""
+"""The nesting limit for messages of MCP clients. A message that is nested too deep is answered with an error of the
+protocol before the SDK decodes it, because the limits of the SDK's decoders depend on transport and Python version."""
 
 import re
 from typing import Any, Self
@@ -19,8 +19,10 @@ _TAIL = 300
 
 
 async def read_ahead(receive: Receive, most: int) -> tuple[Receive, NestingError | None]:
-    """What gives the whole request of *receive* again, and what is wrong with its body: nothing is said of one that has
-    more than *most* bytes, or whose client has gone, because the SDK refuses those itself."""
+    """Read the request body and check it. Returns a `receive` that replays the request, and the error if there is one.
+
+    A body of more than *most* bytes and one whose client disconnects are not checked; the SDK handles those.
+    """
     messages: list[Any] = []
     parts: list[bytes] = []
     size, more = 0, True
@@ -46,7 +48,7 @@ async def read_ahead(receive: Receive, most: int) -> tuple[Receive, NestingError
 
 
 async def refuse(send: Send, error: NestingError) -> None:
-    """Answer a request with 400. Its id is not known: its body was not decoded (JSON-RPC 2.0, section 5)."""
+    """Answer a request with status 400. The id is null, because the body was not decoded (JSON-RPC 2.0, section 5)."""
     body = _refusal(None, error).model_dump_json(by_alias=True).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 400, "headers": headers})
@@ -54,15 +56,15 @@ async def refuse(send: Send, error: NestingError) -> None:
 
 
 def _refusal(id: int | str | None, error: NestingError) -> mcp_types.JSONRPCError:
-    words = f"the message is {error}; make it flatter, or send the inner part as text"
+    words = f"the message is {error}; make it flatter, or send the inner part as a string"
     return mcp_types.JSONRPCError(
         jsonrpc="2.0", id=id, error=mcp_types.ErrorData(code=mcp_types.INVALID_REQUEST, message=words)
     )
 
 
-class Bounded:
-    """The messages of *incoming*, the SDK's stream of stdin, without those that are nested too deep: their answers go
-    to *outgoing*."""
+class NestingFilter:
+    """Passes on the messages of *incoming*, the SDK's stream of stdin. A message that is nested too deep is left out,
+    and its error is sent to *outgoing*."""
 
     def __init__(self, incoming: Any, outgoing: Any) -> None:
         self._incoming = incoming
@@ -70,7 +72,7 @@ class Bounded:
 
     @property
     def last_context(self) -> Any:
-        """The context of the newest message, which the SDK looks for here."""
+        """The context of the latest message; the SDK reads this attribute."""
         return self._incoming.last_context
 
     def __aiter__(self) -> Self:
@@ -88,7 +90,7 @@ class Bounded:
             item: SessionMessage | Exception = await self._incoming.receive()
             if (refusal := _refused(item)) is None:
                 return item
-            if refusal.id is not None:  # else it asks for no answer
+            if refusal.id is not None:  # a notification gets no answer
                 await self._outgoing.send(SessionMessage(refusal))
 
     async def __aenter__(self) -> Self:
@@ -103,10 +105,10 @@ class Bounded:
 
 
 def _refused(item: SessionMessage | Exception) -> mcp_types.JSONRPCError | None:
-    """The answer to a message that is nested too deep; None for any other."""
+    """The error for a message that is nested too deep; None for any other."""
     asked: int | str | None = None
     try:
-        if isinstance(item, ValidationError):  # the SDK's decoder has a limit, too, and then there is only the line
+        if isinstance(item, ValidationError):  # the SDK's decoder stops at a limit too; only the line is left then
             line = str(item.errors()[0]["input"])
             asked = _id_in(line)
             check_nesting(line)
@@ -119,7 +121,7 @@ def _refused(item: SessionMessage | Exception) -> mcp_types.JSONRPCError | None:
 
 
 def _id_in(line: str) -> int | str | None:
-    """The id of the message in *line*, which is written at its beginning or at its end."""
+    """The id of the message in *line*; SDKs write it at the beginning or at the end."""
     found = _ID.search(line.partition('"params"')[0]) or next(reversed([*_ID.finditer(line[-_TAIL:])]), None)
     asked: int | str | None = msgspec.json.decode(found[1]) if found is not None else None
     return asked
