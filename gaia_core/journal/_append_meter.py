@@ -1,4 +1,4 @@
-"""What appending costs, counted by whoever owns a journal."""
+"""What appending costs, counted by the owner of a journal."""
 
 from bisect import bisect_left
 from itertools import accumulate

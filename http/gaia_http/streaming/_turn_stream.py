@@ -1,4 +1,4 @@
-"""The stream of a turn that belongs to its client: written as it comes; a client that goes takes its turn with it."""
+"""The stream of a turn that belongs to its client, written as it comes. If the client disconnects, it is cancelled."""
 
 import asyncio
 from collections.abc import Callable, Sequence

@@ -30,10 +30,10 @@ def session_header(begun: Begun) -> Headers:
 
 
 class ResponseStream:
-    """Streams *begun* as server-sent events; a client that goes takes its turn with it, unless it is in background.
+    """Streams *begun* as server-sent events. If the client disconnects, its turn is cancelled, unless in background.
 
-    Its status is decided by the first event that counts, or by the first heartbeat: a turn that fails before is
-    answered by its own status.
+    The HTTP status is sent with the first event of the response, or the first heartbeat: a turn that fails before gets
+    an error status.
     """
 
     def __init__(self, begun: Begun, settings: Settings, counts: HttpCounts) -> None:
@@ -77,7 +77,7 @@ class ResponseStream:
             raise ApiError(refused)
 
     async def _stopped(self, output: ResponseEvents, writer: SSEWriter) -> None:
-        """This process stops: a background response goes on in the next one, another is over."""
+        """This process stops: a background response continues in the next process, any other one ends."""
         told = [] if self._begun.note.background else output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
         await writer.write(framed(told) + (_DONE if told else b""), more=False)
 
