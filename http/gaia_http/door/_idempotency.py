@@ -48,7 +48,6 @@ _SWEEP_SECONDS = 600.0
 _SWEPT = 200
 _CLOSING_SECONDS = 5.0
 _BUSY_SECONDS = 2.0
-_FINAL = 424  # the run had effects: it is not sent again
 _NO_RETRY = (("x-should-retry", "false"),)
 _REPLAYED = (b"idempotent-replayed", b"true")
 
@@ -193,7 +192,7 @@ class Idempotency:
             if record.kind == _ANSWER:
                 answer = msgspec.json.decode(record.body, type=_RecordedAnswer)
                 if answer.body is None:
-                    raise _refused("its answer was too long to be kept", status=409)
+                    raise _refused("its answer was too long to be kept", status=409, code="idempotency_key_in_use")
                 return answer
         where = await journal.where(OWNER, info.id)
         if where.replica is not None and where.alive:
@@ -202,7 +201,9 @@ class Idempotency:
             raise _refused(
                 "the server was stopped while it ran, and whether its tools had an effect is unknown; find out, then "
                 "send the request with another key",
-                status=_FINAL,
+                status=424,
+                code="agent_run_failed",
+                may_retry=False,
             )
         if where.replica is not None:
             lease = await journal.claim(OWNER, info.id, self._runtime.replica, None)
@@ -228,7 +229,7 @@ class Idempotency:
         except Exception as raised:  # noqa: BLE001  # told to those who follow
             error = raised
             reply = of_exception(raised)
-            if reply is not None and reply.status == _FINAL and not run.status:
+            if reply is not None and not reply.may_retry and not run.status:
                 body = body_of(reply, str(scope["path"]))
                 headers = (("content-type", "application/json"), *reply.headers)
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
@@ -376,10 +377,10 @@ def _running() -> ApiError:
     return ApiError(ErrorReply(status=409, message=message, code="idempotency_key_in_use", headers=headers))
 
 
-def _refused(words: str, status: int) -> ApiError:
+def _refused(words: str, status: int, code: str, *, may_retry: bool = True) -> ApiError:
     message = f"the request of this Idempotency-Key can't be answered again: {words}"
-    code = "agent_run_failed" if status == _FINAL else "idempotency_key_in_use"
-    return ApiError(ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY))
+    reply = ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY, may_retry=may_retry)
+    return ApiError(reply)
 
 
 def _gone() -> ApiError:

@@ -65,7 +65,7 @@ class TurnStream:
                 if translator.done:
                     self._before_end(turn)
                     failure = translator.failure
-                    self.failed = failure is not None and failure.status != 424
+                    self.failed = failure is not None and failure.may_retry
                     if not writer.started and not writer.gone:
                         refused = translator.failure
                 if data and refused is None:
