@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import cast
 
@@ -31,7 +31,9 @@ from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exceptio
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._middleware import body_of
-from gaia_http.streaming._sse_writer import ABORT, HEARTBEAT
+from gaia_http.streaming._disconnect import task_completed
+from gaia_http.streaming._sse_response import SSEResponse, Verbatim
+from gaia_http.streaming._sse_writer import HEARTBEAT
 
 _log = logging.getLogger(__name__)
 
@@ -292,50 +294,43 @@ class _Follower:
         self._replayed = replayed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_left(receive), name="gaia line")
-        try:
-            await self._follow(scope, send, gone)
-        finally:
-            gone.cancel()
+        run = self._run
+        if not run.status and not run.over:
+            begun = asyncio.create_task(_begun(run), name="gaia idempotent begin")
+            if not await task_completed(begun, receive):
+                return
+        if not run.status:
+            raise run.error or _gone()
+        headers = (*run.headers, _REPLAYED) if self._replayed else run.headers
+        stream = SSEResponse(
+            "an idempotent request",
+            _pieces(run),
+            Verbatim(),
+            self._settings,
+            None,  # the run counts its own stream
+            head=(run.status, headers),
+            first=b"",
+        )
+        await stream(scope, receive, send)
 
-    async def _follow(self, scope: Scope, send: Send, gone: "asyncio.Task[None]") -> None:
-        run, started, position = self._run, False, 0
-        while not gone.done():
-            if not started and run.status:
-                started = True
-                headers = [*run.headers, _REPLAYED] if self._replayed else list(run.headers)
-                await send({"type": "http.response.start", "status": run.status, "headers": headers})
-            if started and position < len(run.pieces):
-                data, position = b"".join(run.pieces[position:]), len(run.pieces)
-                if not await self._write(scope, send, data):
-                    return
-            elif run.over:
-                break
-            else:
-                more = run.more()
-                await asyncio.wait((more, gone), return_when=asyncio.FIRST_COMPLETED)
-                more.cancel()
-        if gone.done():
+
+async def _begun(run: _Run) -> None:
+    """Return when *run* has a status, or is over without one."""
+    while not run.status and not run.over:
+        await run.more()
+
+
+async def _pieces(run: _Run) -> AsyncGenerator[bytes, None]:
+    """What *run* has written and writes, until it is over. What came together is one piece."""
+    position = 0
+    while True:
+        if position < len(run.pieces):
+            data, position = b"".join(run.pieces[position:]), len(run.pieces)
+            yield data
+        elif run.over:
             return
-        if run.error is not None and not started:
-            raise run.error
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _write(self, scope: Scope, send: Send, data: bytes) -> bool:
-        """Send *data*; False for a client that doesn't read it."""
-        try:
-            async with asyncio.timeout(self._settings.write_seconds):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            if (abort := scope["state"].get(ABORT)) is not None:
-                abort()
-            return False
-        return True
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        else:
+            await run.more()
 
 
 async def _nobody() -> Message:

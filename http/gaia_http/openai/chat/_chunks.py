@@ -83,6 +83,10 @@ class ChunkTranslator:
         self.done = False
         self.failure: ErrorReply | None = None
 
+    def interrupted(self) -> bytes:
+        """See `Translator`: a turn's events always end with its end."""
+        return b""
+
     def take(self, batch: Sequence[Event]) -> bytes:
         """The bytes of *batch*; none when nothing of it concerns the client."""
         out: list[bytes] = []
