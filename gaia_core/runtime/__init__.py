@@ -16,8 +16,8 @@
 | `_quota` | what the turns of an owner may use |
 """
 
-from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText
 from gaia_core.histogram import Spread
+from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText, rest_of
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._runtime import Runtime
@@ -73,5 +73,6 @@ __all__ = [
     "read_facts",
     "replay",
     "replica_name",
+    "rest_of",
     "write",
 ]

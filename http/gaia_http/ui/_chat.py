@@ -7,7 +7,6 @@ import msgspec
 from litestar.types import ASGIApp
 
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
-from gaia_core.events import ToolStarted
 from gaia_core.runtime import AnswerText, configured
 from gaia_core.runtime.sessions.export import metadata_of
 from gaia_core.turn import Audience, Turn, TurnRequest
@@ -122,12 +121,11 @@ class ChatRoutes:
 
     async def _whole(self, turn: Turn) -> WholeAnswer:
         ended = await turn.result()
-        tally, tools_ran = AnswerText(), False
+        tally = AnswerText()
         async for event in turn.events():
             tally.take(event)
-            tools_ran = tools_ran or isinstance(event, ToolStarted)
         if ended.status == "failed" and ended.error is not None:
-            raise ApiError(of_turn(ended.error, tools_ran=tools_ran))
+            raise ApiError(of_turn(ended.error, tools_ran=tally.tools_ran))
         usage = ended.usage
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         tokens["total_tokens"] = usage.total_tokens
