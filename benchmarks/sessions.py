@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.core import timed
 from benchmarks.size import FULL, Size
 from benchmarks.table import Row, show
-from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, tool
+from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, TurnRequest, tool
 from gaia_core.events import TextDelta
 from gaia_core.journal import Journal, MemoryJournal, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
@@ -73,7 +73,7 @@ async def turns_per_second(opened: Runtime, words: str, size: Size, *, recorded:
             if recorded:
                 turn = await opened.start(session, words)
             else:
-                turn = await opened.once(AGENT, (UserMessage(words),))
+                turn = await opened.once(AGENT, TurnRequest(transcript=(UserMessage(words),)))
             await turn.result()
 
     began, cpu = time.perf_counter(), time.process_time()
@@ -91,7 +91,7 @@ async def first_tokens(opened: Runtime, size: Size, *, recorded: bool) -> float:
         if session is not None:
             turn = await opened.start(session, "Hi")
         else:
-            turn = await opened.once(AGENT, (UserMessage("Hi"),))
+            turn = await opened.once(AGENT, TurnRequest(transcript=(UserMessage("Hi"),)))
         async for event in turn.events():
             if type(event) is TextDelta:
                 found.append((time.perf_counter() - began) * 1e3)

@@ -19,6 +19,7 @@ from gaia_core.events import (
     ToolProgress,
     ToolStarted,
 )
+from gaia_core.nesting import decode_json
 
 _VALUE_CHARS = 60
 _LINE_CHARS = 160
@@ -56,8 +57,8 @@ def detail_of(called: ToolCalled) -> str:
 
 def _arguments(text: str) -> str:
     try:
-        arguments = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        arguments = decode_json(text)
+    except (msgspec.DecodeError, UnicodeError):
         return _short(text, _VALUE_CHARS)
     if not isinstance(arguments, dict):
         return _short(text, _VALUE_CHARS)

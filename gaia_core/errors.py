@@ -6,6 +6,7 @@ GaiaError
 │   └── ToolCollisionError  two different tools of one name
 ├── ArgumentsError          a call's arguments don't fit the tool's schema
 ├── ToolError               raised by a tool's author: these words reach the model
+├── NestingError            a JSON document is nested too deep (also a msgspec.DecodeError)
 ├── SchemaError             a caller's JSON schema can't be used (also a ValueError)
 ├── ConfigError             gaia.toml, a plugin's arguments, a field of an agent, message, … (also a ValueError)
 │   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
@@ -21,6 +22,8 @@ GaiaError
 ├── ClosedError             the runtime is closed or drains
 └── DivergenceError         a replay saw another request than was recorded
 """
+
+import msgspec
 
 
 class GaiaError(Exception):
@@ -59,6 +62,17 @@ class ConfigError(GaiaError, ValueError):
 
 class LockError(ConfigError):
     """A tool's definition isn't the reviewed one: shows the difference and how to accept it. Or a bad gaia.lock."""
+
+
+class NestingError(GaiaError, msgspec.DecodeError):
+    """A JSON document is nested deeper than *limit* levels (`gaia_core.nesting`). *place* holds the first steps of the
+    path to the value; "" if it is not known. Code that handles JSON that can't be decoded handles this error, too."""
+
+    def __init__(self, limit: int, place: str = "") -> None:
+        self.limit = limit
+        self.place = place
+        where = f", in {place}" if place else ""
+        super().__init__(f"nested deeper than {limit} levels{where}")
 
 
 class SchemaError(GaiaError, ValueError):

@@ -150,9 +150,13 @@ def _check_of_class(kind: Any) -> Check:
         kind = type(None)
     if kind is float:
         return _is_number
-    if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
+    if _is_exact(kind):
+        return lambda value: type(value) is kind
+    try:
+        isinstance(None, kind)
+    except TypeError:  # a Protocol that can't be checked at run time
         return lambda _: True
-    return (lambda value: type(value) is kind) if _is_exact(kind) else (lambda value: isinstance(value, kind))
+    return lambda value: isinstance(value, kind)
 
 
 def _is_exact(kind: Any) -> bool:

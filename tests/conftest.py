@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -63,6 +64,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("any machine")
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
+
+
+def at_a_stack_of(frames: int, function: Callable[[], Any]) -> Any:
+    return function() if frames <= 0 else at_a_stack_of(frames - 1, function)
+
+
+@pytest.fixture
+def on_a_full_stack() -> Callable[[Callable[[], Any]], Any]:
+    """Call a function where about half of the frames that Python allows are used: deeper than any caller of ours is."""
+    return lambda function: at_a_stack_of(450, function)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from msgspec import Meta
 from gaia_core.catalog._catalog import QUEUE
 from gaia_core.errors import ConfigError
 from gaia_core.models import Input
+from gaia_core.nesting import MAX_NESTING, nesting_depth
 from gaia_core.tools import Effect, nearest
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -112,10 +113,22 @@ def parsed(path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: is not UTF-8: {error.reason} at byte {error.start}") from None
     try:
-        value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        value = read_toml(text)
+    except ValueError as error:
         raise ConfigError(f"{path}: {error}") from None
     return table_of(value, Document, "")
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """The TOML document in *text*. Raises ValueError if it is malformed or nested too deep."""
+    try:
+        value = tomllib.loads(text)
+        depth = nesting_depth(value)
+    except RecursionError:  # tomllib is recursive Python code
+        depth = MAX_NESTING + 1
+    if depth > MAX_NESTING:
+        raise ValueError(f"nested deeper than {MAX_NESTING} levels; make it flatter")
+    return value
 
 
 def table_of(value: Any, kind: type[T], place: str) -> T:

@@ -16,6 +16,7 @@ import msgspec
 
 from gaia_core.agent import Agent, agents_below
 from gaia_core.errors import ConfigError, LockError
+from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import EFFECTS, Bound, Effect, ToolDefinition, Toolset, define
 
 LOCK_NAME = "gaia.lock"
@@ -169,8 +170,9 @@ def _read(_kind: type[Any], value: Any) -> Schema:
 def decode_lock(data: bytes, place: str) -> Lock:
     """The lock that a file holds; *place* names it. Raises LockError for what is none, and for one that was edited."""
     try:
+        check_nesting(data, MAX_NESTING + ENVELOPE_LEVELS)
         lock = msgspec.json.decode(data, type=Lock, dec_hook=_read)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise LockError(f"{place} is no lock ({error}); write it anew: gaia tools lock") from None
     if lock.version != _VERSION:
         raise LockError(f"{place} has the format {lock.version}, this version writes {_VERSION}; use the newer gaia")

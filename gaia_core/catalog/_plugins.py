@@ -19,7 +19,7 @@ from gaia_core.distribution import metadata_of
 from gaia_core.errors import ConfigError
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
-from gaia_core.tools._type_shape import shown
+from gaia_core.tools._type_shape import annotation_text
 from gaia_core.values import made_once, typed
 
 ENTRY_POINTS = "gaia.toolsets"
@@ -150,7 +150,9 @@ def _converted(value: Any, annotation: Any, place: str, folder: Path) -> Any:
     try:
         return _anchored(msgspec.convert(value, annotation, dec_hook=decode_custom), folder)
     except NotImplementedError:
-        raise ConfigError(f"{place}: a value of the type {shown(annotation)} can't be written in gaia.toml") from None
+        raise ConfigError(
+            f"{place}: a value of the type {annotation_text(annotation)} can't be written in gaia.toml"
+        ) from None
     except (TypeError, ValueError, RuntimeError, OSError) as error:  # a home that is not known, a path without end
         raise ConfigError(f"{place}: {error}") from None
 

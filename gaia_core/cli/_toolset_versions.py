@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import tomllib
 import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
 from gaia_core.catalog import ENTRY_POINTS
+from gaia_core.catalog._config_tables import read_toml
 from gaia_core.errors import GaiaError, NotFoundError
 from gaia_core.tools import nearest
 
@@ -94,7 +94,7 @@ def _entry_points(folder: Path) -> dict[str, str]:
         parser.read_string(written.read_text(encoding="utf-8"))
         return dict(parser[ENTRY_POINTS]) if ENTRY_POINTS in parser else {}
     try:
-        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
+        project = read_toml((folder / "pyproject.toml").read_text(encoding="utf-8")).get("project", {})
     except (OSError, ValueError):
         return {}
     found: dict[str, str] = project.get("entry-points", {}).get(ENTRY_POINTS, {})

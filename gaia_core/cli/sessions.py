@@ -14,7 +14,7 @@ from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import BusyError, GaiaError
-from gaia_core.journal import Journal, SessionInfo
+from gaia_core.journal import Journal, SessionInfo, SessionUpdate
 from gaia_core.runtime import end_of_turn, is_dead, iso, last_end, read_facts, replica_name, write
 from gaia_core.runtime.sessions.export import UNTITLED, export, read_import, shape_of, take_in
 
@@ -108,7 +108,7 @@ def import_(file: Path, config: Path | None, journal: str | None) -> None:
     async def keep(opened: Journal) -> None:
         await write(opened, new, said, replica_name())
         if given.session.title_is_custom:
-            await opened.update(OWNER, new.id, title_is_custom=True)
+            await opened.update(OWNER, new.id, SessionUpdate(title_is_custom=True))
 
     on_journal(journal, keep, new=True)
     click.echo(new.id)

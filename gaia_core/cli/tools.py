@@ -26,6 +26,7 @@ from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._toolset_versions import is_version, schema_of
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
+from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
 from gaia_core.turn.context._transcript import CHARS_PER_TOKEN
 
@@ -227,10 +228,11 @@ def _read(name: str, config: Path | None) -> _Schema:
 
 def _decoded(data: bytes, where: str) -> _Schema:
     try:
+        check_nesting(data, MAX_NESTING + ENVELOPE_LEVELS)
         if "agents" in msgspec.json.decode(data, type=dict[str, msgspec.Raw]):
             return _of_lock(decode_lock(data, where))
         return msgspec.json.decode(data, type=_Schema)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GaiaError(f"{where} is no output of `gaia tools schema`: {error}") from None
 
 

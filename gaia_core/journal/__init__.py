@@ -10,12 +10,13 @@ async with MemoryJournal() as journal:
 extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.from_url` chooses.
 """
 
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import Journal, branch
+from gaia_core.journal._values import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
-    Journal,
     JournalStats,
     Lease,
     NewRecord,
@@ -23,12 +24,11 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
-    branch,
 )
 from gaia_core.journal.memory._journal import MemoryJournal
 
@@ -36,6 +36,7 @@ __all__ = [
     "PAYLOAD_BYTES",
     "TTL_SECONDS",
     "Appended",
+    "IdempotentAnswer",
     "Job",
     "Journal",
     "JournalStats",
@@ -46,10 +47,10 @@ __all__ = [
     "Record",
     "Replica",
     "SessionInfo",
+    "SessionUpdate",
     "Signal",
     "SlotDemand",
     "SlotGrant",
     "Totals",
-    "Whereabouts",
     "branch",
 ]

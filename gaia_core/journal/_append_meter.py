@@ -1,22 +1,22 @@
 """What appending costs, counted by whoever owns a journal."""
 
 from gaia_core.histogram import Histogram
-from gaia_core.journal._contract import JournalStats
+from gaia_core.journal._values import JournalStats
 
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
 class AppendMeter:
-    """Counts appends and their groups; not locked, so each is called from one thread."""
+    """Counts appends and their groups. No lock: one thread or task writes, and `stats` may be called from any other;
+    figures that are read while an append is counted may differ by that append."""
 
     def __init__(self) -> None:
         self._latency = Histogram(_BOUNDS)
-        self._records = self._fenced = self._groups = self._largest = 0
+        self._records = self._fenced = self._groups = 0
 
-    def group(self, size: int) -> None:
-        """A commit of *size* appends."""
+    def group(self) -> None:
+        """A commit of one append or several."""
         self._groups += 1
-        self._largest = max(self._largest, size)
 
     def append(self, records: int, seconds: float) -> None:
         """An append of *records* that took *seconds* from the call to the commit."""
@@ -35,7 +35,6 @@ class AppendMeter:
             records=self._records,
             fenced=self._fenced,
             groups=self._groups,
-            largest_group=self._largest,
             seconds=spread.seconds,
             latency=spread.latency,
         )

@@ -1,4 +1,4 @@
-"""The journal's contract: its values, and what every journal keeps of its promises (memory, SQLite, PostgreSQL).
+"""The journal's contract: what every journal promises (memory, SQLite, PostgreSQL). Its values are in `_values`.
 
 A session is addressed by (owner, id); another owner's session does not exist (NotFoundError). Its record is
 append-only and gapless: seq counts from 1. A record has a *parent* (0: none), a session a *head*, so that edits are
@@ -9,184 +9,26 @@ lease's epoch and seq. Safety rests on that alone; heartbeats only decide when s
 import re
 from typing import Protocol, Self
 
-import msgspec
-
 from gaia_core.errors import NotFoundError
-
-TTL_SECONDS = 15.0
-"""How long a replica counts as alive after its last heartbeat; beat every quarter of it."""
+from gaia_core.journal._values import (
+    Appended,
+    IdempotentAnswer,
+    Job,
+    JournalStats,
+    Lease,
+    NewRecord,
+    NewSession,
+    Record,
+    Replica,
+    SessionInfo,
+    SessionUpdate,
+    Signal,
+    SlotDemand,
+    SlotGrant,
+    Totals,
+)
 
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-PAYLOAD_BYTES = 32 * 1024
-"""A body longer than this is stored once, by its hash."""
-
-
-class NewSession(msgspec.Struct, frozen=True, gc=False):
-    """A session to create: *agent* and its *fingerprint*, and *metadata*, the JSON of a surface's own fields."""
-
-    id: str
-    owner: str
-    agent: str
-    fingerprint: str
-    title: str = ""
-    metadata: bytes = b"{}"
-
-
-class SessionInfo(msgspec.Struct, frozen=True, gc=False):
-    """A session as it stands. Times are unix seconds by the journal's clock.
-
-    *head* is the record that the conversation ends in (0: none), *seq* the last record of any branch, *message_count*
-    the visible records from the first to the head. *updated_at* moves with visible records, ends of turns, and
-    updates. *base*: where it was forked from, for information only. While a turn runs, *turn* is its id and *replica*
-    its holder's name; *takeovers* counts how often another replica went on with it.
-    """
-
-    id: str
-    owner: str
-    agent: str
-    fingerprint: str
-    title: str
-    title_is_custom: bool
-    metadata: bytes
-    created_at: float
-    updated_at: float
-    head: int
-    seq: int
-    message_count: int
-    base: tuple[str, int] | None = None
-    turn: str | None = None
-    replica: str | None = None
-    takeovers: int = 0
-
-
-class NewRecord(msgspec.Struct, frozen=True, gc=False):
-    """A fact to append. *text* is what search finds; *visible*: it counts as a message; *parent*: None for the record
-    before (for the first of an append: the head), 0 for none, else an earlier record, which begins a branch."""
-
-    kind: str
-    body: bytes
-    text: str = ""
-    visible: bool = False
-    parent: int | None = None
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """A recorded fact: *turn* is the turn that wrote it, *at* the journal's time, *message_count* the visible records
-    from the first to this one."""
-
-    seq: int
-    parent: int
-    kind: str
-    turn: str
-    at: float
-    body: bytes
-    message_count: int
-
-
-class Lease(msgspec.Struct, frozen=True, gc=False):
-    """The right to append to a session, as a value: each append returns the next one.
-
-    *epoch* grows with every claim; *takeovers* counts how often this turn was taken over (0: by nobody).
-    *number* is the journal's own name for the session, never used twice.
-    """
-
-    owner: str
-    id: str
-    number: int
-    epoch: int
-    seq: int
-    head: int
-    message_count: int
-    turn: str
-    takeovers: int
-    replica: str
-    found: int = 0
-    """The head that the claim found."""
-
-
-class Signal(msgspec.Struct, frozen=True, gc=False):
-    """What somebody other than the holder has to say to a turn: cancel, steer, approve. *n* grows."""
-
-    kind: str
-    data: bytes
-    n: int
-
-
-class Appended(msgspec.Struct, frozen=True, gc=False):
-    """The lease to append with next (useless after *done*), and the signals that came in."""
-
-    lease: Lease
-    signals: tuple[Signal, ...] = ()
-
-
-class Whereabouts(msgspec.Struct, frozen=True, gc=False):
-    """Who holds a session: *replica* (None: nobody), its *address*, whether its heartbeat is *alive*."""
-
-    replica: str | None
-    address: str
-    alive: bool
-    turn: str | None
-    epoch: int
-    seq: int
-
-
-class SlotDemand(msgspec.Struct, frozen=True, gc=False):
-    """How many *slots* of a *model* a replica could use now, of the *limit* that all replicas share."""
-
-    model: str
-    slots: int
-    limit: int
-
-
-class SlotGrant(msgspec.Struct, frozen=True, gc=False):
-    """How many *slots* of a *model* a replica may use until its next heartbeat."""
-
-    model: str
-    slots: int
-
-
-class Replica(msgspec.Struct, frozen=True, gc=False):
-    """A replica by its last heartbeat. *since*: the start of its unbroken heartbeats; *agents*: what it can run."""
-
-    name: str
-    address: str
-    agents: tuple[str, ...]
-    since: float
-    beat_at: float
-    alive: bool
-
-
-class Job(msgspec.Struct, frozen=True, gc=False):
-    """Background work, unique by *key* until it is done; *attempts* counts how often it was handed out."""
-
-    key: str
-    body: bytes
-    run_at: float
-    attempts: int
-
-
-class Totals(msgspec.Struct, frozen=True, gc=False):
-    """How much a journal holds: sessions, and the visible messages on their branches."""
-
-    sessions: int
-    messages: int
-
-
-class JournalStats(msgspec.Struct, frozen=True, gc=False):
-    """What appending has cost since the start. A group is what one commit holds.
-
-    *latency* is a histogram: (upper bound in seconds, appends at or below it) growing, without the last bucket, +Inf,
-    whose count is *appends*.
-    """
-
-    appends: int
-    records: int
-    fenced: int
-    groups: int
-    largest_group: int
-    seconds: float
-    latency: tuple[tuple[float, int], ...]
 
 
 class Journal(Protocol):
@@ -230,30 +72,19 @@ class Journal(Protocol):
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of the owner's sessions, the newest `updated_at` first, and how many there are in all.
 
-        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *without*:
-        sessions whose metadata has these bytes are left out.
+        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *agent* and
+        *surface*: only the sessions of that agent or surface ("": conversations); None: of all.
         """
         ...
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
-        """Change what is given. *head* moves to another record (0: before the first), which no running turn allows.
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+        """Set the fields that *change* gives.
 
-        Raises BusyError, and NotFoundError for a head that is no record of the session.
+        Raises BusyError for a head while a turn runs, and NotFoundError for a head that is no record of the session.
         """
         ...
 
@@ -302,16 +133,14 @@ class Journal(Protocol):
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
-        newest_first: bool = False,
+        turn: str | None = None,
     ) -> tuple[Record, ...]:
-        """The records of all branches with after_seq < seq <= upto, oldest first; a fork's past included."""
-        ...
+        """The records of all branches with after_seq < seq <= upto, oldest first; a fork's past included.
 
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """Who holds the session, and whether that replica is alive."""
+        *turn*: only the records of that turn; none when the session has no such turn.
+        """
         ...
 
     # Signals.
@@ -359,7 +188,34 @@ class Journal(Protocol):
         """Expire one's own heartbeat, so that others take over at once."""
         ...
 
-    # Background work.
+    # Answers of idempotent requests. They belong to no owner and count in no totals.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """Begin the answer *name* for *replica*, which is alive by its heartbeats; or the one that there is.
+
+        One that began *max_age* seconds ago is replaced, unless a living replica still makes it. With *retry*, so is
+        one of the same fingerprint whose replica died before it was whole.
+        """
+        ...
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """Keep the whole answer of an attempt; False when that was replaced or forgotten (nothing is kept then)."""
+        ...
+
+    async def answer_drop(self, number: int) -> None:
+        """Forget an attempt, so that the name is free; without effect when it was replaced."""
+        ...
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """Forget up to *limit* answers, the oldest first; how many.
+
+        Those that began *max_age* seconds ago, and those beyond the newest *keep*; none that a living replica makes.
+        """
+        ...
+
+    # Background work. Nothing calls these yet: schedules, a later issue, run on them.
 
     async def enqueue(self, body: bytes, run_at: float, key: str) -> bool:
         """Add a job to run at *run_at* (unix seconds); False when one of that key waits or runs already."""

@@ -1,7 +1,11 @@
 """Max-min fair shares of a limit: nobody gets more than it wants, and nobody could get more without taking it from
-somebody who has no more."""
+somebody who has no more.
 
-from gaia_core.journal._contract import SlotDemand, SlotGrant
+Every heartbeat computes shares, but nothing asks for any yet (`SlotDemand`): the shares over several replicas are a
+later issue.
+"""
+
+from gaia_core.journal._values import SlotDemand, SlotGrant
 
 
 def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:

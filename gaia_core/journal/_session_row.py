@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gaia_core.journal._contract import SessionInfo
+from gaia_core.journal._contract import storable
+from gaia_core.journal._values import SessionInfo, SessionUpdate
 
 COLUMNS = (
     "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "
-    "message_count, base_id, base_at, turn, replica, takeovers"
+    "message_count, base_id, base_at, turn, replica, takeovers, surface"
 )
 
 
@@ -30,4 +31,18 @@ def info(row: Sequence[Any]) -> SessionInfo:
         turn=row[14],
         replica=row[15],
         takeovers=row[16],
+        surface=row[17],
     )
+
+
+def changed_columns(change: SessionUpdate) -> tuple[tuple[str, str | bool | bytes], ...]:
+    """The columns that *change* sets, each with its value; without the head, which has to be checked."""
+    columns: tuple[tuple[str, str | bool | bytes | None], ...] = (
+        ("title", None if change.title is None else storable(change.title)),
+        ("title_is_custom", change.title_is_custom),
+        ("agent", change.agent),
+        ("fingerprint", change.fingerprint),
+        ("metadata", change.metadata),
+        ("surface", change.surface),
+    )
+    return tuple((name, value) for name, value in columns if value is not None)

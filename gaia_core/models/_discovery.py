@@ -9,6 +9,7 @@ import msgspec
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
 from gaia_core.models.http._client import ExchangeError, body_of
 from gaia_core.models.http._plain_client import PlainClient
+from gaia_core.nesting import decode_json
 from gaia_core.values import made_once, typed
 
 OWN = "gaia"
@@ -68,8 +69,8 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 response = await client.send("GET", "/models", ())
                 if response.status != 200:
                     return None
-                listed = msgspec.json.decode(await body_of(response, MAX_LIST_BYTES), type=_DiscoveredList)
-        except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError, RecursionError):
+                listed = decode_json(await body_of(response, MAX_LIST_BYTES), _DiscoveredList)
+        except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError):
             return None
         finally:
             await client.aclose()

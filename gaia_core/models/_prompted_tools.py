@@ -33,6 +33,7 @@ from gaia_core.models._protocol import (
     ResponseFormat,
     ToolCallDelta,
 )
+from gaia_core.nesting import decode_json
 from gaia_core.tools import ToolDefinition
 
 REPLY = "reply"
@@ -312,8 +313,8 @@ class _Decoder:
         if self._told >= 0:
             return (Finished("stop" if self._ended and reason == "tool_calls" else reason, finished.usage),)
         try:
-            answer = msgspec.json.decode(self._text, type=_DecodedAnswer)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            answer = decode_json(self._text, _DecodedAnswer)
+        except (msgspec.DecodeError, UnicodeError):
             # Cut off, or an endpoint that ignores schemas: half a call is not run, and plain text is an answer.
             text = self._text if reason != "length" or not self._text.lstrip().startswith("{") else ""
         else:

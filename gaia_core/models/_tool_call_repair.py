@@ -14,8 +14,10 @@ from typing import Any
 
 import msgspec
 
+from gaia_core.errors import NestingError
 from gaia_core.events import FinishReason
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
+from gaia_core.nesting import MAX_NESTING, decode_json
 from gaia_core.tools import ToolDefinition
 
 _LANGUAGE = re.compile(r"\A[A-Za-z_]*")
@@ -23,7 +25,6 @@ _TAG, _TAG_END = "<tool_call>", "</tool_call>"
 _BRACKET = re.compile(r"[\[\]{}]")
 # json-repair takes 5 µs a character, and seconds for what opens thousands of brackets; meanwhile nothing else runs.
 _MAX_MENDED_CHARS = 50_000
-_MAX_MENDED_DEPTH = 64
 _NAMES = ("name", "function", "tool", "tool_name")
 _BEGINS = ("{", "[", "`", "<")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
@@ -152,16 +153,16 @@ def _arguments(text: str) -> str:
     if text.strip() in ("", "null", '""', '"null"'):
         return "{}"
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        value = decode_json(text)
+    except (msgspec.DecodeError, UnicodeError):
         return _mended(text)
     return value if isinstance(value, str) and _is_object(value) else text
 
 
 def _is_object(text: str) -> bool:
     try:
-        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        decode_json(text, dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError):
         return False
     return True
 
@@ -174,16 +175,18 @@ def _mended(text: str) -> str:
 def _encoded(value: Any) -> str | None:
     try:
         return msgspec.json.encode(value).decode()
-    except (TypeError, UnicodeError, RecursionError):  # half a surrogate pair, a name that is no text
+    except (TypeError, UnicodeError):  # half a surrogate pair, a name that is no text
         return None
 
 
 def _decoded(text: str) -> Any:
     try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return decode_json(text)
+    except NestingError:
+        return None
+    except (msgspec.DecodeError, UnicodeError):
         pass
-    if len(text) > _MAX_MENDED_CHARS or _depth(text) > _MAX_MENDED_DEPTH:
+    if len(text) > _MAX_MENDED_CHARS or _depth(text) > MAX_NESTING:
         return None
     import json_repair  # noqa: PLC0415  # only for what is broken
 

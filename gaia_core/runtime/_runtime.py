@@ -180,16 +180,17 @@ class Runtime:
         private: bool = False,
         title: str = "",
         metadata: bytes = b"{}",
+        surface: str = "",
     ) -> Session:
         """A session of *agent* (or of the catalog's agent of that name): a new one, or the one of that *id*.
 
-        *private*: it is kept in memory only and leaves nothing on disk. *title* and *metadata* (a surface's own
-        fields, JSON) are a new session's.
+        *private*: it is kept in memory only and leaves nothing on disk. *title*, *metadata* (a surface's own
+        fields, JSON) and *surface* (see NewSession) are a new session's.
         """
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         session = Session(id or new_id(), found, owner)
         journal = self._private if private else await self.sessions.journal_of(owner, session.id)
-        new = NewSession(session.id, owner, found.name, found.fingerprint, title, metadata)
+        new = NewSession(session.id, owner, found.name, found.fingerprint, title, metadata, surface)
         if not (await journal.create(new)).seq:
             self._turns.histories.began((owner, session.id))
         return session

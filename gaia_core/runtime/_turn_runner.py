@@ -133,17 +133,17 @@ class TurnRunner:
     async def recorded(self, start: TurnStart, journal: Journal) -> Turn:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
         began = _began(start)
-        early = self._early(start, began) if start.request.parent is None and journal.durable else None
+        speculative = self._speculate(start, began) if start.request.parent is None and journal.durable else None
         try:
-            context, opening, history = await self._claimed(start, journal, began, early)
+            context, opening, history = await self._claimed(start, journal, began, speculative)
         except BaseException:
-            if early is not None:
-                await early.aclose()
+            if speculative is not None:
+                await speculative.aclose()
             raise
         self._begin(start, context, opening, history=history)
         return context.turn
 
-    def _early(self, start: TurnStart, began: Began) -> SpeculativeRequest | None:
+    def _speculate(self, start: TurnStart, began: Began) -> SpeculativeRequest | None:
         """The turn's first model request on its way, where it is known what that will be and a slot is free."""
         if self._observer is not None and self._observer.sees_turns:
             return None  # the request's trace context is the claimed turn's
@@ -163,7 +163,7 @@ class TurnRunner:
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 
     async def _claimed(
-        self, start: TurnStart, journal: Journal, began: Began, early: SpeculativeRequest | None
+        self, start: TurnStart, journal: Journal, began: Began, speculative: SpeculativeRequest | None
     ) -> tuple[TurnContext, tuple[Fact, ...], History]:
         """Claim the session; the turn's context, the facts that it opens with, and the history that it continues."""
         owner, session_id, agent = start.session.owner, start.session.id, start.session.agent
@@ -181,7 +181,7 @@ class TurnRunner:
         except BaseException:
             await journal.append(lease, (), done=True)
             raise
-        context = self._leased(start, journal, lease, history, before, claimed=(began,), early=early)
+        context = self._leased(start, journal, lease, history, before, claimed=(began,), speculative=speculative)
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
         context.turn.opens_session = not head
         return context, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
@@ -245,7 +245,7 @@ class TurnRunner:
         *,
         claimed: tuple[Fact, ...] = (),
         patience: float = 0.0,
-        early: SpeculativeRequest | None = None,
+        speculative: SpeculativeRequest | None = None,
     ) -> TurnContext:
         """The context of the turn that holds *lease*, whose first record follows *after*."""
         session = start.session
@@ -267,7 +267,7 @@ class TurnRunner:
             claimed=claimed,
         )
         return self._turn_context(
-            start, turn, history.transcript, recorder, history.grants, patience=patience, early=early
+            start, turn, history.transcript, recorder, history.grants, patience=patience, speculative=speculative
         )
 
     def _turn_context(
@@ -279,7 +279,7 @@ class TurnRunner:
         grants: list[Grant],
         *,
         patience: float = 0.0,
-        early: SpeculativeRequest | None = None,
+        speculative: SpeculativeRequest | None = None,
     ) -> TurnContext:
         start.state.turn = turn
         generation = self._generations.current
@@ -304,7 +304,7 @@ class TurnRunner:
             audience=start.request.audience,
             compacts=isinstance(recorder, JournalRecorder),
             options=start.request.options,
-            early=early,
+            speculative=speculative,
         )
 
     def _observed(self, session: Session, turn_id: str) -> TurnObserver | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.tools._type_shape import Array, Field, Map, Object, Row, Scalar, Union_, Values, shape_of
+from gaia_core.tools._type_shape import Array, Field, Map, Object, Row, Scalar, Shape, Union_, Values, shape_of
 
 Hook = Callable[[type, Any], Any]
 
@@ -95,7 +95,7 @@ def _part(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
 
 def _below(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
     """The problems of the parts of a value whose own kind is right."""
-    match shape_of(annotation):
+    match _meant(value, annotation):
         case Object(fields=fields) if isinstance(value, dict):
             yield from _object(value, fields, path, hook)
         case Array(item=item) if isinstance(value, list):
@@ -110,32 +110,39 @@ def _below(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
                 if (error := _error(name, key, hook)) is not None:
                     yield f"{path}: as a name, {error}"
                 yield from _part(member, item, f"{path}.{name}", hook)
-        case Union_(members) if isinstance(value, dict | list):
-            yield from _below_union(value, members, path, hook)
+        case Union_(members) if isinstance(value, dict):
+            yield from _tag_problems(value, _tagged(members), path)
         case _:
             return
 
 
-def _below_union(value: dict[str, Any] | list[Any], members: tuple[Any, ...], path: str, hook: Hook) -> Iterable[str]:
-    """The problems of a value that can be meant for one member only: tagged classes are told apart by their tags."""
-    wanted = tuple(member for member in members if _meant_for(value, member))
-    if len(wanted) == 1:
-        yield from _below(value, wanted[0], path, hook)
-        return
-    shapes = tuple(shape_of(member) for member in wanted)
-    tagged = tuple(shape for shape in shapes if isinstance(shape, Object) and shape.tag is not None)
-    if not tagged or not isinstance(value, dict):
+def _meant(value: Any, annotation: Any) -> Shape:
+    """The shape that *value* can be meant for only; a union where it is none of its members, or may be several. Tagged
+    classes are told apart by their tags."""
+    shape = shape_of(annotation)
+    while isinstance(shape, Union_) and isinstance(value, dict | list):
+        wanted = tuple(member for member in shape.members if _meant_for(value, member))
+        if len(wanted) != 1:
+            sent = value if isinstance(value, dict) else {}
+            return next((each for each in _tagged(wanted) if sent.get(each.tag) in _tags(each)), shape)
+        shape = shape_of(wanted[0])
+    return shape
+
+
+def _tagged(members: Iterable[Any]) -> tuple[Object, ...]:
+    shapes = tuple(shape_of(member) for member in members)
+    return tuple(shape for shape in shapes if isinstance(shape, Object) and shape.tag is not None)
+
+
+def _tag_problems(value: dict[str, Any], tagged: tuple[Object, ...], path: str) -> Iterable[str]:
+    if not tagged:
         return
     tag = tagged[0].tag
     tags = tuple(allowed for shape in tagged for allowed in _tags(shape))
     if tag not in value:
         yield f"{path}.{tag}: required, but missing; the allowed values are {', '.join(map(_show, tags))}"
-        return
-    for shape in tagged:
-        if value[tag] in _tags(shape):
-            yield from _object(value, shape.fields, path, hook)
-            return
-    yield f"{path}.{tag}: {_not_allowed(value[tag], tags)}"
+    else:
+        yield f"{path}.{tag}: {_not_allowed(value[tag], tags)}"
 
 
 def _meant_for(value: dict[str, Any] | list[Any], member: Any) -> bool:
@@ -150,8 +157,6 @@ def _tags(shape: Object) -> tuple[Any, ...]:
 def _error(value: Any, annotation: Any, hook: Hook, *, strict: bool = False) -> str | None:
     try:
         msgspec.convert(value, annotation, dec_hook=hook, strict=strict, str_keys=True)
-    except RecursionError:
-        raise
     except TypeError:  # of Python's own only this is left: an item that has no hash
         return f"expected single values in a set, no arrays or objects, got {_show(value)}"
     except ValueError as error:  # msgspec's, also in place of what a class raises

@@ -16,12 +16,13 @@ import attrs
 import msgspec
 from msgspec import Meta
 
-from gaia_core.errors import ArgumentsError, ToolDeclarationError
+from gaia_core.errors import ArgumentsError, NestingError, ToolDeclarationError
+from gaia_core.nesting import check_nesting
 from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
 from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
-from gaia_core.tools._type_shape import Field, Object, Row, Scalar, shown, split_annotated, union_members
+from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
 from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
@@ -90,6 +91,10 @@ class Parameters:
 
         Raises ArgumentsError, which lists everything that is wrong, in words that a model can act on.
         """
+        try:
+            check_nesting(arguments)
+        except NestingError as error:
+            raise ArgumentsError(tool, (f"arguments: {error}; make them flatter",)) from None
         if self.decoder is None:
             return self._any_object(tool, arguments)
         arguments = arguments or b"{}"
@@ -117,7 +122,7 @@ class Parameters:
     def _any_object(self, tool: str, arguments: str | bytes) -> dict[str, Any]:
         try:
             given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as malformed:
+        except (msgspec.DecodeError, UnicodeError) as malformed:
             raise ArgumentsError(tool, (f"not a valid JSON object: {malformed}",)) from None
         if self.check is not None and (problems := self.check(given)):
             raise ArgumentsError(tool, problems)
@@ -129,8 +134,6 @@ def _refuse_unless_fit(tool: str, arguments: str | bytes, problems: Callable[[An
         found = problems(msgspec.json.decode(arguments))
     except (msgspec.DecodeError, UnicodeError) as malformed:
         found = (f"not valid JSON: {malformed}",)
-    except RecursionError:
-        found = ("arguments: nested too deeply",)
     if found:
         raise ArgumentsError(tool, found)
 
@@ -236,7 +239,7 @@ def _pushed_down(annotation: Any) -> Any:
     for meta in metas:
         bounded = tuple(_bounded(member, meta) for member in members)
         if bounded == members and any(getattr(meta, name) is not None for name in (*_NUMERIC, *_SIZED)):
-            raise TypeError(f"bounds on {shown(bare)} fit none of its members")
+            raise TypeError(f"bounds on {annotation_text(bare)} fit none of its members")
         members = bounded
     joined: Any = _UNION[members]
     for meta in metas:

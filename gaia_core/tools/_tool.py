@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias, cast, overload
 import attrs
 import msgspec
 
-from gaia_core.errors import ToolDeclarationError
+from gaia_core.errors import NestingError, ToolDeclarationError
+from gaia_core.nesting import check_nesting
 from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._parameters import Parameters, parameters_of
 from gaia_core.values import Check, check_of, made_once, must_be, refusal, shown
@@ -143,6 +144,10 @@ class Tool:
             raise ToolDeclarationError(
                 f"{owner}: the handler {shown(self.handler)} is not hashable; give a function or a frozen object"
             ) from None
+        try:
+            check_nesting(self.parameters.schema)
+        except NestingError as error:
+            raise ToolDeclarationError(f"{owner}: its parameters' schema is {error}") from None
         object.__setattr__(self, "definition", define(self.name, self.description, self.parameters.schema))
         object.__setattr__(self, "is_async", _is_async(self.handler))
 

@@ -145,7 +145,7 @@ def union_members(bare: Any) -> tuple[Any, ...]:
     return get_args(bare) if get_origin(bare) in (Union, types.UnionType) else ()
 
 
-def shown(annotation: Any) -> str:
+def annotation_text(annotation: Any) -> str:
     """*annotation* as it is written in code: the same on every Python, which their own words for types are not."""
     bare, _ = split_annotated(annotation)
     if bare is None or bare is _NONE:
@@ -153,13 +153,13 @@ def shown(annotation: Any) -> str:
     if bare is Ellipsis:
         return "..."
     if members := union_members(bare):
-        return " | ".join(shown(member) for member in members)
+        return " | ".join(annotation_text(member) for member in members)
     if isinstance(bare, list):  # the parameters of a Callable
-        return f"[{', '.join(shown(item) for item in bare)}]"
+        return f"[{', '.join(annotation_text(item) for item in bare)}]"
     origin, args = get_origin(bare), get_args(bare)
     if origin is None or not args:
         return str(getattr(bare, "__name__", bare))
-    parts = map(repr if origin is Literal else shown, args)
+    parts = map(repr if origin is Literal else annotation_text, args)
     return f"{getattr(origin, '__name__', origin)}[{', '.join(parts)}]"
 
 
@@ -182,7 +182,9 @@ def shape_of(annotation: Any) -> Shape:
         return Values(args)
     if isinstance(bare, type) and issubclass(bare, enum.Enum):
         if issubclass(bare, enum.Flag):
-            raise TypeError(f"{shown(bare)} takes combinations that a schema can't list; use a set of an Enum")
+            raise TypeError(
+                f"{annotation_text(bare)} takes combinations that a schema can't list; use a set of an Enum"
+            )
         return Values(tuple(member.value for member in bare))
     if bare == tuple[()]:
         return Row(())
@@ -212,7 +214,7 @@ def _container(kind: Any, args: tuple[Any, ...]) -> Shape | None:
     if kind in _SETS:
         item = args[0] if args else Any
         if not _hashable(item):
-            raise TypeError(f"a set can't hold {shown(item)}, which is not hashable; use a list")
+            raise TypeError(f"a set can't hold {annotation_text(item)}, which is not hashable; use a list")
         return Array(item, unique=True)
     if kind in _MAPS:
         key, value = args or (str, Any)
@@ -227,7 +229,9 @@ def _key(key: Any) -> Any:
         return key
     if isinstance(shape, Scalar) and shape.schema[:1] in _KEYS and split_annotated(key)[0] not in _NO_KEYS:
         return key
-    raise TypeError(f"the names of an object can't be of the type {shown(key)}; use str, int, an Enum or a Literal")
+    raise TypeError(
+        f"the names of an object can't be of the type {annotation_text(key)}; use str, int, an Enum or a Literal"
+    )
 
 
 def _hashable(item: Any) -> bool:
@@ -252,11 +256,11 @@ def _object(bare: Any) -> Shape:
         optional = len(getattr(bare, "_field_defaults", ()))
         return Row(tuple(hints.get(name, Any) for name in bare._fields), optional, bare)
     if isinstance(get_origin(bare), type):
-        raise TypeError(f"{shown(bare)} is generic; use a class without type parameters")
+        raise TypeError(f"{annotation_text(bare)} is generic; use a class without type parameters")
     info = msgspec.inspect.type_info(bare)
     fields = getattr(info, "fields", None)
     if fields is None:
-        raise TypeError(f"{shown(bare)} has no JSON form")
+        raise TypeError(f"{annotation_text(bare)} has no JSON form")
     hints = typing.get_type_hints(bare, include_extras=True)
     members = tuple(_field(field, hints) for field in fields)
     if not isinstance(info, msgspec.inspect.StructType):

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gaia_core.agent import Limits
-from gaia_core.deadline import Deadline
 from gaia_core.events import LimitReached
 from gaia_core.messages import Usage
 
@@ -23,7 +22,7 @@ class Budget:
         self.steps = 0
         self.tool_calls = 0
         self.usage = Usage()
-        self.clock: Deadline | None = None
+        self.clock: asyncio.Timeout | None = None
         """The turn's wall clock while it runs, which `asking` stops."""
 
     @property

@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.deadline import Deadline
 from gaia_core.errors import QueueFullError, ToolError
 from gaia_core.events import (
     ErrorInfo,
@@ -34,7 +33,7 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
-from gaia_core.turn.calls._tool_calls import ToolCalls
+from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
 from gaia_core.turn.context._context_window import compaction_point, size, summary_request
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
@@ -64,8 +63,8 @@ async def run_turn(
                 await context.recorder.add(*opening)
             ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
         finally:
-            if context.early is not None:
-                await context.early.aclose()  # within the other: who cancels just now cancels the turn
+            if context.speculative is not None:
+                await context.speculative.aclose()  # within the other: who cancels just now cancels the turn
     except asyncio.CancelledError:
         ended = loop.ended("cancelled")
     except Exception as error:  # noqa: BLE001  # a turn always ends with its event
@@ -125,7 +124,7 @@ class _Loop:
         """How it ended: by an answer, by a client's tool, or by a limit."""
         seconds, budget = self._agent.limits.seconds, self._context.budget
         try:
-            with Deadline(seconds) as clock:
+            async with asyncio.timeout(seconds) as clock:
                 budget.clock = clock
                 return await self._run_steps()
         except TimeoutError:
@@ -196,9 +195,9 @@ class _Loop:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
         formed = context.options.response_format is not None
-        early = await self._early(request)
-        clock = Clock(self._emit, quiet=formed, asked=early.began if early is not None else None)
-        message, finish, usage = await self._patiently(request, clock, early)
+        speculative = await self._speculated(request)
+        clock = Clock(self._emit, quiet=formed, asked=speculative.began if speculative is not None else None)
+        message, finish, usage = await self._patiently(request, clock, speculative)
         seconds, first_seconds = clock.read()
         context.budget.charge(usage)
         context.counts.answer(self._agent.model, seconds, first_seconds)
@@ -209,8 +208,8 @@ class _Loop:
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
             message = self._one_at_a_time(message)
-            own = [call for call in message.tool_calls if call.name not in self._client_names]
-            theirs = tuple([call.id for call in message.tool_calls if call.name in self._client_names])
+            own = [call for call in message.tool_calls if not self._is_the_clients(call)]
+            theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
         self._answer = Answered(
             self._steps,
             message,
@@ -247,6 +246,11 @@ class _Loop:
             self._emit(TextDelta(text))
         self.last = (self._answer,)
 
+    def _is_the_clients(self, call: ToolCall) -> bool:
+        """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
+        the client could not send it back."""
+        return call.name in self._client_names and nested_too_deep(call) is None
+
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
         """*message* without the client's calls after the first, where the client takes one at a time and the model
         didn't keep to it: it may make the others when it has the result."""
@@ -273,26 +277,26 @@ class _Loop:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
         return tuple([pair for pair in found if pair[1]]) if found else ()
 
-    async def _patiently(self, request: ModelRequest, clock: Clock, early: SpeculativeRequest | None) -> Answer:
+    async def _patiently(self, request: ModelRequest, clock: Clock, speculative: SpeculativeRequest | None) -> Answer:
         """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
         left = self._context.patience
         attempt = 0
         while True:
             self._step = ModelStep(self._context, request, self._call_ids, self._tools_chars)
             try:
-                return await self._step.run(clock, early)
+                return await self._step.run(clock, speculative)
             except ModelError as error:
                 if error.kind == "bad_request" and request.response_format is not None:
                     # An endpoint that knows no such form, or not all of it: the text is checked here in any case.
                     request = msgspec.structs.replace(request, response_format=None)
-                    early = None
+                    speculative = None
                     self._emit(ModelRetried(attempt := attempt + 1, 0.0, str(error)))
                     continue
                 if error.kind != "not_ready" or left <= 0:
                     raise
                 delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
                 attempt += 1
-                early = None
+                speculative = None
                 self._emit(ModelRetried(attempt, delay, str(error)))
             await asyncio.sleep(delay)
             left -= delay
@@ -313,14 +317,15 @@ class _Loop:
             core=self._core,
         )
 
-    async def _early(self, request: ModelRequest) -> SpeculativeRequest | None:
-        """The request that was sent while the turn was claimed, if it is this one; else that is closed."""
-        early = self._context.early
-        if early is None or self._steps != 1:
+    async def _speculated(self, request: ModelRequest) -> SpeculativeRequest | None:
+        """The request that was sent while the session was being claimed, if it equals *request*; else it is closed."""
+        speculative = self._context.speculative
+        if speculative is None or self._steps != 1:
             return None
-        if early.request == request and early.model is self._context.access.model:  # which a reload may have changed
-            return early
-        await early.aclose()
+        # A reload may have changed the model meanwhile.
+        if speculative.request == request and speculative.model is self._context.access.model:
+            return speculative
+        await speculative.aclose()
         return None
 
     async def _compact(self) -> None:
@@ -387,7 +392,7 @@ async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: s
         options=NO_OPTIONS,
         audience=context.audience.of_delegate,
         calls_only=False,
-        early=None,
+        speculative=None,
         path=f"{context.path}{call_id}/",
     )
     transcript.apply(0, Began(agent.name, "", agent.model, UserMessage(task)))

@@ -208,7 +208,7 @@ def replay_of(journal: Journal, owner: str, session_id: str, turn_id: str) -> Re
     """The replay of a recorded turn."""
 
     async def replay(after: int) -> Sequence[Recorded]:
-        records = await journal.read(owner, session_id, after)
-        return [(record.seq, decode_fact(record.body)) for record in records if record.turn == turn_id]
+        records = await journal.read(owner, session_id, after, turn=turn_id)
+        return [(record.seq, decode_fact(record.body)) for record in records]
 
     return replay

@@ -83,8 +83,8 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The turn makes the calls that it begins with, and asks no model."""
     approves: Callable[[str], bool] = _nobody_approves
     """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
-    early: SpeculativeRequest | None = None
-    """The first request, where it was sent while the turn was claimed."""
+    speculative: SpeculativeRequest | None = None
+    """The first model request, if it was sent while the session was being claimed; closed when the turn ends."""
     path: str = ""
     """The calls that led to a sub-agent, each followed by a slash; "" for the turn's own agent."""
     abandoned: set[str] = msgspec.field(default_factory=set)

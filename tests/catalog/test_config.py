@@ -9,6 +9,7 @@ from gaia_core.agent import ApprovalPolicy, ContextPolicy
 from gaia_core.catalog import load_catalog
 from gaia_core.catalog._default_catalog import OpenEmbedded
 from gaia_core.models import EndpointConfig, Failover, OpenEndpoints, PromptedTools
+from gaia_core.nesting import MAX_NESTING
 
 MODEL = """
 [models.local]
@@ -215,6 +216,23 @@ def test_a_file_that_can_t_be_read_is_an_error(load, tmp_path):
     (tmp_path / "latin.toml").write_bytes("# größe".encode("latin-1"))
     with pytest.raises(ConfigError, match="UTF-8"):
         load_catalog(tmp_path / "latin.toml", environ={}, cwd=tmp_path, plugins={})
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 5_000])
+@pytest.mark.parametrize(
+    "deep",
+    [
+        lambda levels: f"extra = {{ x = {'[' * (levels - 4)}{']' * (levels - 4)} }}",
+        lambda levels: f"extra.{'.'.join('a' * (levels - 3))} = 1",
+        lambda levels: f"[models.local.extra.{'.'.join('a' * (levels - 4))}]",
+    ],
+)
+def test_a_file_may_be_nested_up_to_the_limit(load, deep, levels):
+    text = f"{MODEL}{deep(levels)}\n[agents.a]\n"
+    if levels == MAX_NESTING:
+        assert load(text).default_agent == "a"
+    else:
+        assert "gaia.toml: nested deeper than 128 levels; make it flatter" in fails(load, text)
 
 
 def test_a_byte_order_mark_does_no_harm(load):

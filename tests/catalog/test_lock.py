@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from gaia_core import Agent, Catalog, LockError, ScriptedModel, Toolset, load_catalog, scripted, tool
+from gaia_core import Agent, Catalog, LockError, ScriptedModel, Tool, Toolset, load_catalog, scripted, tool
 from gaia_core.catalog import LOCK_NAME, Lock, Plugin, decode_lock, lock_changes, read_lock, write_lock
+from gaia_core.nesting import MAX_NESTING
+from gaia_core.tools import Parameters
 
 CONFIG = '[models.local]\nurl = "http://127.0.0.1:1/v1"\n\n[agents.host]\ntools = [{ use = "door" }]\n'
 
@@ -174,3 +176,17 @@ def test_any_toolset_is_accepted_by_its_own_lock_and_by_the_one_that_was_read():
     lock = decode_lock(Lock.of(catalog.agents).encode(), "gaia.lock")
 
     assert lock.check("host", odd) == ()
+
+
+def test_a_lock_holds_the_deepest_schema_that_a_tool_may_have(load):
+    def bare(levels: int) -> Toolset:
+        schema = b'{"type":"object","a":' + b'{"items":' * (levels - 1) + b"true" + b"}" * levels
+        return Toolset("door", (Tool("greet", "", Parameters(schema), print),))
+
+    encoded = Lock.of((Agent("host", tools=bare(MAX_NESTING)),)).encode()
+    lock = decode_lock(encoded, "gaia.lock")
+
+    assert lock.check("host", bare(MAX_NESTING)) == ()
+    assert lock.check("host", bare(MAX_NESTING - 1)) != ()
+    with pytest.raises(LockError, match=r"gaia\.lock is no lock \(nested deeper than 136 levels, in agents\[0\]"):
+        decode_lock(encoded.replace(b"true", b"[" * 10 + b"]" * 10), "gaia.lock")

@@ -207,7 +207,7 @@ def test_an_approval_that_expired_is_denied_by_the_turn(talk):
 
 def test_nobody_is_asked_for_an_approval_that_has_expired(talk, monkeypatch):
     late = SimpleNamespace(time=lambda: time.time() + 1, monotonic=time.monotonic)
-    monkeypatch.setattr("gaia_core.cli._conversation.time", late)
+    monkeypatch.setattr("gaia_core.cli.terminal._conversation.time", late)
     agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}, timeout=0.5))
     told = talk(call_of("erase", path="a"), "Done.", agent=agent, person=Person())
 

@@ -9,6 +9,7 @@ import pytest
 
 from gaia_core import call
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.nesting import MAX_NESTING
 
 FIRST = "11112222-0000-4000-8000-000000000001"
 SECOND = "11113333-0000-4000-8000-000000000002"
@@ -138,6 +139,18 @@ def test_what_is_no_export(invoke, tmp_path, content):
     (tmp_path / "in.json").write_text(content)
 
     invoke("sessions", "import", "in.json", code=1, err="Error: in.json: this is no JSON export of a session: ")
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 100_000])
+def test_an_import_may_be_nested_up_to_the_limit(invoke, tmp_path, levels):
+    deep = "[" * (levels - 1) + "]" * (levels - 1)
+    (tmp_path / "in.json").write_text(f'{{"session": {{}}, "messages": [], "more": {deep}}}')
+
+    if levels == MAX_NESTING:
+        assert invoke("sessions", "import", "in.json")
+    else:
+        words = "in.json: this is no JSON export of a session: nested deeper than 128 levels, in more[0][0][0]"
+        invoke("sessions", "import", "in.json", code=1, err=words)
 
 
 def test_a_fork_shares_the_past(two, invoke):

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gaia_core.cli import main
+from gaia_core.nesting import MAX_NESTING
 
 CONFIG = """
 [models.local]
@@ -146,6 +147,22 @@ def test_a_breaking_change(run, record):
 
     said = run("diff", record("old.json", change), "files", code=1)
     assert said == "- gone: removed (breaking)\n~ read_file: limit: maximum is 10000 now (breaking)\n"
+
+
+@pytest.mark.parametrize(("begin", "end"), [('{"items":', "}"), ('{"anyOf":[', "]}")])
+def test_the_deepest_schemas_are_compared(run, tmp_path, begin, end):
+    def recorded(kind: str, levels: int) -> str:
+        times = levels // (1 + begin.count("[")) - 1
+        schema = f'{begin * times}{{"type": "{kind}"}}{end * times}'
+        tool = f'{{"name": "f", "description": "", "parameters": {schema}}}'
+        (tmp_path / f"{kind}.json").write_text(f'{{"tools": [{tool}], "instructions": []}}')
+        return f"{kind}.json"
+
+    compared = run("diff", recorded("string", MAX_NESTING), recorded("object", MAX_NESTING), code=1)
+    refused = run("diff", recorded("string", 2 * MAX_NESTING), "object.json", code=2)
+
+    assert "(breaking)" in compared
+    assert "string.json is no output of `gaia tools schema`: nested deeper than 136 levels" in refused
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"tools": [{"name": 1}]}', '{"tools": "', "\ud800" * 2])

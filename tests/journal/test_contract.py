@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
-from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SlotDemand, SlotGrant, branch
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SessionUpdate, SlotDemand, SlotGrant, branch
 
 
 def new(id="s", owner="", **given):
@@ -58,8 +58,7 @@ async def test_another_owners_session_does_not_exist(journal):
     for ask in (
         journal.get("bob", "s"),
         journal.read("bob", "s"),
-        journal.where("bob", "s"),
-        journal.update("bob", "s", title="x"),
+        journal.update("bob", "s", SessionUpdate(title="x")),
         journal.delete("bob", "s"),
         journal.fork("bob", "s", "f"),
         journal.claim("bob", "s", "r", "t"),
@@ -86,7 +85,7 @@ async def test_sessions_are_listed_newest_first_in_pages(journal, home):
     for number in range(5):
         await journal.create(new(f"s{number}"))
         await home.advance(1)
-    await journal.update("", "s1", title="Moved up")
+    await journal.update("", "s1", SessionUpdate(title="Moved up"))
     rows, total = await journal.list("", limit=2, offset=1)
     assert ([row.id for row in rows], total) == (["s4", "s3"], 5)
 
@@ -98,11 +97,16 @@ async def test_a_list_can_be_of_one_agent(journal):
     assert ([row.id for row in rows], total) == (["b"], 1)
 
 
-async def test_a_list_can_leave_out_what_its_metadata_names(journal):
-    await journal.create(new("a"))
-    await journal.create(NewSession("b", "", "writer", "t1:x", metadata=b'{"surface":"x"}'))
-    rows, total = await journal.list("", without=b'"surface":"x"')
-    assert ([row.id for row in rows], total) == (["a"], 1)
+async def test_a_list_can_be_of_one_surface(journal, home):
+    await journal.create(new("a", metadata=b'{"surface":"x"}'))  # what the metadata says is the caller's own
+    assert (await journal.create(new("b", surface="x"))).surface == "x"
+    await home.advance(1)
+    assert (await journal.fork("", "b", "c")).surface == "x"
+    for surface, ids in (("", ["a"]), ("x", ["c", "b"]), ("y", []), (None, ["c", "b", "a"])):
+        rows, total = await journal.list("", surface=surface)
+        assert ([row.id for row in rows], total) == (ids, len(ids)), surface
+    assert (await journal.update("", "a", SessionUpdate(surface="x"))).surface == "x"
+    assert (await journal.list("", surface="x"))[1] == 3
 
 
 async def test_search_wants_every_word_whole_in_title_or_messages(journal):
@@ -116,7 +120,7 @@ async def test_search_wants_every_word_whole_in_title_or_messages(journal):
 
 async def test_search_forgets_a_title_that_was_changed(journal):
     await journal.create(new(title="Apples"))
-    await journal.update("", "s", title="Pears")
+    await journal.update("", "s", SessionUpdate(title="Pears"))
     assert (await journal.list("", query="apples"))[1] == 0
     assert (await journal.list("", query="pears"))[1] == 1
 
@@ -124,7 +128,9 @@ async def test_search_forgets_a_title_that_was_changed(journal):
 async def test_an_update_changes_only_what_is_given(journal, home):
     before = await journal.create(new(title="T"))
     await home.advance(5)
-    after = await journal.update("", "s", title_is_custom=True, agent="writer", fingerprint="t1:new", metadata=b"[]")
+    after = await journal.update(
+        "", "s", SessionUpdate(title_is_custom=True, agent="writer", fingerprint="t1:new", metadata=b"[]")
+    )
     assert (after.title, after.title_is_custom, after.agent, after.fingerprint, after.metadata) == (
         "T", True, "writer", "t1:new", b"[]",
     )  # fmt: skip
@@ -170,12 +176,12 @@ async def test_a_branch_begins_at_a_given_parent(journal):
     await record(journal, say("another one", parent=0))
     info = await journal.get("", "s")
     assert (info.head, info.seq, info.message_count) == (6, 6, 1)
-    moved = await journal.update("", "s", head=5)
+    moved = await journal.update("", "s", SessionUpdate(head=5))
     assert (moved.head, moved.message_count) == (5, 2)
     whole = await journal.read("", "s")
     assert [each.seq for each in branch(whole, 5)] == [1, 4, 5]
     assert [each.seq for each in branch(whole, 3)] == [1, 2, 3]
-    assert (await journal.update("", "s", head=0)).message_count == 0
+    assert (await journal.update("", "s", SessionUpdate(head=0))).message_count == 0
     await record(journal, say("anew"))
     assert (await journal.read("", "s", 6))[0].parent == 0
 
@@ -189,7 +195,7 @@ async def test_a_parent_or_head_that_is_no_record_is_refused(journal):
     await journal.append(lease, (fact(),), done=True)
     for head in (2, -1):
         with pytest.raises(NotFoundError, match="record"):
-            await journal.update("", "s", head=head)
+            await journal.update("", "s", SessionUpdate(head=head))
     assert await texts(journal) == [1]
 
 
@@ -197,18 +203,33 @@ async def test_the_head_does_not_move_while_a_turn_runs(journal):
     await journal.create(new())
     await record(journal, fact(), done=False)
     with pytest.raises(BusyError):
-        await journal.update("", "s", head=0)
-    assert (await journal.update("", "s", title="Named meanwhile")).title == "Named meanwhile"
+        await journal.update("", "s", SessionUpdate(head=0))
+    assert (await journal.update("", "s", SessionUpdate(title="Named meanwhile"))).title == "Named meanwhile"
 
 
 async def test_reading_in_parts(journal):
     await journal.create(new())
     await record(journal, *(fact() for _ in range(6)))
     assert await texts(journal, after_seq=2) == [3, 4, 5, 6]
-    assert await texts(journal, after_seq=2, limit=2) == [3, 4]
-    assert await texts(journal, upto=4, newest_first=True, limit=3) == [4, 3, 2]
+    assert await texts(journal, after_seq=2, upto=4) == [3, 4]
     assert await texts(journal, after_seq=6) == []
-    assert await texts(journal, limit=0) == []
+    assert await texts(journal, upto=0) == []
+
+
+async def test_the_records_of_one_turn(journal):
+    await journal.create(new())
+    await record(journal, say("one"), fact("a"), turn="t1")
+    await record(journal, say("two"), fact("b"), fact("c"), turn="t2")
+    await journal.fork("", "s", "f", 4)
+    await record(journal, say("three"), turn="t3", id="f")
+    assert await texts(journal, turn="t2") == [3, 4, 5]
+    assert await texts(journal, turn="t2", after_seq=3, upto=4) == [4]
+    assert await texts(journal, turn="t2", upto=4) == [3, 4]
+    assert await texts(journal, "f", turn="t2") == [3, 4]
+    assert await texts(journal, "f", turn="t1") == [1, 2]
+    assert await texts(journal, turn="t3") == []
+    with pytest.raises(NotFoundError):
+        await journal.read("", "none", turn="t1")
 
 
 async def test_large_bodies_come_back_whole(journal):
@@ -286,7 +307,6 @@ async def test_many_sessions_append_at_once(journal):
         assert [each.kind for each in records[::2]] == [f"{number}.{step}" for step in range(10)]
     stats = journal.stats()
     assert (stats.appends, stats.records, stats.fenced) == (64 * 11, 64 * 20, 0)
-    assert stats.largest_group <= 256
     assert stats.latency[-1][1] <= stats.appends
 
 
@@ -320,8 +340,8 @@ async def test_forks_of_forks_read_through(journal):
     await journal.fork("", "b", "d", 2)
     await record(journal, say("c0", parent=2), id="c")
     await record(journal, say("d0"), id="d")
-    assert await texts(journal, "c", after_seq=1, limit=4) == [2, 3, 4, 5]
-    assert await texts(journal, "c", newest_first=True) == [6, 5, 4, 3, 2, 1]
+    assert await texts(journal, "c", after_seq=1, upto=5) == [2, 3, 4, 5]
+    assert await texts(journal, "c") == [1, 2, 3, 4, 5, 6]
     assert await texts(journal, "c", upto=3) == [1, 2, 3]
     assert (await journal.get("", "c")).message_count == 3
     assert {row.id for row in (await journal.list("", query="b1"))[0]} == {"b", "c"}
@@ -332,7 +352,7 @@ async def test_forks_of_forks_read_through(journal):
 async def test_a_fork_of_all_keeps_the_head(journal):
     await journal.create(new())
     await record(journal, say("one"), say("two"))
-    await journal.update("", "s", head=1)
+    await journal.update("", "s", SessionUpdate(head=1))
     fork = await journal.fork("", "s", "f")
     assert (fork.seq, fork.head, fork.message_count) == (2, 1, 1)
 
@@ -349,7 +369,7 @@ async def test_a_fork_at_nothing_is_empty_and_a_fork_at_no_record_is_refused(jou
 async def test_a_forks_title_is_its_own(journal):
     await journal.create(new(title="Plums"))
     await journal.fork("", "s", "f")
-    await journal.update("", "f", title="Cherries")
+    await journal.update("", "f", SessionUpdate(title="Cherries"))
     assert [row.id for row in (await journal.list("", query="plums"))[0]] == ["s"]
 
 
@@ -436,18 +456,12 @@ async def test_whoever_takes_over_gets_the_signals_that_nothing_was_recorded_of(
 # Replicas.
 
 
-async def test_where_says_who_holds_a_session_and_whether_it_lives(journal, home):
-    await journal.create(new())
-    nowhere = await journal.where("", "s")
-    assert (nowhere.replica, nowhere.alive, nowhere.turn) == (None, False, None)
+async def test_a_replica_is_alive_by_its_heartbeats(journal, home):
     await journal.beat("r1", "10.0.0.1:80", ("t1:abc",))
-    await record(journal, fact(), done=False)
-    there = await journal.where("", "s")
-    assert (there.replica, there.address, there.alive, there.turn, there.seq) == ("r1", "10.0.0.1:80", True, "t", 1)
-    await home.advance(16)
-    assert not (await journal.where("", "s")).alive
     (replica,) = await journal.replicas()
-    assert (replica.name, replica.agents, replica.alive) == ("r1", ("t1:abc",), False)
+    assert (replica.name, replica.address, replica.agents, replica.alive) == ("r1", "10.0.0.1:80", ("t1:abc",), True)
+    await home.advance(16)
+    assert [each.alive for each in await journal.replicas()] == [False]
 
 
 async def test_orphans_show_to_who_has_lived_a_full_ttl(journal, home):
@@ -588,3 +602,95 @@ async def test_a_job_that_nobody_finished_comes_again(journal, home):
     assert not await journal.enqueue(b"", 1.0, "k")
     await journal.done(second)
     assert await journal.enqueue(b"", 1.0, "k")
+
+
+# Answers of idempotent requests.
+
+DAY = 86_400.0
+
+
+async def begin(journal, name="a", fingerprint="b1:x", replica="r1", **given):
+    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY, **given)
+
+
+async def test_an_answer_is_begun_once_and_found_from_then_on(journal, home):
+    await journal.beat("r1", "")
+    made = await begin(journal)
+    assert (made.begun, made.body, made.alive) == (True, None, True)
+    meanwhile = await begin(await home.open(), fingerprint="b1:y", replica="r2")
+    assert (meanwhile.begun, meanwhile.number, meanwhile.fingerprint) == (False, made.number, "b1:x")
+    assert (meanwhile.body, meanwhile.alive) == (None, True)
+    large = b"x" * (PAYLOAD_BYTES + 1)
+    assert await journal.answer_put(made.number, large)
+    assert (await begin(journal)).body == large
+    assert (await begin(journal, name="b")).begun
+
+
+async def test_of_many_at_once_one_begins_an_answer(journal, home):
+    other = await home.open()
+    found = await asyncio.gather(*(begin(each) for each in (journal, other) * 10))
+    assert sum(each.begun for each in found) == 1
+    assert len({each.number for each in found}) == 1
+
+
+async def test_an_answer_that_was_dropped_is_begun_again(journal):
+    first = await begin(journal)
+    await journal.answer_drop(first.number)
+    second = await begin(journal, fingerprint="b1:y")
+    assert second.begun
+    await journal.answer_drop(first.number)
+    assert not await journal.answer_put(first.number, b"late")
+    assert (await begin(journal)).number == second.number
+
+
+async def test_an_answer_of_a_dead_replica_is_begun_again_on_request_only(journal, home):
+    await journal.beat("r1", "")
+    first = await begin(journal)
+    assert not (await begin(journal, replica="r2", retry=True)).begun
+    await home.advance(16)
+    found = await begin(journal, replica="r2")
+    assert (found.begun, found.alive, found.body) == (False, False, None)
+    assert not (await begin(journal, replica="r2", fingerprint="b1:y", retry=True)).begun
+    again = await begin(journal, replica="r2", retry=True)
+    assert again.begun
+    assert not await journal.answer_put(first.number, b"late")
+    assert await journal.answer_put(again.number, b"good")
+    assert not (await begin(journal, retry=True)).begun  # whole, whoever made it
+
+
+async def test_an_old_answer_is_replaced_unless_it_is_being_made(journal, home):
+    whole, running = await begin(journal, "whole"), await begin(journal, "running")
+    await journal.answer_put(whole.number, b"1")
+    await home.advance(DAY - 1)
+    assert not (await begin(journal, "whole")).begun
+    await home.advance(1)
+    await journal.beat("r1", "")
+    assert (await begin(journal, "whole")).begun
+    assert (await begin(journal, "running")).number == running.number
+
+
+async def test_a_sweep_forgets_old_answers_and_the_oldest_of_too_many(journal, home):
+    async def sweep(**given):
+        return await journal.answer_sweep(max_age=DAY, **{"keep": 10, **given})
+
+    for name in "abcdef":
+        await journal.answer_put((await begin(journal, name)).number, name.encode())
+        await home.advance(1)
+    assert await sweep() == 0
+    assert await sweep(keep=5) == 1
+    await home.advance(DAY - 4)
+    await journal.beat("r1", "")
+    running = await begin(journal, "running")
+    assert await sweep(limit=1) == 1
+    assert await sweep() == 1
+    assert [(await begin(journal, name)).begun for name in "cdef"] == [True, False, False, False]
+    await journal.beat("r1", "")
+    assert await sweep(keep=0) == 3
+    assert not (await begin(journal, "running")).begun
+    assert await journal.answer_put(running.number, b"1")
+
+
+async def test_answers_are_no_sessions(journal):
+    await journal.answer_put((await begin(journal)).number, b"1")
+    totals = await journal.totals()
+    assert (totals.sessions, totals.messages) == (0, 0)

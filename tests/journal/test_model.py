@@ -15,7 +15,7 @@ from hypothesis.stateful import (
 )
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
-from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
+from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SessionUpdate
 
 IDS = st.sampled_from(["a", "b", "c", "d"])
 OWNERS = st.sampled_from(["", "", "", "ann"])
@@ -197,7 +197,7 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(owner=OWNERS, id=IDS, title=st.none() | WORDS, head=st.none() | st.integers(0, 8))
     def update(self, owner, id, title, head):
         session = self.model.get((owner, id))
-        work = self.journal.update(owner, id, title=title, head=head)
+        work = self.journal.update(owner, id, SessionUpdate(title=title, head=head))
         if session is None:
             expected = NotFoundError
         elif head is not None and session.turn is not None:

@@ -8,6 +8,7 @@ import pytest
 from gaia_core.errors import FencedError, JournalError
 from gaia_core.journal import NewRecord, NewSession
 from gaia_core.journal.postgres import PostgresJournal
+from gaia_core.journal.postgres._schema import MIGRATIONS
 
 
 async def begun(journal, id="s"):
@@ -187,3 +188,57 @@ async def test_deleted_rows_are_deleted(postgres, schema):
         for table in ("session", "record", "payload", "line", "signal"):
             assert await db.fetchval(f"SELECT count(*) FROM gaia_{table}") == 0, table
         await db.close()
+
+
+OLD_SESSION = (
+    "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, metadata, created_at, updated_at, "
+    "seq, head, message_count) VALUES ($1, $2, 'coder', 't1:x', '', '{}', $3, 1, 1, 1, 1, 1) RETURNING number"
+)
+
+
+@pytest.fixture
+async def version_1(postgres, schema):
+    """The address of a schema as the first version had it, and a connection for rows of that time."""
+    dsn = f"{postgres.dsn}?search_path={schema}"
+    db = await asyncpg.connect(dsn)
+    await db.execute("CREATE TABLE gaia_schema (version integer NOT NULL); INSERT INTO gaia_schema VALUES (1);")
+    await db.execute(MIGRATIONS[0])
+    yield dsn, db
+    await db.close()
+
+
+async def test_a_schema_of_version_1_gets_surfaces_from_its_metadata(version_1):
+    dsn, db = version_1
+    for name, metadata in (("talk", b'{"model":"m"}'), ("api", b'{"surface":"responses","deleted":[]}')):
+        await db.fetchval(OLD_SESSION, "", name, metadata)
+    async with PostgresJournal(dsn) as journal:
+        assert [row.id for row in (await journal.list("", surface=""))[0]] == ["talk"]
+        assert [row.id for row in (await journal.list("", surface="responses"))[0]] == ["api"]
+
+
+async def test_a_schema_of_version_1_loses_its_hidden_sessions_and_nothing_else(version_1):
+    dsn, db = version_1
+    for owner, name, payload in (("", "talk", b"1"), ("gaia idempotency", "x", b"1"), ("gaia idempotency", "y", b"2")):
+        number = await db.fetchval(OLD_SESSION, owner, name, b"{}")
+        await db.execute(
+            "INSERT INTO gaia_record (line, seq, parent, kind, turn, at, payload, message_count) "
+            "VALUES ($1, 1, 0, 'k', 't', 1, $2, 1)",
+            number,
+            payload,
+        )
+    for payload, uses in ((b"1", 2), (b"2", 1)):
+        await db.execute("INSERT INTO gaia_payload (hash, uses, body) VALUES ($1, $2, $3)", payload, uses, b"body")
+    async with PostgresJournal(dsn) as journal:
+        assert (await journal.totals()).sessions == 1
+        assert [each.body for each in await journal.read("", "talk")] == [b"body"]
+    assert [tuple(row) for row in await db.fetch("SELECT hash, uses FROM gaia_payload")] == [(b"1", 1)]
+    assert await db.fetchval("SELECT count(*) FROM gaia_record") == 1
+
+
+async def test_an_answer_whose_beginning_was_lost_is_begun_once(postgres, schema):
+    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+        await journal.answer_begin("warm", "b1:x", "r", max_age=60.0)
+        relay.lose = carries(b"answer-of-the-lost")
+        begun = await journal.answer_begin("answer-of-the-lost", "b1:x", "r", max_age=60.0)
+        assert (relay.lost, begun.begun) == (1, True)
+        assert await journal.answer_put(begun.number, b"1")

@@ -14,6 +14,7 @@ import pytest
 from gaia_core.errors import ClosedError, JournalError
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.journal.sqlite._schema import APPLICATION_ID, MIGRATIONS
 from gaia_core.journal.sqlite._writer import index_levels
 
 WRITER = """
@@ -112,6 +113,19 @@ async def test_a_closed_journal_says_so(path):
     with pytest.raises(ClosedError):
         await journal.create(NewSession("s", "", "coder", "t1:x"))
     await journal.aclose()
+
+
+async def test_what_is_asked_while_it_closes_is_refused_and_what_was_asked_before_is_done(path):
+    journal = SQLiteJournal(path, "NORMAL")
+    await journal.open()
+    before = asyncio.ensure_future(journal.create(NewSession("before", "", "coder", "t1:x")))
+    await asyncio.sleep(0)
+    closing_ = asyncio.ensure_future(journal.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(ClosedError):
+        await journal.create(NewSession("meanwhile", "", "coder", "t1:x"))
+    await closing_
+    assert (await before).id == "before"
 
 
 def on_disk(path, word):
@@ -265,3 +279,65 @@ async def test_closing_finishes_what_was_asked_for(path):
 async def test_synchronous_is_checked():
     with pytest.raises(ValueError, match="FULL or NORMAL"):
         SQLiteJournal("x", "off")
+
+
+def file_of_version_1(path):
+    """A journal's file as the first schema had it, open for rows of that time."""
+    path.parent.mkdir()
+    db = sqlite3.connect(path, isolation_level=None)
+    for statement in MIGRATIONS[0]:
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute("PRAGMA user_version = 1")
+    return db
+
+
+OLD_SESSION = (
+    "INSERT INTO session (owner, id, agent, fingerprint, title, metadata, created_at, updated_at, seq, head, "
+    "message_count) VALUES (?, ?, 'coder', 't1:x', '', ?, 1, 1, 1, 1, 1) RETURNING number"
+)
+
+
+async def test_a_file_of_version_1_gets_surfaces_from_its_metadata(path):
+    with closing(file_of_version_1(path)) as db:
+        for name, metadata in (("talk", b'{"model":"m"}'), ("api", b'{"surface":"responses","deleted":[]}')):
+            db.execute(OLD_SESSION, ("", name, metadata)).fetchone()
+    async with SQLiteJournal(path) as journal:
+        assert [row.id for row in (await journal.list("", surface=""))[0]] == ["talk"]
+        assert [row.id for row in (await journal.list("", surface="responses"))[0]] == ["api"]
+
+
+async def test_a_file_of_version_1_loses_its_hidden_sessions_and_nothing_else(path):
+    with closing(file_of_version_1(path)) as db:
+        for owner, name, payload in (
+            ("", "talk", b"1"),
+            ("gaia idempotency", "x", b"1"),
+            ("gaia idempotency", "y", b"2"),
+        ):
+            (number,) = db.execute(OLD_SESSION, (owner, name, b"{}")).fetchone()
+            db.execute(
+                "INSERT INTO record (key, parent, kind, turn, at, payload, message_count) "
+                "VALUES (?, 0, 'k', 't', 1, ?, 1)",
+                (number << 32 | 1, payload),
+            )
+        for payload, uses in ((b"1", 2), (b"2", 1)):
+            db.execute("INSERT INTO payload_use VALUES (?, ?)", (payload, uses))
+            db.execute("INSERT INTO payload VALUES (?, ?)", (payload, b"body " + payload))
+    async with SQLiteJournal(path) as journal:
+        assert (await journal.totals()).sessions == 1
+        assert [each.body for each in await journal.read("", "talk")] == [b"body 1"]
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT hash, uses FROM payload_use").fetchall() == [(b"1", 1)]
+        counts = [
+            db.execute(f"SELECT count(*) FROM {table}").fetchone()[0] for table in ("session", "record", "payload")
+        ]
+        assert counts == [1, 1, 1]
+
+
+async def test_what_a_sweep_forgets_is_gone_from_the_file_and_its_log(path):
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        begun = await journal.answer_begin("a", "b1:x", "r", max_age=60.0)
+        await journal.answer_put(begun.number, b"Sphygmomanometer")
+        assert on_disk(path, "Sphygmomanometer")
+        assert await journal.answer_sweep(max_age=0.0, keep=0) == 1
+        assert on_disk(path, "Sphygmomanometer") == []

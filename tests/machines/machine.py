@@ -125,12 +125,16 @@ def ask(*command: str | Path) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def mounted_in(folder: Path, mountinfo: str) -> list[Path]:
+    """Where *mountinfo*, the text of /proc/self/mountinfo, says that something is mounted in *folder*."""
+    points = (Path(line.split()[4].encode().decode("unicode_escape")) for line in mountinfo.splitlines())
+    return [point for point in points if point.is_relative_to(folder)]
+
+
 def remove(folder: Path) -> None:
     """Remove *folder*, unless something is mounted in it."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        mounted = Path(line.split()[4].encode().decode("unicode_escape"))
-        if mounted.is_relative_to(folder):
-            raise MachineError(f"{mounted} is still mounted: unmount it, then run this again")
+    for point in mounted_in(folder, Path("/proc/self/mountinfo").read_text()):
+        raise MachineError(f"{point} is still mounted: unmount it, then run this again")
     # On one file system only: whatever is mounted a moment later is spared.
     subprocess.run(("rm", "-rf", "--one-file-system", folder), check=True)
 
@@ -183,8 +187,9 @@ class Machine:
             if file.exists():
                 shutil.copyfile(file, self.folder / file.relative_to("/"))
         (etc / "apt/sources.list").write_text(f"deb {self.mirror} {self.suite} main\n")
-        lines = ask("apt-config", "dump").splitlines(keepends=True)
-        (etc / "apt/apt.conf.d/99host").write_text("".join(line for line in lines if line.startswith(APT_SETTINGS)))
+        dumped = ask("apt-config", "dump").splitlines(keepends=True)
+        lines = ['Acquire::Retries "3";\n', *(line for line in dumped if line.startswith(APT_SETTINGS))]
+        (etc / "apt/apt.conf.d/99host").write_text("".join(lines))
         if Path("/etc/apt/auth.conf").exists():
             shutil.copy("/etc/apt/auth.conf", etc / "apt")
         if Path("/etc/apt/auth.conf.d").exists():

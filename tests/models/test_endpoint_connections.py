@@ -88,7 +88,7 @@ async def test_one_that_leaves_disturbs_no_other(endpoint, ask, hi, wire):
 
 @pytest.mark.parametrize("late", [0.0, 0.01])
 async def test_a_connection_is_used_again_after_a_whole_answer(endpoint, ask, wire, late, monkeypatch):
-    monkeypatch.setattr("gaia_core.models._endpoint._DRAIN_SECONDS", 60.0)
+    monkeypatch.setattr("gaia_core.models.endpoint._endpoint._DRAIN_SECONDS", 60.0)
     model, there = await endpoint(wire.says(wire.answer("Hi"), late))
     for _ in range(3):
         await ask(model)

@@ -46,7 +46,7 @@ class Checkout:
         """`./run WORDS`, to its end."""
         given = {"input": "", "env": self.environ} | options
         command = [self.root / "run", *words]
-        ran = subprocess.run(command, check=False, text=True, capture_output=True, timeout=60, **given)
+        ran = subprocess.run(command, check=False, text=True, capture_output=True, timeout=300, **given)
         assert ran.returncode == status, ran
         return ran
 
@@ -54,7 +54,7 @@ class Checkout:
         """The process id of the fake Python that has stopped at the moment asked for."""
         descriptor = os.open(self.reached, os.O_RDONLY | os.O_NONBLOCK)
         try:
-            assert select.select([descriptor], [], [], 60)[0]
+            assert select.select([descriptor], [], [], 300)[0]
             return int(os.read(descriptor, 100))
         finally:
             os.close(descriptor)

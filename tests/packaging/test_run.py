@@ -36,7 +36,7 @@ def test_gaia_runs_in_the_callers_folder(checkout, tmp_path, command):
 
 def test_gaia_takes_the_shells_process_id(checkout, started):
     process = started("serve")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
 
     assert output.split("|")[-2] == str(process.pid)
 

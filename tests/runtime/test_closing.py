@@ -130,16 +130,20 @@ async def test_what_a_thread_opens_for_a_cancelled_task_is_closed():
 
 
 async def test_what_was_opened_in_the_moment_of_a_cancellation_is_closed():
+    opening, go, opened = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
     thing = Thing()
-    opened = threading.Event()
 
     def make() -> Thing:
+        loop.call_soon_threadsafe(opening.set)
+        go.wait(60)
         opened.set()
         return thing
 
     task = asyncio.create_task(opened_in_thread(make, Thing.close))
-    await asyncio.sleep(0)
-    assert opened.wait(60)  # holds up the loop, so that the task can't be told before it is cancelled
+    await opening.wait()
+    go.set()
+    assert opened.wait(60)  # holds up the loop: the task can't be told before it is cancelled
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

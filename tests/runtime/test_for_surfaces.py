@@ -22,7 +22,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import ApprovalRequested, InputRequested, StepStarted, TextDelta, TurnEnded, TurnStarted
-from gaia_core.journal import NewSession
+from gaia_core.journal import NewSession, SessionUpdate
 from gaia_core.messages import AssistantMessage, UserMessage
 from gaia_core.runtime import TransferredTurn
 from gaia_core.turn import Audience, Transcript, TurnRequest
@@ -197,7 +197,7 @@ async def test_the_feed_ends_with_its_runtime():
         watching = asyncio.create_task(watch())
         await asyncio.sleep(0)
         await runtime.open(AGENT, "s")
-        await runtime.sessions.update("", "s", title="T")
+        await runtime.sessions.update("", "s", SessionUpdate(title="T"))
     await watching
 
     assert told == ["updated"]

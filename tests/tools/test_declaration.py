@@ -12,6 +12,8 @@ import pytest
 from msgspec import Meta
 
 from gaia_core import Context, Tool, ToolDeclarationError, Toolset, doc, tool
+from gaia_core.nesting import MAX_NESTING
+from gaia_core.tools import Parameters
 
 
 @tool(effects="read", timeout=10, idempotent=True)
@@ -296,3 +298,13 @@ def test_wrapped_functions_methods_and_local_types_are_read():
         (size,) = msgspec.structs.astuple(made.parameters.decode("f", '{"size": {"width": 3}}'))
         assert size == Size(3)
         assert made(size) == size
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 100_000])
+def test_a_schema_from_elsewhere_may_be_nested_up_to_the_limit(levels):
+    schema = b'{"items":' * levels + b"true" + b"}" * levels
+    if levels == MAX_NESTING:
+        assert Tool("f", "", Parameters(schema), print).parameters.schema == schema
+    else:
+        with pytest.raises(ToolDeclarationError, match="tool 'f': its parameters' schema is nested deeper"):
+            Tool("f", "", Parameters(schema), print)

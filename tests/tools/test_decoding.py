@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from gaia_core import ArgumentsError, Context, doc, tool
+from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import Parameters
 
 
@@ -316,9 +317,8 @@ def test_a_text_is_not_read_as_a_number_that_is_none(problems, text):
         "{", "{]", '{"x": 1} 2', '{"x": 1,}', "{'x': 1}", '{"x": "\0"}', '{"x": "\ud800"}', '{"x": "\\ud800"}',
         '{"\\ud800": 1}', b'{"x": "\xff"}', b"\xff\xfe", '{"x": ' + "9" * 5000 + "}", '{"x": "' + "9" * 5000 + '"}',
         '{"x": ' + "[" * 100_000 + "]" * 100_000 + "}", '{"x": ' + "[" * 100_000,
-        '{"x": ' + '{"children": [' * 480 + "{}" + "]}" * 480 + "}",
-        '{"x": ' + '{"children": [' * 200 + '{"value": "a"}' + "]}" * 200 + "}",
-        '{"x": ' + '{"children": [' * 200 + '{"q": 1}' + "]}" * 200 + "}",
+        '{"x": ' + '{"children": [' * 63 + '{"value": "a"}' + "]}" * 63 + "}",
+        '{"x": ' + '{"children": [' * 63 + '{"q": 1}' + "]}" * 63 + "}",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("annotation", [int, Node, list[Node], Node | int], ids=str)
@@ -327,13 +327,56 @@ def test_whatever_is_sent_only_one_error_is_raised(made, annotation, arguments):
         made(annotation).parameters.decode("f", arguments)
 
 
+def nodes(levels: int) -> str:
+    """A value for a Node; its deepest node is at *levels*, an odd number."""
+    return '{"children": [' * (levels // 2) + "{}" + "]}" * (levels // 2)
+
+
 def test_deep_values_that_fit_are_taken(decoded):
-    node = decoded(Node, '{"children": [' * 100 + "{}" + "]}" * 100)
+    node = decoded(Node, nodes(MAX_NESTING - 1))
 
     depth = 0
     while node.children:
         (node,), depth = node.children, depth + 1
-    assert depth == 100
+    assert depth == MAX_NESTING // 2 - 1
+
+
+@pytest.mark.parametrize("annotation", [Any, Node, Node | None, dict[str, Any], int], ids=str)
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 100_001])
+def test_deeper_values_are_refused_whatever_is_expected(made, annotation, levels):
+    with pytest.raises(ArgumentsError) as raised:
+        made(annotation).parameters.decode("f", f'{{"x": {nodes(levels)}}}')
+
+    (problem,) = raised.value.problems
+    assert problem == "arguments: nested deeper than 128 levels, in x.children[0].children; make them flatter"
+
+
+class Link(msgspec.Struct):
+    """Each level is a union, which takes the most of Python's stack."""
+
+    value: int = 0
+    next: "Link | None" = None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "begin", "wrong", "end"),
+    [
+        (Link, '{"next": ', '{"value": "a"}', "}"),
+        (Node, '{"children": [', '{"value": "a"}', "]}"),
+        (Cat | Dog, '{"type": "cat", "friend": ', '{"type": "cow"}', "}"),
+    ],
+)
+def test_the_deepest_problem_is_found_on_any_stack(made, on_a_full_stack, annotation, begin, wrong, end):
+    times = (MAX_NESTING - 2) // (begin.count("[") + 1)
+    sent = f'{{"x": {begin * times}{wrong}{end * times}}}'
+    parameters = made(annotation).parameters
+
+    with pytest.raises(ArgumentsError) as raised:
+        on_a_full_stack(lambda: parameters.decode("f", sent))
+
+    (problem,) = raised.value.problems
+    assert problem.startswith("x.")
+    assert problem.split(": ", 1)[1].startswith(("expected an integer", '"cow" is not one of'))
 
 
 # Schemas that come from elsewhere.
@@ -344,8 +387,20 @@ def test_without_a_decoder_any_object_is_taken_as_it_is():
 
     assert foreign.decode("f", '{"a": [1]}') == {"a": [1]}
     assert foreign.decode("f", "") == {}
-    for sent in ("[1]", "{", '{"a": NaN}', "\ud800", '{"a": ' + "[" * 100_000):
+    for sent in ("[1]", "{", '{"a": NaN}', "\ud800"):
         with pytest.raises(ArgumentsError, match="not a valid JSON object"):
+            foreign.decode("f", sent)
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(MAX_NESTING, True), (MAX_NESTING + 1, False), (100_000, False)])
+def test_without_a_decoder_arguments_are_not_nested_too_deep_either(levels, fits):
+    foreign = Parameters(b'{"type":"object"}')
+    sent = '{"a":' * levels + "1" + "}" * levels
+
+    if fits:
+        assert msgspec.json.encode(foreign.decode("f", sent)).decode() == sent
+    else:
+        with pytest.raises(ArgumentsError, match=r"nested deeper than 128 levels, in a\.a\.a\.a"):
             foreign.decode("f", sent)
 
 

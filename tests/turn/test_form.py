@@ -22,6 +22,7 @@ from gaia_core.events import ReasoningDelta, StepEnded, TextDelta
 from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage, SystemMessage, UserMessage
 from gaia_core.models import Finished, ModelError, ResponseFormat
+from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import define
 from gaia_core.turn import TurnOptions, TurnRequest, check_format
 from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
@@ -107,7 +108,7 @@ async def test_an_answer_that_stays_wrong_is_an_error(ask, wrong):
     events, model = await ask(PLAIN, ScriptedModel(model))
 
     assert (events[-1].status, events[-1].error.type) == ("failed", "response_format")
-    assert "corrected once" in events[-1].error.message
+    assert "after one correction" in events[-1].error.message
     assert "Answer again" not in events[-1].error.message
     assert text(events) == ""
     assert len(model.requests) == 2
@@ -234,9 +235,9 @@ def test_values_and_schemas(schema, value, fits):
     assert (ResponseFormatCheck(form(schema)).problems(json.dumps(value)) == ()) == fits
 
 
-def doubling(levels: int) -> dict:
+def doubling(levels: int, **beside: object) -> dict:
     """A schema of a few lines that asks for 2^levels steps."""
-    defs = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(levels)}
+    defs = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2, **beside} for n in range(levels)}
     return {"$defs": {**defs, f"d{levels}": {"type": "integer"}}, "$ref": "#/$defs/d0"}
 
 
@@ -275,7 +276,88 @@ def test_problems_are_bounded():
     assert sum(map(len, problems)) < 6_000
 
 
-@pytest.mark.parametrize("schema", [b"{", b"[]", b"true", b"\xff", b'{"items": ' * 2_000])
+def chained(links: int, **beside: object) -> dict:
+    """A schema with a chain of references, all for the same value."""
+    defs = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}", **beside} for n in range(links - 2)}
+    return {"$defs": {**defs, f"d{links - 2}": {"type": ["object", "null"]}}, "$ref": "#/$defs/d0"}
+
+
+@pytest.mark.parametrize("beside", [{}, {"unevaluatedProperties": False}, {"unevaluatedItems": False}])
+def test_references_may_be_chained_up_to_the_limit(beside):
+    check_format(form(chained(MAX_NESTING, **beside)))
+    for links in (MAX_NESTING + 1, 1_000):
+        with pytest.raises(SchemaError, match="a chain of more than 128 subschemas for the same value"):
+            check_format(form(chained(links, **beside)))
+
+
+def everyone(parts: int) -> dict:
+    """A schema in which each subschema refers to all others."""
+    to = [[{"$ref": f"#/$defs/d{n}"} for n in range(parts) if n != part] for part in range(parts)]
+    defs = {f"d{part}": {"allOf": to[part], "unevaluatedProperties": False} for part in range(parts)}
+    return {"$defs": defs, "$ref": "#/$defs/d0"}
+
+
+@pytest.mark.parametrize("schema", [doubling(30, unevaluatedItems=False), everyone(12)])
+def test_a_schema_that_takes_for_ever_to_compile_is_refused_at_once(schema):
+    began = time.process_time()
+
+    with pytest.raises(SchemaError, match="a cycle of references, or with too many paths"):
+        ResponseFormatCheck(form(schema))
+
+    assert time.process_time() - began < 1.0
+
+
+LINKED = {
+    "$defs": {"node": {"properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}}}},
+    "$ref": "#/$defs/node",
+}
+
+
+def linked(levels: int, end: str) -> str:
+    return '{"next":' * levels + end + "}" * levels
+
+
+def test_a_text_may_be_nested_up_to_the_limit(on_a_full_stack):
+    checked = ResponseFormatCheck(form(LINKED))
+
+    assert on_a_full_stack(lambda: checked.problems(linked(MAX_NESTING, "null"))) == ()
+    assert (
+        on_a_full_stack(lambda: checked.problems(linked(MAX_NESTING, "1"))) == ()
+    )  # not an object: nothing is said of it
+    for levels in (MAX_NESTING + 1, 100_000):
+        (problem,) = checked.problems(linked(levels, "null"))
+        assert problem == "it is nested deeper than 128 levels, in next.next.next.next"
+
+
+def test_the_deepest_problem_is_found(on_a_full_stack):
+    strict = ResponseFormatCheck(form({**LINKED, "$defs": {"node": {**LINKED["$defs"]["node"], "type": "object"}}}))
+
+    (problem,) = on_a_full_stack(lambda: strict.problems(linked(MAX_NESTING, "1")))
+
+    assert problem.startswith("$.next")
+
+
+def test_a_way_through_value_and_schema_that_is_too_long_for_the_stack_is_refused():
+    steps = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(100)}
+    schema = {"$defs": {**steps, "d100": {"properties": {"next": {"$ref": "#/$defs/d0"}}}}, "$ref": "#/$defs/d0"}
+    checked = ResponseFormatCheck(form(schema))
+
+    assert checked.problems(linked(8, "null")) == ()
+    with pytest.raises(SchemaError, match="too long"):
+        checked.problems(linked(MAX_NESTING, "null"))
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 100_000])
+def test_a_schema_may_be_nested_up_to_the_limit(levels):
+    wanted = ResponseFormat("json_schema", b'{"items":' * levels + b"1" + b"}" * levels)
+    words = "1 is not of types" if levels == MAX_NESTING else "nested deeper than 128 levels, in items.items"
+
+    with pytest.raises(SchemaError, match=words):
+        check_format(wanted)
+    check_format(ResponseFormat("json_schema", b'{"items":' * (MAX_NESTING - 1) + b"{}" + b"}" * (MAX_NESTING - 1)))
+
+
+@pytest.mark.parametrize("schema", [b"{", b"[]", b"true", b"\xff"])
 def test_what_is_no_schema(schema):
     with pytest.raises(SchemaError):
         check_format(ResponseFormat("json_schema", schema))

@@ -1,8 +1,11 @@
 """Long results: the model is shown the beginning, and can read on."""
 
+import pytest
+
 from gaia_core import Agent, Catalog, Limits, Runtime, ScriptedModel, Toolset, call, scripted, tool
 from gaia_core.events import ToolEnded
 from gaia_core.messages import ToolMessage, text_of
+from gaia_core.nesting import MAX_NESTING
 
 LONG = "".join(f"line {n}\n" for n in range(200))
 
@@ -86,3 +89,39 @@ async def test_a_later_turn_of_the_session_reads_on():
         (ended,) = [event async for event in turn.events() if isinstance(event, ToolEnded)]
 
     assert ended.content.startswith(LONG[1000:1300])
+
+
+def nested(levels: int) -> list:
+    value: list = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING, MAX_NESTING + 1, 100_000])
+async def test_a_result_may_be_nested_up_to_the_limit(run, levels):
+    @tool(effects="read")
+    async def deep() -> list:
+        """Say much inside much."""
+        return nested(levels)
+
+    result = (await run((deep,), call("deep"), "ok")).result
+
+    if levels == MAX_NESTING:
+        assert (result.outcome, result.content) == ("ok", "[" * levels + "]" * levels)
+    else:
+        assert result.outcome == "error"
+        assert result.content.startswith("Error: the tool's result is nested deeper than 128 levels")
+
+
+async def test_a_result_that_holds_itself_is_told_so(run):
+    @tool(effects="read")
+    async def endless() -> list:
+        """Say it again and again."""
+        value: list = []
+        value.append(value)
+        return value
+
+    result = (await run((endless,), call("endless"), "ok")).result
+
+    assert result.content == "Error: the tool's result is nested deeper than 128 levels"

@@ -27,7 +27,7 @@ from gaia_core.cli.terminal._screen import Screen
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
 from gaia_core.facts import Asked, Began
-from gaia_core.journal import Journal
+from gaia_core.journal import Journal, SessionUpdate
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
 from gaia_core.turn import Audience, Turn, TurnRequest
@@ -95,7 +95,7 @@ async def _found(
         raise BusyError(f"session {info.id} has a turn that has not ended; go on with it at a terminal")
     left = await runtime.sessions.take_over(OWNER, info.id)
     if agent is not None and agent != info.agent:
-        await runtime.sessions.update(OWNER, info.id, agent=agent)
+        await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
     return session, left
 
 

@@ -12,9 +12,15 @@ import msgspec
 
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import missing, new_name, storable, with_first
+from gaia_core.journal._max_min_shares import grants
+from gaia_core.journal._record_positions import advanced, fenced, position_records
+from gaia_core.journal._search_words import words
+from gaia_core.journal._session_row import changed_columns
+from gaia_core.journal._values import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -23,20 +29,21 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
-    missing,
-    new_name,
-    storable,
-    with_first,
 )
-from gaia_core.journal._max_min_shares import grants
-from gaia_core.journal._record_positions import advanced, fenced, position_records
-from gaia_core.journal._search_words import words
-from gaia_core.journal.memory._state import Heartbeat, RecordLine, ScheduledJob, StoredSession, hand_out, trim
+from gaia_core.journal.memory._state import (
+    Heartbeat,
+    RecordLine,
+    ScheduledJob,
+    StoredAnswer,
+    StoredSession,
+    hand_out,
+    trim,
+)
 
 
 class MemoryJournal:
@@ -45,10 +52,13 @@ class MemoryJournal:
     def __init__(self, *, ttl: float = TTL_SECONDS, clock: Callable[[], float] = time.time) -> None:
         self._ttl = ttl
         self._clock = clock
+        # Everything is read and written on one event loop, and no method awaits while it changes anything (claim with
+        # records appends after it has claimed, as the contract allows), so there are no locks.
         self._sessions: dict[tuple[str, str], StoredSession] = {}
         self._replicas: dict[str, Heartbeat] = {}
+        self._answers: dict[str, StoredAnswer] = {}  # by name, the oldest first
         self._jobs: dict[str, ScheduledJob] = {}
-        self._count = 0
+        self._count = 0  # the last number that was given to a session, a signal or an answer
         self._meter = AppendMeter()
 
     @property
@@ -82,6 +92,7 @@ class MemoryJournal:
             title=storable(new.title),
             title_is_custom=False,
             metadata=new.metadata,
+            surface=new.surface,
             created_at=now,
             updated_at=now,
             head=0,
@@ -102,7 +113,7 @@ class MemoryJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
         wanted = words(query)
@@ -111,38 +122,17 @@ class MemoryJournal:
             for session in self._sessions.values()
             if session.info.owner == owner
             and (agent is None or session.info.agent == agent)
-            and not (without and without in session.info.metadata)
+            and (surface is None or session.info.surface == surface)
             and all(word in session.title_words or session.line.says(word) for word in wanted)
         ]
         found.sort(key=lambda session: (session.info.updated_at, session.number), reverse=True)
         return tuple(session.info for session in found[offset : offset + limit]), len(found)
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
         session = self._of(owner, id)
-        given = {
-            name: value
-            for name, value in (
-                ("title", None if title is None else storable(title)),
-                ("title_is_custom", title_is_custom),
-                ("agent", agent),
-                ("fingerprint", fingerprint),
-                ("metadata", metadata),
-            )
-            if value is not None
-        }
-        changed = msgspec.structs.replace(session.info, updated_at=self._clock(), **given)
+        changed = msgspec.structs.replace(session.info, updated_at=self._clock(), **dict(changed_columns(change)))
+        head = change.head
         if head is not None:
             if changed.turn is not None:
                 raise BusyError(f"session {id!r} runs a turn; its head moves after it")
@@ -288,7 +278,7 @@ class MemoryJournal:
             replica=None if done else info.replica,
             takeovers=0 if done else info.takeovers,
         )
-        self._meter.group(1)
+        self._meter.group()
         self._meter.append(len(records), time.perf_counter() - began)
         return Appended(after, hand_out(session))
 
@@ -297,10 +287,9 @@ class MemoryJournal:
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
-        newest_first: bool = False,
+        turn: str | None = None,
     ) -> tuple[Record, ...]:
         """See Journal."""
         line: RecordLine | None = self._of(owner, id).line
@@ -310,18 +299,8 @@ class MemoryJournal:
             parts.append(line.records[max(0, after_seq - line.at) : max(0, last - line.at)])
             last = min(last, line.at)
             line = line.base
-        records = [record for part in reversed(parts) for record in part]
-        if newest_first:
-            records.reverse()
-        return tuple(records[:limit])
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """See Journal."""
-        session = self._of(owner, id)
-        info = session.info
-        beat = self._replicas.get(info.replica or "")
-        address = beat.address if beat is not None else ""
-        return Whereabouts(info.replica, address, self._alive(info.replica), info.turn, session.epoch, info.seq)
+        records = [record for part in reversed(parts) for record in part if turn is None or record.turn == turn]
+        return tuple(records)
 
     def _held(self, lease: Lease) -> StoredSession:
         session = self._sessions.get((lease.owner, lease.id))
@@ -400,6 +379,53 @@ class MemoryJournal:
     def _alive(self, replica: str | None) -> bool:
         beat = self._replicas.get(replica) if replica is not None else None
         return beat is not None and self._clock() - beat.beat_at < self._ttl
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        now = self._clock()
+        found = self._answers.get(name)
+        if found is not None:
+            alive = self._alive(found.replica)
+            old = now - found.created_at >= max_age and (found.body is not None or not alive)
+            again = retry and found.body is None and not alive and found.fingerprint == fingerprint
+            if not old and not again:
+                return IdempotentAnswer(found.number, found.fingerprint, False, alive, found.body)
+            del self._answers[name]
+        self._count += 1
+        self._answers[name] = StoredAnswer(self._count, name, fingerprint, replica, now)
+        return IdempotentAnswer(self._count, fingerprint, True, self._alive(replica), None)
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        found = self._answer(number)
+        if found is not None:
+            found.body = body
+        return found is not None
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        if (found := self._answer(number)) is not None:
+            del self._answers[found.name]
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        oldest, excess = self._clock() - max_age, len(self._answers) - keep
+        forgotten = [
+            each.name
+            for place, each in enumerate(self._answers.values())
+            if (place < excess or each.created_at <= oldest)
+            and (each.body is not None or not self._alive(each.replica))
+        ][:limit]
+        for name in forgotten:
+            del self._answers[name]
+        return len(forgotten)
+
+    def _answer(self, number: int) -> StoredAnswer | None:
+        return next((each for each in self._answers.values() if each.number == number), None)
 
     # Background work.
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from gaia_core.journal._contract import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
+from gaia_core.journal._values import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
 
 
 @attrs.define(eq=False)
@@ -42,7 +42,11 @@ class RecordLine:
 
 @attrs.define(eq=False)
 class StoredSession:
-    """A session, and what its turn was signalled."""
+    """A session, and what its turn was signalled.
+
+    *epoch* grows with every claim; an append under an earlier one is fenced. *waiting*: signals that nobody has taken;
+    *handed_out*: those that the holder took last. Its next append or take forgets these, a takeover puts them back.
+    """
 
     number: int
     info: SessionInfo
@@ -63,6 +67,18 @@ class Heartbeat:
     beat_at: float
     wanted: tuple[SlotDemand, ...] = ()
     grants: tuple[SlotGrant, ...] = ()
+
+
+@attrs.define(eq=False)
+class StoredAnswer:
+    """An idempotent answer; *body* is None until it is whole."""
+
+    number: int
+    name: str
+    fingerprint: str
+    replica: str
+    created_at: float
+    body: bytes | None = None
 
 
 @attrs.define(eq=False)

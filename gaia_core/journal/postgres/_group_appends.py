@@ -1,7 +1,12 @@
 """The PostgreSQL journal's appends: what arrived while a group was under way goes into the next, in one statement.
 
-One statement is one round trip and one transaction. Never a NOTIFY in it: that takes a lock of the whole server.
-When the answer is lost with the connection, the session's row says whether the group was committed.
+One statement is one round trip and one transaction. It has no NOTIFY, which takes a lock of the whole server. When the
+answer is lost with the connection, `mark` in the sessions' rows says whether the group was committed.
+
+`append` (any task) puts into _waiting and awaits its future; one task, `_flush`, takes groups out and writes them, one
+statement at a time. It runs while there is something to write: `append` starts it, nobody cancels it, and `finish`
+waits for it. A group that fails gives its error to each of its appends, and the next group is written. All of this is
+on one event loop, so no lock is needed: no field is read and written around an await.
 """
 
 import asyncio
@@ -12,13 +17,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
-
-from gaia_core.errors import GaiaError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
 from gaia_core.journal._search_words import words
+from gaia_core.journal._values import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal.postgres._schema import Connection
 
 _GROUP = 256
@@ -71,6 +73,11 @@ def token() -> int:
 
 
 class _Append:
+    """An append that waits, filled by `Appends.append`.
+
+    *future* is completed by `_flush`, or cancelled with its caller, whose records are written all the same.
+    """
+
     __slots__ = ("began", "done", "future", "lease", "placed", "records")
 
     def __init__(
@@ -97,7 +104,10 @@ class Appends:
     ) -> None:
         self._run = run
         self._meter = meter
+        # Callers append at its end, _flush takes from its front.
         self._waiting: deque[_Append] = deque()
+        # The task that writes; None while nothing waits. Set by `append`, cleared by the task itself at its end: no
+        # await stands between its last look at _waiting and that, so no append is left behind.
         self._flushing: asyncio.Task[None] | None = None
 
     async def append(
@@ -111,11 +121,12 @@ class Appends:
         return await append.future
 
     async def finish(self) -> None:
-        """Wait until nothing waits."""
+        """Return when all that was appended is written. If the caller is cancelled, the writing goes on."""
         if self._flushing is not None:
             await asyncio.wait((self._flushing,))
 
     async def _flush(self) -> None:
+        """Write groups until nothing waits."""
         try:
             while self._waiting:
                 await self._write(self._next_group())
@@ -136,11 +147,13 @@ class Appends:
         return list(group.values())
 
     async def _write(self, group: list[_Append]) -> None:
+        """Write *group* and complete its futures; they get whatever error there is."""
         mark = token()
         arguments = (*_arguments(group), mark)
         tried = False
 
         async def write(db: Connection) -> dict[int, tuple[Signal, ...]]:
+            """The signals of the sessions that moved. `_run` calls it again after a lost connection."""
             nonlocal tried
             everyone = [append.lease.number for append in group]
             numbers = [row["number"] for row in await db.fetch(_MARKED, everyone, mark)] if tried else []
@@ -164,12 +177,12 @@ class Appends:
             ended = [append.lease.number for append in group if append.done and append.lease.number in signals]
             if ended:
                 signals = {**signals, **await self._run(late)}
-        except (GaiaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # else the callers would wait forever, and the next group, too
             for append in group:
                 if not append.future.done():
                     append.future.set_exception(error)
             return
-        self._meter.group(len(signals))
+        self._meter.group()
         now = time.perf_counter()
         for append in group:
             found = signals.get(append.lease.number)

@@ -1,7 +1,8 @@
-"""The journal for more than one machine: a PostgreSQL database. Appends go in groups (see _postgres_appends).
+"""The journal for more than one machine: a PostgreSQL database. Appends are written in groups (see `_group_appends`).
 
-A lost connection is made anew, and what was asked for is asked again: every operation knows whether it was done.
-The address is kept to connect with, and never shown.
+When a connection is lost, `_run` repeats the operation on a new one. So every operation can tell that it was carried
+out before: by a natural key, or by a random token that it leaves in the row. The address is kept to connect with, and
+never shown.
 """
 
 import asyncio
@@ -13,9 +14,12 @@ import asyncpg
 
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import known_name, new_name, with_first
+from gaia_core.journal._record_positions import earlier_parents, position_records
+from gaia_core.journal._values import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -24,17 +28,13 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
-    known_name,
-    new_name,
-    storable,
-    with_first,
 )
-from gaia_core.journal._record_positions import earlier_parents, position_records
+from gaia_core.journal.postgres import _answers as answers
 from gaia_core.journal.postgres import _replicas as replicas
 from gaia_core.journal.postgres import _sessions as store
 from gaia_core.journal.postgres._group_appends import Appends, token
@@ -69,8 +69,9 @@ class PostgresJournal:
         self._where = _shown(dsn)
         self._ttl = ttl
         self._patience = patience
-        self._meter = AppendMeter()
+        self._meter = AppendMeter()  # written by the task of _appends, on the event loop
         self._appends = Appends(self._run, self._meter)
+        # Written by open and aclose; None: not open, and _run refuses. A connection belongs to one _run at a time.
         self._pool: asyncpg.Pool | None = None
 
     def __repr__(self) -> str:
@@ -102,6 +103,7 @@ class PostgresJournal:
     async def aclose(self) -> None:
         """See Journal."""
         try:
+            # The appends first: they are written through the pool.
             await self._appends.finish()
         finally:
             pool, self._pool = self._pool, None
@@ -116,7 +118,11 @@ class PostgresJournal:
         await self.aclose()
 
     async def _run(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
-        """What *work* returns on a connection; it is called again when the connection is lost."""
+        """What *work* returns on a connection; it is called again when the connection is lost.
+
+        Raises JournalError when the database is out of reach for *patience* seconds, or refuses. If the caller is
+        cancelled, the pool resets the connection before it is used again.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
         pause = _FIRST_PAUSE_SECONDS
@@ -161,34 +167,15 @@ class PostgresJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
-        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, without))
+        return await self._run(lambda db: store.find(db, owner, query, limit, offset, agent, surface))
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
         known_name(owner, id)
-        columns: tuple[tuple[str, object], ...] = (
-            ("title", None if title is None else storable(title)),
-            ("title_is_custom", title_is_custom),
-            ("agent", agent),
-            ("fingerprint", fingerprint),
-            ("metadata", metadata),
-        )
-        given = tuple((name, value) for name, value in columns if value is not None)
-        return await self._run(lambda db: store.update(db, owner, id, given, head))
+        return await self._run(lambda db: store.update(db, owner, id, change))
 
     async def fork(self, owner: str, id: str, new_id: str, at: int | None = None) -> SessionInfo:
         """See Journal."""
@@ -243,19 +230,13 @@ class PostgresJournal:
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
-        newest_first: bool = False,
+        turn: str | None = None,
     ) -> tuple[Record, ...]:
         """See Journal."""
         known_name(owner, id)
-        return await self._run(lambda db: store.read(db, owner, id, after_seq, limit, upto, newest_first))
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """See Journal."""
-        known_name(owner, id)
-        return await self._run(lambda db: store.where(db, owner, id, self._ttl))
+        return await self._run(lambda db: store.read(db, owner, id, after_seq, upto, turn))
 
     # Signals.
 
@@ -293,6 +274,29 @@ class PostgresJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         await self._run(lambda db: replicas.release(db, replica))
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        mark = token()
+        return await self._run(
+            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._ttl, mark)
+        )
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        return await self._run(lambda db: answers.put(db, number, body))
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        await self._run(lambda db: answers.drop(db, number))
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        return await self._run(lambda db: answers.sweep(db, max_age, keep, limit, self._ttl))
 
     # Background work.
 

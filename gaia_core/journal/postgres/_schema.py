@@ -54,6 +54,27 @@ MIGRATIONS = (
         token bigint NOT NULL);
     CREATE INDEX gaia_job_by_time ON gaia_job (run_at, key);
     """,
+    # Version 1 recognised the sessions of the Responses API by these bytes of their metadata.
+    """
+    ALTER TABLE gaia_session ADD COLUMN surface text NOT NULL DEFAULT '';
+    UPDATE gaia_session SET surface = 'responses'
+        WHERE position(convert_to('"surface":"responses"', 'UTF8') in metadata) > 0;
+    """,
+    # An attempt's number is never used twice, so that a late answer finds its row or none. Version 2 kept answers as
+    # records of sessions of this owner, which had no title, words or forks. They are not carried over: a request that
+    # is sent again across this upgrade runs again.
+    """
+    CREATE TABLE gaia_answer (
+        name text PRIMARY KEY, number bigint NOT NULL UNIQUE, fingerprint text NOT NULL, replica text NOT NULL,
+        created_at double precision NOT NULL, body bytea);
+    CREATE INDEX gaia_answer_by_time ON gaia_answer (created_at);
+    WITH hidden AS (DELETE FROM gaia_session WHERE owner = 'gaia idempotency' RETURNING number),
+        signals AS (DELETE FROM gaia_signal USING hidden WHERE session = number),
+        gone AS (DELETE FROM gaia_record USING hidden WHERE line = number RETURNING payload),
+        used AS (SELECT payload, count(*) AS uses FROM gone WHERE payload IS NOT NULL GROUP BY payload)
+    UPDATE gaia_payload AS p SET uses = p.uses - used.uses FROM used WHERE p.hash = used.payload;
+    DELETE FROM gaia_payload WHERE uses <= 0;
+    """,
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 
@@ -75,10 +96,12 @@ async def migrate(db: Connection, where: str) -> None:
 
 
 async def lock_lines(db: Connection) -> None:
-    """Forks and deletes, which change how lines refer to each other, come one after the other."""
+    """Until the transaction ends, no other fork or delete runs: a delete decides by the forks that it sees whether
+    records are shared, and a fork made meanwhile would refer to records that are being deleted."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 1)
 
 
 async def lock_shares(db: Connection) -> None:
-    """Heartbeats share out slots one after the other."""
+    """Until the transaction ends, no other heartbeat runs: each reads the grants of the others before it makes its own,
+    and two at once could grant the same slots."""
     await db.execute("SELECT pg_advisory_xact_lock($1)", _LOCK + 2)

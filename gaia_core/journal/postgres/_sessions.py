@@ -6,9 +6,10 @@ Each function may run again after a lost connection, so each is idempotent by it
 import asyncpg
 
 from gaia_core.errors import BusyError, NotFoundError
-from gaia_core.journal._contract import Lease, NewSession, Record, SessionInfo, Whereabouts, missing, storable
+from gaia_core.journal._contract import missing, storable
 from gaia_core.journal._search_words import words
-from gaia_core.journal._session_row import COLUMNS, info
+from gaia_core.journal._session_row import COLUMNS, changed_columns, info
+from gaia_core.journal._values import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal.postgres._schema import Connection, lock_lines
 
 _PAST = """
@@ -25,8 +26,9 @@ _READ = (
 SELECT r.seq, r.parent, r.kind, r.turn, r.at, coalesce(r.body, payload.body), r.message_count
 FROM past JOIN gaia_record AS r
     ON r.line = past.line AND r.seq > greatest(past.after, $3) AND r.seq <= least(past.upto, $4)
+    AND ($5::text IS NULL OR r.turn = $5)
 LEFT JOIN gaia_payload AS payload ON payload.hash = r.payload
-ORDER BY r.seq {order} LIMIT $5
+ORDER BY r.seq
 """
 )
 _COUNT_AT = (
@@ -85,25 +87,22 @@ async def create(db: Connection, new: NewSession) -> SessionInfo:
     """Create a session unless it exists."""
     title = storable(new.title)
     await db.execute(
-        "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, metadata, created_at, "
-        "updated_at) SELECT $1, $2, $3, $4, $5, $6, $7, now, now FROM gaia_now() AS now "
+        "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, metadata, surface, "
+        "created_at, updated_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8, now, now FROM gaia_now() AS now "
         "ON CONFLICT (owner, id) DO NOTHING",
-        new.owner, new.id, new.agent, new.fingerprint, title, list(words(title)), new.metadata,
+        new.owner, new.id, new.agent, new.fingerprint, title, list(words(title)), new.metadata, new.surface,
     )  # fmt: skip
     return await get(db, new.owner, new.id)
 
 
-async def update(
-    db: Connection, owner: str, id: str, given: tuple[tuple[str, object], ...], head: int | None
-) -> SessionInfo:
-    """Set the *given* columns, and the head. Raises NotFoundError, BusyError."""
+async def update(db: Connection, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+    """Set what *change* gives. Raises NotFoundError, BusyError."""
     async with db.transaction():
         found = await get(db, owner, id, lock=True)
-        changes = given
-        for name, value in given:
-            if name == "title":
-                changes = (*changes, ("title_words", list(words(str(value)))))
-        if head is not None:
+        changes: tuple[tuple[str, object], ...] = changed_columns(change)
+        if change.title is not None:
+            changes = (*changes, ("title_words", list(words(storable(change.title)))))
+        if (head := change.head) is not None:
             if found.turn is not None:
                 raise BusyError(f"session {id!r} runs a turn; its head moves after it")
             changes = (*changes, ("head", head), ("message_count", await recorded_count(db, found, head)))
@@ -145,11 +144,11 @@ async def fork(db: Connection, owner: str, id: str, new_id: str, at: int | None)
         count = await recorded_count(db, base, head)
         number = await db.fetchval(
             "INSERT INTO gaia_session (owner, id, agent, fingerprint, title, title_words, title_is_custom, metadata, "
-            "created_at, updated_at, head, seq, message_count, base_id, base_at) "
-            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, now, now, $9, $10, $11, $12, $10 FROM gaia_now() AS now "
+            "surface, created_at, updated_at, head, seq, message_count, base_id, base_at) "
+            "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $13, now, now, $9, $10, $11, $12, $10 FROM gaia_now() AS now "
             "ON CONFLICT (owner, id) DO NOTHING RETURNING number",
             owner, new_id, base.agent, base.fingerprint, base.title, list(words(base.title)), base.title_is_custom,
-            base.metadata, head, last, count, id,
+            base.metadata, head, last, count, id, base.surface,
         )  # fmt: skip
         if number is not None and last:
             line = await db.fetchval(_LINE_OF, await number_of(db, owner, id), last)
@@ -199,16 +198,14 @@ async def _trim(db: Connection, line: int) -> None:
 
 
 async def find(
-    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
+    db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, surface: str | None
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = $1"], list[str | bytes]((storable(owner),))
-    if agent is not None:
-        values.append(agent)
-        where.append(f"agent = ${len(values)}")
-    if without:
-        values.append(without)
-        where.append(f"position(${len(values)}::bytea in metadata) = 0")
+    where, values = ["owner = $1"], [storable(owner)]
+    for column, wanted in (("agent", agent), ("surface", surface)):
+        if wanted is not None:
+            values.append(wanted)
+            where.append(f"{column} = ${len(values)}")
     for word in words(query):
         values.append(word)
         place = f"ARRAY[${len(values)}::text]"
@@ -232,12 +229,16 @@ async def find(
 
 
 async def read(
-    db: Connection, owner: str, id: str, after: int, limit: int | None, upto: int | None, newest_first: bool
+    db: Connection,
+    owner: str,
+    id: str,
+    after: int,
+    upto: int | None,
+    turn: str | None,
 ) -> tuple[Record, ...]:
-    """The records between *after* and *upto*, in one statement and so one snapshot."""
-    order = "DESC" if newest_first else "ASC"
+    """The records between *after* and *upto*, of one *turn* or of all, in one statement and so one snapshot."""
     last = 1 << 62 if upto is None else upto
-    rows: list[asyncpg.Record] = await db.fetch(_READ.format(order=order), owner, id, after, last, limit)
+    rows: list[asyncpg.Record] = await db.fetch(_READ, owner, id, after, last, turn)
     if not rows:
         await number_of(db, owner, id)
     return tuple(Record(*row) for row in rows)
@@ -254,18 +255,3 @@ async def claim(
         return None
     number, epoch, seq, head, count, running, takeovers = row
     return Lease(owner, id, number, epoch, seq, head, count, running, takeovers, replica, head)
-
-
-async def where(db: Connection, owner: str, id: str, ttl: float) -> Whereabouts:
-    """Who holds the session. Raises NotFoundError."""
-    row = await db.fetchrow(
-        "SELECT s.replica, coalesce(r.address, ''), coalesce(r.beat_at > gaia_now() - $3::float8, false), s.turn, "
-        "s.epoch, s.seq FROM gaia_session AS s LEFT JOIN gaia_replica AS r ON r.name = s.replica "
-        "WHERE s.owner = $1 AND s.id = $2",
-        owner,
-        id,
-        ttl,
-    )
-    if row is None:
-        raise missing(id)
-    return Whereabouts(*row)

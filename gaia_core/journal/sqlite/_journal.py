@@ -1,7 +1,7 @@
 """The default journal: one SQLite file that several processes of a machine may share.
 
-One thread writes, in groups (see _sqlite_writer); readers have connections of their own, on threads. Nothing here runs
-SQL on the event loop.
+One thread writes, in groups (see `_writer`); readers have connections of their own, on threads. Nothing here runs SQL
+on the event loop.
 """
 
 import asyncio
@@ -17,9 +17,11 @@ from typing import Literal, Self, TypeVar
 
 from gaia_core.errors import ClosedError, JournalError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import (
+from gaia_core.journal._contract import known_name, new_name
+from gaia_core.journal._values import (
     TTL_SECONDS,
     Appended,
+    IdempotentAnswer,
     Job,
     JournalStats,
     Lease,
@@ -28,15 +30,13 @@ from gaia_core.journal._contract import (
     Record,
     Replica,
     SessionInfo,
+    SessionUpdate,
     Signal,
     SlotDemand,
     SlotGrant,
     Totals,
-    Whereabouts,
-    known_name,
-    new_name,
-    storable,
 )
+from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
 from gaia_core.journal.sqlite._schema import connect_reader, damaged
@@ -68,9 +68,12 @@ class SQLiteJournal:
         self._path = Path(path)
         self._ttl = ttl
         self._clock = clock
-        self._meter = AppendMeter()
+        self._meter = AppendMeter()  # written by the writer's thread
         self._writer = Writer(self._path, synchronous, clock, self._meter)
+        # Written by open and aclose on the event loop; None: not open, and no read begins.
         self._threads: ThreadPoolExecutor | None = None
+        # The idle readers. A pool thread takes one out for one read, so a connection is used by one thread at a time;
+        # there are never more connections than pool threads. Closed by _close, after the threads have ended.
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
 
     def __repr__(self) -> str:
@@ -97,9 +100,11 @@ class SQLiteJournal:
         """See Journal."""
         threads, self._threads = self._threads, None
         if threads is not None:
+            self._writer.refuse()
             await asyncio.to_thread(self._close, threads)
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
+        """Wait for the reads, close their connections, then for the writes; blocks."""
         threads.shutdown()
         with suppress(queue.Empty):
             while True:
@@ -162,34 +167,15 @@ class SQLiteJournal:
         limit: int = 50,
         offset: int = 0,
         agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """See Journal."""
-        return await self._read(lambda db: store.find(db, owner, query, limit, offset, agent, without))
+        return await self._read(lambda db: store.find(db, owner, query, limit, offset, agent, surface))
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        fingerprint: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """See Journal."""
         known_name(owner, id)
-        columns: tuple[tuple[str, object], ...] = (
-            ("title", None if title is None else storable(title)),
-            ("title_is_custom", title_is_custom),
-            ("agent", agent),
-            ("fingerprint", fingerprint),
-            ("metadata", metadata),
-        )
-        given = tuple((name, value) for name, value in columns if value is not None)
-        return await self._writer.do(lambda db: store.update(db, owner, id, given, head, self._clock()))
+        return await self._writer.do(lambda db: store.update(db, owner, id, change, self._clock()))
 
     async def fork(self, owner: str, id: str, new_id: str, at: int | None = None) -> SessionInfo:
         """See Journal."""
@@ -226,19 +212,13 @@ class SQLiteJournal:
         owner: str,
         id: str,
         after_seq: int = 0,
-        limit: int | None = None,
         *,
         upto: int | None = None,
-        newest_first: bool = False,
+        turn: str | None = None,
     ) -> tuple[Record, ...]:
         """See Journal."""
         known_name(owner, id)
-        return await self._read(lambda db: store.read(db, owner, id, after_seq, limit, upto, newest_first))
-
-    async def where(self, owner: str, id: str) -> Whereabouts:
-        """See Journal."""
-        known_name(owner, id)
-        return await self._read(lambda db: store.where(db, owner, id, self._clock() - self._ttl))
+        return await self._read(lambda db: store.read(db, owner, id, after_seq, upto, turn))
 
     # Signals.
 
@@ -276,6 +256,32 @@ class SQLiteJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         await self._writer.do(lambda db: replicas.release(db, replica))
+
+    # Answers of idempotent requests.
+
+    async def answer_begin(
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+    ) -> IdempotentAnswer:
+        """See Journal."""
+        return await self._writer.do(
+            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._clock(), self._ttl)
+        )
+
+    async def answer_put(self, number: int, body: bytes) -> bool:
+        """See Journal."""
+        return await self._writer.do(lambda db: answers.put(db, number, body))
+
+    async def answer_drop(self, number: int) -> None:
+        """See Journal."""
+        await self._writer.do(lambda db: answers.forget(db, (number,)))
+
+    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+        """See Journal."""
+        now = self._clock()
+        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, limit, now - self._ttl))
+        if old:
+            await self._writer.do(lambda db: answers.forget(db, old), erases=True)
+        return len(old)
 
     # Background work.
 

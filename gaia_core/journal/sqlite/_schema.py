@@ -62,6 +62,32 @@ MIGRATIONS = (
             attempts INTEGER NOT NULL DEFAULT 0, held_until REAL NOT NULL DEFAULT 0)""",
         "CREATE INDEX job_by_time ON job (run_at, key)",
     ),
+    (
+        "ALTER TABLE session ADD COLUMN surface TEXT NOT NULL DEFAULT ''",
+        # Version 1 recognised the sessions of the Responses API by these bytes of their metadata.
+        """UPDATE session SET surface = 'responses' WHERE instr(metadata, CAST('"surface":"responses"' AS BLOB))""",
+    ),
+    (
+        # An attempt's number is never used twice, so that a late answer finds its row or none.
+        """CREATE TABLE answer (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+            fingerprint TEXT NOT NULL, replica TEXT NOT NULL, created_at REAL NOT NULL, body BLOB)""",
+        "CREATE INDEX answer_by_time ON answer (created_at)",
+        # Version 2 kept answers as records of sessions of this owner, which had no title, words or forks. They are
+        # not carried over: a request that is sent again across this upgrade runs again.
+        """CREATE TEMP TABLE hidden AS
+            SELECT n, payload FROM session JOIN record ON key BETWEEN number << 32 AND number << 32 | 4294967295
+            WHERE owner = 'gaia idempotency'""",
+        """UPDATE payload_use SET uses = payload_use.uses - gone.uses FROM (
+            SELECT payload, count(*) AS uses FROM hidden WHERE payload IS NOT NULL GROUP BY payload) AS gone
+            WHERE hash = gone.payload""",
+        "DELETE FROM payload WHERE hash IN (SELECT hash FROM payload_use WHERE uses <= 0)",
+        "DELETE FROM payload_use WHERE uses <= 0",
+        "DELETE FROM record WHERE n IN (SELECT n FROM hidden)",
+        "DROP TABLE hidden",
+        "DELETE FROM signal WHERE session IN (SELECT number FROM session WHERE owner = 'gaia idempotency')",
+        "DELETE FROM session WHERE owner = 'gaia idempotency'",
+    ),
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 

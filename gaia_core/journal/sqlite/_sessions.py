@@ -6,9 +6,10 @@ A function that raises a GaiaError has written nothing, so that it can share a t
 import sqlite3
 
 from gaia_core.errors import BusyError, NotFoundError
-from gaia_core.journal._contract import Lease, NewSession, Record, SessionInfo, Whereabouts, missing, storable
+from gaia_core.journal._contract import missing, storable
 from gaia_core.journal._search_words import words
-from gaia_core.journal._session_row import COLUMNS, info
+from gaia_core.journal._session_row import COLUMNS, changed_columns, info
+from gaia_core.journal._values import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal.sqlite._schema import SEQ_BITS, SEQ_MASK
 
 _ALIVE = "EXISTS (SELECT 1 FROM replica WHERE name = session.replica AND beat_at > ?)"
@@ -34,9 +35,9 @@ def create(db: sqlite3.Connection, new: NewSession, now: float) -> SessionInfo:
     """Create a session unless it exists."""
     title = storable(new.title)
     row = db.execute(
-        "INSERT INTO session (owner, id, agent, fingerprint, title, metadata, created_at, updated_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
-        (new.owner, new.id, new.agent, new.fingerprint, title, new.metadata, now, now),
+        "INSERT INTO session (owner, id, agent, fingerprint, title, metadata, surface, created_at, updated_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
+        (new.owner, new.id, new.agent, new.fingerprint, title, new.metadata, new.surface, now, now),
     ).fetchone()
     if row is not None:
         _name(db, row[0], title)
@@ -50,13 +51,11 @@ def _name(db: sqlite3.Connection, number: int, title: str) -> None:
         db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (number << SEQ_BITS, found))
 
 
-def update(
-    db: sqlite3.Connection, owner: str, id: str, given: tuple[tuple[str, object], ...], head: int | None, now: float
-) -> SessionInfo:
-    """Set the *given* columns, and the head. Raises NotFoundError, BusyError."""
+def update(db: sqlite3.Connection, owner: str, id: str, change: SessionUpdate, now: float) -> SessionInfo:
+    """Set what *change* gives. Raises NotFoundError, BusyError."""
     number = number_of(db, owner, id)
-    changes = (*given, ("updated_at", now))
-    if head is not None:
+    changes: tuple[tuple[str, object], ...] = (*changed_columns(change), ("updated_at", now))
+    if (head := change.head) is not None:
         if get(db, owner, id).turn is not None:
             raise BusyError(f"session {id!r} runs a turn; its head moves after it")
         changes = (*changes, ("head", head), ("message_count", recorded_count(db, owner, id, head)))
@@ -65,9 +64,8 @@ def update(
         f"UPDATE session SET {columns} WHERE number = ?",  # noqa: S608
         (*(value for _, value in changes), number),
     )
-    for name, value in given:
-        if name == "title":
-            _name(db, number, str(value))
+    if change.title is not None:
+        _name(db, number, storable(change.title))
     return get(db, owner, id)
 
 
@@ -119,12 +117,12 @@ def fork(db: sqlite3.Connection, owner: str, id: str, new_id: str, at: int | Non
     head = base.head if at is None else at
     count = recorded_count(db, owner, id, head)
     row = db.execute(
-        "INSERT INTO session (owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, "
-        "head, seq, message_count, base_id, base_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
+        "INSERT INTO session (owner, id, agent, fingerprint, title, title_is_custom, metadata, surface, "
+        "created_at, updated_at, head, seq, message_count, base_id, base_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING number",
         (
-            owner, new_id, base.agent, base.fingerprint, base.title, base.title_is_custom, base.metadata, now, now,
-            head, last, count, id, last,
+            owner, new_id, base.agent, base.fingerprint, base.title, base.title_is_custom, base.metadata, base.surface,
+            now, now, head, last, count, id, last,
         ),
     ).fetchone()  # fmt: skip
     if row is not None:
@@ -179,16 +177,14 @@ def _erase(db: sqlite3.Connection, line: int, after: int) -> None:
 
 
 def find(
-    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, without: bytes = b""
+    db: sqlite3.Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, surface: str | None
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = ?"], list[str | bytes]((owner,))
-    if agent is not None:
-        where.append("agent = ?")
-        values.append(agent)
-    if without:
-        where.append("instr(metadata, ?) = 0")
-        values.append(without)
+    where, values = ["owner = ?"], [owner]
+    for column, wanted in (("agent", agent), ("surface", surface)):
+        if wanted is not None:
+            where.append(f"{column} = ?")
+            values.append(wanted)
     for word in words(query):
         # A word in a line is in every fork whose past reaches it; a word in a title (seq 0) in that session alone.
         where.append(
@@ -211,23 +207,26 @@ def find(
 
 
 def read(
-    db: sqlite3.Connection, owner: str, id: str, after: int, limit: int | None, upto: int | None, newest_first: bool
+    db: sqlite3.Connection,
+    owner: str,
+    id: str,
+    after: int,
+    upto: int | None,
+    turn: str | None,
 ) -> tuple[Record, ...]:
-    """The records between *after* and *upto*."""
+    """The records between *after* and *upto*, of one *turn* or of all."""
     last = SEQ_MASK if upto is None else min(upto, SEQ_MASK)
     past = segments(db, number_of(db, owner, id))
-    order = "DESC" if newest_first else "ASC"
     found: list[Record] = []
-    for line, begin, end in past if newest_first else past[::-1]:
-        left = -1 if limit is None else limit - len(found)
+    for line, begin, end in reversed(past):
         first, stop = max(begin, after, 0) + 1, min(end, last)
-        if first > stop or not left:
+        if first > stop:
             continue
         rows = db.execute(
             f"SELECT key & {SEQ_MASK}, parent, kind, turn, at, coalesce(record.body, payload.body), "  # noqa: S608
             "message_count FROM record LEFT JOIN payload ON payload.hash = record.payload "
-            f"WHERE key BETWEEN ? AND ? ORDER BY key {order} LIMIT ?",
-            (line << SEQ_BITS | first, line << SEQ_BITS | stop, left),
+            f"WHERE key BETWEEN ? AND ? AND (? IS NULL OR turn = ?) ORDER BY key",
+            (line << SEQ_BITS | first, line << SEQ_BITS | stop, turn, turn),
         ).fetchall()
         found += [Record(*row) for row in rows]
     return tuple(found)
@@ -264,15 +263,3 @@ def claim(
 def unclaim(db: sqlite3.Connection, lease: Lease) -> None:
     """Give a claim back that came to nothing."""
     db.execute("UPDATE session SET turn = NULL, replica = NULL WHERE number = ?", (lease.number,))
-
-
-def where(db: sqlite3.Connection, owner: str, id: str, alive_after: float) -> Whereabouts:
-    """Who holds the session. Raises NotFoundError."""
-    row = db.execute(
-        "SELECT session.replica, coalesce(address, ''), coalesce(beat_at > ?, 0), turn, epoch, seq "
-        "FROM session LEFT JOIN replica ON replica.name = session.replica WHERE owner = ? AND id = ?",
-        (alive_after, owner, id),
-    ).fetchone()
-    if row is None:
-        raise missing(id)
-    return Whereabouts(row[0], row[1], bool(row[2]), *row[3:])

@@ -1,7 +1,17 @@
 """The SQLite journal's one writer: a thread that owns the connection and commits in groups.
 
 What arrived while a commit was under way goes into the next one. The appends of a group are one UPDATE (the fence)
-and one INSERT for all of them: each statement gives up the interpreter's lock once, however many appends there are.
+and one INSERT for all of them: each statement releases the interpreter's lock once, however many appends there are.
+
+    event loop                        writer thread
+    do, claim, append ── _queue ────> _next_group      waits for the first request, takes at most _GROUP
+    (returns a future)                _commit          BEGIN IMMEDIATE, _run, COMMIT
+                                        _run           each request; its GaiaError is its own outcome
+                                        _append        the group's appends, in one UPDATE and one INSERT
+    _settle <─ call_soon_threadsafe ─ _deliver         one call per event loop
+
+A group whose transaction fails is rolled back and tried again request by request, so only the request at fault fails.
+A caller that is cancelled doesn't take its request back: it is carried out, and `_settle` finds its future done.
 """
 
 import asyncio
@@ -18,9 +28,9 @@ from typing import Any, TypeVar
 
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
-from gaia_core.journal._contract import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
 from gaia_core.journal._search_words import words
+from gaia_core.journal._values import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, open_file
 from gaia_core.journal.sqlite._sessions import count_at, unclaim
 
@@ -48,7 +58,11 @@ class _WriteConflict(Exception):  # noqa: N818
 
 
 class _WriteRequest:
-    """What somebody waits for: a function of the connection, or an append."""
+    """What a caller waits for: a function of the connection, or an append.
+
+    Filled on the caller's event loop, then handed to the writer thread by the queue; nobody writes to it after that.
+    *future* belongs to that loop and is touched on it alone (`_settle`). *began* is `time.perf_counter`.
+    """
 
     __slots__ = ("began", "done", "erases", "future", "lease", "records", "run")
 
@@ -66,15 +80,26 @@ _Outcome = tuple[_WriteRequest, Any]
 
 
 class Writer:
-    """The thread, from `start` to `close`. *meter* is written by this thread only."""
+    """The thread, from `start` to `close`.
+
+    The thread is a daemon: a process that ends without `close` loses what was not committed, and nothing else.
+    """
 
     def __init__(self, path: Path, synchronous: str, clock: Callable[[], float], meter: AppendMeter) -> None:
         self._path = path
         self._synchronous = synchronous
         self._clock = clock
+        # Written by the writer thread only; `stats` reads it from the event loop, each figure by itself.
         self._meter = meter
+        # The one way into the thread. None ends it, and is the last to be put.
         self._queue: queue.SimpleQueue[_WriteRequest | None] = queue.SimpleQueue()
+        # Set by `start`, cleared by `close`.
         self._thread: threading.Thread | None = None
+        # Set by `start` and cleared by `refuse`, both on the event loop that makes the requests: so no request is put
+        # after the None that ends the thread, where it would never be answered.
+        self._accepting = False
+        # Of the writer thread alone: the committed deletions whose callers wait until the traces are gone, whether
+        # the merge of the word index has begun for them, and how often the log could not be emptied since.
         self._erasing: list[_WriteRequest] = []
         self._merging = False
         self._tries = 0
@@ -92,6 +117,11 @@ class Writer:
             db.close()
             raise
         self._thread = thread
+        self._accepting = True
+
+    def refuse(self) -> None:
+        """Take no more requests. Called on the event loop, before `close`."""
+        self._accepting = False
 
     def close(self) -> None:
         """Do what was asked for, then end the thread; blocks."""
@@ -124,13 +154,17 @@ class Writer:
         return work.future
 
     def _work(self, run: Callable[[sqlite3.Connection], Any] | None) -> _WriteRequest:
-        if self._thread is None:
+        if not self._accepting:
             raise ClosedError(f"the journal {str(self._path)!r} is not open")
         return _WriteRequest(asyncio.get_running_loop().create_future(), run)
 
     # The thread.
 
     def _serve(self, db: sqlite3.Connection) -> None:
+        """Commit groups until None comes, and erase in between; what is to be erased is erased before it ends.
+
+        Nothing is raised from here: what fails is the outcome of the requests that it concerns.
+        """
         ending = False
         with closing(db):
             while not ending or self._erasing:
@@ -156,7 +190,10 @@ class Writer:
         return group, False
 
     def _commit(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> None:
+        """Carry out *group* in one transaction and deliver the outcomes."""
         try:
+            # Takes the file's write lock, which other processes hold during their commits: the fence's reads and
+            # writes see no other process's commit between them. Waits for it up to the connection's busy timeout.
             db.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             _deliver([(work, self._explained(work, error)) for work in group])
@@ -171,6 +208,7 @@ class Writer:
                 raise
         except Exception as error:  # noqa: BLE001, whoever waits gets it
             if len(group) > 1:
+                # Rolled back as a whole, so nothing of it is there: each gets a transaction, and its own outcome.
                 for work in group:
                     self._commit(db, [work])
                 return
@@ -184,6 +222,11 @@ class Writer:
         _deliver([(work, outcome) for work, outcome in outcomes if work not in waits])
 
     def _run(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> list[_Outcome]:
+        """The outcomes of *group*, in the open transaction.
+
+        A request that raises a GaiaError or ValueError has written nothing (a rule for every function here), so the
+        others go on. Anything else, _WriteConflict included, fails the transaction.
+        """
         outcomes: list[_Outcome] = []
         appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]] = []
         for work in group:
@@ -217,6 +260,7 @@ class Writer:
     def _append(
         self, db: sqlite3.Connection, appends: list[tuple[_WriteRequest, Lease, tuple[PositionedRecord, ...]]]
     ) -> list[tuple[_WriteRequest, Appended]]:
+        """Append for all of *appends*. Raises _WriteConflict when a lease doesn't hold, which rolls the group back."""
         now = self._clock()
         plain: list[Any] = []
         telling: list[Any] = [now]
@@ -271,7 +315,7 @@ class Writer:
             elif work.lease is not None:
                 self._meter.fenced()
         if appends:
-            self._meter.group(appends)
+            self._meter.group()
 
     # Erasing: rows are overwritten when they are deleted; what remains is in the word index and in the log.
 
@@ -293,8 +337,8 @@ class Writer:
         if self._tries >= _CHECKPOINT_TRIES:
             self._erased(
                 JournalError(
-                    f"the session is deleted, but its traces stay in {str(self._path)!r}-wal until whoever reads the "
-                    "file now has finished"
+                    f"what was deleted is gone from the journal, but its traces stay in {str(self._path)!r}-wal until "
+                    "whoever reads the file now has finished"
                 )
             )
 
@@ -385,7 +429,7 @@ def _stored(db: sqlite3.Connection, body: bytes) -> tuple[bytes | None, bytes | 
 
 
 def _deliver(outcomes: list[_Outcome]) -> None:
-    """Tell the waiting loops, each by one call."""
+    """Hand the outcomes to the event loops that wait, each by one call. Called by the writer thread."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Outcome]] = {}
     for work, outcome in outcomes:
         by_loop.setdefault(work.future.get_loop(), []).append((work, outcome))
@@ -397,6 +441,7 @@ def _deliver(outcomes: list[_Outcome]) -> None:
 
 
 def _settle(outcomes: list[_Outcome]) -> None:
+    """Complete the futures, on their event loop; those of cancelled callers are done already."""
     for work, outcome in outcomes:
         if work.future.done():
             continue

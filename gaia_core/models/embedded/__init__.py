@@ -5,7 +5,7 @@
 | `_model` | `EmbeddedModel`: fetches, starts, restarts, answers |
 | `_state` | how far it is, as a value |
 | `_weights` | which file, where it is kept |
-| `_download` | how it gets there: by one process (`_file_lock`), from the first source that has it |
+| `_download` | how it gets there: by one process, from the first source that has it |
 | `_weight_sources` | where it can come from |
 | `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
 | `_child_supervisor` | one run of the child, from outside |

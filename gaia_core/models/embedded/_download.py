@@ -3,19 +3,23 @@
 It is renamed into place only when its hash is right. So whatever is there is right, and the source doesn't matter.
 """
 
+import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
 
 from gaia_core.errors import GaiaError
-from gaia_core.models.embedded._file_lock import locked
+from gaia_core.file_lock import try_lock
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import SourceError, WeightSource, in_thread, sha256_of
 
 _log = logging.getLogger(__name__)
+
+_LOCK_POLL_SECONDS = 0.5
 
 
 class DownloadError(GaiaError):
@@ -50,7 +54,7 @@ async def download(file: Download, sources: tuple[WeightSource, ...], told: Call
     folder = file.path.parent
     try:
         await in_thread(lambda _: folder.mkdir(parents=True, exist_ok=True))
-        async with locked(file.path.with_suffix(".lock"), lambda: told(State("waiting"))):
+        async with _locked(file.path.with_suffix(".lock"), lambda: told(State("waiting"))):
             if file.is_there():
                 return file.path
             for source in sources:
@@ -64,6 +68,22 @@ async def download(file: Download, sources: tuple[WeightSource, ...], told: Call
     except OSError as error:
         failures.append(f"{folder}: {error.strerror or error}")
     raise DownloadError("; ".join(failures) or "there is none")
+
+
+@asynccontextmanager
+async def _locked(path: Path, waiting: Callable[[], None]) -> AsyncIterator[None]:
+    """Hold the lock file *path*, so that one process downloads. *waiting* is called while another one has it.
+
+    It waits as long as the other downloads, on the event loop and without a thread: a download takes minutes.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        while not try_lock(descriptor):
+            waiting()
+            await asyncio.sleep(_LOCK_POLL_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 async def _fetch_from(source: WeightSource, file: Download, told: Callable[[State], None]) -> None:

@@ -1,8 +1,14 @@
-"""The refrain: what all text chunks of a stream have in common, so that only their text is decoded.
+"""Chunk fast path: reads the text of streamed chunks without decoding the JSON around it.
 
-An endpoint's chunks mostly differ in one string. Once the bytes before and after it are known, what arrives between
-them needs to be a JSON string and no more: then it stands where the decoder would find it. Everything else, an answer's
-end or a chunk of another form, is left to the decoder, so this changes what is read by nothing but its cost.
+Most chunks of a stream differ in one string only. Once the bytes before and after that string are known, whatever
+arrives between them only has to be a JSON string. Everything else, such as the end of an answer or a chunk of another
+form, is left to the decoder. The fast path changes what a stream costs, never what is read.
+
+What it is worth end to end: without it, the server's CPU time for a token of a streamed chat grows by 79 % (95 %
+confidence: 66 to 91) where 64 chunks arrive in one read, by 13 % (9 to 17) with 16 and by 7 % (3 to 9) with 4. Where
+each chunk arrives alone, nothing was measured (-6 to +4). Several chunks arrive in one read when the server or its
+client is slower than the endpoint, and when an endpoint decodes several tokens a step. A short answer, from which
+nothing is learned, pays 1 to 3 µs for it. Measured by `python -m benchmarks paired`, 60 pairs, CPython 3.11.
 """
 
 import re
@@ -25,7 +31,8 @@ _STRINGS = msgspec.json.Decoder(list[str])
 
 
 class ChunkFastPath:
-    """Belongs to one stream. *piece_in* decodes a whole chunk: its piece of text, if that is all that it says."""
+    """Belongs to one stream. *piece_in* decodes a whole chunk; it returns the chunk's text when the chunk holds nothing
+    else, or None."""
 
     __slots__ = ("_after", "_before", "_between", "_kind", "_missed", "_piece_in")
 
@@ -36,9 +43,9 @@ class ChunkFastPath:
         self._missed = 0
 
     def read(self, data: bytes) -> tuple[Piece, bytes] | None:
-        """The text of the events that *data* begins with, in one piece, and the rest; None: the decoder's to read.
+        """The text of the events that *data* begins with, joined, and the rest; None when the decoder has to read them.
 
-        *data* begins where an event does.
+        *data* begins where an event begins.
         """
         before, after = self._before, self._after
         if not before or not data.startswith(before):
@@ -53,14 +60,16 @@ class ChunkFastPath:
         return self._kind(text), data[end + len(after) :]
 
     def missed(self, event: bytes, count: int = 1) -> None:
-        """So many events of nothing but a piece of text had to be decoded, at last *event*: learn from it, the rarer
-        the less that helps."""
+        """Learn the form of *event*, the last of *count* events that held text only and had to be decoded.
+
+        The more events were missed since the fast path last read one, the rarer another attempt.
+        """
         before = self._missed
         self._missed += count
         if self._missed < 2 or self._missed.bit_length() == before.bit_length():
-            return  # a first one often has a role as well, and short answers would learn in vain
+            return  # the first one often has a role as well, and a short answer has nothing to gain
         if b"\n" in event:
-            return  # of several lines, which stand otherwise in the stream
+            return  # an event of several `data` lines looks different in the stream
         for found in _TEXTS.finditer(event):
             begin, end = found.span(1)
             piece = self._piece_in(event[:begin] + _PROBE_JSON + event[end:])
@@ -73,10 +82,10 @@ class ChunkFastPath:
 
 
 def _text(strings: bytes, between: bytes) -> str | None:
-    """The text of JSON *strings* with *between* them; None when they are something else.
+    """The text of JSON *strings* that are separated by *between*; None when they are anything else.
 
-    *between* has a line's end, which nothing else may have. As many values as there are places for them means one in
-    each: JSON has no empty places.
+    *between* contains a line end, which JSON strings can't contain. The separators become the commas of one JSON
+    array. If the array then has one value more than there were separators, exactly one string stood between each two.
     """
     count = strings.count(between)
     joined = b"[%b]" % strings.replace(between, b",") if count else strings

@@ -11,9 +11,11 @@ from typing import Any
 
 import msgspec
 
+from gaia_core.errors import NestingError
 from gaia_core.events import FinishReason, ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, ModelError, ToolCallDelta
+from gaia_core.nesting import check_nesting
 
 _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceeds the (?:available )?context|too many tokens"
@@ -81,8 +83,11 @@ _CHUNK = msgspec.json.Decoder(Chunk)
 def decode_chunk(data: bytes, secret: str | None) -> Chunk:
     """One event's data. Raises ModelError("broken_stream"), without the *secret*, for what isn't a chunk."""
     try:
+        check_nesting(data)
         return _CHUNK.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except NestingError as error:
+        raise _no_chunk(data, error, secret) from None
+    except (msgspec.DecodeError, UnicodeError) as error:
         return _tolerant(data, error, secret)
 
 
@@ -91,9 +96,13 @@ def _tolerant(data: bytes, error: Exception, secret: str | None) -> Chunk:
     try:
         value = json.loads(data.decode("utf-8", "replace"))
         return msgspec.convert(clean(value), Chunk)
-    except (ValueError, RecursionError, msgspec.ValidationError):
-        shown = _CONTROL.sub(" ", redacted(data[:4096].decode("utf-8", "replace"), secret))[:_MAX_SHOWN]
-        raise ModelError("broken_stream", f"the endpoint sent something that is no chunk ({error}): {shown}") from None
+    except (ValueError, msgspec.ValidationError):
+        raise _no_chunk(data, error, secret) from None
+
+
+def _no_chunk(data: bytes, error: Exception, secret: str | None) -> ModelError:
+    shown = _CONTROL.sub(" ", redacted(data[:4096].decode("utf-8", "replace"), secret))[:_MAX_SHOWN]
+    return ModelError("broken_stream", f"the endpoint sent something that is no chunk ({error}): {shown}")
 
 
 def clean(value: Any) -> Any:
@@ -195,12 +204,13 @@ def words_of(body: bytes, secret: str | None) -> str:
     """An error body's own words: bounded, without control characters, without the key."""
     text = body.decode("utf-8", "replace")
     try:
+        check_nesting(text)
         found = json.loads(text)
         inner = found.get("error", found) if isinstance(found, dict) else found
         message = inner.get("message") or inner.get("detail") if isinstance(inner, dict) else inner
         # Written anew, so that the key stands in it as it is, and not with escapes.
         text = message if isinstance(message, str) else json.dumps(found, ensure_ascii=False)
-    except (ValueError, RecursionError):
+    except (ValueError, NestingError):
         pass
     text = redacted(text, secret)
     text = _CONTROL.sub(" ", text.encode("utf-8", "replace").decode()).strip()

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from gaia_core.models._protocol import EmbeddingRequest, Embeddings, ModelError
+from gaia_core.nesting import decode_json
 
 _BYTES_OF_A_TOKEN = 4
 
@@ -26,9 +27,6 @@ class _EmbeddingsAnswer(msgspec.Struct):
     usage: _EmbeddingsUsage | None = None
 
 
-_decoder = msgspec.json.Decoder(_EmbeddingsAnswer)
-
-
 def embedding_body(request: EmbeddingRequest, model: str) -> bytes:
     """What the endpoint is sent."""
     members: dict[str, Any] = {"model": model, "input": msgspec.Raw(request.input), "encoding_format": "float"}
@@ -41,8 +39,8 @@ def embeddings_of(body: bytes, request: EmbeddingRequest) -> Embeddings:
     """What the endpoint answered to *request*: a vector for each text. Raises ModelError for anything else."""
     count = request.count
     try:
-        answer = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        answer = decode_json(body, _EmbeddingsAnswer)
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise ModelError("broken_stream", f"the endpoint answered something else than embeddings ({error})") from None
     if len(answer.data) != count:
         raise ModelError("broken_stream", f"the endpoint answered {len(answer.data)} embeddings for {count} inputs")

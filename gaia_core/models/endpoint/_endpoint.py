@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gaia_core.deadline import Deadline
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
@@ -37,6 +36,7 @@ from gaia_core.models.http._client import (
     body_of,
 )
 from gaia_core.models.http._plain_client import PlainClient
+from gaia_core.nesting import decode_json
 from gaia_core.values import made_once, typed
 
 _MAX_ERROR_BYTES = 64 * 1024
@@ -80,7 +80,7 @@ class EndpointConfig:
         if not _names_a_host(self.url):
             raise ConfigError(f"url {self.url!r} must begin with http:// or https:// and name a host")
         try:
-            msgspec.json.decode(self.extra, type=dict[str, msgspec.Raw])
+            decode_json(self.extra, dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(f"extra must be a JSON object of members of the request body: {error}") from None
 
@@ -188,7 +188,7 @@ class Endpoint:
     async def _post(self, path: str, headers: Headers, body: bytes, secret: str | None) -> HttpResponse:
         config = self._config
         try:
-            with Deadline(config.first_token_timeout):
+            async with asyncio.timeout(config.first_token_timeout):
                 response = await self._send("POST", path, headers, body)
         except ConnectTimeoutError:
             words = f"no connection to {config.base} within {config.connect_timeout:g} s"
@@ -307,7 +307,7 @@ class Endpoint:
             why = str(error) or type(error).__name__
             words = f"the model's endpoint {self._config.base} can't be reached: {why}"
             raise ModelError("connect", words, retryable=True) from None
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError):
             raise ModelError("bad_request", f"{self._config.base}/models answered something else than models") from None
 
     async def alive(self, timeout: float = 1.0) -> bool:
@@ -333,8 +333,8 @@ class _Count(msgspec.Struct):
 def _counted(body: bytes) -> int | None:
     """The number in *body*; None for an endpoint that answers any path with something."""
     try:
-        return msgspec.json.decode(body, type=_Count).input_tokens
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return decode_json(body, _Count).input_tokens
+    except (msgspec.DecodeError, UnicodeError):
         return None
 
 
@@ -367,9 +367,10 @@ async def _drained(response: HttpResponse) -> None:
     """Read what stands between `[DONE]` and the end of the body, so that the connection can be used again."""
     if response.ended:
         return
-    with suppress(TimeoutError), Deadline(_DRAIN_SECONDS):
-        while await response.arriving():
-            pass
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_DRAIN_SECONDS):
+            while await response.arriving():
+                pass
 
 
 def _is_json(response: HttpResponse) -> bool:

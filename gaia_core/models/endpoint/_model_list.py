@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from gaia_core.models._protocol import Input
+from gaia_core.nesting import decode_json
 
 _WORDS: tuple[tuple[str, Input], ...] = (
     ("image", "image"),
@@ -52,7 +53,7 @@ class _ModelList(msgspec.Struct):
 
 def listed_models(body: bytes) -> tuple[ListedModel, ...]:
     """The models in the *body* of GET /models. Raises msgspec.DecodeError for what lists none."""
-    found = msgspec.json.decode(body, type=_ModelList)
+    found = decode_json(body, _ModelList)
     entries = [entry for entry in found.data if entry.id is not None]
     if len(entries) < len(found.data):
         raise msgspec.ValidationError("a model without an id")

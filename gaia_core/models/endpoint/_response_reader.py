@@ -23,8 +23,8 @@ from gaia_core.models.endpoint._chunk_wire import (
 )
 from gaia_core.models.endpoint._sse_decoder import EventTooLargeError, SSEDecoder
 
-_FIRST_EVENTS = 2
-"""How many events are decoded before it is looked whether the rest repeats them."""
+_FIRST_EVENTS = 8
+"""Events of a read that are decoded before the fast path is tried again: a short answer is decoded in one go."""
 
 
 class ResponseReader:
@@ -33,7 +33,7 @@ class ResponseReader:
     def __init__(self, secret: str | None) -> None:
         self._secret = secret
         self._events = SSEDecoder()
-        self._refrain = ChunkFastPath(lambda event: piece_of(decode_chunk(event, secret)))
+        self._fast_path = ChunkFastPath(lambda event: piece_of(decode_chunk(event, secret)))
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._called = False
@@ -55,7 +55,7 @@ class ResponseReader:
         while data and not self.done:
             begun = self._events.begun()
             data = begun + data if begun else data
-            if begun is not None and (found := self._refrain.read(data)) is not None:
+            if begun is not None and (found := self._fast_path.read(data)) is not None:
                 piece, data = found
                 deltas.append(piece)
                 continue
@@ -89,7 +89,7 @@ class ResponseReader:
                 plain = event
                 count += 1
         if plain:
-            self._refrain.missed(plain, count)
+            self._fast_path.missed(plain, count)
 
     def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:
         if chunk.error is not None:

@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from gaia_core.catalog import Catalog
 from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
 from gaia_core.events import GrantScope, TurnEnded
@@ -25,7 +27,7 @@ from gaia_core.facts import (
     decode_fact,
     events_of,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, Totals
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals
 from gaia_core.messages import Message
 from gaia_core.runtime._journal_signals import (
     CancelSignal,
@@ -108,20 +110,17 @@ class Sessions:
         query: str = "",
         limit: int = 50,
         offset: int = 0,
-        agent: str | None = None,
-        without: bytes = b"",
+        surface: str | None = None,
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of sessions, the newest first, and how many there are; private ones among them.
 
-        *query*: every word of it occurs in the title or messages. *without*: sessions whose metadata has these bytes
-        are left out.
+        *query*: every word of it occurs in the title or messages. *surface*: only the sessions of that surface
+        ("": conversations); None: of all.
         """
-        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
+        hidden, some = await self._private.list(owner, query=query, limit=offset + limit, surface=surface)
         if not some:
-            return await self._durable.list(
-                owner, query=query, limit=limit, offset=offset, agent=agent, without=without
-            )
-        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, agent=agent, without=without)
+            return await self._durable.list(owner, query=query, limit=limit, offset=offset, surface=surface)
+        rows, total = await self._durable.list(owner, query=query, limit=offset + limit, surface=surface)
         merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
         return tuple(merged[offset : offset + limit]), total + some
 
@@ -131,8 +130,8 @@ class Sessions:
 
     async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
         """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
-        records = await (await self.journal_of(owner, id)).read(owner, id)
-        return tuple([(record, decode_fact(record.body)) for record in records if record.turn == turn])
+        records = await (await self.journal_of(owner, id)).read(owner, id, turn=turn)
+        return tuple([(record, decode_fact(record.body)) for record in records])
 
     async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
         """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
@@ -143,34 +142,17 @@ class Sessions:
         records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
         return fold(records, at).transcript
 
-    async def update(
-        self,
-        owner: str,
-        id: str,
-        *,
-        title: str | None = None,
-        title_is_custom: bool | None = None,
-        agent: str | None = None,
-        metadata: bytes | None = None,
-        head: int | None = None,
-    ) -> SessionInfo:
-        """Change what is given. *head*: the conversation goes on after that record (0: anew); nothing is deleted.
+    async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
+        """Set the fields that *change* gives; the fingerprint is that of the agent, if one is given.
 
-        Raises BusyError for a head while a turn runs, NotFoundError for one that is no record of the session or an
-        agent that isn't there.
+        Raises BusyError for a head while a turn runs, and NotFoundError for a head that is no record of the session or
+        an agent that the catalog doesn't have.
         """
-        fingerprint = self._runtime.catalog.agent(agent).fingerprint if agent is not None else None
+        if change.agent is not None:
+            fingerprint = self._runtime.catalog.agent(change.agent).fingerprint
+            change = msgspec.structs.replace(change, fingerprint=fingerprint)
         journal = await self.journal_of(owner, id)
-        info = await journal.update(
-            owner,
-            id,
-            title=title,
-            title_is_custom=title_is_custom,
-            agent=agent,
-            fingerprint=fingerprint,
-            metadata=metadata,
-            head=head,
-        )
+        info = await journal.update(owner, id, change)
         self._runtime.feed.tell("updated", owner, id)
         return info
 
@@ -243,11 +225,11 @@ class Sessions:
             return turn
         journal = await self.journal_of(owner, id)
         info = await journal.get(owner, id)
-        records = await journal.read(owner, id)
-        record = _record(records, info.head if after is None or not after.seq else after.seq)
-        if record is None:
+        at = info.head if after is None or not after.seq else after.seq
+        found = await journal.read(owner, id, at - 1, upto=at) if at > 0 else ()
+        if not found:
             raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
-        own = [each for each in records if each.turn == record.turn]
+        own = await journal.read(owner, id, turn=found[0].turn)
         first, last = own[0].seq, own[-1]
         fact = decode_fact(last.body)
         if not isinstance(fact, Ended):
@@ -355,7 +337,7 @@ class Sessions:
         journal = await self.journal_of(owner, id)
         info = await journal.get(owner, id)
         if not info.title and not info.title_is_custom and (title := title_of(answer)):
-            await journal.update(owner, id, title=title)
+            await journal.update(owner, id, SessionUpdate(title=title))
             self._runtime.feed.tell("updated", owner, id)
 
 
@@ -366,9 +348,3 @@ def title_of(text: str) -> str:
         if plain:
             return plain if len(plain) <= _TITLE_CHARS else f"{plain[: _TITLE_CHARS - 1].rsplit(' ', 1)[0]}…"
     return ""
-
-
-def _record(records: Sequence[Record], seq: int) -> Record | None:
-    """The record *seq* of a whole, gapless `read`."""
-    index = seq - records[0].seq if records else -1
-    return records[index] if 0 <= index < len(records) else None

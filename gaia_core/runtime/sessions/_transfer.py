@@ -6,7 +6,7 @@ import attrs
 
 from gaia_core.errors import BusyError
 from gaia_core.facts import Answered, Began, Ended, Fact, decode_fact, is_message, text_of_fact
-from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInfo
+from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.messages import AssistantMessage, Usage, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
@@ -63,7 +63,9 @@ def _turns_of(new: NewSession, said: Sequence[TransferredTurn]) -> list[list[Fac
 async def copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
     """The session's records, in the same order, in *target*: each turn's under its own name."""
     owner, session_id = info.owner, info.id
-    await target.create(NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata))
+    await target.create(
+        NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata, info.surface)
+    )
     records = await source.read(owner, session_id)
     groups: list[list[Record]] = []
     for record in records:
@@ -76,7 +78,7 @@ async def copy(source: Journal, target: Journal, info: SessionInfo, replica: str
         if lease is None:
             raise BusyError(f"session {session_id!r} is in use")
         await target.append(lease, tuple(map(_again, group)), done=True)
-    await target.update(owner, session_id, title_is_custom=info.title_is_custom, head=info.head)
+    await target.update(owner, session_id, SessionUpdate(title_is_custom=info.title_is_custom, head=info.head))
 
 
 def _again(record: Record) -> NewRecord:

@@ -12,6 +12,7 @@ import msgspec
 from gaia_core.catalog import Catalog
 from gaia_core.errors import GaiaError, NotFoundError
 from gaia_core.journal import NewSession, SessionInfo
+from gaia_core.nesting import decode_json
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_messages import Facts, SessionMessage, iso, messages_of
 from gaia_core.runtime.sessions._transfer import TransferredTurn
@@ -130,8 +131,8 @@ def export(session: ExportedSession, facts: Facts, *, as_json: bool) -> SessionE
 def read_import(data: bytes) -> SessionImport:
     """The JSON export in *data*. Raises GaiaError."""
     try:
-        return msgspec.json.decode(data, type=SessionImport)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return decode_json(data, SessionImport)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GaiaError(f"this is no JSON export of a session: {error}") from None
 
 

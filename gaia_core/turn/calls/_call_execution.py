@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.deadline import Deadline
-from gaia_core.errors import ToolError
+from gaia_core.errors import NestingError, ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall, Usage
+from gaia_core.nesting import encode_json
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._turn_context import TurnContext
@@ -87,7 +87,7 @@ class CallExecution:
         tool = bound.tool
         seconds = tool.timeout or self._context.agent.limits.tool_seconds
         try:
-            with Deadline(seconds) as clock:
+            async with asyncio.timeout(seconds) as clock:
                 result = await self._invoke(call, bound, arguments, clock, replies)
             return "ok", _text(result), False
         except ToolError as error:
@@ -115,7 +115,7 @@ class CallExecution:
         )
 
     async def _invoke(
-        self, call: ToolCall, bound: Bound, arguments: Any, clock: Deadline, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout, replies: list[str | None]
     ) -> Any:
         tool, parameters = bound.tool, bound.tool.parameters
         named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
@@ -138,7 +138,7 @@ class CallExecution:
             raise
 
     async def _tool_context(
-        self, call: ToolCall, bound: Bound, clock: Deadline, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, clock: asyncio.Timeout, replies: list[str | None]
     ) -> Context[Any]:
         context = self._context
         return Context(
@@ -178,7 +178,7 @@ class CallExecution:
         self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
-        self, call_id: str, clock: Deadline, replies: list[str | None], question: str, options: tuple[str, ...]
+        self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]
     ) -> str:
         """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
         context = self._context
@@ -232,4 +232,7 @@ def _text(result: Any) -> str:
         return "Done."
     if isinstance(result, bytes | bytearray | memoryview):
         return f"{len(result)} bytes of binary data"
-    return msgspec.json.encode(result, enc_hook=str).decode()
+    try:
+        return encode_json(result, enc_hook=str).decode()
+    except NestingError as error:
+        raise ToolError(f"the tool's result is {error}") from None

@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 import attrs
 
 from gaia_core.agent import FIND_TOOLS, Agent
-from gaia_core.errors import ArgumentsError
+from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Asked, Decided, Done, Fact, Started
 from gaia_core.messages import ToolCall
+from gaia_core.nesting import check_nesting
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._turn_context import TurnContext
@@ -100,6 +101,15 @@ def invalid_arguments(call: ToolCall, error: ArgumentsError) -> RefusedCall:
     return RefusedCall(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
 
 
+def nested_too_deep(call: ToolCall) -> RefusedCall | None:
+    """The refusal of a call whose arguments are nested too deep, whoever runs the tool; None for any other call."""
+    try:
+        check_nesting(call.arguments)
+    except NestingError as error:
+        return invalid_arguments(call, ArgumentsError(call.name, (f"arguments: {error}; make them flatter",)))
+    return None
+
+
 def unattended(call: ToolCall, reason: str) -> RefusedCall:
     """A call that needs approval, for *reason*, where nobody is here to give it."""
     words = f"{reason}, and nobody is here to give it"
@@ -142,7 +152,7 @@ class ToolCalls:
         """What becomes of *call*, counted against the limits."""
         bound = self.get(call.name)
         if bound is None:
-            return unknown_tool(self._context.agent, call)
+            return nested_too_deep(call) or unknown_tool(self._context.agent, call)
         most, budget = self._context.options.tool_calls, self._context.budget
         if most is not None and budget.tool_calls >= most:
             content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."

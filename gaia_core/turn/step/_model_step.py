@@ -89,11 +89,11 @@ class ModelStep:
         """What the model thought so far."""
         return "".join(self._reasoning)
 
-    async def run(self, emit: Callable[..., None], early: SpeculativeRequest | None = None) -> Answer:
+    async def run(self, emit: Callable[..., None], speculative: SpeculativeRequest | None = None) -> Answer:
         """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
         (law 7)."""
         try:
-            await self._asked(emit, early)
+            await self._asked(emit, speculative)
             answer = self.answer()
         except BaseException:
             self._context.budget.charge(self._so_far())
@@ -103,13 +103,13 @@ class ModelStep:
             emit(*self._held)
         return answer
 
-    async def _asked(self, emit: Callable[..., None], early: SpeculativeRequest | None) -> None:
+    async def _asked(self, emit: Callable[..., None], speculative: SpeculativeRequest | None) -> None:
         access = self._context.access
-        if early is not None:
-            async with aclosing(early):
-                if told := self.take(await early.first()):
+        if speculative is not None:
+            async with aclosing(speculative):
+                if told := self.take(await speculative.first()):
                     emit(*told)
-                await self._hear(early.stream, emit)
+                await self._hear(speculative.stream, emit)
             return
         asked = self._slot_request()
         request = self._context.turn.asking(self._context.path, self._context.agent, self._request)

@@ -2,29 +2,36 @@
 
 The schema is a stranger's, and so is the text. Nothing is fetched (a `$ref` leads within the schema), patterns match
 in linear time (no lookaround, no backreferences), and how much work a check would be is counted before it is done: a
-schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose
-applicators are what `_SchemaCheck` walks).
+schema of a few lines can ask for 2^60 steps (source: JSON Schema 2020-12, whose applicators are what `_SchemaCheck`
+walks). The validator recurses on the native stack without a limit of its own, so its depth is counted too: a schema
+that makes it overflow would end the process.
 """
 
 import re
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
-from gaia_core.errors import SchemaError
+from gaia_core.errors import NestingError, SchemaError
 from gaia_core.models import ResponseFormat
+from gaia_core.nesting import MAX_NESTING, decode_json
 
 if TYPE_CHECKING:
     import jsonschema_rs
 
-MAX_SCHEMA_DEPTH = 64
 _MAX_PATTERNS = 100
 _MAX_PATTERN_BYTES = 200_000  # compiled; about as many states as one character of a text may have to be held against
 _MAX_DFA_BYTES = 1_000_000
 _MAX_WORK = 10_000_000  # of 35 ns
 _MAX_PAIRS = 100_000
 _PATTERN_WORK = 500  # a character
+_MAX_HOPS = 1_000  # from subschema to subschema; the validator uses up to 1 KB of stack for each
+_MAX_PATHS = (
+    10_000  # of 10 µs: for unevaluatedProperties and -Items the validator compiles each path through allOf etc.
+)
 _PROBLEMS, _PROBLEM_CHARS = 8, 300
 
 _FENCED = re.compile(r"\A```(?:json|JSON)?[ \t]*\n(.*?)\n?[ \t]*```\Z", re.DOTALL)
@@ -34,6 +41,8 @@ _IN_PLACE_LISTS = ("allOf", "anyOf", "oneOf")
 _OF_MEMBERS = ("additionalProperties", "unevaluatedProperties")
 _OF_ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
 _NAMED = ("$defs", "definitions", "properties", "patternProperties", "dependentSchemas")
+_UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
+_IN_PROGRESS = (0, 0)
 _FOREIGN = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor")
 
 
@@ -53,19 +62,16 @@ class ResponseFormatCheck:
         """Why *text* isn't of this form, in words for a model; empty when it is. Raises SchemaError when finding that
         out would take too long."""
         try:
-            value = msgspec.json.decode(text.encode())
+            value = decode_json(text.encode())
         except UnicodeEncodeError:
             return ("it holds half of a surrogate pair",)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        except NestingError as error:
+            return (f"it is {error}",)
+        except (msgspec.DecodeError, ValueError) as error:
             words = str(error).removeprefix("JSON is malformed: ")
             return (f"it is not JSON ({words})",)
-        try:
-            _SchemaCheck(self._schema).count(value)
-            return tuple(_first(_words(error) for error in self._validator.iter_errors(value)))
-        except SchemaError:
-            raise
-        except (ValueError, RecursionError):  # the validator's own bound of depth
-            return ("it is nested too deeply",)
+        _SchemaCheck(self._schema).check(value)
+        return tuple(_first(_words(error) for error in self._validator.iter_errors(value)))
 
 
 def check_format(wanted: ResponseFormat) -> None:
@@ -96,8 +102,10 @@ def correction(problems: tuple[str, ...]) -> str:
 
 def _decoded(schema: bytes) -> Any:
     try:
-        value = msgspec.json.decode(schema)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        value = decode_json(schema)
+    except NestingError as error:
+        raise SchemaError(f"the schema is {error}; put parts into $defs") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
         raise SchemaError(f"the schema is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise SchemaError(f"a JSON schema is an object, not {type(value).__name__}")
@@ -105,27 +113,74 @@ def _decoded(schema: bytes) -> Any:
 
 
 def _look_through(schema: Any) -> None:
-    """Raise SchemaError for what this server does not check: too deep, too many patterns, references elsewhere."""
+    """Raise SchemaError for what this server does not check: too many patterns, references to other documents, long
+    chains of references."""
     patterns = 0
-    todo: list[tuple[Any, int, bool]] = [(schema, 0, False)]
+    subschemas: list[dict[str, Any]] = []
+    todo: list[tuple[Any, bool]] = [(schema, False)]
     while todo:
-        value, depth, names = todo.pop()
-        if depth > MAX_SCHEMA_DEPTH:
-            raise SchemaError(f"the schema is nested deeper than {MAX_SCHEMA_DEPTH} levels; put parts into $defs")
+        value, names = todo.pop()
         if isinstance(value, list):
-            todo += [(item, depth + 1, False) for item in value]
+            todo += [(item, False) for item in value]
         if not isinstance(value, dict):
             continue
         if not names:
             patterns += _patterns_in(value)
-            _check_references(value, schema, depth)
+            _check_references(value, schema)
+            subschemas.append(value)
         todo += [
-            (item, depth + 1, not names and name in _NAMED)
+            (item, not names and name in _NAMED)
             for name, item in value.items()
             if names or name not in ("enum", "const", "default", "examples")
         ]
     if patterns > _MAX_PATTERNS:
         raise SchemaError(f"the schema has {patterns} patterns; at most {_MAX_PATTERNS} are checked")
+    _check_chains(schema, subschemas)
+
+
+def _check_chains(root: Any, subschemas: list[dict[str, Any]]) -> None:
+    """Raise SchemaError if subschemas that apply to the same value form a long chain, or so many paths that compiling
+    them takes long."""
+    known: dict[int, tuple[int, int]] = {}  # by subschema: the longest chain that begins there, and the number of paths
+    cycle = False
+    todo: list[tuple[dict[str, Any], list[dict[str, Any]] | None]] = [(each, None) for each in subschemas]
+    while todo:
+        here, inner = todo.pop()
+        if inner is None and id(here) not in known:
+            known[id(here)] = _IN_PROGRESS  # a cycle ends here, as it does in the validator
+            inner = [each for each in _in_place(root, here) if isinstance(each, dict)]
+            cycle = cycle or any(known.get(id(each)) is _IN_PROGRESS for each in inner)
+            todo.append((here, inner))
+            todo += [(each, None) for each in inner if id(each) not in known]
+        elif inner is not None:
+            found = [known[id(each)] for each in inner]
+            longest = 1 + max((length for length, _ in found), default=0)
+            known[id(here)] = (longest, min(1 + sum(paths for _, paths in found), _MAX_PATHS + 1))
+            if longest > MAX_NESTING:
+                raise SchemaError(
+                    f"the schema has a chain of more than {MAX_NESTING} subschemas for the same value ($ref, allOf, …)"
+                )
+    paths = [known[id(each)][1] for each in subschemas if _UNEVALUATED & each.keys()]
+    if sum(paths) > _MAX_PATHS or (cycle and paths):
+        raise SchemaError(
+            "the schema combines unevaluatedProperties or unevaluatedItems with a cycle of references, or with too "
+            "many paths through $ref, allOf, anyOf and oneOf; use additionalProperties or items instead"
+        )
+
+
+def _in_place(root: Any, schema: dict[str, Any]) -> Iterator[Any]:
+    """The subschemas that apply to the same value as *schema* (in-place applicators: JSON Schema, core, 10.2)."""
+    if isinstance(reference := schema.get("$ref"), str):
+        yield _resolved(root, reference)
+    for name in _IN_PLACE:
+        if name in schema:
+            yield schema[name]
+    for name in _IN_PLACE_LISTS:
+        if isinstance(listed := schema.get(name), list):
+            yield from listed
+    for name in ("dependentSchemas", "dependencies"):
+        if isinstance(named := schema.get(name), dict):
+            yield from named.values()
 
 
 def _patterns_in(schema: dict[str, Any]) -> int:
@@ -133,11 +188,11 @@ def _patterns_in(schema: dict[str, Any]) -> int:
     return isinstance(schema.get("pattern"), str) + (len(named) if isinstance(named, dict) else 0)
 
 
-def _check_references(schema: dict[str, Any], root: Any, depth: int) -> None:
+def _check_references(schema: dict[str, Any], root: Any) -> None:
     for name in _FOREIGN:
         if name in schema:
             raise SchemaError(f"{name} is not supported; refer by $ref to #/$defs/…")
-    if depth and isinstance(schema.get("$id"), str):
+    if schema is not root and isinstance(schema.get("$id"), str):
         raise SchemaError(f"$id {schema['$id'][:80]!r}: only the whole schema may have one")
     reference = schema.get("$ref")
     if isinstance(reference, str) and _resolved(root, reference) is None:
@@ -174,7 +229,7 @@ def _compiled(schema: Any) -> "jsonschema_rs.Validator":
         place = "/".join(map(str, error.instance_path))
         hint = " (no lookaround or backreferences, and not too large)" if '"regex"' in error.message else ""
         raise SchemaError(f"{_cut(error.message)}{hint}{f', at {place[:200]}' if place else ''}") from None
-    except (ValueError, RecursionError, OverflowError) as error:
+    except (ValueError, OverflowError) as error:
         raise SchemaError(f"the schema can't be used: {_cut(str(error))}") from None
 
 
@@ -196,80 +251,83 @@ def _cut(text: str) -> str:
 
 
 class _SchemaCheck:
-    """Counts, at most, how many subschemas are held against how many values. Each pair is looked at once."""
+    """Counts, as an upper bound, how many subschemas are applied to how many values, and how deep the validator
+    recurses. Each pair is visited once."""
 
     __slots__ = ("_counted", "_root")
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._counted: dict[tuple[int, int], int] = {}
+        self._counted: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def count(self, value: Any) -> int:
-        """The work of holding *value* against the schema. Raises SchemaError when that is too much."""
-        work = self._of(self._root, value)
-        if work > _MAX_WORK:
-            raise self._too_much()
-        return work
+    def check(self, value: Any) -> None:
+        """Raise SchemaError if validating *value* would take too long, or too much of the native stack."""
+        counted, inside = self._counted, 0
+        todo: list[tuple[dict[str, Any], Any, _Below | None]] = [(self._root, value, None)]
+        while todo:
+            schema, here, below = todo.pop()
+            key = (id(schema), id(here))
+            if below is None and key not in counted:
+                below = self._below(schema, here)
+                counted[key] = _IN_PROGRESS  # a cycle for the same value ends here, as it does in the validator
+                inside += 1
+                if len(counted) > _MAX_PAIRS or len(below.pairs) > _MAX_PAIRS or inside > _MAX_HOPS:
+                    raise self._too_much()
+                todo.append((schema, here, below))
+                todo += [(inner, item, None) for inner, item in below.pairs if (id(inner), id(item)) not in counted]
+            elif below is not None:
+                found = [counted[id(inner), id(item)] for inner, item in below.pairs]
+                # With unevaluated…, which branches fit is found out a second time.
+                work = (below.work + sum(each for each, _ in found)) * (2 if _UNEVALUATED & schema.keys() else 1)
+                hops = 1 + max((each for _, each in found), default=0)
+                if work > _MAX_WORK or hops > _MAX_HOPS:
+                    raise self._too_much()
+                counted[key] = (work, hops)
+                inside -= 1
 
     def _too_much(self) -> SchemaError:
         return SchemaError("to check the answer against the schema would take too long; make the schema simpler")
 
-    def _of(self, schema: Any, value: Any) -> int:
-        if not isinstance(schema, dict):
-            return 1
-        key = (id(schema), id(value))
-        known = self._counted.get(key)
-        if known is not None:
-            return known
-        if len(self._counted) >= _MAX_PAIRS:
-            raise self._too_much()
-        self._counted[key] = 0  # a circle without a step into the value ends here, as it does for the validator
-        work = 1 + sum(self._of(inner, value) for inner in self._in_place(schema))
+    def _below(self, schema: dict[str, Any], value: Any) -> "_Below":
+        """The cost of applying *schema* itself to *value*, and the pairs that are applied for it."""
+        inner = list(_in_place(self._root, schema))
+        work = 1
         if isinstance(value, str):
             work += (1 + len(value)) * _PATTERN_WORK if "pattern" in schema else 0
         elif isinstance(value, dict):
-            work += self._of_members(schema, value)
+            work += 2 * len(value)
+            if isinstance(named := schema.get("patternProperties"), dict):
+                work += len(named) * (sum(map(len, value)) + len(value)) * _PATTERN_WORK
         elif isinstance(value, list):
-            work += self._of_items(schema, value)
-        if "unevaluatedProperties" in schema or "unevaluatedItems" in schema:
-            work *= 2  # which branches fit is found out a second time
-        self._counted[key] = work = min(work, _MAX_WORK + 1)
-        return work
+            work += 2 * len(value)
+        pairs = chain(((each, value) for each in inner), self._pairs(schema, value))
+        subschemas = ((each, item) for each, item in pairs if isinstance(each, dict))
+        return _Below(work + len(inner), list(islice(subschemas, _MAX_PAIRS + 1)))
 
-    def _in_place(self, schema: dict[str, Any]) -> Iterator[Any]:
-        if isinstance(reference := schema.get("$ref"), str):
-            yield _resolved(self._root, reference)
-        for name in _IN_PLACE:
-            if name in schema:
-                yield schema[name]
-        for name in _IN_PLACE_LISTS:
-            if isinstance(listed := schema.get(name), list):
-                yield from listed
-        for name in ("dependentSchemas", "dependencies"):
-            if isinstance(named := schema.get(name), dict):
-                yield from named.values()
+    def _pairs(self, schema: dict[str, Any], value: Any) -> Iterator[tuple[Any, Any]]:
+        """The subschemas that apply to children of *value*, each with its child."""
+        if isinstance(value, dict):
+            if isinstance(named := schema.get("properties"), dict):
+                yield from ((named[name], item) for name, item in value.items() if name in named)
+            if isinstance(named := schema.get("patternProperties"), dict):
+                yield from ((inner, item) for inner in named.values() for item in value.values())
+            for keyword in _OF_MEMBERS:
+                if isinstance(inner := schema.get(keyword), dict):
+                    yield from ((inner, item) for item in value.values())
+            if "propertyNames" in schema:
+                yield from ((schema["propertyNames"], name) for name in value)
+        elif isinstance(value, list):
+            for keyword in ("prefixItems", "items"):
+                if isinstance(listed := schema.get(keyword), list):
+                    yield from zip(listed, value, strict=False)
+            for keyword in _OF_ITEMS:
+                if isinstance(inner := schema.get(keyword), dict):
+                    yield from ((inner, item) for item in value)
 
-    def _of_members(self, schema: dict[str, Any], value: dict[str, Any]) -> int:
-        work = len(value)
-        if isinstance(named := schema.get("properties"), dict):
-            work += sum(self._of(named[name], item) for name, item in value.items() if name in named)
-        if isinstance(named := schema.get("patternProperties"), dict):
-            chars = sum(map(len, value)) + len(value)
-            work += len(named) * chars * _PATTERN_WORK
-            work += sum(self._of(inner, item) for inner in named.values() for item in value.values())
-        for keyword in _OF_MEMBERS:
-            if keyword in schema:
-                work += sum(self._of(schema[keyword], item) for item in value.values())
-        if "propertyNames" in schema:
-            work += sum(self._of(schema["propertyNames"], name) for name in value)
-        return work
 
-    def _of_items(self, schema: dict[str, Any], value: list[Any]) -> int:
-        work = len(value)
-        for keyword in ("prefixItems", "items"):
-            if isinstance(listed := schema.get(keyword), list):
-                work += sum(self._of(inner, item) for inner, item in zip(listed, value, strict=False))
-        for keyword in _OF_ITEMS:
-            if keyword in schema and not isinstance(schema[keyword], list):
-                work += sum(self._of(schema[keyword], item) for item in value)
-        return work
+@attrs.frozen
+class _Below:
+    """The *work* of a pair itself, and the *pairs* of subschema and value below it."""
+
+    work: int
+    pairs: list[tuple[dict[str, Any], Any]]

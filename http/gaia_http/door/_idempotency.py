@@ -2,13 +2,13 @@
 
     return await idempotency.response(request.scope, body, respond, safe=…)   # respond: () -> the ASGI response
 
-What counts is the caller, the path and the key, for 24 hours; another body under the same key is a 409. A second
-request that comes while the first runs follows its answer as it is written, streams too. The answer of such a request
-is made without its client: when that goes, the run goes on, because whoever sends a key comes back for the answer.
+A request is identified by its caller, its path and its key, for 24 hours; the same key with another body gets a 409. A
+second request that comes while the first runs follows its answer as it is written, streams too. The run doesn't depend
+on its client: it continues when that disconnects, because whoever sends a key comes back for the answer.
 
-The answer is kept in the journal, in a session that belongs to no caller: its name is a hash of the three, its record
-the response. So it outlives the process where the journal does, and processes that share one share it. A run that
-ended without effect, and that a client may send again (429, 5xx), leaves nothing.
+The answer is kept in the journal, named by a hash of the three. It survives the process if the journal does, and
+processes that share a journal share it. A run that ended without effect, and that a client may send again (429, 5xx),
+leaves nothing.
 """
 
 import asyncio
@@ -16,17 +16,13 @@ import hashlib
 import json
 import logging
 import re
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import suppress
 from typing import cast
 
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from gaia_core import GaiaError, NotFoundError, Runtime
-from gaia_core.journal import Lease, NewRecord, NewSession, SessionInfo
-from gaia_core.session import new_id
+from gaia_core import GaiaError, Runtime
 from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
@@ -37,15 +33,11 @@ from gaia_http.streaming._sse_writer import HEARTBEAT
 
 _log = logging.getLogger(__name__)
 
-OWNER = "gaia idempotency"
-"""Whose the sessions are that hold answers; no caller's."""
-
 SECONDS = 86_400.0
 MAX_ANSWER_BYTES = 8_000_000
 MAX_ANSWERS = 20_000
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
-_ANSWER = "answer"
 _SWEEP_SECONDS = 600.0
 _SWEPT = 200
 _CLOSING_SECONDS = 5.0
@@ -112,13 +104,14 @@ class _Run:
 class Idempotency:
     """Belongs to one application."""
 
-    def __init__(self, runtime: Runtime, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
         self._runtime = runtime
         self._settings = settings
-        self._clock = clock
+        # All of these are written on the event loop. A run is in _runs from before its journal entry is begun until
+        # after it is kept, so that a request of this process follows it and never sees it half kept.
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._swept_at = 0.0
+        self._next_sweep = 0.0
 
     async def response(
         self, scope: Scope, body: bytes, respond: Respond, *, safe: Callable[[], bool] = lambda: False
@@ -131,8 +124,8 @@ class Idempotency:
         key = _key_of(scope["headers"])
         if key is None:
             return await respond()
-        place = json.dumps([caller_of(scope).owner, scope["path"], key])
-        name = f"idem_{hashlib.sha256(place.encode()).hexdigest()[:48]}"
+        identity = json.dumps([caller_of(scope).owner, scope["path"], key])
+        name = hashlib.sha256(identity.encode()).hexdigest()
         fingerprint = f"b1:{hashlib.sha256(body).hexdigest()}"
         run = self._runs.get(name)
         if run is not None:
@@ -140,18 +133,18 @@ class Idempotency:
             return _Follower(run, self._settings, replayed=True)
         run = self._runs[name] = _Run(fingerprint)
         try:
-            lease = await self._begin(name, fingerprint, safe=safe())
-            if isinstance(lease, _RecordedAnswer):
+            begun = await self._begin(name, fingerprint, safe=safe())
+            if isinstance(begun, _RecordedAnswer):
                 self._runs.pop(name)
-                run.status, run.headers = lease.status, _as_bytes(lease.headers)
-                run.pieces = [(lease.body or "").encode()]
+                run.status, run.headers = begun.status, _as_bytes(begun.headers)
+                run.pieces = [(begun.body or "").encode()]
                 run.end()
                 return _Follower(run, self._settings, replayed=True)
         except BaseException as error:
             self._runs.pop(name, None)
             run.end(error if isinstance(error, Exception) else _gone())
             raise
-        task = asyncio.create_task(self._run(name, run, lease, scope, respond), name="gaia idempotent request")
+        task = asyncio.create_task(self._run(name, begun, run, scope, respond), name="gaia idempotent request")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._sweep_now_and_then()
@@ -169,54 +162,37 @@ class Idempotency:
 
     # Beginning.
 
-    async def _begin(self, id: str, fingerprint: str, *, safe: bool) -> Lease | _RecordedAnswer:
-        """The lease under which the answer is to be made, or the answer that there is. Raises ApiError."""
-        journal = self._runtime.journal
-        nonce = new_id().encode()
-        new = NewSession(id, OWNER, "", fingerprint, metadata=b'{"by":"%b"}' % nonce)
-        info = await journal.create(new)
-        if info.metadata != new.metadata and self._clock() - info.created_at >= SECONDS:
-            await self._forget(info)
-            info = await journal.create(new)
-        existed = info.metadata != new.metadata
-        if existed and (answer := await self._found(info, fingerprint, safe=safe)) is not None:
+    async def _begin(self, name: str, fingerprint: str, *, safe: bool) -> int | _RecordedAnswer:
+        """The number of the attempt to make the answer, or the answer that there is. Raises ApiError."""
+        found = await self._runtime.journal.answer_begin(
+            name, fingerprint, self._runtime.replica, max_age=SECONDS, retry=safe
+        )
+        if found.begun:
+            return found.number
+        _check_body(found.fingerprint, fingerprint)
+        if found.body is not None:
+            answer = msgspec.json.decode(found.body, type=_RecordedAnswer)
+            if answer.body is None:
+                raise _refused("its answer was too long to be kept", status=409, code="idempotency_key_in_use")
             return answer
-        lease = await journal.claim(OWNER, id, self._runtime.replica, f"turn_{new_id()}")
-        if lease is None:
+        if found.alive:
             raise _running()
-        return lease
-
-    async def _found(self, info: SessionInfo, fingerprint: str, *, safe: bool) -> _RecordedAnswer | None:
-        """The kept answer; None when the request may be run again. Raises ApiError."""
-        journal = self._runtime.journal
-        _check_body(info.fingerprint, fingerprint)
-        for record in await journal.read(OWNER, info.id):
-            if record.kind == _ANSWER:
-                answer = msgspec.json.decode(record.body, type=_RecordedAnswer)
-                if answer.body is None:
-                    raise _refused("its answer was too long to be kept", status=409, code="idempotency_key_in_use")
-                return answer
-        where = await journal.where(OWNER, info.id)
-        if where.replica is not None and where.alive:
-            raise _running()
-        if not safe:
-            raise _refused(
-                "the server was stopped while it ran, and whether its tools had an effect is unknown; find out, then "
-                "send the request with another key",
-                status=424,
-                code="agent_run_failed",
-                may_retry=False,
-            )
-        if where.replica is not None:
-            lease = await journal.claim(OWNER, info.id, self._runtime.replica, None)
-            if lease is not None:
-                await journal.append(lease, (), done=True)
-        return None
+        raise _refused(
+            "the server stopped while it ran, and it is unknown whether its tools had an effect; find out, then send "
+            "the request with another key",
+            status=424,
+            code="agent_run_failed",
+            may_retry=False,
+        )
 
     # Running.
 
-    async def _run(self, id: str, run: _Run, lease: Lease, scope: Scope, respond: Respond) -> None:
-        """Make the response, keep it, and tell whoever follows that it is whole; in this order."""
+    async def _run(self, name: str, number: int, run: _Run, scope: Scope, respond: Respond) -> None:
+        """Make the response, keep it, and tell its followers that it is whole; in this order.
+
+        Started by `response` for the first request of a key; cancelled by `aclose` alone, never by a client. Shielded
+        from that, the answer is kept, or the key freed.
+        """
         error: Exception | None = None
         again = True
         try:
@@ -237,52 +213,42 @@ class Idempotency:
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
                 again, error = False, None
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._keep(id, run, lease, again=again)))
-            self._runs.pop(id, None)
+            await asyncio.shield(asyncio.ensure_future(self._keep(number, run, again=again)))
+            self._runs.pop(name, None)
             run.end(error)
 
-    async def _keep(self, id: str, run: _Run, lease: Lease, *, again: bool) -> None:
+    async def _keep(self, number: int, run: _Run, *, again: bool) -> None:
+        """Record the answer, or free its key when the request may run *again*."""
         journal = self._runtime.journal
         try:
             if again:
-                await journal.append(lease, (), done=True)
-                await journal.delete(OWNER, id)
+                await journal.answer_drop(number)
                 return
             body = run.kept
             headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in run.headers)
             text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
-            record = NewRecord(_ANSWER, msgspec.json.encode(_RecordedAnswer(run.status, headers, text)))
-            await journal.append(lease, (record,), done=True)
+            answer = msgspec.json.encode(_RecordedAnswer(run.status, headers, text))
+            if not await journal.answer_put(number, answer):
+                _log.warning("the answer of an idempotent request was not kept: another process made it meanwhile")
         except GaiaError as error:
             _log.warning("the answer of an idempotent request can't be kept: %s", error)
 
-    # Forgetting.
+    # Retention.
 
     def _sweep_now_and_then(self) -> None:
-        now = self._clock()
-        if now - self._swept_at >= _SWEEP_SECONDS:
-            self._swept_at = now
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_sweep:
+            self._next_sweep = now + _SWEEP_SECONDS
             self._runtime.background.run("gaia idempotency sweep", self.sweep())
 
     async def sweep(self) -> None:
-        """Forget answers that are over, and the oldest of too many; some at a time."""
+        """Forget the answers that are older than a day, and the oldest of too many; some in each transaction."""
         journal = self._runtime.journal
         try:
-            _, total = await journal.list(OWNER, limit=1)
-            oldest, _ = await journal.list(OWNER, limit=_SWEPT, offset=max(0, total - _SWEPT))
-            excess = total - MAX_ANSWERS
-            for info in reversed(oldest):
-                if excess <= 0 and self._clock() - info.created_at < SECONDS:
-                    return
-                excess -= 1
-                await self._forget(info)
+            while await journal.answer_sweep(max_age=SECONDS, keep=MAX_ANSWERS, limit=_SWEPT) == _SWEPT:
+                pass
         except GaiaError as error:
-            _log.warning("old answers can't be forgotten: %s", error)
-
-    async def _forget(self, info: SessionInfo) -> None:
-        with suppress(NotFoundError):
-            if info.id not in self._runs or info.turn is None:
-                await self._runtime.journal.delete(OWNER, info.id)
+            _log.warning("old answers of idempotent requests can't be deleted: %s", error)
 
 
 class _Follower:

@@ -1,10 +1,10 @@
 """Reading a request's body: JSON only, uncompressed, within its bounds of size and time."""
 
+import asyncio
 from collections.abc import Iterable
 
 from litestar.types import Receive
 
-from gaia_core.deadline import Deadline
 from gaia_http._errors import ApiError, ErrorReply, invalid
 from gaia_http._settings import Settings
 
@@ -45,7 +45,7 @@ async def read_body(receive: Receive, settings: Settings, most: int | None = Non
     Raises ApiError 413 and 408, and ClientGone.
     """
     try:
-        with Deadline(settings.body_seconds):
+        async with asyncio.timeout(settings.body_seconds):
             return await _read(receive, settings.max_body_bytes if most is None else most)
     except TimeoutError:
         message = f"the body did not arrive within {settings.body_seconds:g} s"

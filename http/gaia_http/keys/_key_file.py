@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 
 from gaia_core import ConfigError
+from gaia_core.file_lock import lock_until
+from gaia_core.nesting import decode_json
 from gaia_http.keys._key import Key, is_digest, new_salt
 
 _LOCK_SECONDS = 10.0
-_LOOK_SECONDS = 0.05
 _MOST_BYTES = 10_000_000
 
 
@@ -44,8 +45,8 @@ def read(path: Path) -> KeyFile:
     if len(data) > _MOST_BYTES:
         raise ConfigError(f"the key file {path} has more than {_MOST_BYTES} bytes")
     try:
-        found = msgspec.json.decode(data, type=KeyFile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        found = decode_json(data, KeyFile)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the key file {path} is not valid: {error}") from None
     _check(found, path)
     return found
@@ -85,22 +86,14 @@ def change(path: Path, changed: Callable[[KeyFile], KeyFile]) -> KeyFile:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    lock = path.with_name(f".{path.name}.lock")
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            os.close(os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-            break
-        except FileExistsError:
-            if time.monotonic() > until:
-                raise ConfigError(
-                    f"the key file {path} is being changed by another process; if there is none, remove {lock}"
-                ) from None
-            time.sleep(_LOOK_SECONDS)
+    """Hold the lock file beside *path*, so that of two changes none is lost. Raises ConfigError after some seconds."""
+    descriptor = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
+        if not lock_until(descriptor, time.monotonic() + _LOCK_SECONDS):
+            raise ConfigError(f"the key file {path} is being changed by another process; try again when it has ended")
         yield
     finally:
-        lock.unlink()
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,6 +5,7 @@
 | `_exposed_tools` | what is served, and to whom |
 | `_tool_call` | a tools/call as a turn: progress, questions, approvals, the result |
 | `_server` | the official SDK's server over a runtime |
+| `_nesting_limit` | the nesting limit for messages of clients |
 | `_http_route` | its streamable HTTP at /mcp |
 | `cli` | the command `gaia mcp` |
 

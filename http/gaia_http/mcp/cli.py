@@ -46,9 +46,10 @@ async def _serve(catalog: Catalog, offer: ExposedTools) -> None:
         from mcp.server.stdio import stdio_server  # noqa: PLC0415  # two seconds, which only a server pays
     except ImportError as error:
         raise ConfigError(NEEDED) from error
+    from gaia_http.mcp._nesting_limit import NestingFilter  # noqa: PLC0415
     from gaia_http.mcp._server import make_server  # noqa: PLC0415
 
     async with Runtime(await with_model(catalog, environ=os.environ), takes_over=False) as runtime:
         server = make_server(runtime, offer, lambda _ctx: LOCAL)
         async with stdio_server() as (incoming, outgoing):
-            await server.run(incoming, outgoing, server.create_initialization_options())
+            await server.run(NestingFilter(incoming, outgoing), outgoing, server.create_initialization_options())

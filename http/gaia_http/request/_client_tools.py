@@ -4,7 +4,6 @@ A protocol says how a tool of its own wire reads (`FunctionReader`) and where it
 bounds and the collision with the agent's own tools are checked here.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -25,7 +24,6 @@ T = TypeVar("T")
 
 _MODES = ("none", "auto", "required")
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
-_DEPTH = 128  # of a tool's parameters: a model's server walks them by recursion
 
 
 class ClientFunction(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -136,8 +134,6 @@ def _definition(function: ClientFunction, most: int) -> ToolDefinition:
     if not parameters.startswith(b"{"):
         raise invalid_at(path, "must be a JSON schema, which is an object", None)
     check_bytes(path, len(parameters), most)
-    if parameters.count(b"{") + parameters.count(b"[") > _DEPTH and _depth_of(parameters) > _DEPTH:
-        raise invalid(f"{path} is nested deeper than {_DEPTH} levels", param=path)
     # Encoded here and not by the core's `define`, so that `strict` reaches the model.
     fields: dict[str, object] = {"name": function.name}
     if function.description is not None:
@@ -147,19 +143,3 @@ def _definition(function: ClientFunction, most: int) -> ToolDefinition:
         fields["strict"] = function.strict
     encoded = msgspec.json.encode({"type": "function", "function": fields})
     return ToolDefinition(function.name, function.description or "", parameters, encoded)
-
-
-def _depth_of(document: bytes) -> int:
-    """How deep the JSON *document* is nested."""
-    try:
-        deepest, level = 0, [msgspec.json.decode(document)]
-    except RecursionError:
-        return sys.getrecursionlimit()
-    while level := [
-        item
-        for value in level
-        if isinstance(value, dict | list)
-        for item in (value.values() if isinstance(value, dict) else value)
-    ]:
-        deepest += 1
-    return deepest

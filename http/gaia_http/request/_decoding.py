@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
 
+from gaia_core import NestingError
+from gaia_core.nesting import check_nesting
 from gaia_http._errors import ApiError, invalid
 from gaia_http.request._fields import shortened
 
@@ -30,11 +32,12 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T], *, status: int = 
     try:
         if not body.isascii():
             body.decode()  # the decoder skips over bytes in fields that it does not know
+        check_nesting(body)
         return decoder.decode(body)
     except UnicodeDecodeError as error:
         raise _not_json(f"byte {error.start} is not UTF-8") from None
-    except RecursionError:
-        raise _not_json("it is nested too deeply") from None
+    except NestingError as error:
+        raise too_deep(error) from None
     except msgspec.ValidationError as error:
         raise _wrong_value(error, body, "", status) from None
     except msgspec.DecodeError as error:
@@ -49,6 +52,21 @@ def decode_field(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T], path: str) 
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise _wrong_value(error, bytes(raw), path, 400) from None
+
+
+def check_nested_json(text: str, path: str) -> None:
+    """Raise ApiError 400 if the JSON in the string at *path* is nested too deep. Here it stays a string, but the model
+    server decodes it to render the prompt."""
+    try:
+        check_nesting(text)
+    except NestingError as error:
+        raise too_deep(error, path) from None
+
+
+def too_deep(error: NestingError, path: str = "") -> ApiError:
+    """The error for a body that is nested too deep, or for the JSON in the string at *path*."""
+    words = f"{path or 'the body'} is {error}; make it flatter, or send the inner part as a string"
+    return invalid(words, param=path or error.place or None, code="nesting_too_deep")
 
 
 def _not_json(words: str) -> ApiError:
@@ -75,7 +93,7 @@ def _shown(document: bytes, path: str) -> str:
         value: object = msgspec.json.decode(document)
         for name, index in _STEP.findall(path):
             value = value[int(index)] if index else value[name]  # type: ignore[index]
-    except (msgspec.DecodeError, RecursionError, LookupError, TypeError, ValueError):
+    except (msgspec.DecodeError, LookupError, TypeError, ValueError):
         return ""
     if isinstance(value, dict | list):
         return ""

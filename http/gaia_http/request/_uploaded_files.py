@@ -15,6 +15,8 @@ from pathlib import Path
 import attrs
 import msgspec
 
+from gaia_core.nesting import decode_json
+
 MAX_FILES = 1_000
 MAX_OWNER_BYTES = 1_000_000_000
 _MEMORY_BYTES = 64_000_000
@@ -146,7 +148,7 @@ def _write(place: Path, known: StoredFile, data: bytes) -> None:
 
 def _read(path: Path) -> StoredFile | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=StoredFile)
+        return decode_json(path.read_bytes(), StoredFile)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
 

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from gaia_core.file_lock import try_lock
+from gaia_core.nesting import decode_json
+
 FOLDER = "servers"
 
 
@@ -75,27 +78,13 @@ def _read(path: Path) -> RunningServer | None:
     with suppress(OSError, msgspec.DecodeError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            return (
-                None if _lock(descriptor) else msgspec.json.decode(os.pread(descriptor, 65_536, 0), type=RunningServer)
-            )
+            return None if _lock(descriptor) else decode_json(os.pread(descriptor, 65_536, 0), RunningServer)
         finally:
             os.close(descriptor)
     return None
 
 
-if sys.platform == "win32":
-
-    def _lock(descriptor: int) -> bool:  # noqa: ARG001
-        """There are no signals to reload by either."""
-        return True
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        """Take the lock, if nobody has it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+def _lock(descriptor: int) -> bool:
+    """Take the lock, if nobody has it. On Windows always: a lock there keeps others from reading the file, and there
+    are no signals to reload by either."""
+    return sys.platform == "win32" or try_lock(descriptor)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 from litestar.types import Receive, Scope, Send
 
-from gaia_core.deadline import Deadline
 from gaia_http._settings import Settings
 
 ABORT = "gaia_abort"
@@ -96,7 +95,7 @@ class SSEWriter:
         while True:
             due = min(self._next_due(), self._loop.time() + settings.write_seconds)
             try:
-                with Deadline(due - self._loop.time()):
+                async with asyncio.timeout(due - self._loop.time()):
                     while (await receive())["type"] != "http.disconnect":
                         pass
             except TimeoutError:

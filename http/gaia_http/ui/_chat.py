@@ -7,6 +7,7 @@ import msgspec
 from litestar.types import ASGIApp
 
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
+from gaia_core.journal import SessionUpdate
 from gaia_core.runtime import AnswerText, configured
 from gaia_core.runtime.sessions.export import metadata_of
 from gaia_core.turn import Audience, Turn, TurnRequest
@@ -86,7 +87,7 @@ class ChatRoutes:
         ids = body.document_ids if body.document_ids is not None else metadata.document_ids
         if agent != info.agent or ids != metadata.document_ids:
             encoded = msgspec.json.encode(msgspec.structs.replace(metadata, document_ids=ids))
-            info = await sessions.update(owner, info.id, agent=agent, metadata=encoded)
+            info = await sessions.update(owner, info.id, SessionUpdate(agent=agent, metadata=encoded))
         return Session(info.id, configured(self._runtime.catalog, info), owner)
 
     def _keep(self, task: "asyncio.Task[Turn]") -> None:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import msgspec
 
 from gaia_core import NotFoundError, Runtime
-from gaia_core.journal import SessionInfo
+from gaia_core.journal import SessionInfo, SessionUpdate
 from gaia_core.runtime import SessionMessage, before_turn, end_of_turn, last_end, messages_of
 from gaia_core.runtime.sessions.export import (
     UNTITLED,
@@ -20,7 +20,6 @@ from gaia_core.runtime.sessions.export import (
     take_in,
 )
 from gaia_http._errors import ApiError, ErrorReply
-from gaia_http._session_surface import MARK
 from gaia_http.door._caller import Caller
 from gaia_http.ui._agents import default_agent
 from gaia_http.ui._request import UIRequest
@@ -45,9 +44,9 @@ class SessionRoutes:
     async def list(self, call: UIRequest) -> SessionList:
         """A page of sessions; those that clients of the Responses API made only where `responses=true` asks."""
         limit, offset = call.number("limit", 50, _MOST_SESSIONS), call.number("offset", 0, 2**53)
-        without = b"" if call.text("responses") == "true" else MARK
+        surface = None if call.text("responses") == "true" else ""
         rows, total = await self._sessions.list(
-            call.owner, query=call.text("q"), limit=limit, offset=offset, without=without
+            call.owner, query=call.text("q"), limit=limit, offset=offset, surface=surface
         )
         return SessionList(tuple([await self._shape(row) for row in rows]), total)
 
@@ -93,10 +92,12 @@ class SessionRoutes:
         await self._sessions.update(
             owner,
             session_id,
-            title=body.title,
-            title_is_custom=custom,
-            agent=agent,
-            metadata=msgspec.json.encode(metadata) if metadata != metadata_of(info) else None,
+            SessionUpdate(
+                title=body.title,
+                title_is_custom=custom,
+                agent=agent,
+                metadata=msgspec.json.encode(metadata) if metadata != metadata_of(info) else None,
+            ),
         )
         return await self.one(owner, session_id)
 
@@ -135,14 +136,15 @@ class SessionRoutes:
         owner, session_id = call.owner, call.path("id")
         facts = await self._sessions.facts(owner, session_id)
         was = await self._sessions.get(owner, session_id)
-        info = await self._sessions.update(owner, session_id, head=before_turn(facts, call.message_id()))
+        info = await self._sessions.update(owner, session_id, SessionUpdate(head=before_turn(facts, call.message_id())))
         return Deleted(deleted=True, count=was.message_count - info.message_count)
 
     async def head(self, call: UIRequest) -> ExportedSession:
         """Go on after another message, of any branch."""
         body = await call.body(MoveHead)
         owner, session_id = call.owner, call.path("id")
-        await self._sessions.update(owner, session_id, head=await self.record_of(owner, session_id, body.message_id))
+        at = await self.record_of(owner, session_id, body.message_id)
+        await self._sessions.update(owner, session_id, SessionUpdate(head=at))
         return await self.one(owner, session_id)
 
     async def fork(self, call: UIRequest) -> ExportedSession:
@@ -179,7 +181,7 @@ class SessionRoutes:
         row, said = take_in(self._runtime.catalog, call.owner, body)
         await self._sessions.write(row, said, private=body.session.private)
         if body.session.title_is_custom:
-            await self._sessions.update(call.owner, row.id, title_is_custom=True)
+            await self._sessions.update(call.owner, row.id, SessionUpdate(title_is_custom=True))
         return await self.one(call.owner, row.id)
 
     # Shapes.

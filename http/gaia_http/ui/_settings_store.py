@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from gaia_core.nesting import decode_json
+
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +55,7 @@ class SettingsStore:
     def _read(self) -> StoredSettings:
         assert self._path is not None
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=StoredSettings)
+            return decode_json(self._path.read_bytes(), StoredSettings)
         except FileNotFoundError:
             return StoredSettings()
         except (OSError, msgspec.DecodeError) as error:

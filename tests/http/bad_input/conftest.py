@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -125,6 +126,27 @@ async def server(serve):
     server = await serve(ScriptedModel(lambda request: "still well"))
     async with as_it_was(server):
         yield server
+
+
+@pytest.fixture
+def routes() -> Callable:
+    """Method and path of all routes that take a JSON body, as both documents tell them."""
+
+    async def routes(server) -> list[tuple[str, str]]:
+        found = []
+        for document in ("/v1/openapi.json", "/api/openapi.json"):
+            paths = (await ask(server, "GET", document)).body["paths"]
+            found += [
+                (method.upper(), re.sub(r"\{\w+\}", "x", path))
+                for path, methods in paths.items()
+                for method in methods
+                if method in ("post", "put", "patch")
+            ]
+        assert ("POST", "/v1/chat/completions") in found
+        assert ("POST", "/api/chat/send") in found
+        return found
+
+    return routes
 
 
 @pytest.fixture(name="ask")

@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-DEEP = b"[" * 1_100 + b"]" * 1_100
 NO_REQUESTS = {
     "empty": b"",
     "blank": b" \n ",
@@ -19,8 +18,6 @@ NO_REQUESTS = {
     "not utf-8 elsewhere": b'{"other": "\xff"}',
     "byte order mark": b'\xef\xbb\xbf{"model": "a"}',
     "utf-16": '{"model": "a"}'.encode("utf-16"),
-    "deep": b'{"model":"a","messages":' + DEEP + b',"input":' + DEEP + b"}",
-    "very deep": b"[" * 500_000,
     "NaN": b'{"model": NaN, "session_id": NaN, "title": NaN, "private": NaN}',
     "surrogate": b'{"model": "\\ud800", "session_id": "\\ud800", "title": "\\ud800", "input": "\\ud800"}',
 }
@@ -45,25 +42,9 @@ FIELDS = (
 NUMBERS = ("1e999", "-1e999", "9" * 5_000, "1" + "0" * 400, "-0.0", "0.1e-999")
 
 
-async def routes(ask, server) -> list[tuple[str, str]]:
-    """Method and path of all routes that take a JSON body, as both documents tell them."""
-    found = []
-    for document in ("/v1/openapi.json", "/api/openapi.json"):
-        paths = (await ask(server, "GET", document)).body["paths"]
-        found += [
-            (method.upper(), re.sub(r"\{\w+\}", "x", path))
-            for path, methods in paths.items()
-            for method in methods
-            if method in ("post", "put", "patch")
-        ]
-    assert ("POST", "/v1/chat/completions") in found
-    assert ("POST", "/api/chat/send") in found
-    return found
-
-
 @pytest.mark.parametrize("name", NO_REQUESTS)
-async def test_what_is_no_request(server, ask, name):
-    for method, path in await routes(ask, server):
+async def test_what_is_no_request(server, ask, routes, name):
+    for method, path in await routes(server):
         answer = await ask(server, method, path, NO_REQUESTS[name])
 
         optional = name in ("empty", "blank") and (path.startswith("/api") or path == "/v1/conversations")
@@ -71,18 +52,18 @@ async def test_what_is_no_request(server, ask, name):
 
 
 @pytest.mark.parametrize("name", VALUES)
-async def test_fields_of_a_wrong_kind(server, ask, name):
+async def test_fields_of_a_wrong_kind(server, ask, routes, name):
     body = json.dumps(dict.fromkeys(FIELDS, VALUES[name])).encode()
-    for method, path in await routes(ask, server):
+    for method, path in await routes(server):
         answer = await ask(server, method, path, body)
 
         assert answer.is_refusal or answer.status == 200, (method, path, answer)
 
 
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number[:8])
-async def test_numbers_that_no_field_takes(server, ask, number):
+async def test_numbers_that_no_field_takes(server, ask, routes, number):
     body = ("{" + ",".join(f'"{field}": {number}' for field in FIELDS) + "}").encode()
-    for method, path in await routes(ask, server):
+    for method, path in await routes(server):
         answer = await ask(server, method, path, body)
 
         assert answer.is_refusal or answer.status == 200, (method, path, answer)
@@ -99,8 +80,8 @@ async def test_numbers_that_no_field_takes(server, ask, number):
         (("content-type", "application/json"), ("content-encoding", "br, gzip")),
     ],
 )
-async def test_bodies_of_a_wrong_kind(server, ask, headers):
-    for method, path in await routes(ask, server):
+async def test_bodies_of_a_wrong_kind(server, ask, routes, headers):
+    for method, path in await routes(server):
         answer = await ask(server, method, path, b'{"model": "a"}', headers=headers)
 
         assert answer.is_refusal, (method, path, answer)

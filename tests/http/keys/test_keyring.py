@@ -180,3 +180,29 @@ def test_where_keys_are(tmp_path):
     assert keyring_at(tmp_path / "gaia" / "keys.json", {}).required
     with pytest.raises(ConfigError, match="there is no key file"):
         keyring_at(None, {"GAIA_KEYS": str(tmp_path / "other.json")})
+
+
+def test_a_file_that_is_nested_too_deep_is_an_error(room):
+    room.path.write_text("[" * 129)
+
+    with pytest.raises(ConfigError, match="is not valid: nested deeper than 128 levels"):
+        room.ring()
+
+
+def test_a_lock_file_that_a_killed_process_left_does_not_keep_the_file_from_being_changed(tmp_path):
+    path = tmp_path / "keys.json"
+    (tmp_path / ".keys.json.lock").touch()
+    change(path, lambda file: file)
+    assert path.exists()
+
+
+def test_changes_at_the_same_time_come_one_after_the_other(tmp_path, monkeypatch):
+    path = tmp_path / "keys.json"
+    monkeypatch.setattr("gaia_http.keys._key_file._LOCK_SECONDS", 0.01)
+
+    def meanwhile(file):
+        with pytest.raises(ConfigError, match="changed by another process"):
+            change(path, lambda other: other)
+        return file
+
+    change(path, meanwhile)

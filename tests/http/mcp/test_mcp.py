@@ -1,7 +1,9 @@
 """Our agents and tools at /mcp through the official client, of both protocols; with and without keys."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import mcp_types
@@ -12,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
+from gaia_core.nesting import MAX_NESTING
 from gaia_http.keys import Key, KeyLimits, Keyring
 from gaia_http.keys._key import digest_of, new_id, new_secret
 from gaia_http.keys._key_file import change
@@ -25,6 +28,12 @@ async def shout(ctx: Context[None], text: str) -> str:
     """Say it louder."""
     ctx.progress("breathing in")
     return text.upper()
+
+
+@tool(effects=())
+async def keep(value: Any) -> str:
+    """Keep it."""
+    return "kept"
 
 
 @tool(effects="write")
@@ -332,3 +341,51 @@ async def test_without_an_offer_there_is_no_such_route(serve):
     server = await serve("x")
     async with server.http.post("/mcp", json={}) as response:
         assert response.status == 404
+
+
+def nested(levels: int) -> object:
+    value: object = []
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+_AROUND = 3
+"""Levels of a message around an argument: itself, `params`, `arguments`."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_message_that_is_nested_too_deep_fails_its_call_only(serve, mode):
+    offer = ExposedTools(toolsets=(Toolset("t", (keep,)),))
+    server = await serve("x", mcp=offer)
+    async with client(server.url, mode) as found:
+        kept = await found.call_tool("keep", {"value": nested(MAX_NESTING - _AROUND)})
+        with pytest.raises(MCPError, match=r"nested deeper than 128 levels, in params\.arguments\.value\.a"):
+            await found.call_tool("keep", {"value": nested(MAX_NESTING - _AROUND + 1)})
+        again = await found.call_tool("keep", {"value": 1})
+
+    assert [text_of(result) for result in (kept, again)] == ["kept", "kept"]
+
+
+@pytest.mark.parametrize("version", ["2025-06-18", "2026-07-28"])
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 1_000, 100_000])
+async def test_the_refusal_is_an_error_of_the_protocol(serve, version, levels):
+    server = await serve("x", mcp=ExposedTools())
+    headers = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
+    sent = b'{"jsonrpc":"2.0","id":7,"method":"tools/list","params":' + b'{"a":' * levels
+
+    async def in_pieces():
+        for begin in range(0, len(sent), 100_000):
+            yield sent[begin : begin + 100_000]
+
+    for body in (sent, in_pieces()):
+        named = headers | {"mcp-protocol-version": version}
+        async with server.http.post("/mcp", data=body, headers=named) as answer:
+            assert (answer.status, answer.content_type) == (400, "application/json")
+            error = json.loads(await answer.text())
+
+        assert (error["jsonrpc"], error["id"], error["error"]["code"]) == ("2.0", None, mcp_types.INVALID_REQUEST)
+        assert error["error"]["message"] == (
+            "the message is nested deeper than 128 levels, in params.a.a.a; "
+            "make it flatter, or send the inner part as a string"
+        )

@@ -7,7 +7,9 @@ import pytest
 from click.testing import CliRunner
 from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.shared.exceptions import MCPError
 
+from gaia_core.nesting import MAX_NESTING
 from gaia_http.mcp.cli import mcp
 
 PROGRAM = "from gaia_core.cli import main; main(prog_name='gaia')"
@@ -45,6 +47,26 @@ async def test_every_agent_is_served_where_nothing_is_named(tmp_path):
     assert assistant.input_schema["required"] == ["task"]
     assert result.is_error
     assert "assistant failed" in result.content[0].text
+
+
+def nested(levels: int) -> object:
+    value: object = []
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 240])
+async def test_a_message_that_is_nested_too_deep_is_answered(tmp_path, levels):
+    around = 3  # the message, its params, its arguments
+    async with gaia_mcp(tmp_path, "--toolset", "files") as found:
+        taken = await found.call_tool("read_file", {"path": nested(MAX_NESTING - around)})
+        with pytest.raises(MCPError, match="the message is nested deeper than 128 levels"):
+            await found.call_tool("read_file", {"path": nested(levels - around)})
+        again = await found.call_tool("read_file", {"path": "none.txt"})
+
+    assert "path: expected a string" in taken.content[0].text
+    assert again.is_error
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ TOOLS = [
     told("die"),
     told("hang"),
     told("big", {"type": "object", "properties": {"size": {"type": "integer"}}}),
+    told("nested", {"type": "object", "properties": {"levels": {"type": "integer"}}}),
     told("flood"),
     told("garbage"),
     told("change", {"type": "object", "properties": {"text": {"type": "string"}}}),
@@ -87,6 +88,13 @@ class Server:
         elif name == "big":
             data = "x" * given.get("size", 50_000_000)
             send({"id": request["id"], "result": {"content": [{"type": "text", "text": data}]}})
+        elif name == "nested":
+            levels = given["levels"]
+            deep = '{"a":' * levels + "1" + "}" * levels
+            with LOCK:
+                found = f'{{"content":[],"structuredContent":{deep}}}'
+                sys.stdout.write(f'{{"jsonrpc":"2.0","id":{json.dumps(request["id"])},"result":{found}}}\n')
+                sys.stdout.flush()
         elif name == "flood":
             self.flood(request)
         elif name == "garbage":

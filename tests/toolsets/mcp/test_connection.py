@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from gaia_core import ToolError
+from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._connection import Connection
 from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
 from gaia_mcp._server_config import McpServerConfig
@@ -109,6 +110,18 @@ async def test_a_result_within_the_bound_arrives_whole(raw, connect, context):
     connection = await connect(raw())
 
     assert await connection.call_tool(context(), "big", {"size": 3_000_000}) == "x" * 3_000_000
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 1_000, 100_000])
+async def test_a_result_that_is_nested_too_deep_fails_its_call_only(raw, connect, context, levels):
+    connection = await connect(raw())
+    taken = await connection.call_tool(context(), "nested", {"levels": MAX_NESTING})
+
+    with pytest.raises(ToolError, match="nested deeper than 128 levels"):
+        await connection.call_tool(context(), "nested", {"levels": levels})
+
+    assert taken == '{"a":' * MAX_NESTING + "1" + "}" * MAX_NESTING
+    assert await connection.call_tool(context(), "echo", {"value": "still here"}) == "still here"
 
 
 async def test_a_flood_ends_the_connection_and_nothing_else(raw, connect, context):

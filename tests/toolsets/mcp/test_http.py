@@ -10,11 +10,12 @@ import pytest
 import uvicorn
 from mcp.server.mcpserver import Context as ServerContext
 from mcp.server.mcpserver import Elicit, MCPServer, Resolve
-from mcp_types import ToolAnnotations
+from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import ToolError
+from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._server_config import McpServerConfig
 
 
@@ -38,6 +39,14 @@ def made() -> MCPServer:
     def big(size: int) -> str:
         """Much."""
         return "x" * size
+
+    @server.tool()
+    def nested(levels: int) -> CallToolResult:
+        """Much inside much."""
+        value: dict = {}
+        for _ in range(levels - 1):
+            value = {"a": value}
+        return CallToolResult(content=[], structured_content=value)
 
     @server.tool()
     async def progress(ctx: ServerContext) -> str:
@@ -140,6 +149,20 @@ async def test_a_result_that_is_too_big_fails_its_call_only(connect, context, js
         with pytest.raises(ToolError, match=r"1000000|max_bytes|[Ss]ize"):
             await connection.call_tool(context(), "big", {"size": 50_000_000})
 
+        assert await connection.call_tool(context(), "echo", {"value": "still here"}) == "still here"
+
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 240])
+@pytest.mark.parametrize("json", [True, False])
+async def test_a_result_that_is_nested_too_deep_fails_its_call_only(connect, context, json, levels):
+    async with running(json=json) as url:
+        connection = await connect(McpServerConfig(name="web", url=url))
+        taken = await connection.call_tool(context(), "nested", {"levels": MAX_NESTING})
+
+        with pytest.raises(ToolError, match="nested deeper than 128 levels"):
+            await connection.call_tool(context(), "nested", {"levels": levels})
+
+        assert taken.count("{") == MAX_NESTING
         assert await connection.call_tool(context(), "echo", {"value": "still here"}) == "still here"
 
 

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from gaia_core import Agent, ArgumentsError
+from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._listed_tools import toolset_of
 from gaia_mcp._server_config import McpServerConfig
 from gaia_mcp._toolset_factory import recipe_of
@@ -90,7 +91,7 @@ def test_resources_and_prompts_are_tools_that_read():
     [
         ({"type": "string"}, "must be of the type 'object', not 'string'"),
         ({}, "must be of the type 'object', not 'None'"),
-        ({"type": "object", "properties": {"a": {"type": "banana"}}}, "is no JSON schema: 'banana' is not valid"),
+        ({"type": "object", "properties": {"a": {"type": "banana"}}}, 'is no JSON schema: "banana" is not valid'),
         ({"type": "object", "properties": []}, "is no JSON schema"),
         ({"type": "object", "description": "x" * 70_000}, "has 70034 bytes; at most 65536 are taken"),
     ],
@@ -103,13 +104,36 @@ def test_a_bad_schema_leaves_out_its_own_tool_only(schema, words):
     assert words in found.problems[0]
 
 
-def test_a_schema_that_nests_without_end_is_left_out():
-    deep = {"type": "object"}
-    for _ in range(500):
-        deep = {"type": "object", "properties": {"a": deep}}
-    found = toolset_of(SERVER, recipe_of(SERVER), [listed("deep", deep)])
+def schema_of(levels):
+    """An object's schema in the form that takes the most of Python's stack to walk."""
+    inner = {}
+    for _ in range(levels - 3):
+        inner = {"items": inner}
+    return {"type": "object", "properties": {"a": inner}}
 
-    assert found.problems == ("the tool 'deep' is left out: its schema is nested more than 64 levels deep",)
+
+@pytest.mark.parametrize("levels", [MAX_NESTING + 1, 1_000, 100_000])
+def test_a_schema_that_is_nested_too_deep_leaves_out_its_own_tool_only(levels):
+    found = toolset_of(
+        SERVER, recipe_of(SERVER), [listed("deep", schema_of(levels)), listed("taken", schema_of(MAX_NESTING))]
+    )
+
+    assert found.toolset.names == ("taken",)
+    assert found.problems[0].startswith("the tool 'deep' is left out: its schema is nested deeper than 128 levels")
+
+
+def test_arguments_are_held_against_the_deepest_schema():
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=schema_of(MAX_NESTING))]).toolset
+    sent = msgspec.json.encode({"a": msgspec.Raw(b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1))})
+
+    assert msgspec.json.encode(tool.parameters.decode("t", sent)) == sent
+    with pytest.raises(ArgumentsError, match="nested deeper than 128 levels"):
+        tool.parameters.decode("t", b'{"a":' + b"[" * MAX_NESTING + b"]" * MAX_NESTING + b"}")
+
+
+@pytest.mark.parametrize("named", ["http://json-schema.org/draft-07/schema#", "urn:a:strangers"])
+def test_a_schema_may_name_any_draft(named):
+    assert toolset_of(SERVER, recipe_of(SERVER), [listed(schema={**SCHEMA, "$schema": named})]).problems == ()
 
 
 def test_names_are_made_fit_and_two_that_become_one_are_told_apart():

@@ -4,10 +4,13 @@ import httpx2
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
+from gaia_core import NestingError
+from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._http_transport import RefusalRecord
 from gaia_mcp._server_config import McpServerConfig
 
 _MOST = 2_000
+_DECODER_LIMIT = "recursion limit exceeded"
 
 
 def words_of(error: BaseException, server: McpServerConfig, answers: RefusalRecord) -> str:
@@ -31,6 +34,8 @@ def said(error: MCPError, answers: RefusalRecord) -> str:
     """What the server says; its HTTP status where that is all it said."""
     if answers.refusal and error.message == "Server returned an error response":
         return f"the server answered with {answers.refusal}"
+    if _DECODER_LIMIT in error.message:  # the SDK's transport quotes pydantic's error, and the answer
+        return f"the server's answer is {NestingError(MAX_NESTING)}"
     return f"the server says: {error.message[:_MOST]}"
 
 

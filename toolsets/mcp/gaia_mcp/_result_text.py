@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from gaia_core import ToolError
+from gaia_core import NestingError, ToolError
+from gaia_core.nesting import encode_json
 
 if TYPE_CHECKING:
     import mcp_types
@@ -41,7 +40,10 @@ def result_text(result: "mcp_types.CallToolResult") -> str:
     """A call's result as the model reads it. Raises ToolError where the server says that the call failed."""
     text = text_of(result.content)
     if not text and result.structured_content is not None:
-        text = msgspec.json.encode(result.structured_content).decode()
+        try:
+            text = encode_json(result.structured_content).decode()
+        except NestingError as error:
+            raise ToolError(f"the server's result is {error}") from None
     if result.is_error:
         raise ToolError(text or "the server says that the call failed, and not why")
     return text or "Done."

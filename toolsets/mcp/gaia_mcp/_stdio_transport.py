@@ -22,6 +22,8 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
+from gaia_core import NestingError
+from gaia_core.nesting import check_nesting
 from gaia_mcp._secret_references import SecretMask
 from gaia_mcp._server_config import McpServerConfig
 
@@ -216,22 +218,27 @@ class _TooLong:
 def _message(server: McpServerConfig, line: "bytes | _TooLong") -> mcp_types.JSONRPCMessage | None:
     """The message of *line*; None for what is none, which a careless server prints on stdout."""
     if isinstance(line, _TooLong):
-        return _refusal(server, line)
+        words = f"the answer has {line.size} bytes; at most {server.max_bytes} are taken (max_bytes)"
+        return _refusal(server, line.begin, line.tail, words)
     if not line.strip():
         return None
     try:
         return mcp_types.jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValueError:
+        try:
+            check_nesting(line)  # the SDK's decoder stops at a limit too, and the call has to get an error
+        except NestingError as error:
+            return _refusal(server, line[:_KEPT_OF_SKIPPED], line[-_KEPT_OF_SKIPPED:], f"the answer is {error}")
         _log.warning("%s: wrote a line that is no message (%d bytes)", server.name, len(line))
         return None
 
 
-def _refusal(server: McpServerConfig, line: _TooLong) -> mcp_types.JSONRPCMessage | None:
-    """The answer that a call gets in place of one that is too long: its id stands at an end of the line."""
-    words = f"the answer has {line.size} bytes; at most {server.max_bytes} are taken (max_bytes)"
+def _refusal(server: McpServerConfig, begin: bytes, tail: bytes, words: str) -> mcp_types.JSONRPCMessage | None:
+    """The error that replaces an answer that is not accepted. The id is at the beginning or end of the line (*begin*,
+    *tail*)."""
     _log.warning("%s: %s", server.name, words)
-    match = _ID.search(line.begin) if b'"method"' not in line.begin else None
-    match = match or (None if b'"method"' in line.begin else _last(line.tail))
+    match = _ID.search(begin) if b'"method"' not in begin else None
+    match = match or (None if b'"method"' in begin else _last(tail))
     if match is None:
         return None
     given = match[1]

@@ -21,8 +21,9 @@ from gaia_core.messages import (
     UserMessage,
 )
 from gaia_http._errors import invalid
-from gaia_http.openai.chat._wire import WireCall, WireMessage, WirePart
+from gaia_http.openai.chat._wire import WireCall, WireFunctionCall, WireMessage, WirePart
 from gaia_http.request._content_parts import PartPaths, PartTypes, audio_part, check_part_type, image_part
+from gaia_http.request._decoding import check_nested_json
 from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of
 from gaia_http.request._part_converter import PathsOfParts
 from gaia_http.request._tool_results import OpenCalls
@@ -91,8 +92,8 @@ class _MessageReading:
         )
         self._begin(f"messages[{index}].tool_calls", calls)
         if message.function_call is not None and not calls:
-            function = message.function_call
-            call = ToolCall(f"call_function_{index}", FunctionCall(function.name, function.arguments or ""))
+            function = _function_call(message.function_call, f"messages[{index}].function_call")
+            call = ToolCall(f"call_function_{index}", function)
             calls = (call,)
             self._legacy = (function.name, call.id)
         content: Content | None = None
@@ -122,7 +123,13 @@ def _call(call: WireCall, path: str) -> ToolCall:
         raise invalid_at(path, "only calls of type 'function' are accepted", "unsupported_value")
     if not call.id:
         raise invalid(f"{path}.id is missing", param=f"{path}.id")
-    return ToolCall(call.id, FunctionCall(call.function.name, call.function.arguments or ""))
+    return ToolCall(call.id, _function_call(call.function, f"{path}.function"))
+
+
+def _function_call(called: WireFunctionCall, path: str) -> FunctionCall:
+    arguments = called.arguments or ""
+    check_nested_json(arguments, f"{path}.arguments")
+    return FunctionCall(called.name, arguments)
 
 
 def _content(message: WireMessage, index: int) -> Content:

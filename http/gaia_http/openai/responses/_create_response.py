@@ -20,7 +20,6 @@ from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import Audience, Turn, TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, encoded, invalid
-from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
 from gaia_http.openai.responses._approvals import Approvals
@@ -32,7 +31,7 @@ from gaia_http.openai.responses.input._wire import CreateRequest, WireItem, conv
 from gaia_http.openai.responses.output._response_events import ResponseEvents
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
 from gaia_http.openai.responses.stored._request_note import (
-    NEW,
+    RESPONSES,
     RequestNote,
     SessionMetadata,
     encode_note,
@@ -268,13 +267,13 @@ class ResponseCreation:
         if base is not None:
             return await self._continued(owner, base, start, conversation=note.conversation is not None)
         if named is not None and await self._is_free(owner, named.id):
-            await self._runtime.open(agent, named.id, owner=owner, metadata=NEW)
+            await self._runtime.open(agent, named.id, owner=owner, surface=RESPONSES)
             try:
                 return await start(named.id, 0)
             except BusyError:
                 pass  # the input is the whole conversation: another session does as well
         own = new_id()
-        await self._runtime.open(agent, own, owner=owner, metadata=NEW)
+        await self._runtime.open(agent, own, owner=owner, surface=RESPONSES)
         return await start(own, None)
 
     async def _is_free(self, owner: str, session_id: str) -> bool:
@@ -282,7 +281,7 @@ class ResponseCreation:
         if self._runtime.running(owner, session_id) is not None:
             return False
         try:
-            return kept_of(await self._runtime.sessions.get(owner, session_id)).ours
+            return (await self._runtime.sessions.get(owner, session_id)).surface == RESPONSES
         except NotFoundError:
             return True
 
@@ -302,7 +301,7 @@ class ResponseCreation:
             except BusyError:
                 pass  # somebody else was quicker
         forked = await sessions.fork(owner, base.info_id, at=base.at)
-        await self._store.keep(owner, forked.id, lambda _: SessionMetadata(RESPONSES, since=base.at))
+        await self._store.keep(owner, forked.id, lambda _: SessionMetadata(since=base.at), RESPONSES)
         return await start(forked.id, base.at)
 
 

@@ -22,6 +22,7 @@ from gaia_core.events import (
     TurnResumed,
     TurnStarted,
 )
+from gaia_core.nesting import decode_json
 from gaia_http.ui._response_bodies import Json
 
 SUMMARY_CHARS = 2_000
@@ -106,8 +107,8 @@ def _status(status: str, message: str) -> Json:
 def arguments_of(text: str) -> object:
     """The arguments of a call; their text where that is no JSON."""
     try:
-        return msgspec.json.decode(text or "{}")
-    except (msgspec.DecodeError, RecursionError):
+        return decode_json(text or "{}")
+    except (msgspec.DecodeError, UnicodeError):
         return text
 
 

@@ -35,7 +35,7 @@ from gaia_http.openai.responses.input._compaction_item import summary_of
 from gaia_http.openai.responses.input._content import message_content, result_content
 from gaia_http.openai.responses.input._wire import WireItem, decode_text
 from gaia_http.request._content_parts import PartPaths, PlacedContent, content_of
-from gaia_http.request._decoding import given
+from gaia_http.request._decoding import check_nested_json, given
 from gaia_http.request._fields import check_count, invalid_at, missing_at, shortened
 from gaia_http.request._tool_results import ToolResult, attachments, tool_result
 
@@ -213,6 +213,7 @@ class _ItemReading:
             arguments = msgspec.json.encode({"input": decode_text(item.input, f"{path}.input")}).decode()
         else:
             arguments = decode_text(item.arguments, f"{path}.arguments")
+            check_nested_json(arguments, f"{path}.arguments")
         if kind == "mcp_call":
             failed = given(item.error) and not given(item.output)
             content = _call_result(item, path)

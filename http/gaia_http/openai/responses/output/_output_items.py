@@ -6,6 +6,7 @@ import msgspec
 
 from gaia_core.events import ToolEnded
 from gaia_core.messages import ToolCall
+from gaia_core.nesting import decode_json
 from gaia_http._errors import encoded
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
@@ -180,8 +181,8 @@ def client_call(emit: Emit, ref: Ref, index: int, call: ToolCall, *, custom: boo
 def _free_text(arguments: str) -> str:
     """The free text in a model's arguments; all of them where they aren't as they should be."""
     try:
-        found = msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, RecursionError):
+        found = decode_json(arguments)
+    except (msgspec.DecodeError, UnicodeError):
         return arguments
     text = found.get("input") if isinstance(found, dict) else None
     return text if isinstance(text, str) else arguments

@@ -27,7 +27,6 @@ from gaia_core.messages import Message, Usage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
 from gaia_http._errors import ApiError, invalid
-from gaia_http._session_surface import RESPONSES
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
@@ -37,6 +36,7 @@ from gaia_http.openai.responses.input._input_items import read_items, waiting_ca
 from gaia_http.openai.responses.input._wire import decode_items
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
 from gaia_http.openai.responses.stored._request_note import (
+    RESPONSES,
     RequestNote,
     SessionMetadata,
     decode_note,
@@ -84,10 +84,11 @@ class Conversations:
         caller = caller_of(request.scope)
         owner = caller.owner
         agent = self._runtime.catalog.agent(self._runtime.catalog.default_agent)
-        kept = SessionMetadata(RESPONSES, conversation=msgspec.Raw(msgspec.json.encode(body.metadata or {})))
+        kept = SessionMetadata(conversation=msgspec.Raw(msgspec.json.encode(body.metadata or {})))
         conversation = f"{_PREFIX}{new_id()}"
         messages = await self._read(body.items, caller) if given(body.items) else ()  # before anything is made
-        await self._runtime.open(agent, conversation, owner=owner, metadata=msgspec.json.encode(kept))
+        metadata = msgspec.json.encode(kept)
+        await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=RESPONSES)
         if given(body.items):
             await self._add(owner, conversation, body.items, messages)
         return json(_shape(await self._runtime.sessions.get(owner, conversation)))

@@ -5,9 +5,11 @@ from typing import Any
 import msgspec
 
 from gaia_core.journal import SessionInfo
-from gaia_http._session_surface import RESPONSES
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.request._decoding import given
+
+RESPONSES = "responses"
+"""The surface of the sessions that clients of this API make; the UI lists them only on request."""
 
 _NO_ITEMS = msgspec.Raw(b"")
 
@@ -103,11 +105,10 @@ def _item(ref: Ref, n: int, sent: dict[str, Any]) -> dict[str, Any]:
 class SessionMetadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A session's metadata, as far as responses have it.
 
-    *surface* is `responses` for a session that was made by them, *deleted* names (`Ref.name`) the responses that were
-    deleted, *notes* those that went on with a turn after an approval.
+    *deleted* names (`Ref.name`) the responses that were deleted, *notes* those that went on with a turn after an
+    approval.
     """
 
-    surface: str = ""
     deleted: tuple[str, ...] = ()
     notes: tuple[tuple[str, RequestNote], ...] = ()
     conversation: msgspec.Raw = _NO_ITEMS
@@ -120,11 +121,6 @@ class SessionMetadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
     """The record after which the session's own responses begin; what is before it has a fork of another's."""
 
     @property
-    def ours(self) -> bool:
-        """Whether the session was made by responses."""
-        return self.surface == RESPONSES
-
-    @property
     def is_conversation(self) -> bool:
         """Whether the session is a conversation of the conversations API."""
         return given(self.conversation)
@@ -135,9 +131,6 @@ class SessionMetadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True)
 
 
 _kept_decoder = msgspec.json.Decoder(SessionMetadata)
-
-NEW = msgspec.json.encode(SessionMetadata(RESPONSES))
-"""The metadata of a session that is made by responses."""
 
 
 def kept_of(info: SessionInfo) -> SessionMetadata:

@@ -13,12 +13,19 @@ import msgspec
 from gaia_core import NotFoundError, Runtime
 from gaia_core.events import ErrorInfo, Event, Reset, TurnEnded
 from gaia_core.facts import Began, Fact, events_of
-from gaia_core.journal import Record, SessionInfo
+from gaia_core.journal import Record, SessionInfo, SessionUpdate
 from gaia_core.messages import Message, Usage
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http.openai.responses._ids import Ref, parse_response
 from gaia_http.openai.responses.output._response_events import ResponseEvents
-from gaia_http.openai.responses.stored._request_note import RequestNote, SessionMetadata, decode_note, kept_of, merged
+from gaia_http.openai.responses.stored._request_note import (
+    RESPONSES,
+    RequestNote,
+    SessionMetadata,
+    decode_note,
+    kept_of,
+    merged,
+)
 from gaia_http.request._fields import shortened
 
 _LOOK_SECONDS = 0.25
@@ -83,13 +90,22 @@ class ResponseStore:
         return StoredResponse(owner, ref, info, note, began, output, end, not ended)
 
     async def keep(
-        self, owner: str, session_id: str, change: Callable[[SessionMetadata], SessionMetadata]
+        self,
+        owner: str,
+        session_id: str,
+        change: Callable[[SessionMetadata], SessionMetadata],
+        surface: str | None = None,
     ) -> SessionInfo:
-        """Change what is kept of a session's responses beside its record, one change at a time."""
+        """Change what is kept of a session's responses beside its record, and its *surface* if given.
+
+        One change at a time.
+        """
         async with self._lock:
             info = await self._runtime.sessions.get(owner, session_id)
             metadata = merged(info, change(kept_of(info)))
-            return await self._runtime.sessions.update(owner, session_id, metadata=metadata)
+            return await self._runtime.sessions.update(
+                owner, session_id, SessionUpdate(metadata=metadata, surface=surface)
+            )
 
     async def delete(self, stored: StoredResponse) -> None:
         """Forget the response, and end what it still does; its session is erased when it was the last one there."""
@@ -101,7 +117,7 @@ class ResponseStore:
             owner, ref.session, lambda kept: msgspec.structs.replace(kept, deleted=(*kept.deleted, ref.name))
         )
         kept = kept_of(info)
-        if not kept.ours or kept.is_conversation:
+        if info.surface != RESPONSES or kept.is_conversation:
             return
         facts = await self._runtime.sessions.facts(owner, ref.session)
         names = {Ref(ref.session, record.turn).name for record, _ in facts if record.seq > kept.since}

@@ -29,7 +29,7 @@ class Gated(SQLiteJournal):
 
 
 class Model:
-    """Answers *deltas* (an event is waited for), and notes what it is asked, and when a stream is left early."""
+    """Answers *deltas* (an event is waited for), and notes what it is asked, and when a stream is closed."""
 
     any_task = True
 
@@ -97,7 +97,7 @@ async def test_the_model_is_asked_while_the_claim_is_recorded_and_told_after_it(
         assert busy(runtime) == 0
 
 
-async def test_later_turns_are_asked_early_too_with_the_whole_conversation(tmp_path):
+async def test_later_turns_are_speculated_too_with_the_whole_conversation(tmp_path):
     model = Model()
     async with opened(tmp_path, model) as (runtime, journal):
         session = await runtime.open("a")
@@ -188,7 +188,7 @@ async def test_without_a_free_slot_the_request_waits_for_its_turn(tmp_path):
         assert len(model.asked) == 2
 
 
-async def test_a_model_that_fails_early_fails_the_turn(tmp_path):
+async def test_a_speculative_request_that_fails_fails_the_turn(tmp_path):
     model = Model(ModelError("server", "no luck"))
     async with opened(tmp_path, model) as (runtime, journal):
         starting = await started_at_the_gate(runtime, journal, await runtime.open("a"))

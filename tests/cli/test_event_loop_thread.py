@@ -3,7 +3,8 @@
 import threading
 
 import pytest
-from gaia_core.cli._background import background
+
+from gaia_core.cli.terminal._event_loop_thread import background
 
 
 @pytest.mark.parametrize("handed_over", [False, True])

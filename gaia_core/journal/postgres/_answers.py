@@ -1,0 +1,60 @@
+"""What the PostgreSQL journal does with the answers of idempotent requests, on a given connection."""
+
+from gaia_core.journal._values import IdempotentAnswer
+from gaia_core.journal.postgres._schema import Connection
+
+_ALIVE = "EXISTS (SELECT 1 FROM gaia_replica AS r WHERE r.name = a.replica AND r.beat_at > gaia_now() - {ttl}::float8)"
+_BEGIN = f"""
+INSERT INTO gaia_answer AS a (name, fingerprint, replica, number, created_at) VALUES ($1, $2, $3, $4, gaia_now())
+ON CONFLICT (name) DO UPDATE SET
+    fingerprint = excluded.fingerprint, replica = excluded.replica, number = excluded.number,
+    created_at = excluded.created_at, body = NULL
+WHERE (a.created_at <= excluded.created_at - $5::float8 AND (a.body IS NOT NULL OR NOT {_ALIVE.format(ttl="$6")}))
+    OR ($7 AND a.body IS NULL AND a.fingerprint = excluded.fingerprint AND NOT {_ALIVE.format(ttl="$6")})
+"""  # noqa: S608
+_FIND = f"SELECT number, fingerprint, {_ALIVE.format(ttl='$2')}, body FROM gaia_answer AS a WHERE name = $1"  # noqa: S608
+_SWEEP = f"""
+WITH forgotten AS (
+    DELETE FROM gaia_answer WHERE number IN (
+        SELECT number FROM gaia_answer AS a WHERE created_at <= greatest(gaia_now() - $1::float8,
+            (SELECT created_at FROM gaia_answer ORDER BY created_at DESC LIMIT 1 OFFSET $2))
+        AND (body IS NOT NULL OR NOT {_ALIVE.format(ttl="$4")}) ORDER BY created_at LIMIT $3
+        FOR UPDATE SKIP LOCKED)
+    RETURNING 1)
+SELECT count(*) FROM forgotten
+"""  # noqa: S608
+
+
+async def begin(
+    db: Connection,
+    name: str,
+    fingerprint: str,
+    replica: str,
+    max_age: float,
+    retry: bool,
+    ttl: float,
+    mark: int,
+) -> IdempotentAnswer:
+    """Begin the answer *name*, or the one that there is; with the same *mark*, the attempt's number, the same one."""
+    row = None
+    while row is None:  # unless the one that was in the way is forgotten between the two statements
+        await db.execute(_BEGIN, name, fingerprint, replica, mark, max_age, ttl, retry)
+        row = await db.fetchrow(_FIND, name, ttl)
+    number, first, alive, body = row
+    return IdempotentAnswer(number, first, number == mark, alive, body)
+
+
+async def put(db: Connection, number: int, body: bytes) -> bool:
+    """Keep the whole answer, if the attempt is still there."""
+    found = await db.fetchval("UPDATE gaia_answer SET body = $2 WHERE number = $1 RETURNING 1", number, body)
+    return found is not None
+
+
+async def drop(db: Connection, number: int) -> None:
+    """Forget an attempt."""
+    await db.execute("DELETE FROM gaia_answer WHERE number = $1", number)
+
+
+async def sweep(db: Connection, max_age: float, keep: int, limit: int, ttl: float) -> int:
+    """Forget what is old, and all but the newest *keep*; how many."""
+    return int(await db.fetchval(_SWEEP, max_age, keep, limit, ttl))

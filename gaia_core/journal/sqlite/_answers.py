@@ -1,0 +1,59 @@
+"""What the SQLite journal does with the answers of idempotent requests; each function is part of a transaction."""
+
+import sqlite3
+
+from gaia_core.journal._values import IdempotentAnswer
+
+_ALIVE = "EXISTS (SELECT 1 FROM replica WHERE replica.name = answer.replica AND beat_at > ?)"
+
+
+def begin(
+    db: sqlite3.Connection,
+    name: str,
+    fingerprint: str,
+    replica: str,
+    max_age: float,
+    retry: bool,
+    now: float,
+    ttl: float,
+) -> IdempotentAnswer:
+    """Begin the answer *name*, or the one that there is and that isn't to be replaced."""
+    row = db.execute(
+        f"SELECT number, fingerprint, created_at, {_ALIVE}, body FROM answer WHERE name = ?",  # noqa: S608
+        (now - ttl, name),
+    ).fetchone()
+    if row is not None:
+        number, first, created_at, alive, body = row
+        old = now - created_at >= max_age and (body is not None or not alive)
+        again = retry and body is None and not alive and first == fingerprint
+        if not old and not again:
+            return IdempotentAnswer(number, first, False, bool(alive), body)
+        forget(db, (number,))
+    # A new row, not a changed one: its number fences off whoever made the answer before.
+    number, alive = db.execute(
+        "INSERT INTO answer (name, fingerprint, replica, created_at) VALUES (?, ?, ?, ?) "  # noqa: S608
+        f"RETURNING number, {_ALIVE}",
+        (name, fingerprint, replica, now, now - ttl),
+    ).fetchone()
+    return IdempotentAnswer(number, fingerprint, True, bool(alive), None)
+
+
+def put(db: sqlite3.Connection, number: int, body: bytes) -> bool:
+    """Keep the whole answer, if the attempt is still there."""
+    return db.execute("UPDATE answer SET body = ? WHERE number = ?", (body, number)).rowcount == 1
+
+
+def expired(db: sqlite3.Connection, began_before: float, keep: int, limit: int, alive_after: float) -> tuple[int, ...]:
+    """The answers to forget: those that began at *began_before* or earlier, and all but the newest *keep*."""
+    rows = db.execute(
+        "SELECT number FROM answer WHERE created_at <= max(?, coalesce("  # noqa: S608
+        "(SELECT created_at FROM answer ORDER BY created_at DESC LIMIT 1 OFFSET ?), 0)) "
+        f"AND (body IS NOT NULL OR NOT {_ALIVE}) ORDER BY created_at LIMIT ?",
+        (began_before, keep, alive_after, limit),
+    ).fetchall()
+    return tuple([row[0] for row in rows])
+
+
+def forget(db: sqlite3.Connection, numbers: tuple[int, ...]) -> None:
+    """Delete those answers, where they are still there."""
+    db.executemany("DELETE FROM answer WHERE number = ?", [(number,) for number in numbers])
