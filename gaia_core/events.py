@@ -28,14 +28,9 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gaia_core.messages import AssistantMessage, ToolCall, Usage
+from gaia_core.messages import Outcome as Outcome  # noqa: PLC0414  # public here, where it first stood
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
-
-Outcome: TypeAlias = Literal["ok", "error", "invalid", "unknown_tool", "denied", "timeout", "cancelled", "unknown"]
-"""How a tool call ended; every outcome but `cancelled` gives the model a result that it can act on.
-
-`unknown`: its process died while it ran, and it is not safe to run it again.
-"""
 
 TurnStatus: TypeAlias = Literal["completed", "tool_calls", "limit", "cancelled", "failed"]
 
@@ -101,8 +96,8 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The model's whole message of one step, why it ended, and what it cost.
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
-    slot included. *objection* says why the text is rejected: it doesn't match `TurnOptions.response_format`, and the
-    model is asked once more.
+    slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
+    it and is asked once more.
     """
 
     step: int

@@ -106,7 +106,9 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     """The model's whole message of one step. *client_calls* are the ids of calls that the client runs.
 
     *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
-    slot included. *objection*: why the text doesn't match the response format; it is sent to the model.
+    slot included. *objection* is set when the text doesn't match the response format; it is sent to the model.
+    *problems* lists what was wrong with the text, without the instruction to the model; records of earlier versions
+    have none.
     """
 
     step: int
@@ -119,6 +121,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     objection: str = ""
     servers: tuple[tuple[str, str], ...] = ()
     """For each call of a server's tool, its id and the server's name."""
+    problems: tuple[str, ...] = ()
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):

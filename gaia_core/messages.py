@@ -1,7 +1,7 @@
 """Messages: what a conversation is made of, as immutable values that encode to the OpenAI chat wire format.
 
-The structs have the field names and order of the chat completions API, so that `msgspec.json.encode(message)` is
-what an endpoint receives; nothing is translated on the way (source: OpenAI API reference, chat/create).
+The structs have the field names and order of the chat completions API; `wire_bytes(message)` is what an endpoint
+receives (source: OpenAI API reference, chat/create).
 
     UserMessage("What is in a.txt?")
     AssistantMessage(None, (ToolCall("c1", FunctionCall("read_file", '{"path": "a.txt"}')),))
@@ -9,7 +9,7 @@ what an endpoint receives; nothing is translated on the way (source: OpenAI API 
     AssistantMessage("It says: contents")
 """
 
-from typing import Any, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -106,6 +106,14 @@ class RefusalPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="
 
 Part: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 Content: TypeAlias = str | tuple[Part, ...]
+
+Outcome: TypeAlias = Literal["ok", "error", "invalid", "unknown_tool", "denied", "timeout", "cancelled", "unknown"]
+"""How a tool call ended; every outcome but `cancelled` gives the model a result that it can act on.
+
+`unknown`: its process died while it ran, and it is not safe to run it again.
+"""
+
+_OUTCOMES = frozenset(get_args(Outcome))
 
 _PARTS = frozenset(get_args(Part))
 
@@ -206,9 +214,16 @@ class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
 
     content: Content
     tool_call_id: str
+    outcome: Outcome | None = None
+    """How the call ended. It is never sent to an endpoint (`wire_bytes`). None: not known, as for a client's tool."""
 
     def __post_init__(self) -> None:
-        if not (_is_content(self.content) and type(self.tool_call_id) is str):
+        outcome: object = self.outcome
+        if not (
+            _is_content(self.content)
+            and type(self.tool_call_id) is str
+            and (outcome is None or (type(outcome) is str and outcome in _OUTCOMES))
+        ):
             raise refusal(self)
 
 
@@ -241,9 +256,9 @@ _encoder = msgspec.json.Encoder()
 def wire_bytes(message: Message) -> bytes:
     """*message* in the encoded form that all chat endpoints take.
 
-    A developer's message goes as `system`, a model's reasoning is not sent back, its refusal is words that it said
-    (most endpoints know text parts only, and a message of nothing is none), and half a surrogate pair, which has no
-    UTF-8, becomes U+FFFD.
+    A developer's message is sent as `system`. A model's reasoning and a tool result's outcome are not sent. A refusal
+    is sent as text, because most endpoints know text parts only and refuse an empty message. Half a surrogate pair,
+    which has no UTF-8, becomes U+FFFD.
     """
     if isinstance(message, DeveloperMessage):
         message = SystemMessage(message.content, message.name)
@@ -252,6 +267,8 @@ def wire_bytes(message: Message) -> bytes:
             message = AssistantMessage(_said(message), message.tool_calls, message.name)
         elif message.reasoning_content is not None:
             message = AssistantMessage(message.content, message.tool_calls, message.name)
+    elif isinstance(message, ToolMessage) and message.outcome is not None:
+        message = ToolMessage(message.content, message.tool_call_id)
     try:
         return _encoder.encode(message)
     except UnicodeEncodeError:

@@ -1,8 +1,6 @@
 """What appending costs, counted by the owner of a journal."""
 
-from bisect import bisect_left
-from itertools import accumulate
-
+from gaia_core.histogram import Histogram
 from gaia_core.journal._values import JournalStats
 
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
@@ -13,8 +11,7 @@ class AppendMeter:
     figures that are read while an append is counted may differ by that append."""
 
     def __init__(self) -> None:
-        self._buckets = [0] * (len(_BOUNDS) + 1)
-        self._seconds = 0.0
+        self._latency = Histogram(_BOUNDS)
         self._records = self._fenced = self._groups = 0
 
     def group(self) -> None:
@@ -23,9 +20,8 @@ class AppendMeter:
 
     def append(self, records: int, seconds: float) -> None:
         """An append of *records* that took *seconds* from the call to the commit."""
-        self._buckets[bisect_left(_BOUNDS, seconds)] += 1
+        self._latency.add(seconds)
         self._records += records
-        self._seconds += seconds
 
     def fenced(self) -> None:
         """An append that met the fence."""
@@ -33,11 +29,12 @@ class AppendMeter:
 
     def stats(self) -> JournalStats:
         """The figures so far."""
+        spread = self._latency.spread
         return JournalStats(
-            appends=sum(self._buckets),
+            appends=spread.count,
             records=self._records,
             fenced=self._fenced,
             groups=self._groups,
-            seconds=self._seconds,
-            latency=tuple(zip(_BOUNDS, accumulate(self._buckets), strict=False)),
+            seconds=spread.seconds,
+            latency=spread.latency,
         )

@@ -2,8 +2,8 @@
 
 The model must answer with one JSON object: `{"name": <a tool>, "arguments": {…}}`, or `{"name": "reply", "text": …}`.
 The text of a reply is streamed on as it comes. In the step after a tool's result the tools are left out and the model
-is asked to answer from the result, because small models repeat the call otherwise; when the result was an error they
-stay, so that the call can be corrected, all but one whose same call was made twice.
+is asked to answer from the result, because small models repeat the call otherwise. When the call failed, the tools
+stay, so that the model can correct the call; a tool whose same call was made twice is left out.
 """
 
 import re
@@ -43,7 +43,9 @@ _CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_FAILED = ("Error:", "The arguments of", "There is no tool")
+_CORRECTABLE = frozenset({"error", "timeout", "invalid", "unknown_tool"})
+"""The outcomes after which the model may make the call again."""
+
 _EXAMPLES = """\
 Examples of the form, with tools that you do not have:
 
@@ -127,7 +129,7 @@ def _offered(request: ModelRequest) -> tuple[ToolDefinition, ...]:
     if choice.name is not None:
         return tuple(tool for tool in request.tools if tool.name == choice.name)
     last = request.messages[-1] if request.messages else None
-    if isinstance(last, ToolMessage) and choice.mode == "auto" and not text_of(last.content).startswith(_FAILED):
+    if isinstance(last, ToolMessage) and choice.mode == "auto" and last.outcome not in _CORRECTABLE:
         return ()
     stuck = _stuck(request.messages)
     return tuple(tool for tool in request.tools if tool.name not in stuck) or request.tools

@@ -147,7 +147,7 @@ class ReplayModel:
                 if event.objection:
                     self._added.append(UserMessage(event.objection))
             elif isinstance(event, ToolEnded):
-                results[event.call_id] = ToolMessage(event.content, event.call_id)
+                results[event.call_id] = ToolMessage(event.content, event.call_id, event.outcome)
         self._asked = 0
         self._first = 0
 

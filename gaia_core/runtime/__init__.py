@@ -14,11 +14,10 @@
 | `_model_queries` | `Models`: what is asked of models beside turns |
 | `_answer_text` | a turn's text, tools and times, as a fold over its events |
 | `_quota` | what the turns of an owner may use |
-| `_histogram` | durations in buckets |
 """
 
-from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText
-from gaia_core.runtime._histogram import Spread
+from gaia_core.histogram import Spread
+from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText, rest_of
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._runtime import Runtime
@@ -74,5 +73,6 @@ __all__ = [
     "read_facts",
     "replay",
     "replica_name",
+    "rest_of",
     "write",
 ]

@@ -1,11 +1,12 @@
-"""The tally of a turn: its text, tools and times so far, as every shape of its answer needs them. A fold over events.
+"""The answer of a turn so far: its text, tools and times, as every shape of the answer needs them. A fold over events.
 
-The text of an answer is that of all its steps, a paragraph each; the last one may have been cut short.
+The text of an answer is that of all its steps, a paragraph each; the last one may have been cut short. A surface that
+streams also notes here what it has told of the current step, and learns what is left to tell when the step ends.
 """
 
 import msgspec
 
-from gaia_core.events import Event, StepEnded, ToolCalled, TurnEnded
+from gaia_core.events import Event, StepEnded, ToolCalled, ToolStarted, TurnEnded
 from gaia_core.messages import text_of
 
 PARAGRAPH = "\n\n"
@@ -20,10 +21,15 @@ class AnswerStats(msgspec.Struct, frozen=True, gc=False):
     output_tokens: int
 
 
-class AnswerText:
-    """What is known of a turn after the events that it took."""
+def rest_of(text: str, told: str) -> str:
+    """What is left to tell of *text* when *told* was told; "" if *text* does not begin with that."""
+    return text[len(told) :] if text.startswith(told) else ""
 
-    __slots__ = ("_generated", "_generating", "calls", "first_seconds", "parts", "step")
+
+class AnswerText:
+    """What is known of a turn after the events that it took. One stream's or one answer's; only its task calls it."""
+
+    __slots__ = ("_generated", "_generating", "_told", "calls", "first_seconds", "parts", "step", "tools_ran")
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -32,6 +38,10 @@ class AnswerText:
         """The last step that has ended."""
         self.calls: dict[str, ToolCalled] = {}
         self.first_seconds: float | None = None
+        self.tools_ran = False
+        """A tool was started, so the turn may have had effects."""
+        self._told: list[str] = []
+        """What was told of the text of the step that runs."""
         self._generated = 0
         self._generating = 0.0
 
@@ -39,6 +49,7 @@ class AnswerText:
         """Count *event*."""
         if isinstance(event, StepEnded):
             self.step = event.step
+            self._told = []
             if not event.objection and (text := text_of(event.message.content)):
                 self.parts.append(text)
             if event.first_seconds is not None:
@@ -48,6 +59,23 @@ class AnswerText:
                 self._generating += event.seconds - event.first_seconds
         elif isinstance(event, ToolCalled):
             self.calls[event.call_id] = event
+        elif isinstance(event, ToolStarted):
+            self.tools_ran = True
+
+    def begin_step(self) -> None:
+        """Forget what was told of the step that ran: it begins, or is told again from its beginning."""
+        self._told = []
+
+    def tell(self, text: str) -> str:
+        """*text* as the answer continues with it: a step's first piece begins a paragraph."""
+        gap = PARAGRAPH if self.parts and not self._told else ""
+        self._told.append(text)
+        return gap + text
+
+    def untold(self, text: str) -> str:
+        """What is left to tell of *text*, the whole text of the step that runs, as the answer continues with it."""
+        rest = rest_of(text, "".join(self._told))
+        return self.tell(rest) if rest else ""
 
     def unrecorded(self, ended: TurnEnded) -> str:
         """The text of the step that the turn's end cut short."""

@@ -161,12 +161,12 @@ class _Loop:
     def _after_text(self) -> Ended | None:
         """The end by an answer in words; None when it doesn't match the response format, and may be corrected."""
         assert self._answer is not None
-        if not (objection := self._answer.objection):
+        if not self._answer.objection:
             return self.ended("completed")
         if not self._mended:
             return None
-        problems = objection.rpartition("\n")[0]  # without what the model is asked to do
-        words = f"The answer does not have the requested format, after one correction too. {problems}"
+        problems = "\n".join(f"- {problem}" for problem in self._answer.problems)
+        words = f"The answer does not have the requested format, although it was corrected once:\n{problems}"
         return self.ended("failed", error=ErrorInfo("response_format", words))
 
     async def _settle(self) -> None:
@@ -201,9 +201,9 @@ class _Loop:
         seconds, first_seconds = clock.read()
         context.budget.charge(usage)
         context.counts.answer(self._agent.model, seconds, first_seconds)
-        objection = ""
+        problems: tuple[str, ...] = ()
         if formed and not message.tool_calls:
-            message, objection = self._checked(message, finish)
+            message, problems = self._checked(message, finish)
         own: list[ToolCall] = []
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
@@ -211,7 +211,16 @@ class _Loop:
             own = [call for call in message.tool_calls if not self._is_the_clients(call)]
             theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
         self._answer = Answered(
-            self._steps, message, finish, usage, theirs, seconds, first_seconds, objection, self._servers(own)
+            self._steps,
+            message,
+            finish,
+            usage,
+            theirs,
+            seconds,
+            first_seconds,
+            correction(problems) if problems else "",
+            self._servers(own),
+            problems,
         )
         self._step = None
         if not message.tool_calls:
@@ -251,18 +260,18 @@ class _Loop:
         kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
         return msgspec.structs.replace(message, tool_calls=kept)
 
-    def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, str]:
-        """*message*, without a fence around its JSON, and what is wrong with its form. A text that was cut short or
+    def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, tuple[str, ...]]:
+        """*message*, without a fence around its JSON, and what is wrong with its format. A text that was cut short or
         filtered is given as it is, as its finish reason says. Raises SchemaError."""
         wanted = self._context.options.response_format
         if wanted is None or finish != "stop":
-            return message, ""
+            return message, ()
         self._form = self._form or ResponseFormatCheck(wanted)
         text = unfenced(text_of(message.content))
         problems = self._form.problems(text)
         if problems:
-            return message, correction(problems)
-        return msgspec.structs.replace(message, content=text), ""
+            return message, problems
+        return msgspec.structs.replace(message, content=text), ()
 
     def _servers(self, calls: list[ToolCall]) -> tuple[tuple[str, str], ...]:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]

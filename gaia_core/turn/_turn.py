@@ -6,7 +6,7 @@ gets `Reset` and what the record has (`gaia_core.facts.events_of`), and continue
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -125,7 +125,7 @@ class Turn:
             for _, event in batch:
                 yield event
 
-    async def batches(self) -> AsyncIterator[Sequence[Event]]:
+    async def batches(self) -> AsyncGenerator[Sequence[Event], None]:
         """The events from the first one, what came together in one piece: for surfaces that write it together."""
         ring = self._ring
         position = 0 if self._whole else None

@@ -54,6 +54,9 @@ class ErrorReply:
     param: str | None = None
     code: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    may_retry: bool = True
+    """Whether the same request may be sent again: False when tools have run, which may have had effects. A reply with
+    False is kept as the answer of its `Idempotency-Key`."""
 
     @property
     def body(self) -> bytes:
@@ -123,6 +126,7 @@ def of_turn(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
             type=SERVER,
             code="agent_run_failed",
             headers=_NO_RETRY,
+            may_retry=False,
         )
     return reply
 
@@ -156,7 +160,12 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             return ErrorReply(status=400, message=message, param="messages", code="context_length_exceeded")
         case "response_format":  # another try costs two more model requests, and tools that run again
             return ErrorReply(
-                status=424, message=message, type=SERVER, code="response_format_failed", headers=_NO_RETRY
+                status=424,
+                message=message,
+                type=SERVER,
+                code="response_format_failed",
+                headers=_NO_RETRY,
+                may_retry=False,
             )
         case "bad_request":
             return ErrorReply(status=400, message=message, code="model_bad_request")

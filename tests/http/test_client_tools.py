@@ -188,7 +188,7 @@ async def test_a_turn_goes_on_with_what_the_agents_own_tools_said(serve, body, s
     assert server.model.requests[2].messages == (
         UserMessage("Hi"),
         AssistantMessage("First I look.", (ToolCall("call_1", FunctionCall("secret", "{}")),)),
-        ToolMessage("the secret is 42", "call_1"),
+        ToolMessage("the secret is 42", "call_1", "ok"),
         AssistantMessage(
             None,
             (
@@ -196,7 +196,7 @@ async def test_a_turn_goes_on_with_what_the_agents_own_tools_said(serve, body, s
                 ToolCall("call_3", FunctionCall("weather", '{"city":"Ulm"}')),
             ),
         ),
-        ToolMessage("the secret is 42", "call_2"),
+        ToolMessage("the secret is 42", "call_2", "ok"),
         ToolMessage("rain", "call_3"),
     )
 

@@ -159,12 +159,16 @@ async def test_a_reader_that_stalls_loses_its_line_and_the_run_goes_on():
 
             return answer
 
+        async def receive():
+            await aborted.wait()
+            return {"type": "http.disconnect"}
+
         async def stalled(message):
             if message["type"] == "http.response.body":
                 await asyncio.Event().wait()
 
         response = await idempotency.response(scope, b"{}", respond)
-        await response(scope, asyncio.get_running_loop().create_future, stalled)
+        await response(scope, receive, stalled)
 
         assert aborted.is_set()
         assert ended.is_set()

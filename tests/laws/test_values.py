@@ -156,6 +156,7 @@ MADE_BY_US_TOO = frozenset(
         "Embeddings", "Finished", "ToolCallDelta",  # what models say
         "Decision", "EndpointLoad", "ModelAccess", "RefusedCall", "SlotRequest", "State", "TurnContext",  # of a turn
         "LoaderFault", "TaskReport",  # what failed
+        "Spread",  # what was measured
     )
 )  # fmt: skip
 TESTED_ELSEWHERE = frozenset(("Toolset",))  # its arguments are not its fields: tests/tools/test_frozen.py

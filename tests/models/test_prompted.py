@@ -150,23 +150,27 @@ async def test_after_a_result_the_tools_are_left_out_and_then_come_back():
     assert again.messages[-1] == UserMessage("And b.txt?")
 
 
-@pytest.mark.parametrize(
-    "failed", ["Error: there is no a.txt", "The arguments of read_file are not valid:", "There is no tool 'read'."]
-)
-async def test_after_a_result_that_is_an_error_the_call_can_be_corrected(failed):
-    assert (await asked(ASKED, CALLED, ToolMessage(failed, "c1"))).response_format is not None
+@pytest.mark.parametrize("outcome", ["error", "timeout", "invalid", "unknown_tool"])
+async def test_after_a_call_that_failed_it_can_be_corrected(outcome):
+    assert (await asked(ASKED, CALLED, ToolMessage("No.", "c1", outcome))).response_format is not None
+
+
+@pytest.mark.parametrize("outcome", ["ok", "denied", "cancelled", "unknown", None])
+async def test_a_result_that_begins_like_an_error_is_no_failure(outcome):
+    log = ToolMessage("Error: disk full\nError: disk full", "c1", outcome)
+    assert (await asked(ASKED, CALLED, log)).response_format is None
 
 
 async def test_the_question_is_said_again_after_a_result_and_after_an_error():
     answering = await asked(ASKED, CALLED, RESULT)
-    correcting = await asked(ASKED, CALLED, ToolMessage("Error: no such file", "c1"))
+    correcting = await asked(ASKED, CALLED, ToolMessage("Error: no such file", "c1", "error"))
 
     assert text_of(answering.messages[-1].content).endswith("What is in a.txt?")
     assert 'make the right call for my question "What is in a.txt?"' in text_of(correcting.messages[-1].content)
 
 
 async def test_a_tool_whose_same_call_failed_twice_is_left_out_until_the_user_speaks():
-    failed = ToolMessage("Error: no such file", "c1")
+    failed = ToolMessage("Error: no such file", "c1", "error")
     twice = (ASKED, CALLED, failed, CALLED, failed)
 
     (stuck,) = {form["properties"]["name"]["const"] for form in forms(await asked(*twice))} - {"reply"}

@@ -22,6 +22,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import ApprovalDecided, ApprovalRequested, InputRequested, ToolEnded, ToolStarted
+from gaia_core.messages import ToolMessage, wire_bytes
 from gaia_core.turn import Audience, TurnRequest
 
 
@@ -58,6 +59,25 @@ async def test_a_tools_own_words_reach_the_model(run):
     told = await run((fails,), call("fails"), "I see")
 
     assert (told.result.outcome, told.result.content) == ("error", "Error: the disk is full; delete something first")
+
+
+async def test_how_a_call_ended_stands_on_its_message_and_is_not_sent_to_the_model(run):
+    @tool
+    async def grep(fails: bool) -> str:
+        """Search."""
+        if fails:
+            raise ToolError("no such file")
+        return "Error: no such file"
+
+    told = await run((grep,), call("grep", fails=True), call("grep", fails=False), "I see")
+
+    request = told.model.requests[-1]
+    failed, found = (message for message in request.messages if isinstance(message, ToolMessage))
+    assert (failed.outcome, found.outcome) == ("error", "ok")
+    assert failed.content == found.content
+    assert request.encoded == tuple(map(wire_bytes, request.messages))
+    assert wire_bytes(failed) == wire_bytes(ToolMessage(failed.content, failed.tool_call_id))
+    assert not any(b"outcome" in encoded for encoded in request.encoded)
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,12 @@
 
 import itertools
 
-import msgspec
 import pytest
 
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, ScriptedModel, Toolset, call, tool
 from gaia_core.agent import ContextPolicy
 from gaia_core.events import ContextCompacted
-from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage, text_of
+from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage, text_of, wire_bytes
 from gaia_core.models import ModelError
 
 
@@ -72,7 +71,7 @@ async def test_the_prefix_is_the_same_bytes_from_turn_to_turn():
     for before, after in zip(model.requests, model.requests[1:], strict=False):
         assert after.encoded[: len(before.encoded)] == before.encoded
         assert after.tools == before.tools
-        assert list(after.encoded) == [msgspec.json.encode(message) for message in after.messages]
+        assert list(after.encoded) == [wire_bytes(message) for message in after.messages]
 
 
 async def test_a_conversation_that_is_too_long_is_summed_up_and_goes_on():
@@ -141,4 +140,4 @@ async def test_what_is_sent_of_500_messages_with_tools(tokens, snapshot):
     sent = model.requests[-1].messages
     assert (len(history) >= 500) == (tokens is None)
     check_pairs(sent)
-    assert [msgspec.json.encode(message).decode() for message in (*sent[:6], *sent[-6:])] == snapshot
+    assert [wire_bytes(message).decode() for message in (*sent[:6], *sent[-6:])] == snapshot

@@ -96,6 +96,7 @@ async def test_a_wrong_answer_is_corrected_once_and_nothing_of_it_is_told(ask):
     assert '$.people: "many" is not of type "integer"' in correction.content
     first, second = (event for event in events if isinstance(event, StepEnded))
     assert (first.objection, second.objection) == (correction.content, "")
+    assert correction.content.endswith("Answer again, with the JSON only.")
     assert events[-1].usage.total_tokens == first.usage.total_tokens + second.usage.total_tokens
 
 

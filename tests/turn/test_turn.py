@@ -42,7 +42,7 @@ async def test_a_tool_call_is_run_and_its_result_goes_back_to_the_model(run):
     first, second = told.model.requests
     assert [message for message in second.messages if message not in first.messages] == [
         AssistantMessage(None, told.of(StepEnded)[0].message.tool_calls),
-        ToolMessage("5", told.result.call_id),
+        ToolMessage("5", told.result.call_id, "ok"),
     ]
 
 

@@ -8,6 +8,9 @@ response is closed:
 
 Who is next is `_fair_queue`'s to say. The pool serves strictly in that order: a request that needs more tokens than
 are free just now is not passed by a smaller one, so that it is served at last.
+
+There is no lock and no task here: all of it runs on the runtime's event loop, and every change of the pool's state is
+made between two awaits. The one await is that of a waiter for its slot, in `acquire`.
 """
 
 import asyncio
@@ -45,8 +48,10 @@ class Slot:
 
     def __init__(self, pool: "SlotPool", tokens: int, taken: float) -> None:
         self._pool: SlotPool | None = pool
+        """None once released. Set by the task that holds the slot, or by `_leave` for a waiter that was cancelled."""
         self.tokens = tokens
         self.taken = taken
+        """When it was handed out, by the pool's clock."""
 
     def release(self) -> None:
         """Give it back."""
@@ -62,13 +67,17 @@ class Slot:
 
 
 class _Waiter:
+    """A request in the queue. Made by the task that waits; that task removes it when it is cancelled."""
+
     __slots__ = ("admitted", "moved", "position", "request")
 
     def __init__(self, request: SlotRequest, moved: Callable[[int], None]) -> None:
         self.request = request
         self.moved = moved
         self.position = 0
+        """The position that `moved` was told last. Set by whichever task changed the queue."""
         self.admitted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        """Given its slot by whichever task frees one (`_serve`); cancelled with the task that waits."""
 
 
 class SlotPool:
@@ -94,9 +103,13 @@ class SlotPool:
         self._context_tokens = context_tokens
         self._clock = clock
         self._held: set[Slot] = set()
+        """The slots in use: added by `_hand_out`, removed by the task that releases one."""
         self._tokens = 0
+        """The sum of the held slots' tokens; changes together with `_held`."""
         self._waiting: FairQueue[_Waiter] = FairQueue()
+        """Those in the queue. It may hold waiters whose task was cancelled and has not run since (`_serve`)."""
         self._hold_seconds = _FIRST_GUESS_SECONDS
+        """How long slots are held, smoothed; updated at each release."""
 
     @property
     def slots(self) -> int:
@@ -162,6 +175,8 @@ class SlotPool:
         if refused:
             raise self._full()
         try:
+            # While this task waits, another one may hand it a slot and a third may cancel it before it runs again:
+            # `_leave` then gives that slot back.
             return await waiter.admitted
         except BaseException:
             self._leave(waiter)
@@ -222,7 +237,7 @@ class SlotPool:
         return moved
 
     def _leave(self, waiter: _Waiter) -> None:
-        """*waiter* was cancelled: in the queue, or with a slot in its hand that it will never use."""
+        """*waiter*'s task was cancelled: in the queue, or with a slot that it was given and will never use."""
         if waiter.admitted.done() and not waiter.admitted.cancelled():
             waiter.admitted.result().release()
         elif self._remove(waiter):

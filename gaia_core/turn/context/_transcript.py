@@ -191,7 +191,7 @@ class Transcript:
 
     def _done(self, fact: Done, seq: int) -> None:
         del self.open[fact.call_id]
-        self._results[fact.call_id] = ToolMessage(fact.content, fact.call_id)
+        self._results[fact.call_id] = ToolMessage(fact.content, fact.call_id, fact.outcome)
         self._seq = seq
         if fact.full is not None:
             self.full[fact.call_id] = fact.full

@@ -16,7 +16,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import cast
 
 import msgspec
@@ -27,7 +27,9 @@ from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exceptio
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._middleware import body_of
-from gaia_http.streaming._sse_writer import ABORT, HEARTBEAT
+from gaia_http.streaming._disconnect import task_completed
+from gaia_http.streaming._sse_response import SSEResponse, Verbatim
+from gaia_http.streaming._sse_writer import HEARTBEAT
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +42,6 @@ _SWEEP_SECONDS = 600.0
 _SWEPT = 200
 _CLOSING_SECONDS = 5.0
 _BUSY_SECONDS = 2.0
-_FINAL = 424  # the run had effects: it is not sent again
 _NO_RETRY = (("x-should-retry", "false"),)
 _REPLAYED = (b"idempotent-replayed", b"true")
 
@@ -172,14 +173,16 @@ class Idempotency:
         if found.body is not None:
             answer = msgspec.json.decode(found.body, type=_RecordedAnswer)
             if answer.body is None:
-                raise _refused("its answer was too long to be kept", status=409)
+                raise _refused("its answer was too long to be kept", status=409, code="idempotency_key_in_use")
             return answer
         if found.alive:
             raise _running()
         raise _refused(
             "the server stopped while it ran, and it is unknown whether its tools had an effect; find out, then send "
             "the request with another key",
-            status=_FINAL,
+            status=424,
+            code="agent_run_failed",
+            may_retry=False,
         )
 
     # Running.
@@ -204,7 +207,7 @@ class Idempotency:
         except Exception as raised:  # noqa: BLE001  # told to those who follow
             error = raised
             reply = of_exception(raised)
-            if reply is not None and reply.status == _FINAL and not run.status:
+            if reply is not None and not reply.may_retry and not run.status:
                 body = body_of(reply, str(scope["path"]))
                 headers = (("content-type", "application/json"), *reply.headers)
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
@@ -257,50 +260,43 @@ class _Follower:
         self._replayed = replayed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_left(receive), name="gaia line")
-        try:
-            await self._follow(scope, send, gone)
-        finally:
-            gone.cancel()
+        run = self._run
+        if not run.status and not run.over:
+            begun = asyncio.create_task(_begun(run), name="gaia idempotent begin")
+            if not await task_completed(begun, receive):
+                return
+        if not run.status:
+            raise run.error or _gone()
+        headers = (*run.headers, _REPLAYED) if self._replayed else run.headers
+        stream = SSEResponse(
+            "an idempotent request",
+            _pieces(run),
+            Verbatim(),
+            self._settings,
+            None,  # the run counts its own stream
+            head=(run.status, headers),
+            first=b"",
+        )
+        await stream(scope, receive, send)
 
-    async def _follow(self, scope: Scope, send: Send, gone: "asyncio.Task[None]") -> None:
-        run, started, position = self._run, False, 0
-        while not gone.done():
-            if not started and run.status:
-                started = True
-                headers = [*run.headers, _REPLAYED] if self._replayed else list(run.headers)
-                await send({"type": "http.response.start", "status": run.status, "headers": headers})
-            if started and position < len(run.pieces):
-                data, position = b"".join(run.pieces[position:]), len(run.pieces)
-                if not await self._write(scope, send, data):
-                    return
-            elif run.over:
-                break
-            else:
-                more = run.more()
-                await asyncio.wait((more, gone), return_when=asyncio.FIRST_COMPLETED)
-                more.cancel()
-        if gone.done():
+
+async def _begun(run: _Run) -> None:
+    """Return when *run* has a status, or is over without one."""
+    while not run.status and not run.over:
+        await run.more()
+
+
+async def _pieces(run: _Run) -> AsyncGenerator[bytes, None]:
+    """What *run* has written and writes, until it is over. What came together is one piece."""
+    position = 0
+    while True:
+        if position < len(run.pieces):
+            data, position = b"".join(run.pieces[position:]), len(run.pieces)
+            yield data
+        elif run.over:
             return
-        if run.error is not None and not started:
-            raise run.error
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _write(self, scope: Scope, send: Send, data: bytes) -> bool:
-        """Send *data*; False for a client that doesn't read it."""
-        try:
-            async with asyncio.timeout(self._settings.write_seconds):
-                await send({"type": "http.response.body", "body": data, "more_body": True})
-        except TimeoutError:
-            if (abort := scope["state"].get(ABORT)) is not None:
-                abort()
-            return False
-        return True
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        else:
+            await run.more()
 
 
 async def _nobody() -> Message:
@@ -342,10 +338,10 @@ def _running() -> ApiError:
     return ApiError(ErrorReply(status=409, message=message, code="idempotency_key_in_use", headers=headers))
 
 
-def _refused(words: str, status: int) -> ApiError:
+def _refused(words: str, status: int, code: str, *, may_retry: bool = True) -> ApiError:
     message = f"the request of this Idempotency-Key can't be answered again: {words}"
-    code = "agent_run_failed" if status == _FINAL else "idempotency_key_in_use"
-    return ApiError(ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY))
+    reply = ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY, may_retry=may_retry)
+    return ApiError(reply)
 
 
 def _gone() -> ApiError:

@@ -24,6 +24,7 @@ from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.request._decoding import decode_body, given
 from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of, shortened
+from gaia_http.streaming._disconnect import task_completed
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16
@@ -102,29 +103,18 @@ class EmbeddingsRoute:
 
 
 class _Made:
-    """The ASGI response of what takes a while: a client that goes takes it along."""
+    """The ASGI response of what takes a while. If its client disconnects, the task that makes it is cancelled."""
 
     def __init__(self, making: Coroutine[Any, Any, bytes]) -> None:
         self._making = asyncio.create_task(making, name="gaia embeddings")
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.create_task(_left(receive), name="gaia line")
-        try:
-            await asyncio.wait((self._making, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not self._making.done():
-                return
-            body = self._making.result()
-        finally:
-            gone.cancel()
-            self._making.cancel()
+        if not await task_completed(self._making, receive):
+            return
+        body = self._making.result()
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from gaia_core.messages import TextPart, ToolCall, ToolMessage
+from gaia_core.messages import Outcome, TextPart, ToolCall, ToolMessage
 from gaia_http._errors import invalid
 from gaia_http.request._content_parts import PartPaths, PlacedContent, PlacedPart, content_of
 from gaia_http.request._fields import invalid_at, shortened
@@ -50,14 +50,14 @@ class ToolResult:
     attached: tuple[PlacedPart, ...] = ()
 
 
-def tool_result(path: str, call_id: str, content: PlacedContent) -> ToolResult:
-    """The result at *path*."""
+def tool_result(path: str, call_id: str, content: PlacedContent, *, outcome: Outcome | None = None) -> ToolResult:
+    """The result at *path*. *outcome*: how the call ended, where the request says so."""
     if isinstance(content, str):
-        return ToolResult(path, ToolMessage(content, call_id))
+        return ToolResult(path, ToolMessage(content, call_id, outcome))
     texts = tuple(each for each in content if isinstance(each.part, TextPart))
     attached = tuple(each for each in content if not isinstance(each.part, TextPart))
     told = content_of(texts) or ("The result is attached." if attached else "")
-    return ToolResult(path, ToolMessage(told, call_id), attached)
+    return ToolResult(path, ToolMessage(told, call_id, outcome), attached)
 
 
 def attachments(results: Sequence[ToolResult]) -> tuple[PlacedPart, ...]:

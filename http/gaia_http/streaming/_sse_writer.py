@@ -1,11 +1,12 @@
-"""The line: the writes of one stream of server-sent events, and the watcher beside it.
+"""SSEWriter: the writes of one stream of server-sent events, and the watcher beside it.
 
-Neither Litestar nor uvicorn tells a handler that its client has gone, and a write has no time-out. So each stream has
-a watcher, which waits for `http.disconnect`, writes heartbeats, and gives up on a reader that stalls.
+Neither Litestar nor uvicorn tells a handler that its client has disconnected, and a write has no timeout. So each
+stream has a watcher: it waits for `http.disconnect`, writes heartbeats, and aborts a connection whose reader stalls.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
 
 from litestar.types import Receive, Scope, Send
@@ -16,11 +17,13 @@ ABORT = "gaia_abort"
 """The key in a scope's state of what closes the connection without waiting for its reader, which ASGI can't do."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
+Head = tuple[int, Headers]
+"""A response's status and headers."""
 
 _log = logging.getLogger(__name__)
 
 HEARTBEAT = b": still here\n\n"
-_HEADERS = (
+SSE_HEADERS: Headers = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -28,10 +31,10 @@ _HEADERS = (
 
 
 class SSEWriter:
-    """Made by the task that writes. *name* is the log's.
+    """The writes of one stream. Created by the task that writes: `stop` cancels that task.
 
-    *left* is called once when the client has gone by itself (None: it stops the line). It is given the line: one that
-    holds it would be held by it, and both stay until the garbage collector comes.
+    Two tasks use it. The *writer* calls `start` and `write`; the *watcher* runs `watch`, and is cancelled by the
+    writer. *name* is for the log. *left* is awaited once when the client disconnects, before the writer is stopped.
     """
 
     def __init__(
@@ -39,34 +42,44 @@ class SSEWriter:
         name: str,
         send: Send,
         settings: Settings,
-        headers: Headers = (),
+        head: Head,
         *,
-        left: Callable[["SSEWriter"], Awaitable[object]] | None = None,
+        heartbeats: bool = True,
+        left: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._name = name
         self._send = send
         self._settings = settings
-        self._headers = headers
+        self._head = head
+        self._heartbeat_seconds = settings.heartbeat_seconds if heartbeats else math.inf
         self._left = left
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._heartbeat: asyncio.Future[None] | None = None
+        """Set by the watcher while it sends a heartbeat; the writer waits for it, so that two sends never overlap."""
         self._written_at = self._loop.time()
+        """When the last write or heartbeat began. Set by both tasks."""
         self._writing_since: float | None = None
+        """Set by the writer while `send` has not returned; the watcher reads it to find a reader that stalls."""
         self._ours = False
+        """The cancellation of the writer comes from `stop`. Set by whoever calls that."""
         self.started = False
+        """The head was sent, by the writer or by the watcher's first heartbeat."""
         self.gone = False
+        """Nobody reads any more: the client disconnected or stalled. Set by the watcher."""
         self.stalled = False
+        """The client stalled, so its connection must be aborted. Set by the watcher."""
 
     async def start(self) -> None:
         """Send the head of the response, if it isn't sent."""
         if not self.started:
             self.started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._headers]})
+            status, headers = self._head
+            await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Send *data* in one piece, after the head of the response."""
-        if self._heartbeat is not None:  # it is on its way, and comes first
+        if self._heartbeat is not None:  # the watcher sends it just now: it comes first
             await asyncio.wait((self._heartbeat,))
         if self.gone:
             return
@@ -77,7 +90,7 @@ class SSEWriter:
         self._writing_since = None
 
     async def watch(self, receive: Receive) -> None:
-        """Notice a client that goes or reads nothing any more; write heartbeats while nothing is said."""
+        """Stop the writer when its client disconnects or stalls; write heartbeats while it is silent."""
         settings = self._settings
         while True:
             due = min(self._next_due(), self._loop.time() + settings.write_seconds)
@@ -89,19 +102,18 @@ class SSEWriter:
                 await self._overdue()
                 continue
             self.gone = True
-            if self._left is None:
-                self.stop()
-            else:
-                await self._left(self)
+            if self._left is not None:
+                await self._left()
+            self.stop()
             return
 
     def _next_due(self) -> float:
         if self._writing_since is not None:
             return self._writing_since + self._settings.write_seconds
-        return self._written_at + self._settings.heartbeat_seconds
+        return self._written_at + self._heartbeat_seconds
 
     async def _overdue(self) -> None:
-        """Give up a write that takes too long, or write a heartbeat, if it is time."""
+        """Stop a write that takes too long, or write a heartbeat, if it is time."""
         if self._loop.time() < self._next_due():
             return
         if self._writing_since is not None:
@@ -120,7 +132,9 @@ class SSEWriter:
             self._heartbeat = None
 
     def _give_up(self) -> None:
-        _log.warning("%s loses its reader, who has read nothing for %g s", self._name, self._settings.write_seconds)
+        _log.warning(
+            "the client of %s is disconnected: it has read nothing for %g s", self._name, self._settings.write_seconds
+        )
         self.gone = self.stalled = True
         self.stop()
 
@@ -131,7 +145,7 @@ class SSEWriter:
             self._task.cancel()
 
     async def stopped(self, scope: Scope, receive: Receive) -> bool:
-        """Whether a cancellation was `stop`'s; a connection that stalled is closed then."""
+        """Whether a cancellation was `stop`'s; the connection of a client that stalled is aborted then."""
         if not self._ours:
             return False
         if self._task is not None:

@@ -7,7 +7,6 @@ import msgspec
 from litestar.types import ASGIApp
 
 from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
-from gaia_core.events import ToolStarted
 from gaia_core.journal import SessionUpdate
 from gaia_core.runtime import AnswerText, configured
 from gaia_core.runtime.sessions.export import metadata_of
@@ -16,12 +15,12 @@ from gaia_http._errors import ApiError, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.streaming._sse_response import SSEResponse, Verbatim
 from gaia_http.ui._request import UIRequest
 from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, UserInput
 from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
 from gaia_http.ui._sessions import SessionRoutes
 from gaia_http.ui.streaming._frames import FrameId, FrameTranslator, frame
-from gaia_http.ui.streaming._turn_stream import UIStream
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""
@@ -69,7 +68,12 @@ class ChatRoutes:
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
         steps = session.agent.limits.steps
-        return UIStream(f"session {session.id}", self._started(task, starting, steps), self._settings, self._counts)
+        return self._stream(session.id, self._started(task, starting, steps))
+
+    def _stream(self, session_id: str, source: AsyncGenerator[bytes, None]) -> ASGIApp:
+        """A response that begins at once. No turn depends on it: a client that disconnects loses its stream only."""
+        name = f"session {session_id}"
+        return SSEResponse(name, source, Verbatim(), self._settings, self._counts, first=b"")
 
     async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
@@ -118,12 +122,11 @@ class ChatRoutes:
 
     async def _whole(self, turn: Turn) -> WholeAnswer:
         ended = await turn.result()
-        tally, tools_ran = AnswerText(), False
+        tally = AnswerText()
         async for event in turn.events():
             tally.take(event)
-            tools_ran = tools_ran or isinstance(event, ToolStarted)
         if ended.status == "failed" and ended.error is not None:
-            raise ApiError(of_turn(ended.error, tools_ran=tools_ran))
+            raise ApiError(of_turn(ended.error, tools_ran=tally.tools_ran))
         usage = ended.usage
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         tokens["total_tokens"] = usage.total_tokens
@@ -148,7 +151,7 @@ class ChatRoutes:
                 if turn is None:
                     raise _nothing_runs(session_id)
         source = self._attached(call.owner, session_id, turn, seen, first, rest)
-        return UIStream(f"session {session_id}", source, self._settings, self._counts)
+        return self._stream(session_id, source)
 
     async def _follow(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
         """The turn that a client may follow; None: one that will be taken over. NotFoundError when there is none."""

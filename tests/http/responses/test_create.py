@@ -215,6 +215,7 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
             {"type": "function_call_output", "call_id": "c1", "output": "rain"},
             {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "done"}]},
             {"type": "mcp_call", "id": "m1", "name": "secret", "arguments": "{}", "server_label": "a", "output": "42"},
+            {"type": "mcp_call", "id": "m2", "name": "secret", "arguments": "{}", "server_label": "a", "error": "gone"},
             {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "It rains."}]},
             {
                 "role": "user",
@@ -233,8 +234,14 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
         ("c1", "weather", '{"city":"Ulm"}'),
         ("c2", "patch", '{"input":"+ line"}'),
         ("m1", "secret", "{}"),
+        ("m2", "secret", "{}"),
     ]
-    assert results == [ToolMessage("rain", "c1"), ToolMessage("done", "c2"), ToolMessage("42", "m1")]
+    assert results == [
+        ToolMessage("rain", "c1"),
+        ToolMessage("done", "c2"),
+        ToolMessage("42", "m1"),
+        ToolMessage('Error: "gone"', "m2", "error"),
+    ]
     assert rains == AssistantMessage("It rains.")
     assert last.content[1].image_url.detail == "low"
 
@@ -322,7 +329,7 @@ async def test_a_clients_function_ends_the_response_and_its_result_goes_on(serve
     assert [definition.name for definition in server.model.requests[0].tools] == ["broken", "secret", "weather"]
     assert status == 200, second
     assert server.model.requests[1].messages[-2:] == (
-        ToolMessage("the secret is 42", "call_1"),
+        ToolMessage("the secret is 42", "call_1", "ok"),
         ToolMessage("rain", "call_2"),
     )
     assert second["output"][0]["content"][0]["text"] == "It rains"

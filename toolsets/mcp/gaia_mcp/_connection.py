@@ -42,7 +42,14 @@ _WAIT_SECONDS = 15.0
 _PROBE_SECONDS = 10.0
 _SETTLE_SECONDS = 0.2
 _PAGES = 100
-_TERMINATED = "Session terminated"
+_TERMINATED, _CLOSED = "Session terminated", "Connection closed"
+"""The SDK's own words for a session that the server forgot, and for a connection that closed.
+
+They decide beside the code, because the SDK gives nothing else: both are plain MCPErrors, and a server may answer a
+call with the same codes (-32600, and -32000, which is JSON-RPC's first code for errors of servers). The SDK tells its
+own from a server's by the identity of a private object (source: mcp/shared/jsonrpc_dispatcher.py, `_CLOSED_OUTCOME`).
+"""
+
 _CHANGES = (
     mcp_types.ToolListChangedNotification,
     mcp_types.ResourceListChangedNotification,
@@ -299,7 +306,7 @@ class Connection:
             if error.code == mcp_types.INVALID_REQUEST and error.message == _TERMINATED:
                 ended.set("it has forgotten this session")
                 raise _GoneError(ended.reason, untouched=True) from None
-            if error.code == mcp_types.CONNECTION_CLOSED and error.message == "Connection closed":
+            if error.code == mcp_types.CONNECTION_CLOSED and error.message == _CLOSED:
                 ended.set("the connection was closed")
                 raise _GoneError(self._hidden(ended.reason)) from None
             raise ToolError(said(error, self._answers)) from None

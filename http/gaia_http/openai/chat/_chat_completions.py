@@ -23,8 +23,9 @@ from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import NamedSession, is_named_task, session_of
+from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.streaming._sse_writer import Headers
-from gaia_http.streaming._turn_stream import TurnStream, ended
+from gaia_http.streaming._turn_result import ended
 
 
 class ChatCompletions:
@@ -76,13 +77,15 @@ class ChatCompletions:
             include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
             activity=self._settings.show_activity,
         )
-        return TurnStream(
-            turn,
+        return SSEResponse(
+            turn.id,
+            turn.batches(),
             chunks,
             self._settings,
             self._counts,
             headers=headers,
-            before_end=lambda turn: self.keep(turn, agent, caller),
+            cancel=turn.cancel,
+            before_end=lambda: self.keep(turn, agent, caller),
         )
 
     async def _start(

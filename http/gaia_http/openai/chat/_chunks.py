@@ -23,6 +23,7 @@ from gaia_core.events import (
     TurnEnded,
 )
 from gaia_core.messages import FunctionCall, ToolCall
+from gaia_core.runtime import PARAGRAPH
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
@@ -83,6 +84,10 @@ class ChunkTranslator:
         self.done = False
         self.failure: ErrorReply | None = None
 
+    def interrupted(self) -> bytes:
+        """See `Translator`: a turn's events always end with its end."""
+        return b""
+
     def take(self, batch: Sequence[Event]) -> bytes:
         """The bytes of *batch*; none when nothing of it concerns the client."""
         out: list[bytes] = []
@@ -128,7 +133,7 @@ class ChunkTranslator:
         kind = type(event)
         if kind is StepStarted:
             # Text of an earlier step is an answer's beginning: what follows is a paragraph of its own.
-            self._gap = "\n\n" if self._said else ""
+            self._gap = PARAGRAPH if self._said else ""
         elif kind is TurnEnded:
             self._add_end(event, out)  # type: ignore[arg-type]
         elif told(event) is not None:

@@ -13,10 +13,10 @@ from gaia_core.events import (
     StepEnded,
     ToolCalled,
     ToolEnded,
-    ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import ToolCall, text_of
+from gaia_core.messages import ToolCall
+from gaia_core.runtime import AnswerText
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http.openai._usage import ChatUsage, chat_usage
 from gaia_http.openai.chat._chunks import completion_id
@@ -76,13 +76,19 @@ def completion_of(
     that was asked for, so nothing that was said on the way belongs to it."""
     ended = events[-1]
     assert isinstance(ended, TurnEnded)
+    answer = AnswerText()
+    for event in events:
+        answer.take(event)
+    ran = answer.tools_ran
     if ended.status in ("failed", "cancelled"):
-        ran = any(type(event) is ToolStarted for event in events)
         return of_turn(ended.error, tools_ran=ran) if ended.error is not None else cancelled(tools_ran=ran)
     own = _own_calls(events)
-    message = _message(turn_id, events, ended, hidden=bool(own), formed=formed)
+    text = answer.content(ended)
+    if formed:
+        text = ended.text if not ended.client_calls else ""
+    message = _message(turn_id, text, events, ended, hidden=bool(own))
     if not message.content and (limit := next(filter(_is_deadline, events), None)) is not None:
-        return overdue(limit, tools_ran=any(type(event) is ToolStarted for event in events))
+        return overdue(limit, tools_ran=ran)
     completion = _Completion(
         id=completion_id(turn_id),
         object="chat.completion",
@@ -96,17 +102,9 @@ def completion_of(
     return encoded(completion)
 
 
-def _message(
-    turn_id: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool, formed: bool
-) -> _CompletionMessage:
+def _message(turn_id: str, text: str, events: Sequence[Event], ended: TurnEnded, *, hidden: bool) -> _CompletionMessage:
     steps = [event.message for event in events if type(event) is StepEnded]
-    texts = [text for message in steps if (text := text_of(message.content))]
-    if len(steps) < ended.steps and ended.text:
-        texts.append(ended.text)  # of a step that a limit cut short
-    if formed:
-        texts = [ended.text] if not ended.client_calls else []
     reasoning = "\n".join(message.reasoning_content for message in steps if message.reasoning_content)
-    text = "\n\n".join(texts)
     calls = ended.client_calls
     if hidden and calls:
         ids = client_ids(turn_id, calls)

@@ -97,7 +97,7 @@ class SuspendedTurns:
                     own_ids.update(entry.ids)
                     continue
             elif isinstance(message, ToolMessage) and message.tool_call_id in own_ids:
-                message = ToolMessage(message.content, own_ids[message.tool_call_id])  # noqa: PLW2901
+                message = msgspec.structs.replace(message, tool_call_id=own_ids[message.tool_call_id])  # noqa: PLW2901
             restored.append(message)
         return tuple(restored)
 

@@ -16,7 +16,7 @@ from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses.input._compaction_item import packed
 from gaia_http.openai.responses.input._wire import CreateRequest
 from gaia_http.openai.responses.output._response_object import failure_of, usage_of
-from gaia_http.streaming._turn_stream import ended
+from gaia_http.streaming._turn_result import ended
 
 
 async def compacted(

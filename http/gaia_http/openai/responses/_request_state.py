@@ -1,6 +1,6 @@
 """What a request for a response becomes on its way: taken in, and begun."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 import attrs
 
@@ -31,7 +31,7 @@ class Begun:
     said: tuple[Message, ...] = ()
     """The conversation so far, where it isn't stored."""
 
-    def batches(self) -> AsyncIterator[Sequence[Event]]:
+    def batches(self) -> AsyncGenerator[Sequence[Event], None]:
         """The events of its turn."""
         return self.turn.batches() if self.turn is not None else self.store.batches(self.owner, self.ref)
 

@@ -29,7 +29,7 @@ from gaia_http.openai.responses._count_input_tokens import counted
 from gaia_http.openai.responses._create_response import ResponseCreation
 from gaia_http.openai.responses._pagination import flag, json, nothing, number, page
 from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
-from gaia_http.openai.responses.output._response_answer import ResponseStream, StoredStream, WholeResponse
+from gaia_http.openai.responses.output._response_answer import WholeResponse, live_stream, stored_stream
 from gaia_http.openai.responses.stored._conversations import Conversations
 from gaia_http.openai.responses.stored._request_note import input_items
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
@@ -76,7 +76,7 @@ class Responses:
 
     async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
         begun = await self._creation.begin(wanted, caller_of(scope), scope)
-        return ResponseStream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
+        return live_stream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
         """A conversation in short."""
@@ -98,7 +98,7 @@ class Responses:
         stored = await self._store.find(caller_of(request.scope).owner, request.path_params["response_id"])
         after = number(request, "starting_after", -1, least=0)
         if flag(request, "stream"):
-            return StoredStream(self._store, stored, after, self._settings, self._counts)
+            return stored_stream(self._store, stored, after, self._settings, self._counts)
         if after >= 0:
             raise invalid("starting_after is for stream=true", param="starting_after", code="invalid_value")
         return json(stored.output.response)

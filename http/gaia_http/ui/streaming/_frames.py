@@ -27,7 +27,7 @@ from gaia_core.events import (
     TurnEnded,
 )
 from gaia_core.messages import text_of
-from gaia_core.runtime import PARAGRAPH, AnswerText
+from gaia_core.runtime import AnswerText
 from gaia_core.turn import EventId, Frame
 from gaia_http._errors import encoded
 from gaia_http.streaming._json_text import encoded_text
@@ -82,7 +82,6 @@ class FrameTranslator:
         self._message_id = message_id
         self._steps = steps
         self._tally = AnswerText()
-        self._step_text: list[str] = []
         self._step_reasoning = False
         self._nested: dict[str, FrameTranslator] = {}
         self.done = False
@@ -130,19 +129,13 @@ class FrameTranslator:
         if kind is ReasoningDelta:
             self._step_reasoning = True
             return (_head(event_id), _THINKING, encoded_text(text), _END)
-        return (_head(event_id), _CHUNK, encoded_text(self._said(text)), _END)
-
-    def _said(self, text: str) -> str:
-        """*text*, with the gap that separates it from the answer so far."""
-        gap = PARAGRAPH if self._tally.parts and not self._step_text else ""
-        self._step_text.append(text)
-        return gap + text
+        return (_head(event_id), _CHUNK, encoded_text(self._tally.tell(text)), _END)
 
     def _data_of(self, event: Event) -> list[Json]:
         """What *event* says, a value for each frame."""
         match event:
             case TextDelta(text):
-                return [{"type": "chunk", "content": self._said(text)}] if text else []
+                return [{"type": "chunk", "content": self._tally.tell(text)}] if text else []
             case ReasoningDelta(text):
                 self._step_reasoning = True
                 return [{"type": "thinking", "content": text}] if text else []
@@ -164,29 +157,25 @@ class FrameTranslator:
         return words_of(event, self._tally.calls)
 
     def _begin_step(self) -> None:
-        self._step_text, self._step_reasoning = [], False
+        self._tally.begin_step()
+        self._step_reasoning = False
 
     def _step_ended(self, event: StepEnded) -> list[Json]:
         data: list[Json] = []
         reasoning = event.message.reasoning_content
         if reasoning and not self._step_reasoning:
             data.append({"type": "thinking", "content": reasoning})
-        if not event.objection and (text := self._untold(text_of(event.message.content))):
+        if not event.objection and (text := self._tally.untold(text_of(event.message.content))):
             data.append({"type": "chunk", "content": text})
         self._tally.take(event)
-        self._begin_step()
+        self._step_reasoning = False
         return data
-
-    def _untold(self, text: str) -> str:
-        """What of a step's *text* the reader was not told yet."""
-        told = "".join(self._step_text)
-        return self._said(text[len(told) :]) if len(text) > len(told) and text.startswith(told) else ""
 
     def _turn_ended(self, event: TurnEnded) -> list[Json]:
         self.done = True
         tally = self._tally
         data: list[Json] = []
-        if text := self._untold(tally.unrecorded(event)):
+        if text := tally.untold(tally.unrecorded(event)):
             data.append({"type": "chunk", "content": text})
         content, stats = tally.content(event), tally.stats(event)
         if event.status == "failed":

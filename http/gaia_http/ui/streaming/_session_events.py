@@ -9,8 +9,8 @@ from gaia_core import Runtime
 from gaia_http._errors import encoded
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.streaming._sse_response import SSEResponse, Verbatim
 from gaia_http.ui._request import UIRequest
-from gaia_http.ui.streaming._turn_stream import UIStream
 
 _TYPES = (
     ("activated", "set_active_session"),
@@ -31,7 +31,8 @@ class SessionEventsRoute:
 
     async def events(self, call: UIRequest) -> ASGIApp:
         """What happens from now on, without end."""
-        return UIStream("a watcher of sessions", self._changes(call.owner), self._settings, self._counts)
+        source = self._changes(call.owner)
+        return SSEResponse("a watcher of sessions", source, Verbatim(), self._settings, self._counts, first=b"")
 
     async def _changes(self, owner: str) -> AsyncGenerator[bytes, None]:
         types = dict(_TYPES)

@@ -215,7 +215,9 @@ class _ItemReading:
             arguments = decode_text(item.arguments, f"{path}.arguments")
             check_nested_json(arguments, f"{path}.arguments")
         if kind == "mcp_call":
-            self._behind.append(tool_result(path, call_id, _outcome(item, path)))
+            failed = given(item.error) and not given(item.output)
+            content = _call_result(item, path)
+            self._behind.append(tool_result(path, call_id, content, outcome="error" if failed else None))
         elif (result := self._results.pop(call_id, None)) is not None:
             self._behind.append(result)
         self._calls.append(ToolCall(call_id, FunctionCall(item.name, arguments)))
@@ -250,8 +252,8 @@ def _no_parts(item: str) -> ApiError:
     return invalid(f"{path} has no parts", param=path, code="missing_required_parameter")
 
 
-def _outcome(item: WireItem, path: str) -> str:
-    """What an mcp_call says to the model: its output, or its error."""
+def _call_result(item: WireItem, path: str) -> str:
+    """The result of an mcp_call for the model: its output, or its error."""
     if given(item.output):
         return decode_text(item.output, f"{path}.output")
     if given(item.error):

@@ -1,7 +1,7 @@
 """The ASGI responses of a response: streamed as it comes, or in one piece when it is done."""
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 
 from litestar.types import Receive, Scope, Send
 
@@ -13,7 +13,9 @@ from gaia_http.openai.responses.output._response_events import ResponseEvents, T
 from gaia_http.openai.responses.output._response_object import failure_of
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_writer import Headers, SSEWriter
+from gaia_http.streaming._disconnect import completed
+from gaia_http.streaming._sse_response import SSEResponse
+from gaia_http.streaming._sse_writer import Headers
 
 _DONE = b"data: [DONE]\n\n"
 STOPS = ErrorInfo("cancelled", "the server stops")
@@ -29,89 +31,58 @@ def session_header(begun: Begun) -> Headers:
     return () if begun.session_id is None else ((b"x-session-id", begun.session_id.encode()),)
 
 
-class ResponseStream:
-    """Streams *begun* as server-sent events. If the client disconnects, its turn is cancelled, unless in background.
-
-    The HTTP status is sent with the first event of the response, or the first heartbeat: a turn that fails before gets
-    an error status.
-    """
-
-    def __init__(self, begun: Begun, settings: Settings, counts: HttpCounts) -> None:
-        self._begun = begun
-        self._settings = settings
-        self._counts = counts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = self._begun
-        output = ResponseEvents(begun.ref, begun.note)
-
-        async def left(writer: SSEWriter) -> None:
-            if begun.owned and not output.done:
-                await begun.cancel()
-            writer.stop()
-
-        writer = SSEWriter(begun.ref.id, send, self._settings, session_header(begun), left=left)
-        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
-        self._counts.open_streams += 1
-        refused: ErrorReply | None = None
-        try:
-            if begun.note.background:
-                await writer.write(framed(output.begin()))
-            async for told in _told(begun.batches(), output):
-                if output.done and output.failure is not None and not writer.started and not writer.gone:
-                    refused = output.failure
-                    break
-                await writer.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
-            else:
-                if not output.done:
-                    await self._stopped(output, writer)
-        except asyncio.CancelledError:
-            if not await writer.stopped(scope, receive):
-                raise
-        finally:
-            self._counts.open_streams -= 1
-            watcher.cancel()
-            if begun.owned and not output.done:
-                await begun.cancel()
-        if refused is not None:
-            raise ApiError(refused)
-
-    async def _stopped(self, output: ResponseEvents, writer: SSEWriter) -> None:
-        """This process stops: a background response continues in the next process, any other one ends."""
-        told = [] if self._begun.note.background else output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
-        await writer.write(framed(told) + (_DONE if told else b""), more=False)
+def live_stream(begun: Begun, settings: Settings, counts: HttpCounts) -> SSEResponse[Sequence[Event]]:
+    """The response that streams *begun*. If its client disconnects, its turn is cancelled, unless in background."""
+    output = ResponseEvents(begun.ref, begun.note)
+    return SSEResponse(
+        begun.ref.id,
+        begun.batches(),
+        _ResponseTranslator(output, goes_on=begun.note.background),
+        settings,
+        counts,
+        headers=session_header(begun),
+        first=framed(output.begin()) if begun.note.background else None,
+        cancel=begun.cancel if begun.owned else None,
+    )
 
 
-class StoredStream:
-    """Streams a stored response from after *after* on. A client that goes changes nothing."""
+def stored_stream(
+    store: ResponseStore, stored: StoredResponse, after: int, settings: Settings, counts: HttpCounts
+) -> SSEResponse[Sequence[Event]]:
+    """The response that streams a stored one from its event after *after* on. Nothing depends on its client."""
+    output = ResponseEvents(stored.ref, stored.note, after=after)
+    source = store.batches(stored.owner, stored.ref)
+    return SSEResponse(stored.ref.id, source, _ResponseTranslator(output, goes_on=True), settings, counts, first=b"")
 
-    def __init__(
-        self, store: ResponseStore, stored: StoredResponse, after: int, settings: Settings, counts: HttpCounts
-    ) -> None:
-        self._store = store
-        self._stored = stored
-        self._after = after
-        self._settings = settings
-        self._counts = counts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        stored = self._stored
-        writer = SSEWriter(stored.ref.id, send, self._settings)
-        watcher = asyncio.create_task(writer.watch(receive), name="gaia line")
-        output = ResponseEvents(stored.ref, stored.note, after=self._after)
-        self._counts.open_streams += 1
-        try:
-            await writer.start()
-            async for told in _told(self._store.batches(stored.owner, stored.ref), output):
-                await writer.write(framed(told) + (_DONE if output.done else b""), more=not output.done)
-            if not output.done:
-                await writer.write(b"", more=False)
-        except asyncio.CancelledError:
-            if not await writer.stopped(scope, receive):
-                raise
-        finally:
-            self._counts.open_streams -= 1
-            watcher.cancel()
+class _ResponseTranslator:
+    """Events → server-sent events of a response. *goes_on*: when this process stops, another one continues it."""
+
+    def __init__(self, output: ResponseEvents, *, goes_on: bool) -> None:
+        self._output = output
+        self._goes_on = goes_on
+
+    @property
+    def done(self) -> bool:
+        """See `Translator`."""
+        return self._output.done
+
+    @property
+    def failure(self) -> ErrorReply | None:
+        """See `Translator`."""
+        return self._output.failure
+
+    def take(self, batch: Sequence[Event]) -> bytes:
+        """See `Translator`."""
+        told = framed(self._output.take(batch))
+        return told + _DONE if self._output.done else told
+
+    def interrupted(self) -> bytes:
+        """See `Translator`: this process stops."""
+        if self._goes_on:
+            return b""
+        output = self._output
+        return framed(output.fail(failure_of(STOPS, tools_ran=output.tools_ran))) + _DONE
 
 
 class WholeResponse:
@@ -133,38 +104,29 @@ class WholeResponse:
         await send_json(send, encoded(output.response), session_header(begun))
 
     async def _ended(self, output: ResponseEvents, receive: Receive) -> bool:
-        """Wait until the response is done; True when its client is still there. One that goes cancels the turn."""
-        begun, gone = self._begun, False
+        """Wait until the response is done; True when its client is still connected."""
+        begun = self._begun
 
-        async def watch() -> None:
-            nonlocal gone
-            while (await receive())["type"] != "http.disconnect":
-                pass
-            gone = True
+        async def cancel() -> None:
             if not output.done:
                 await begun.cancel()
 
-        watcher = asyncio.create_task(watch(), name="gaia line")
         try:
-            async for _ in _told(begun.batches(), output):
-                pass
+            there = await completed(_fold(begun, output), receive, cancel)
         finally:
-            watcher.cancel()
-            if not output.done:
-                await begun.cancel()
+            await cancel()
         if not output.done:
             output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
-        return not gone
+        return there
 
 
-async def _told(batches: AsyncIterator[Sequence[Event]], output: ResponseEvents) -> AsyncIterator[list[Told]]:
-    """What *batches* tell of *output*, until it is done."""
-    async for batch in batches:
-        told = output.take(batch)
-        if told or output.done:
-            yield told
-        if output.done:
-            return
+async def _fold(begun: Begun, output: ResponseEvents) -> None:
+    """Give *output* the events of *begun*, until it is done."""
+    async with aclosing(begun.batches()) as batches:
+        async for batch in batches:
+            output.take(batch)
+            if output.done:
+                return
 
 
 async def send_json(send: Send, body: bytes, headers: Headers = (), status: int = 200) -> None:

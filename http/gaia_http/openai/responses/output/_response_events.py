@@ -30,6 +30,7 @@ from gaia_core.events import (
     TurnResumed,
 )
 from gaia_core.messages import Usage, text_of
+from gaia_core.runtime import rest_of
 from gaia_http._errors import ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
 from gaia_http.openai.responses.output._output_items import (
@@ -63,7 +64,11 @@ _NO_USAGE = Usage()
 
 
 class ResponseEvents:
-    """The events of the response *ref*. *after*: those up to that sequence number are not given again."""
+    """The events of the response *ref*. *after*: those up to that sequence number are not given again.
+
+    It belongs to one stream or one answer: only the task that writes it calls it. A `Reset` of the turn's events folds
+    the turn again from its beginning, and what was given is not given twice.
+    """
 
     def __init__(self, ref: Ref, note: RequestNote, *, after: int = -1) -> None:
         self._ref = ref
@@ -73,19 +78,31 @@ class ResponseEvents:
 
     def _restart(self) -> None:
         self._seq = 0
+        """The next event's sequence number; those below `_given` were given before."""
         self._part = 0
+        """The part of the turn that the events are in: each wait for approval ends one, and a response is one part."""
         self._told: list[Told] = []
+        """What the current batch tells; handed over and emptied by `take`, `begin`, `complete` and `fail`."""
         self._items: list[dict[str, Any]] = []
         self._open: MessageItem | ReasoningItem | None = None
+        """The item that still gets text; at most one, and the last of `_items`."""
         self._text_begun = False
+        """The step has told text, so reasoning that follows is not told."""
         self._steps = 0
+        """The last step that has ended."""
         self._arguments: dict[str, tuple[str, str]] = {}
-        self._asked: dict[str, tuple[ApprovalRequested, int]] = {}  # and in which part of the turn
+        """By call: the tool and its arguments."""
+        self._asked: dict[str, tuple[ApprovalRequested, int]] = {}
+        """By call: the approval that it waits for, and in which part of the turn that was requested."""
         self._approved: dict[str, str] = {}
+        """By call: the id of the item that requested the approval which it was given."""
         self._running: dict[str, McpCallItem | None] = {}
+        """By call: the item of a tool that runs; None where it has none."""
         self._before = self._usage = _NO_USAGE
+        """The usage of earlier parts, and of this one."""
         self._seconds = 0.0
         self._begun = False
+        """`response.created` was told."""
         self.tools_ran = False
         self.parked = False
         """It ended because the turn waits for approval."""
@@ -224,6 +241,10 @@ class ResponseEvents:
             self._items.append(self._open.item)
         self._open.feed(text)
 
+    def _untold(self, text: str, kind: type[MessageItem | ReasoningItem]) -> str:
+        """What is left to tell of a step's whole *text*, when the open item may be of this *kind* already."""
+        return rest_of(text, self._open.text if isinstance(self._open, kind) else "")
+
     def _close_open(self, status: str) -> None:
         item, self._open = self._open, None
         if item is not None:
@@ -237,13 +258,9 @@ class ResponseEvents:
             return
         message = event.message
         if reasoning := message.reasoning_content:
-            said = self._open.text if isinstance(self._open, ReasoningItem) else ""
-            if reasoning.startswith(said):
-                self._reason(reasoning[len(said) :])
-        text = "" if event.objection else text_of(message.content)
-        said = self._open.text if isinstance(self._open, MessageItem) else ""
-        if text.startswith(said):
-            self._text(text[len(said) :])
+            self._reason(self._untold(reasoning, ReasoningItem))
+        if not event.objection:
+            self._text(self._untold(text_of(message.content), MessageItem))
         if not message.tool_calls and not event.objection and not isinstance(self._open, MessageItem):
             self._close_open("completed")
             self._open = MessageItem(self._emit, self._ref, len(self._items))
@@ -329,13 +346,9 @@ class ResponseEvents:
 
     def _end(self, event: TurnEnded) -> None:
         if event.reasoning:  # of a step that was cut short, as the text that follows
-            said = self._open.text if isinstance(self._open, ReasoningItem) else ""
-            if event.reasoning.startswith(said):
-                self._reason(event.reasoning[len(said) :])
+            self._reason(self._untold(event.reasoning, ReasoningItem))
         if event.text and self._steps < event.steps:
-            said = self._open.text if isinstance(self._open, MessageItem) else ""
-            if event.text.startswith(said):
-                self._text(event.text[len(said) :])
+            self._text(self._untold(event.text, MessageItem))
         self._close_open("incomplete")
         self._usage = _less(event.usage, self._before)
         for call in self._running.values():

@@ -187,7 +187,9 @@ def _left(gone: _DeletedItems, seq: int, message: Message) -> Message | None:
     if isinstance(message, ToolMessage):
         if message.tool_call_id in gone.calls:
             return None
-        return ToolMessage(_REMOVED, message.tool_call_id) if message.tool_call_id in gone.results else message
+        if message.tool_call_id not in gone.results:
+            return message
+        return msgspec.structs.replace(message, content=_REMOVED)
     if not isinstance(message, AssistantMessage):
         return message
     calls = tuple([call for call in message.tool_calls if call.id not in gone.calls])

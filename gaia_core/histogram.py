@@ -26,23 +26,25 @@ class Spread:
 
 
 class Histogram:
-    """Counts; belongs to one runtime."""
+    """Counts of measured seconds below each of *bounds*. Not locked: one thread adds."""
 
-    __slots__ = ("_buckets", "_seconds")
+    __slots__ = ("_bounds", "_buckets", "_seconds")
 
-    def __init__(self) -> None:
-        self._buckets = [0] * (len(BOUNDS) + 1)
+    def __init__(self, bounds: tuple[float, ...] = BOUNDS) -> None:
+        self._bounds = bounds
+        self._buckets = [0] * (len(bounds) + 1)
         self._seconds = 0.0
 
     def add(self, seconds: float) -> None:
         """*seconds* were measured."""
-        self._buckets[bisect_left(BOUNDS, seconds)] += 1
+        self._buckets[bisect_left(self._bounds, seconds)] += 1
         self._seconds += seconds
 
     @property
     def spread(self) -> Spread:
         """The counts so far."""
-        return Spread(sum(self._buckets), self._seconds, tuple(zip(BOUNDS, accumulate(self._buckets), strict=False)))
+        latency = tuple(zip(self._bounds, accumulate(self._buckets), strict=False))
+        return Spread(sum(self._buckets), self._seconds, latency)
 
 
 class Histograms(Generic[K]):

@@ -1,0 +1,15 @@
+"""The end of a turn that belongs to its client and is answered in one piece."""
+
+from litestar.types import Receive
+
+from gaia_core.turn import Turn
+from gaia_http.streaming._disconnect import completed
+
+
+async def ended(turn: Turn, receive: Receive) -> bool:
+    """Wait until *turn* has ended; True when its client is still connected. If it disconnects, *turn* is cancelled."""
+    try:
+        return await completed(turn.result(), receive, turn.cancel)
+    finally:
+        if turn.ended is None:
+            await turn.cancel()
