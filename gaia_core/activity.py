@@ -25,11 +25,11 @@ _VALUE_CHARS = 60
 _LINE_CHARS = 160
 
 TOLD = frozenset((ToolCalled, ToolStarted, ToolProgress, ToolEnded, ApprovalDecided, LimitReached))
-"""The events that a client is told of beside the text."""
+"""The events that a client receives beside the text."""
 
 
 def told(event: Event) -> Event | None:
-    """The innermost event when it is one that a client is told of, in a sub-agent's turn too."""
+    """The innermost event if clients receive it (see `TOLD`), also from a sub-agent's turn; else None."""
     while isinstance(event, Nested):
         event = event.event
     return event if type(event) in TOLD else None

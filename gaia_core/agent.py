@@ -37,8 +37,8 @@ class Limits:
     | tool_calls | calls | the same |
     | tokens | input and output together; None: no limit | the same |
     | seconds | wall clock of the turn, waiting for people left out | the same |
-    | tool_seconds | a call without a timeout of its own | the call ends, the model is told |
-    | result_chars | characters of one result | the result is cut, the model is told how much |
+    | tool_seconds | a call without a timeout of its own | the call ends, the model receives an error |
+    | result_chars | characters of one result | the result is cut, with a note of how much |
     """
 
     __attrs_pre_init__ = made_once
@@ -83,8 +83,8 @@ class ApprovalPolicy:
     """Which calls a person must approve, after their arguments were validated.
 
     A call needs approval when its tool has one of *effects*, is named in *tools*, or was declared so; *never* names
-    tools that need none in spite of their effects. With nobody to ask, and after *timeout* seconds, the call is
-    denied and the model is told why (law 13).
+    tools that need none, whatever their effects. With no client to ask, and after *timeout* seconds, the call is
+    denied and its result tells the model why (law 13).
     """
 
     __attrs_pre_init__ = made_once
@@ -249,9 +249,9 @@ class Agent(_Open):
         for name in sorted(search.core):
             if name not in self.tools:
                 near = nearest(name, self.tools.names)
-                raise ConfigError(f"agent {self.name!r}: the core names {name!r}, which is none of its tools.{near}")
+                raise ConfigError(f"agent {self.name!r}: the core names {name!r}, which is not one of its tools.{near}")
         if FIND_TOOLS in self.tools:
-            raise ConfigError(f"agent {self.name!r}: {FIND_TOOLS} is the search's own name; rename that tool")
+            raise ConfigError(f"agent {self.name!r}: {FIND_TOOLS} is reserved for the tool search; rename that tool")
 
     @cached_property
     def core(self) -> Toolset:
@@ -265,7 +265,7 @@ class Agent(_Open):
 
     @cached_property
     def system_text(self) -> str:
-        """What a model is told first: the agent's instructions, then those of the tools that it is sent."""
+        """The system prompt: the agent's instructions, then those of the tools that are sent to the model."""
         return "\n\n".join(text for text in (self.instructions.strip(), self.core.instructions) if text)
 
     @cached_property

@@ -12,9 +12,9 @@ GaiaError
 │   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
 ├── ModelError              a model request failed (gaia_core.models)
 ├── BusyError               the session runs a turn already
-├── QueueFullError          no place in a model's queue; says when to come back
-├── LimitError              an owner's quota is used up; says when to come back
-├── FencedError             the lease of a session is no longer ours: somebody else goes on with its turn
+├── QueueFullError          a model's queue is full; says when to retry
+├── LimitError              an owner's quota is used up; says when to retry
+├── FencedError             the lease of a session was lost: another process continues its turn
 ├── JournalError            the journal's file or database can't be used
 ├── NotFoundError           no such agent, model, session, turn, approval
 ├── AnsweredError           an approval or question was answered already, or has expired
@@ -100,7 +100,7 @@ class LimitError(GaiaError):
 
 
 class FencedError(GaiaError):
-    """The lease of a session is no longer ours: drop the turn, its new holder goes on with it."""
+    """The lease of a session was lost: drop the turn, the new holder of the lease continues it."""
 
 
 class JournalError(GaiaError):
@@ -124,4 +124,4 @@ class ClosedError(GaiaError):
 
 
 class DivergenceError(GaiaError):
-    """A replay saw another request than the one recorded; says where they part."""
+    """A replay made another request than the recorded one; says where they first differ."""

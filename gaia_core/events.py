@@ -7,15 +7,15 @@ come in this order:
       StepStarted                               one step: a model request and the tool calls that it asks for
         Queued*                                 while the request waits for one of the model's slots
         ModelRetried*                           the endpoint failed before its first token, and is asked again
-        ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded. Where a form was asked for,
-                                                text is told when it has it, whole, and nothing else
+        ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded. With a response format, the
+                                                text is sent whole, once it has been validated
       StepEnded                                 the model's whole message, and this step's usage
       ToolCalled*                               for each call of the agent's own tools, in the model's order
         ApprovalRequested ApprovalDecided       only for calls that need it, after their arguments were validated
         ToolStarted ToolProgress* ToolEnded     interleaved where calls run in parallel
         InputRequested InputAnswered            a running tool asks the user
       ContextCompacted*                         before a step whose conversation would be too long
-      TurnResumed*                              another process goes on from the last record
+      TurnResumed*                              another process continues from the last record
       …                                         further steps
       LimitReached?                             the limit that ended the turn
     TurnEnded                                   exactly one, always the last
@@ -203,7 +203,7 @@ class AgentChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class TurnResumed(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Another process goes on with the turn from its last record, for the *attempt*-th time."""
+    """Another process continues the turn from its last record, for the *attempt*-th time."""
 
     attempt: int
 
@@ -229,7 +229,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     | status | meaning |
     |---|---|
     | `completed` | the model answered; *text* is the answer |
-    | `tool_calls` | the model called *client_calls*: the client runs them and goes on with their results |
+    | `tool_calls` | the model called *client_calls*: the client runs them and continues with their results |
     | `limit` | a limit ended it (`LimitReached` says which); *text* is what there is |
     | `cancelled` | somebody cancelled it |
     | `failed` | *error* says why |

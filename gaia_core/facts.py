@@ -1,18 +1,18 @@
 """Facts: what the journal keeps of a session, one record each; and the events that each of them tells.
 
 A turn is a fold over its facts: what it does next depends on them and on nothing else, so a turn whose process died
-goes on from the last one. A fact is recorded before its events are told (law 9); token deltas are no facts, their sum
-stands in `Answered`. In order:
+continues from the last one. A fact is recorded before its events are sent (law 9); token deltas are not facts, their
+sum stands in `Answered`. In order:
 
     Began                        the user's message; recorded with the claim of the session
-      AgentSwitched?             the session goes on with another configuration than its last turn had
+      AgentSwitched?             the session continues with another configuration than its last turn had
       Compacted*                 what the older part of the conversation said, in short
       Answered                   the model's whole message; in the same commit the facts that begin its calls:
         Started                  a validated, approved call is about to run (its intent precedes its effect)
         Asked, Decided           a call waits for approval; the decision, with `Started` or `Done` in its commit
         Questioned, Replied      a running tool asks the user
         Done                     a call is over, or its outcome is unknown
-      Resumed*                   another process goes on with the turn
+      Resumed*                   another process continues the turn
     Ended                        exactly one; in one commit with the answer that it ends by
 """
 
@@ -83,8 +83,8 @@ class Began(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="bega
     *input*: what else the request adds to the conversation before the model is asked; results of a client's tools are
     put behind their calls. *note* is the surface's own, which nobody else reads. *edits*: what is not shown any more
     from here on.
-    *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) say what the model was told of the agent; empty
-    for a conversation that came from elsewhere.
+    *system* (`Agent.system_hash`) and *tools* (`Toolset.fingerprint`) identify the prompt and the tools that the model
+    was sent; empty for a conversation that came from elsewhere.
     *audience* is the turn's `Audience`; records of earlier versions have *interactive* (and more in *options*) instead.
     """
 

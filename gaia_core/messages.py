@@ -155,7 +155,7 @@ class ToolCall(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="fun
 
 
 class SystemMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="system"):
-    """What the model is told before the conversation."""
+    """Instructions to the model, before the conversation."""
 
     content: Content
     name: str | None = None

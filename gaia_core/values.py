@@ -175,7 +175,7 @@ def _check_of_union(kinds: tuple[Any, ...]) -> Check:
 
 
 def _check_of_row(checks: tuple[Check, ...]) -> Check:
-    """For a tuple of so many items, each of a type of its own."""
+    """For a tuple of fixed length, each item of a type of its own."""
 
     def check(value: Any) -> bool:
         return (

@@ -79,8 +79,8 @@ class Catalog:
 
     *sources* are toolsets that have to be asked for: until then the agents are without them, and `with_listed` gives
     the catalog that has them.
-    *lock* is what was reviewed of the agents' tools, None where nothing is locked; whoever gives an agent other tools
-    asks it first (`Lock.check`).
+    *lock* holds what was reviewed of the agents' tools, None where nothing is locked. Code that gives an agent other
+    tools calls `Lock.check` first.
     """
 
     __attrs_pre_init__ = made_once

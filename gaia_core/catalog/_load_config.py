@@ -88,7 +88,7 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
     if table.embedded:
         for other in value:
             if other not in _EMBEDDED_KEYS:
-                raise ConfigError(f"{place}: {other} and embedded exclude each other")
+                raise ConfigError(f"{place}: {other} and embedded can't be combined")
         weights = (folder / Path(table.embedded).expanduser()) if isinstance(table.embedded, str) else None
         return attrs.evolve(
             embedded_model(weights, context_tokens=table.context_tokens, slots=table.slots or EMBEDDED_SLOTS),

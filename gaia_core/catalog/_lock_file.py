@@ -1,4 +1,4 @@
-"""The lock: what models are told of tools, as somebody reviewed it, in `gaia.lock` beside `gaia.toml`.
+"""The lock: the tool definitions that models are sent, as somebody reviewed them, in `gaia.lock` beside `gaia.toml`.
 
 Where there is a lock, no tool reaches a model with another definition, other effects or another need of approval than
 it says (`Lock.check`), whether it came with a new version of a package or from a server that lists its tools at run
@@ -112,9 +112,9 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
         return tuple(_refusals(reviewed, locked_tools(agent, toolset)))
 
     def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple[tuple[str, str], ...]]:
-        """*agents* without the tools that nobody has reviewed; and the names of those that lost some, with why.
+        """*agents* without the tools that were not reviewed; and the names of those that lost some, with the reason.
 
-        For tools that are known at run time only: what was reviewed goes on, what has changed reaches no model.
+        For tools that are known at run time only: reviewed tools stay, changed ones are not sent to any model.
         """
         kept: list[Agent] = []
         refused: list[tuple[str, str]] = []

@@ -7,7 +7,7 @@
 | `sessions` | `gaia sessions`: what is kept of conversations |
 | `replay` | `gaia replay`: a recorded session against its agent as it is now |
 | `toolset` | `gaia toolset new`: a package for a toolset of one's own |
-| `tools` | `gaia tools`: what agents can do, and what a model is told of it |
+| `tools` | `gaia tools`: what agents can do, and which definitions models are sent |
 | `_config_option` | what commands have in common: `--config`, the catalog |
 | `_journal_option` | `--journal`, the open journal, a session by the start of its id |
 | `_conversation` | turn after turn: what is typed, shown, asked and answered |

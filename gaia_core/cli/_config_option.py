@@ -11,7 +11,7 @@ from gaia_core.catalog import Catalog, load_catalog
 config_option = click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The configuration. Default: gaia.toml in this folder; without one, the agent `assistant`.",
+    help="The configuration file. Default: gaia.toml in the current folder; without one, the agent `assistant`.",
 )
 
 

@@ -42,10 +42,10 @@ def on_journal(place: str | None, work: Callable[[Journal], Awaitable[T]], *, ne
     """
     journal = journal_from_url(place, os.environ)
     if not journal.durable:
-        raise ConfigError("a journal in memory holds nothing for other processes; name a file by --journal")
+        raise ConfigError("a journal in memory can't be read by another process; name a file with --journal")
     path: Path | None = getattr(journal, "path", None)
     if path is not None and not new and not path.exists():
-        raise NotFoundError(f"there is no journal {path}: nothing was kept there yet")
+        raise NotFoundError(f"there is no journal {path}: nothing was recorded there yet")
 
     async def run() -> T:
         async with journal:
@@ -63,10 +63,10 @@ async def find_session(journal: Journal, id: str) -> SessionInfo:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise NotFoundError(f"there is no session {id!r}; `gaia sessions list` shows those that there are")
+        raise NotFoundError(f"there is no session {id!r}; `gaia sessions list` shows the existing ones")
     more = ", …" if len(found) > _SHOWN else ""
     listed = ", ".join(info.id for info in found[:_SHOWN])
-    raise NotFoundError(f"{len(found)} sessions begin with {id!r}: {listed}{more}. Give more of the id")
+    raise NotFoundError(f"{len(found)} sessions begin with {id!r}: {listed}{more}. Type more of the id")
 
 
 async def find_facts(journal: Journal, id: str) -> tuple[SessionInfo, Facts]:

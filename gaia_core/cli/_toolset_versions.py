@@ -39,8 +39,8 @@ def is_version(name: str) -> bool:
 
 
 def schema_of(name: str) -> bytes:
-    """What a model is told of it, as `gaia tools schema` prints it. *name* may end in `#TOOLSET`, for a package of
-    several. Raises GaiaError."""
+    """The definitions that models are sent, as `gaia tools schema` prints them. *name* may end in `#TOOLSET`, for a
+    package of several toolsets. Raises GaiaError."""
     place, _, wanted = name.partition("#")
     with tempfile.TemporaryDirectory(prefix="gaia-version-") as temporary:
         folder = Path(temporary)
@@ -83,7 +83,7 @@ def _factory(place: str, folder: Path, wanted: str) -> str:
         return next(iter(points.values()))
     if wanted not in points:
         raise NotFoundError(
-            f"{place}: say which toolset by #NAME.{nearest(wanted, points)} It has: {', '.join(points)}"
+            f"{place}: select a toolset with #NAME.{nearest(wanted, points)} It has: {', '.join(points)}"
         )
     return points[wanted]
 

@@ -19,11 +19,11 @@ from gaia_core.journal.from_url import journal_from_url
 @click.command()
 @click.argument("message", required=False)
 @click.option("--agent", "-a", help="The agent to talk to. Default: the configuration's default agent.")
-@click.option("--session", "-s", help="Go on with this session: its id, or a beginning of it that no other has.")
-@click.option("--private", is_flag=True, help="Keep nothing of the conversation.")
+@click.option("--session", "-s", help="Continue this session: its id, or a unique beginning of it.")
+@click.option("--private", is_flag=True, help="Don't record the conversation.")
 @config_option
 @journal_option
-@click.option("--verbose", "-v", is_flag=True, help="Log to stderr, traces of failed tools among it.")
+@click.option("--verbose", "-v", is_flag=True, help="Log to stderr, with the tracebacks of failed tools.")
 def chat(
     message: str | None,
     agent: str | None,
@@ -35,20 +35,22 @@ def chat(
 ) -> None:
     """Talk to an agent, or ask it one MESSAGE.
 
-    Without MESSAGE and at a terminal, a conversation: Ctrl-C cancels the answer that comes, Ctrl-D leaves. What is
-    piped in belongs to the message: `git diff | gaia chat "Review this"`. The exit code is 1 without a whole answer.
-    It is kept as a new session, which --session goes on with later and `gaia sessions` lists.
+    Without MESSAGE, at a terminal, it starts a conversation: Ctrl-C cancels the current answer, Ctrl-D exits. Piped
+    input is put before MESSAGE: `git diff | gaia chat "Review this"`. The conversation is recorded as a new session:
+    --session continues it later, `gaia sessions` lists it. Exits with status 1 if the answer is not complete.
     """
     from gaia_core.cli.terminal._conversation import conversation  # with rich, which `gaia --help` needs not import
     from gaia_core.cli.terminal._screen import screen_here
 
     if private and (session is not None or journal is not None):
-        raise click.UsageError("--private keeps nothing: it goes with neither --session nor --journal")
+        raise click.UsageError("--private records nothing; it can't be combined with --session or --journal")
     at_terminal = sys.stdin is not None and sys.stdin.isatty()
     piped = "" if at_terminal or sys.stdin is None else sys.stdin.read()
     asked = "\n\n".join(part.strip() for part in (piped, message or "") if part.strip())
     if not asked and (message is not None or not at_terminal):
-        raise click.UsageError("the message is empty: give one as argument or on stdin, or start at a terminal")
+        raise click.UsageError(
+            "the message is empty: pass it as an argument or on stdin, or start gaia chat at a terminal"
+        )
     catalog = read_catalog(config, ask=False)
     kept = None if private else journal_from_url(journal, os.environ)
     here = screen_here()
@@ -61,7 +63,7 @@ def chat(
 
 @contextmanager
 def _logging(*, verbose: bool) -> Iterator[None]:
-    """Log to stderr, or nowhere: a trace in the middle of an answer helps nobody who didn't ask for it."""
+    """Log to stderr if *verbose*, else nowhere: a traceback in the middle of an answer disturbs."""
     handler = logging.StreamHandler(sys.stderr) if verbose else logging.NullHandler()
     handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()

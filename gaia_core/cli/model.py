@@ -33,13 +33,13 @@ _MB = 1_000_000
 
 @click.group()
 def model() -> None:
-    """The model that answers."""
+    """Show or download the model that answers."""
 
 
 @model.command()
 @config_option
 def status(config: Path | None) -> None:
-    """Say which model answers, and why that one."""
+    """Show which model answers, and why that one was chosen."""
     catalog = asyncio.run(with_model(read_catalog(config, ask=False), environ=os.environ))
     for spec in catalog.models:
         click.echo(f"{spec.name}: {spec.description or spec.kind}")
@@ -52,24 +52,24 @@ def status(config: Path | None) -> None:
     type=click.Choice(("all", "hub", "packages")),
     default="all",
     show_default=True,
-    help="Where to fetch it from; all: in this order, until one has it.",
+    help="Where to download from; all: try hub, then packages.",
 )
 @click.option(
     "--path",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Take it from this file, brought here otherwise; its hash is checked.",
+    help="Copy the weights from this file instead of downloading them; the hash is checked.",
 )
 def pull(source: str, path: Path | None) -> None:
-    """Fetch the embedded model's weights, or go on fetching them. 491 MB, once.
+    """Download the embedded model's weights (491 MB, once), or resume the download.
 
-    Also fetch a replacement for a system library that the model needs and that is missing here, when there is one.
+    If a system library that the model needs is missing here, download its replacement too, when there is one.
     """
     pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
     pull_libraries(replacements(), libraries_folder(os.environ))
 
 
 def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Path) -> None:
-    """Fetch *weights* into the cache *folder* with a progress bar, and say where they are."""
+    """Fetch *weights* into the cache *folder* with a progress bar, and print where they are."""
     from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
     if weights.is_in(folder):
@@ -79,7 +79,7 @@ def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Pa
         with fetching() as shown:
             path = asyncio.run(fetch(weights, folder, sources, shown.told))
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; what was fetched is kept, and the next pull goes on there") from None
+        raise click.ClickException("interrupted; the download is kept, and the next pull resumes it") from None
     except GaiaError as error:
         raise click.ClickException(str(error)) from error
     click.echo(f"{weights.name}: {path}\n{weights.notice}")

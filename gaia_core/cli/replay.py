@@ -17,23 +17,23 @@ _BEFORE_CHARS = 40
 
 
 class _NotReplayedError(click.ClickException):
-    """There is no answer: 1 is one already."""
+    """Nothing was compared: exit code 2, because 1 means a difference."""
 
     exit_code = 2
 
 
 @click.command()
 @click.argument("session")
-@click.option("--turn", type=click.IntRange(1), help="Compare this turn alone; the first one is 1.")
+@click.option("--turn", type=click.IntRange(1), help="Compare only this turn (1: the first).")
 @config_option
 @journal_option
 @click.pass_context
 def replay(context: click.Context, session: str, turn: int | None, config: Path | None, journal: str | None) -> None:
-    """Say where the recorded SESSION would go another way with its agent as it is now.
+    """Show where the recorded SESSION would differ with its agent's current configuration.
 
-    Answers and results come from the record: no tool runs, no model is asked. Compared are what the model is told of
-    the agent, whether each call fits its tool and asks for approval, and the messages of each request. It stops at
-    the first difference of the conversation. Exit code 0: none; 1: there is one; 2: it can't be replayed.
+    Answers and results are read from the record: no tool runs and no model is called. Compared are the agent's prompt
+    and tools, whether each call fits its tool and needs approval, and the messages of each request. Stops at the first
+    difference of the conversation. Exit status 0: no difference; 1: a difference; 2: the session can't be replayed.
     """
     try:
         catalog = read_catalog(config)
@@ -60,7 +60,7 @@ def _same(found: Replayed) -> str:
 
 
 def _show(divergence: Divergence) -> None:
-    """Both sides, from shortly before they part."""
+    """Both sides, from shortly before their first difference."""
     from gaia_core.cli.terminal._screen import clean
 
     recorded, now = divergence.recorded, divergence.now

@@ -21,13 +21,15 @@ from gaia_core.runtime.sessions.export import UNTITLED, export, read_import, sha
 _COLUMNS = ("id", "updated", "messages", "agent", "state", "title")
 _ENOUGH = 20
 
-_limit_option = click.option("--limit", default=_ENOUGH, show_default=True, type=click.IntRange(1), help="At most.")
-_agent_option = click.option("--agent", "-a", help="Only those of this agent.")
+_limit_option = click.option(
+    "--limit", default=_ENOUGH, show_default=True, type=click.IntRange(1), help="Sessions to list at most."
+)
+_agent_option = click.option("--agent", "-a", help="Only sessions of this agent.")
 
 
 @click.group()
 def sessions() -> None:
-    """The conversations that are kept."""
+    """List, search, export and delete recorded conversations."""
 
 
 @sessions.command("list")
@@ -35,7 +37,7 @@ def sessions() -> None:
 @_limit_option
 @journal_option
 def list_(agent: str | None, limit: int, journal: str | None) -> None:
-    """List sessions, the last used first."""
+    """List sessions, the most recently used first."""
     _list("", agent, limit, journal)
 
 
@@ -45,16 +47,16 @@ def list_(agent: str | None, limit: int, journal: str | None) -> None:
 @_limit_option
 @journal_option
 def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None) -> None:
-    """List the sessions whose title or messages have all of these WORDS."""
+    """List the sessions whose title or messages contain all of the WORDS."""
     _list(" ".join(words), agent, limit, journal)
 
 
 @sessions.command()
 @click.argument("session")
-@click.option("--json", "as_json", is_flag=True, help="The recorded facts instead, each a line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the recorded facts, one JSON object a line.")
 @journal_option
 def show(session: str, as_json: bool, journal: str | None) -> None:
-    """Show a conversation, the id of each message before it."""
+    """Show a conversation, each message after its id."""
     info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
     if as_json:
         for record, _ in facts:
@@ -70,7 +72,9 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
 @sessions.command("export")
 @click.argument("session")
 @click.option("--format", "kind", default="markdown", show_default=True, type=click.Choice(("markdown", "json")))
-@click.option("--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@click.option(
+    "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. Default: stdout."
+)
 @config_option
 @journal_option
 def export_(session: str, kind: str, output: Path | None, config: Path | None, journal: str | None) -> None:
@@ -93,9 +97,9 @@ def export_(session: str, kind: str, output: Path | None, config: Path | None, j
 @config_option
 @journal_option
 def import_(file: Path, config: Path | None, journal: str | None) -> None:
-    """Make a new session from the JSON export in FILE (- for stdin), and say its id.
+    """Create a session from the JSON export in FILE (- for stdin), and print its id.
 
-    Its texts are taken in, not what was done for them. An agent that isn't configured is replaced by the default one.
+    Only the messages are imported, not the tool calls. If the agent isn't configured here, the default agent is used.
     """
     catalog = read_catalog(config, ask=False)
     try:
@@ -116,14 +120,14 @@ def import_(file: Path, config: Path | None, journal: str | None) -> None:
 
 @sessions.command()
 @click.argument("session")
-@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 @journal_option
 def delete(session: str, yes: bool, journal: str | None) -> None:
-    """Erase a session for good; what a fork shares with it stays there."""
+    """Erase a session permanently; messages that a fork shares with it stay in the fork."""
     info = on_journal(journal, lambda opened: find_session(opened, session))
     if not yes:
         if not sys.stdin.isatty():
-            raise click.UsageError("nobody is here to confirm it: say --yes")
+            raise click.UsageError("stdin is not a terminal, so the deletion can't be confirmed: pass --yes")
         click.confirm(f"Erase {info.id}, {_title(info)!r}, {info.message_count} messages?", abort=True)
 
     async def erase(opened: Journal) -> None:
@@ -145,7 +149,7 @@ def delete(session: str, yes: bool, journal: str | None) -> None:
 @click.option("--at", type=click.IntRange(1), metavar="MESSAGE", help="The last message to share. Default: all.")
 @journal_option
 def fork(session: str, at: int | None, journal: str | None) -> None:
-    """Make a new session that shares the past of another, and say its id."""
+    """Create a session that shares the messages of another one up to a point, and print its id."""
 
     async def branch(opened: Journal) -> SessionInfo:
         info = await find_session(opened, session)

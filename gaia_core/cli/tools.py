@@ -1,4 +1,4 @@
-"""`gaia tools`: what agents can do, what a model is told of it, and whether a change breaks recorded calls."""
+"""`gaia tools`: what agents can do, which definitions models are sent, and whether a change breaks recorded calls."""
 
 import os
 import sys
@@ -34,13 +34,13 @@ _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
 
 
 class _NotComparedError(click.ClickException):
-    """There is no answer: 1 is one already."""
+    """Nothing was compared: exit code 2, because 1 means a difference."""
 
     exit_code = 2
 
 
 class _ToolDescription(msgspec.Struct):
-    """One tool, as a model is told of it."""
+    """One tool, as it is sent to a model."""
 
     name: str
     description: str
@@ -63,7 +63,7 @@ class _Schema(msgspec.Struct):
 @config_option
 @click.pass_context
 def tools(context: click.Context, config: Path | None) -> None:
-    """List what the agents can do."""
+    """List the tools of each agent."""
     context.obj = config
     if context.invoked_subcommand is None:
         _list(read_catalog(config, locked=False))
@@ -73,10 +73,10 @@ def tools(context: click.Context, config: Path | None) -> None:
 @click.argument("name", required=False, metavar="[TOOLSET|AGENT]")
 @click.pass_obj
 def schema(config: Path | None, name: str | None) -> None:
-    """Print, as JSON, what a model is told of a toolset or an agent.
+    """Print, as JSON, the tool definitions of a toolset or an agent, as models are sent them.
 
-    A toolset has its default arguments; an agent, those of its configuration. Without a name: the default agent. Keep
-    the output in a file to compare it later (`gaia tools diff`).
+    A toolset is made with its default arguments, an agent as configured. Without a name: the default agent. Save the
+    output to compare it later (`gaia tools diff`).
     """
     catalog = read_catalog(config, locked=False)
     click.echo(_pretty(_installed(name or f"agent:{catalog.default_agent}", catalog)))
@@ -84,10 +84,10 @@ def schema(config: Path | None, name: str | None) -> None:
 
 @tools.command()
 @click.argument("name")
-@click.option("--agent", help="Only this agent's.")
+@click.option("--agent", help="Only the tool of this agent.")
 @click.pass_obj
 def show(config: Path | None, name: str, agent: str | None) -> None:
-    """Show the tool NAME of each agent that has it: what a model is told and in how many tokens, and what it may do."""
+    """Show the tool NAME of each agent that has it: its definition, the tokens that takes, and what it may do."""
     catalog = read_catalog(config, locked=False)
     agents = catalog.agents if agent is None else (catalog.agent(agent),)
     found = [_shown(each, member) for each in agents if (member := each.tools.get(name)) is not None]
@@ -99,13 +99,13 @@ def show(config: Path | None, name: str, agent: str | None) -> None:
 
 @tools.command()
 @config_option
-@click.option("--check", is_flag=True, help="Write nothing; the exit code is 1 when the lock is not up to date.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if the lock is not up to date.")
 @click.pass_obj
 def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click passes it by name
-    """Write gaia.lock: what models are told of the agents' tools, as you have reviewed it.
+    """Write gaia.lock: the definitions of the agents' tools, as you have reviewed them.
 
-    It lies beside gaia.toml. Where it is, `gaia serve` and `gaia chat` refuse a tool whose definition, effects or need
-    of approval is another one. Says what differs from the lock that was there.
+    The file lies beside gaia.toml. If it exists, `gaia serve` and `gaia chat` refuse a tool whose definition, effects
+    or need of approval differs from it. Prints the differences from the previous lock.
     """
     config = config or above
     folder = config.resolve().parent if config is not None else Path.cwd()
@@ -116,8 +116,8 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
     catalog = read_catalog(config, locked=False)
     if catalog.unlisted:
         raise click.ClickException(
-            f"nothing is locked: {', '.join(catalog.unlisted)} did not say which tools there are, and a lock without "
-            "them would refuse them all"
+            f"nothing was locked: {', '.join(catalog.unlisted)} did not list its tools, and a lock without them would "
+            "refuse them all"
         )
     now = Lock.of(catalog.agents)
     said = unusable or (lock_changes(before, now) if before is not None else "")
@@ -125,7 +125,9 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
         click.echo(said)
     if check:
         if before is None or said:
-            raise click.ClickException(f"{folder / LOCK_NAME} is not up to date; write it: gaia tools lock")
+            raise click.ClickException(
+                f"{folder / LOCK_NAME} is not up to date; review the changes and run: gaia tools lock"
+            )
         return
     path = write_lock(folder, now)
     count = sum(len(entry.tools) for entry in now.agents)
@@ -137,12 +139,12 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
 @click.argument("new")
 @click.pass_context
 def diff_(context: click.Context, old: str, new: str) -> None:
-    """Say what changed from OLD to NEW.
+    """Show what changed from OLD to NEW.
 
     Each is a file that `gaia tools schema` or `gaia tools lock` wrote (- for stdin), the name of a toolset or an agent,
-    or a version of a package: a wheel, a project's folder, git:REVISION[:FOLDER]; with #NAME when it has several
-    toolsets. A version's code is run, in a process of its own, its factory with its defaults. Exit code 0:
-    every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
+    or a version of a package: a wheel, a project's folder, or git:REVISION[:FOLDER]; with #NAME if it has several
+    toolsets. The code of a version is run in a separate process, and its factory is called without arguments. Exit
+    status 0: every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
     """
     try:
         before, after = _read(old, context.obj), _read(new, context.obj)
@@ -170,7 +172,7 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
 
 
 def _installed(name: str, catalog: Catalog) -> _Schema:
-    """What is told of the agent or toolset *name*; `agent:` or `toolset:` before it says which. NotFoundError."""
+    """The definitions of the agent or toolset *name*, or `agent:NAME`, `toolset:NAME`. Raises NotFoundError."""
     kind, _, bare = name.rpartition(":")
     plugins = _plugins()
     agents = tuple(agent.name for agent in catalog.agents)

@@ -17,7 +17,7 @@ _SUFFIX = ".template"
 
 @click.group()
 def toolset() -> None:
-    """Make a toolset of your own."""
+    """Create a toolset of your own."""
 
 
 @toolset.command()
@@ -25,13 +25,13 @@ def toolset() -> None:
 @click.option(
     "--path",
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder to make. Default: gaia-toolset-NAME in this folder.",
+    help="The folder to create. Default: gaia-toolset-NAME in the current folder.",
 )
 def new(name: str, path: Path | None) -> None:
-    """Make a package for the toolset NAME: small letters, digits and dashes.
+    """Create a package for the toolset NAME (lower-case letters, digits and dashes).
 
-    It has one tool, a resource, tests with a snapshot of what models are told, and an entry point by which
-    `gaia tools` and gaia.toml find it once it is installed.
+    It has one tool, a resource, tests with a snapshot of the tool's schema, and an entry point by which `gaia tools`
+    and gaia.toml find it once it is installed.
     """
     folder = path or Path(f"gaia-toolset-{name}")
     written = scaffold(name, folder)
@@ -47,7 +47,7 @@ def scaffold(name: str, folder: Path) -> int:
     nothing, for a name that can't be one and a folder that isn't empty."""
     module = name.replace("-", "_")
     if not _NAME.match(name) or keyword.iskeyword(module):
-        raise ConfigError(f"the name {name!r} must be small letters, digits and single dashes, such as git-log")
+        raise ConfigError(f"the name {name!r} must be lower-case letters, digits and single dashes, such as git-log")
     if find_spec(f"gaia_{module}") is not None:
         raise ConfigError(f"an installed package is called gaia_{module} already; choose another name")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,4 +1,4 @@
-"""What appending costs, counted by whoever owns a journal."""
+"""What appending costs, counted by the owner of a journal."""
 
 from gaia_core.histogram import Histogram
 from gaia_core.journal._values import JournalStats

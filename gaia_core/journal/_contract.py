@@ -91,7 +91,7 @@ class Journal(Protocol):
     async def fork(self, owner: str, id: str, new_id: str, at: int | None = None) -> SessionInfo:
         """A new session that shares the records up to *at* by reference (None: all, with the same head): O(1).
 
-        It goes on at seq at+1, and neither sees what the other appends from then on. A session *new_id* that exists
+        It continues at seq at+1, and neither sees what the other appends from then on. A session *new_id* that exists
         stays as it is and is returned. Raises NotFoundError for an *at* that is no record of the session.
         """
         ...
@@ -152,8 +152,8 @@ class Journal(Protocol):
     async def take_signals(self, lease: Lease) -> tuple[Signal, ...]:
         """The signals that came since the last append or take; each is handed to a holder once.
 
-        What was handed out is forgotten with the holder's next append or take; if the holder dies before, whoever
-        takes over gets it again. So record what follows from them in one append. Raises FencedError.
+        What was handed out is forgotten with the holder's next append or take; if the holder dies before, the
+        next holder gets it again. So record what follows from them in one append. Raises FencedError.
         """
         ...
 

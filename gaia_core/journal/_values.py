@@ -13,7 +13,7 @@ class NewSession(msgspec.Struct, frozen=True, gc=False):
     """A session to create: *agent* and its *fingerprint*, and *metadata*, the JSON of a surface's own fields.
 
     *surface* is the API that the session belongs to, if that keeps sessions of its own (`responses`); "" for a
-    conversation, whoever began it. A list can be of one surface.
+    conversation, whichever API began it. A list can be of one surface.
     """
 
     id: str

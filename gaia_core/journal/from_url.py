@@ -45,7 +45,7 @@ def journal_from_url(place: str | None, environ: Mapping[str, str]) -> Journal:
         return PostgresJournal(named)
     if "://" in named:
         scheme = named.partition("://")[0]
-        raise ConfigError(f"a journal is a file, memory, or a postgresql:// URL; {scheme}:// is none of these")
+        raise ConfigError(f"a journal is a file, memory, or a postgresql:// URL; {scheme}:// is not supported")
     path = Path(named).expanduser() if named else data_folder(environ) / "journal.sqlite"
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -279,7 +279,7 @@ class _Decoder:
     def __init__(self, tools: tuple[ToolDefinition, ...]) -> None:
         self._names = frozenset(tool.name for tool in tools)
         self._text = ""
-        self._told = -1  # where the reply's text is told up to; -1: it is no reply yet
+        self._told = -1  # the reply's text up to here was sent; -1: there is no reply yet
         self._ended = False
 
     def feed(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:

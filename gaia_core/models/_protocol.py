@@ -123,7 +123,7 @@ class ModelRequest(msgspec.Struct, frozen=True):
     sampling: Sampling = Sampling()
     session_key: str = ""
     encoded: tuple[bytes, ...] = ()
-    """Each message as it is sent (`wire_bytes`), where whoever asks has it already; empty: to be encoded."""
+    """Each message as it is sent (`wire_bytes`), if the caller has it already; empty: to be encoded."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers for a model over HTTP, such as a trace's."""
 

@@ -1,8 +1,8 @@
 """Generations: a runtime's catalogs, one after the other, each with the models that were opened for it.
 
-A turn belongs to the generation that was there when it began, so nothing changes under it. A new one takes over what
-is equal: an open model whose spec is the same goes on, with the requests that wait for it. What only an old generation
-used closes after its last turn.
+A turn belongs to the generation that was current when it began, so nothing changes under it. A new generation takes
+over what is equal: an open model whose spec is the same stays open, with the requests that wait for it. What only an
+old generation used closes after its last turn.
 """
 
 import logging

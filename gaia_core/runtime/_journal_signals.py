@@ -56,7 +56,7 @@ async def apply_signal(turn: Turn, signal: Signal) -> None:
     except msgspec.DecodeError:
         _log.warning("%s got a signal %r that says nothing", turn.id, signal.kind)
         return
-    with suppress(AnsweredError, NotFoundError):  # whoever sent it has seen, or will see, what became of the request
+    with suppress(AnsweredError, NotFoundError):  # the sender sees the outcome of the request by itself
         match word:
             case CancelSignal():
                 await turn.cancel()

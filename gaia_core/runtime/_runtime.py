@@ -58,9 +58,9 @@ class Runtime:
     """See the module's text.
 
     *journal* keeps sessions (default: in memory) and is opened and closed by the runtime. *tool_threads* bounds the
-    threads for synchronous tools. *idle_seconds*: resources of a session that was idle for so long close, and reopen
+    threads for synchronous tools. *idle_seconds*: resources of a session that was idle for this long close, and reopen
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
-    counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are gone on with; else only
+    counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are resumed; else only
     those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
     bounds what an owner's turns may use.
 
@@ -221,8 +221,8 @@ class Runtime:
         when_busy: WhenBusy = "reject",
         queued: Callable[[int], None] | None = None,
     ) -> Turn:
-        """Begin a turn in *session*: a message, or a whole `TurnRequest`. It continues whoever reads it, and after a
-        restart.
+        """Begin a turn in *session*: a message, or a whole `TurnRequest`. It runs whether or not its events are read,
+        and continues after a restart.
 
         *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
         is called with the position in that queue, at first and whenever it changes; 1 is next.
@@ -388,7 +388,7 @@ class Runtime:
     async def drain(self, seconds: float) -> bool:
         """Take no new turns, and give the running ones *seconds* to end. True when all of them did.
 
-        A turn that waits for a person is not waited for where the journal keeps it: the next process goes on with it.
+        A turn that waits for a person is not waited for where the journal keeps it: the next process resumes it.
         """
         self._gate.accepting = False
         return await self._turns.drain(seconds, self._journal if self._journal.durable else None)

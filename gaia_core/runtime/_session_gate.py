@@ -41,7 +41,7 @@ class SessionGate:
     async def claim(
         self, key: Key, when_busy: WhenBusy = "reject", queued: Callable[[int], None] | None = None
     ) -> SessionState:
-        """Take the session's place; *queued* is told how many are to be waited for. Raises BusyError, ClosedError."""
+        """Reserve the session for a turn; *queued* is called with the number of turns ahead. BusyError, ClosedError."""
         self._check_accepting()
         state = self._states.get(key)
         if state is None:
@@ -80,7 +80,7 @@ class SessionGate:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise ClosedError("the runtime takes no new turns: it is not open, or about to close")
+            raise ClosedError("the runtime accepts no new turns: it is not open, or is closing")
 
     def free(self, key: Key, state: SessionState) -> None:
         """Give the place to the next that waits, or leave it free."""

@@ -105,7 +105,7 @@ class Counts:
 
 @attrs.define(eq=False)
 class WaitingTurn:
-    """A turn that waits for its session: *free* is done when its time has come, *moved* is told its place (1: next)."""
+    """A turn that waits for its session. *free* is done when it may begin; *moved* gets its position (1: next)."""
 
     free: asyncio.Future[None]
     moved: Callable[[int], None] | None = None

@@ -66,7 +66,7 @@ def is_dead(name: str) -> bool:
 
 
 class Takeover:
-    """Belongs to one Runtime. *resume* goes on with a session's turn; *takes*: it does so by itself."""
+    """Belongs to one Runtime. *resume* continues a session's turn; *takes*: abandoned turns are resumed unasked."""
 
     def __init__(
         self,

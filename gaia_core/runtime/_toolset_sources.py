@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 10.0
 """How long a start or a reload waits for sources that haven't listed their tools yet."""
 
 ASKING_SECONDS = 60.0
-"""How long they are waited for where nothing goes on without them."""
+"""How long to wait for sources where nothing can continue without them."""
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class ToolsetSources:
         self._opening: set[asyncio.Task[None]] = set()
 
     async def open(self, sources: Iterable[Source], seconds: float | None = None) -> None:
-        """Open those that aren't open, waiting so long; who takes longer goes on opening, and then tells of it."""
+        """Open those that aren't open, waiting *seconds*; a slower one opens in the background, and logs it then."""
         for source in sources:
             if source not in self._live:
                 task = asyncio.create_task(self._open(source), name=f"source {source.name}")
@@ -100,7 +100,7 @@ class ToolsetSources:
 
 
 async def listed(catalog: Catalog) -> Catalog:
-    """*catalog* with what its sources list, for whoever runs no turns; they are closed again."""
+    """*catalog* with what its sources list, for a process that runs no turns; the sources are closed again."""
     threads = ToolThreads(1)
     process = OpenResources(threads)
     sources = ToolsetSources(process, lambda: None)

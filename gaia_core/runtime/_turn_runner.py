@@ -369,7 +369,7 @@ class TurnRunner:
     async def drain(self, seconds: float, durable: Journal | None) -> bool:
         """Give the running turns *seconds* to end; True when all of them did.
 
-        One that waits for a person and is kept by *durable* isn't waited for: the next process goes on with it.
+        One that waits for a person and is kept by *durable* isn't waited for: the next process resumes it.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds

@@ -1,4 +1,4 @@
-"""What a model is told of a toolset, compared with a file that is part of the package's tests.
+"""What models are sent of a toolset, compared with a file that is part of the package's tests.
 
 The file is written on request only (GAIA_SNAPSHOTS=update in the environment), so that a test without one fails.
 """
@@ -18,11 +18,11 @@ UPDATE = "GAIA_SNAPSHOTS"
 
 
 class SnapshotError(AssertionError):
-    """A model is told something else than the snapshot says: shows the difference, and how to accept it."""
+    """What models are sent differs from the snapshot: shows the difference, and how to accept it."""
 
 
 def check_schemas(toolset: Toolset, path: Path) -> None:
-    """Compare what a model is told of *toolset*, and its effects, with the file *path*.
+    """Compare the definitions of *toolset* that models are sent, and its effects, with the file *path*.
 
     Raises SnapshotError, with the difference and whether it breaks recorded calls, or where there is no such file.
     With GAIA_SNAPSHOTS=update the file is written instead. It is of the form of gaia.lock.
@@ -43,7 +43,7 @@ def check_schemas(toolset: Toolset, path: Path) -> None:
     old = [tool.definition for entry in before.agents for tool in entry.tools]
     lines = difflib.unified_diff(_lines(before), _lines(now), path.name, "now", lineterm="", n=3)
     raise SnapshotError(
-        "\n".join((f"a model is told something else. {how}", str(diff(old, toolset.definitions)), *lines))
+        "\n".join((f"what models are sent has changed. {how}", str(diff(old, toolset.definitions)), *lines))
     )
 
 

@@ -117,8 +117,8 @@ def _below(value: Any, annotation: Any, path: str, hook: Hook) -> Iterable[str]:
 
 
 def _meant(value: Any, annotation: Any) -> Shape:
-    """The shape that *value* can be meant for only; a union where it is none of its members, or may be several. Tagged
-    classes are told apart by their tags."""
+    """The only shape that *value* can be meant for; the union where it fits no member, or several. Tagged classes are
+    told apart by their tags."""
     shape = shape_of(annotation)
     while isinstance(shape, Union_) and isinstance(value, dict | list):
         wanted = tuple(member for member in shape.members if _meant_for(value, member))

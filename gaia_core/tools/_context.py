@@ -14,7 +14,7 @@ def _no_progress(_text: str) -> None:
 
 
 async def _nobody(_question: str, _options: tuple[str, ...]) -> str:
-    raise ToolError("there is nobody to ask here")
+    raise ToolError("no user can be asked here")
 
 
 async def _no_agents(_agent: Any, _task: str) -> str:
@@ -33,7 +33,7 @@ class Context(Generic[R]):
         ctx.turn_id            the turn
         ctx.call_id            this call
         ctx.idempotency_key    the same for every attempt at this call: give it to what you call
-        ctx.progress("50 %")   tell whoever watches; from any thread
+        ctx.progress("50 %")   report progress to the turn's clients; from any thread
         await ctx.ask("Which?", ("a", "b"))   ask the user; ToolError when there is nobody
         ctx.cancelled          true once the call was cancelled or timed out: a thread should stop
 
@@ -76,7 +76,7 @@ class Context(Generic[R]):
         self._delegate = delegate
 
     def progress(self, text: str) -> None:
-        """Tell whoever watches the turn where the call is. May be called from any thread."""
+        """Report the progress of the call to the turn's clients. May be called from any thread."""
         self._progress(text)
 
     async def ask(self, question: str, options: tuple[str, ...] = ()) -> str:

@@ -36,7 +36,7 @@ class Change:
 
 @attrs.frozen
 class Difference:
-    """What changed. Falsy when a model is told exactly the same."""
+    """What changed. Falsy when models are sent exactly the same."""
 
     __attrs_pre_init__ = made_once
 

@@ -1,4 +1,4 @@
-"""Types to JSON schema: what a model is told of a tool's parameters.
+"""Types to JSON schema: the parameters of a tool, as models are sent them.
 
 Flat where it can be: `$ref`s only for recursive types (local models follow flat schemas better); enums keep the
 order in which they were declared; parameters come in the order of the signature.

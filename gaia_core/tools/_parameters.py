@@ -42,7 +42,7 @@ def doc(
     max_length: int | None = None,
     examples: tuple[Any, ...] | None = None,
 ) -> Meta:
-    """What a model is told of a parameter, and its bounds; for use in `Annotated`.
+    """A parameter's description for models, and its bounds; for use in `Annotated`.
 
         limit: Annotated[int, doc("Lines to read", ge=1, le=10_000)] = 2_000
 
@@ -73,7 +73,8 @@ class Parameters:
     """What a tool takes: its JSON schema (encoded), and the decoder of a call's arguments.
 
     Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) the arguments
-    are a JSON object, and *check* says everything that is wrong with it; without one, whoever gave the schema does.
+    are a JSON object, and *check* lists everything that is wrong with it; without *check*, the schema's source
+    validates the arguments.
     """
 
     __attrs_pre_init__ = made_once

@@ -5,7 +5,7 @@
         async with connect(url) as connection:
             yield connection
 
-    Toolset("db", (query,), resource=database("postgres://…"))     # opens nothing
+    Toolset("db", (query,), resource=database("postgres://…"))     # doesn't open it yet
 
 Equal recipes (the same factory, equal arguments, the same scope) share one instance in a scope; others never do.
 """

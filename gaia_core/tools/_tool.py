@@ -94,12 +94,12 @@ def effects_of(effects: str | Iterable[str] | None, owner: str) -> frozenset[Eff
 
 @attrs.frozen
 class Tool:
-    """A named function with what a model is told of it and what a runtime must know of it.
+    """A named function with its definition for models and what a runtime must know of it.
 
     | field | meaning |
     |---|---|
     | name | what the model calls |
-    | description | what the model is told |
+    | description | what it does, for the model |
     | parameters | the schema and decoder made from the signature |
     | handler | the function; sync ones run on a worker thread |
     | effects | any of `read`, `write`, `network`, `execute`; undeclared means all |

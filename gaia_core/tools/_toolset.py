@@ -88,9 +88,9 @@ class Toolset:
     members: tuple[Bound, ...]
     """The tools with what binds them, sorted by name."""
     definitions: tuple[ToolDefinition, ...] = attrs.field(eq=False)
-    """What a model is told, in canonical order."""
+    """The definitions that models are sent, in canonical order."""
     instructions: str = attrs.field(eq=False)
-    """What a model is told beside the definitions; names are those that the tools have here."""
+    """Text for the system prompt; tool names in it are those that the tools have in this toolset."""
     fingerprint: str = attrs.field(eq=False)
     """`t1:` and the SHA-256 of definitions and instructions as sent: equal in every process and on every machine."""
     _names: tuple[str, ...] = attrs.field(eq=False)
@@ -291,7 +291,7 @@ def _notes(owner: str, template: str, names: tuple[str, ...]) -> tuple[tuple[Too
     for used in _BRACES.findall(template):
         if used and used not in names:
             raise ToolsetError(
-                f"toolset {owner!r}: the instructions name {{{used}}}, which is none of its tools."
+                f"toolset {owner!r}: the instructions name {{{used}}}, which is not one of its tools."
                 f"{nearest(used, names)} Write {{{{ and }}}} for braces"
             )
     pairs = tuple(sorted((name, name) for name in names))

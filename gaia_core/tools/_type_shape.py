@@ -1,7 +1,7 @@
 """Shapes: one level of a type's structure, as far as JSON can tell.
 
-The schema that a model is told and the problems that it is told are two folds over the same shapes (law 5), so they
-can't disagree. `shape_of` looks at one level; the children are annotations again.
+The schema that a model is sent and the argument errors that it gets are two folds over the same shapes (law 5), so
+they can't disagree. `shape_of` looks at one level; the children are annotations again.
 """
 
 import datetime as dt

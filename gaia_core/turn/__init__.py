@@ -8,7 +8,7 @@
 | `calls` | tool calls: validate, approve, run; open resources, threads, long results |
 | `context` | the transcript, and which part of it a model is sent |
 | `tool_search` | `find_tools`: what is loaded for the session |
-| `_recorder` | where facts are recorded before they are told |
+| `_recorder` | where facts are recorded before their events are sent |
 | `_event_ring` | the latest events in memory, and their ids |
 | `_turn_end` | the last facts, and errors in words |
 | `_budget` | what is used of the limits |

@@ -96,7 +96,7 @@ class EventRing:
         return next((mark for mark in self._marks if mark[1] >= seq), self._marks[-1])
 
     def lost(self) -> tuple[Event, ...]:
-        """The text that was told since the section's record and is forgotten, in one piece of each kind."""
+        """The text that was sent since the section's record and dropped from the ring, in one piece of each kind."""
         return tuple(self._lost)
 
     def numbered(self, position: int) -> list[tuple[EventId, Event]]:
@@ -120,7 +120,7 @@ class EventRing:
         return EventId(seq, epoch, position - at)
 
     def told(self, event_id: EventId) -> list[Event] | None:
-        """What was told since the record of *event_id*, up to that event; None when that isn't known (any more)."""
+        """The events since the record of *event_id*, up to that event; None when that isn't known (any more)."""
         position = self.position_after(event_id)
         if position is None:
             return None

@@ -1,7 +1,7 @@
 """The loop of a turn: model request, tool calls, again, until an answer or a limit.
 
 It is a fold over the turn's facts: what comes next depends on the transcript that they made, so a turn that another
-process left goes on by the same code. A sub-agent is the same loop on a child budget.
+process left is continued by the same code. A sub-agent is the same loop on a child budget.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ async def run_turn(
 ) -> tuple[Fact, ...]:
     """Record *opening*, then go step by step; the facts that end the turn, for `finish`. Never raises.
 
-    A turn that another process left is *resumed* from its last answer, after so many *steps*.
+    A turn that another process left is *resumed* from its last answer, after its first *steps* steps.
     """
     turn = context.turn
     loop = _Loop(context, turn.emit, resumed, steps)
@@ -115,7 +115,7 @@ class _Loop:
         self._limit: LimitReached | None = None
         self._form: ResponseFormatCheck | None = None
         self._mended = False
-        """Whether the model has been told that its answer has not the form."""
+        """Whether the model was already asked to correct an answer that doesn't match the response format."""
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end."""
@@ -159,7 +159,7 @@ class _Loop:
         return self.ended("completed") if self._context.calls_only else None
 
     def _after_text(self) -> Ended | None:
-        """The end by an answer in words; None when it has not the form that was asked for, and may be mended."""
+        """The end by an answer in words; None when it doesn't match the response format, and may be corrected."""
         assert self._answer is not None
         if not self._answer.objection:
             return self.ended("completed")

@@ -30,7 +30,7 @@ class TurnObserver(Protocol):
         ...
 
     def close(self) -> None:
-        """The turn is over here: it has ended, or another process goes on with it."""
+        """The turn is over here: it has ended, or another process continues it."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Recorders: where a turn's facts go before they are told (law 9).
+"""Recorders: they record a turn's facts before the events are sent (law 9).
 
 `JournalRecorder` appends them under the turn's lease, one append at a time: facts that come while one is on its way
 go together into the next. `MemoryRecorder` keeps them in this object, for turns that leave no session.
@@ -32,7 +32,7 @@ class Recorder(Protocol):
         ...
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
-        """Record *facts* in one commit, then tell them; *done*: they end the turn, and are told by `tell`.
+        """Record *facts* in one commit, then send their events; *done*: they end the turn, and `tell` sends them.
 
         When it returns or is cancelled, they are recorded. Raises FencedError, JournalError.
         """

@@ -1,7 +1,8 @@
 """Speculative request: a turn's first model request, sent while the claim of its session is still being recorded.
 
-No delta of it is told before the claim is committed (law 9), and it runs no tool: only the turn that holds the claim
-reads it, and only if that turn would send the same request. Otherwise it is closed, which closes the upstream response.
+None of its deltas is sent before the claim is committed (law 9), and it runs no tool: only the turn that holds the
+claim reads it, and only if that turn would send the same request. Otherwise it is closed, which closes the upstream
+response.
 
 What it is worth end to end: without it, the first token of a recorded turn comes later by the time that a commit takes.
 First token of a turn of the UI API, SQLite FULL, in paired runs (`python -m benchmarks paired`, CPython 3.11):

@@ -1,7 +1,7 @@
 """Turn: the handle of one turn. Any number of readers follow its events; leaving a reader changes nothing.
 
 A reader takes its events from the ring. One that lags behind it, or comes back to a turn that another process began,
-gets `Reset` and what the record has (`gaia_core.facts.events_of`), and goes on live.
+gets `Reset` and what the record has (`gaia_core.facts.events_of`), and continues live.
 """
 
 import asyncio
@@ -164,7 +164,7 @@ class Turn:
                 yield frames
 
     async def _rejoin(self, last: EventId | None, *, reset: bool) -> tuple[list[Frame], int]:
-        """What the record has after *last* (None: from the first fact), and the position where the ring goes on."""
+        """What the record has after *last* (None: from the first fact), and the position where the ring continues."""
         ring = self._ring
         since = last.seq if last is not None else 0
         after = self.after if last is None else max(self.after, since - 1)
@@ -192,8 +192,8 @@ class Turn:
         return frames, position
 
     async def told(self, upto: EventId) -> tuple[list[Event], Event | None]:
-        """What a reader that comes back by *upto* was told before that event, by the record and live since its last
-        record; and the event itself (None when it isn't kept: it was live only, and a `Reset` follows).
+        """The events that a reader had received before *upto*, from the record and live since its last record; and
+        the event *upto* itself (None when it isn't kept: it was live only, and a `Reset` follows).
 
         A surface whose translation has state folds these to know where that reader stands.
         """
@@ -297,7 +297,7 @@ class Turn:
             _wake(self._readers)
 
     def end(self, event: TurnEnded) -> None:
-        """The turn is over, by *event*, which was told already."""
+        """The turn is over, by *event*, which was sent already."""
         self.ended = event
         self.answers.close()
         if self._observer is not None:

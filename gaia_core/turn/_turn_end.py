@@ -14,7 +14,7 @@ from gaia_core.turn._turn_context import TurnContext
 
 _log = logging.getLogger(__name__)
 
-_SUSPENDED = ErrorInfo("suspended", "the server stops; the turn goes on when it is back", retryable=True)
+_SUSPENDED = ErrorInfo("suspended", "the server is stopping; the turn continues after its restart", retryable=True)
 
 
 async def finish(context: TurnContext, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:

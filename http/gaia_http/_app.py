@@ -189,7 +189,7 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
         reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
         body = msgspec.json.encode({"status": "degraded", "reason": reason})
     elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
-        # Whoever asks has shown no key. What crashed or lacks something here may be told, file names may not.
+        # This route needs no key: the reply may say that the model crashed or lacks something, but no file names.
         told = str(state) if state.lasting or state.phase == "crashed" else state.phase
         body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is not ready: {told}"})
     else:

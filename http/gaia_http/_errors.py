@@ -96,7 +96,7 @@ def encoded(value: object) -> bytes:
 
 
 def of_exception(error: Exception) -> ErrorReply | None:
-    """The reply to an error of the core that a request met before its turn began; None when it is none of these."""
+    """The reply to an error of the core that is raised before the turn begins; None for any other exception."""
     if isinstance(error, ApiError):
         return error.reply
     if isinstance(error, BusyError):
@@ -178,7 +178,7 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
 
 
 def rate_limited(message: str, retry_after: float | None) -> ErrorReply:
-    """The reply to who has to come back later; None: nobody knows when."""
+    """The reply to a client that must retry later; *retry_after* in seconds, None if unknown."""
     after = _retry(retry_after if retry_after is not None else 1.0)
     return ErrorReply(status=429, message=message, type=RATE, code="rate_limit_exceeded", headers=after)
 

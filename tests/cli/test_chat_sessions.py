@@ -75,7 +75,7 @@ async def test_a_private_one_goes_with_no_kept_one(endpoint, gaia, option):
     code, _, err = await gaia("chat", "--private", *option, "Hi")
 
     assert code == 2
-    assert "Error: --private keeps nothing: it goes with neither --session nor --journal" in err
+    assert "Error: --private records nothing; it can't be combined with --session or --journal" in err
 
 
 async def test_another_place(endpoint, gaia, tmp_path):
@@ -89,7 +89,7 @@ async def test_no_such_session(endpoint, gaia):
     code, _, err = await gaia("chat", "--session", "9", "Hi")
 
     assert code == 1
-    assert err == "Error: there is no session '9'; `gaia sessions list` shows those that there are\n"
+    assert err == "Error: there is no session '9'; `gaia sessions list` shows the existing ones\n"
 
 
 async def test_the_session_keeps_its_agent_until_another_is_named(endpoint, gaia, kept, tmp_path):
@@ -114,7 +114,7 @@ async def test_a_session_that_is_in_use_elsewhere(endpoint, gaia, record, tmp_pa
         code, _, err = await gaia("chat", "--session", ID, "Hi")
 
     assert code == 1
-    assert err == f"Error: session {ID} has a turn that has not ended; go on with it at a terminal\n"
+    assert err == f"Error: session {ID} has a turn that has not ended; continue it at a terminal\n"
     assert endpoint.asked == []
 
 
@@ -130,10 +130,10 @@ async def test_at_a_terminal_it_begins_with_what_was_said_last(endpoint, termina
     program.type("\x04")
 
     assert await program.ended() == 0
-    shown = screen.split("goes on\n")[1]
+    shown = screen.split("to continue it\n")[1]
     assert shown.startswith("… 2 earlier messages\n> Right?\n  Yes.\n> Wrong?\n  No. No. ")
     assert shown.endswith("No. …\n> List.\n  One - two\n>")
-    assert program.screen.text.endswith(f"\ngaia chat --session {ID[:8]} goes on with this")
+    assert program.screen.text.endswith(f"\ncontinue with: gaia chat --session {ID[:8]}")
     assert len(endpoint.asked[0]["messages"]) == 10
 
 
@@ -166,7 +166,7 @@ async def test_an_approval_that_nobody_can_give_here_stays(left, endpoint, gaia,
     code, _, err = await gaia("chat", "--session", ID, "And?")
 
     assert code == 1
-    assert "go on with it at a terminal" in err
+    assert "continue it at a terminal" in err
     assert left.exists()
     (session,) = await kept()
     assert session.turn is not None

@@ -32,7 +32,7 @@ def test_a_key_is_shown_once_alone_on_stdout(run, ring, tmp_path):
     assert code == 0
     assert secret.startswith("sk-gaia-")
     assert len(secret) > 40
-    assert "shown this once" in err
+    assert "shown only now" in err
     assert secret not in err
     assert ring().find(secret.encode()).name == "laptop"
     assert secret not in (tmp_path / "keys.json").read_text()
@@ -92,8 +92,8 @@ def test_a_renewed_key_is_the_same_with_another_secret(run, ring):
     ("arguments", "words"),
     [
         (("create", "laptop"), "there is a key 'laptop' already"),
-        (("create", " "), "NAME has 1 to 64"),
-        (("create", "x\ny"), "NAME has 1 to 64"),
+        (("create", " "), "NAME must be 1 to 64"),
+        (("create", "x\ny"), "NAME must be 1 to 64"),
         (("create", "y", "--running-turns", "0"), "--running-turns"),
         (("revoke", "nope"), "there is no key 'nope'"),
         (("renew", "nope"), "gaia keys list"),

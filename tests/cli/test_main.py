@@ -23,7 +23,7 @@ def test_it_lists_the_installed_commands():
 
     for name in ("chat", "model", "replay", "serve", "sessions", "tools"):
         assert f"\n  {name} " in said
-    assert "Serve the agents to any OpenAI client" in said
+    assert "Serve the agents to OpenAI clients" in said
 
 
 def test_its_version():
@@ -103,7 +103,7 @@ def test_nobody_replaces_a_command_by_being_installed(install):
 
     listed = " ".join(run("--help").split())
     assert "tools of aaa-evil is left out: gaia-server-core has a command of the same name" in listed
-    assert "List what the agents can do" in listed
+    assert "List the tools of each agent" in listed
 
 
 def test_an_error_of_this_project_is_one_line(install):

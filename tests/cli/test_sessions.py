@@ -97,7 +97,7 @@ def test_the_facts_are_lines_of_json(two, invoke):
 def test_the_beginning_of_an_id_is_enough(two, invoke):
     assert "Who am I?" in invoke("sessions", "show", "11113")
     invoke(
-        "sessions", "show", "1111", code=1, err=f"2 sessions begin with '1111': {SECOND}, {FIRST}. Give more of the id"
+        "sessions", "show", "1111", code=1, err=f"2 sessions begin with '1111': {SECOND}, {FIRST}. Type more of the id"
     )
     invoke("sessions", "show", "9", code=1, err="there is no session '9'; `gaia sessions list` shows")
     invoke("sessions", "show", "", code=1, err="there is no session ''")
@@ -164,7 +164,7 @@ def test_a_fork_shares_the_past(two, invoke):
 
 
 def test_deleting_needs_a_yes(two, invoke):
-    invoke("sessions", "delete", FIRST, code=2, err="nobody is here to confirm it: say --yes")
+    invoke("sessions", "delete", FIRST, code=2, err="can't be confirmed: pass --yes")
     assert invoke("sessions", "delete", FIRST, "--yes") == ""
 
     invoke("sessions", "show", FIRST, code=1, err="there is no session")
@@ -198,11 +198,14 @@ def test_a_turn_that_waits_is_shown_as_far_as_it_is(record, invoke):
 
 def test_nothing_was_kept_yet(invoke, tmp_path, monkeypatch):
     invoke(
-        "sessions", "list", code=1, err=f"Error: there is no journal {tmp_path / 'journal.sqlite'}: nothing was kept"
+        "sessions",
+        "list",
+        code=1,
+        err=f"Error: there is no journal {tmp_path / 'journal.sqlite'}: nothing was recorded",
     )
     assert not (tmp_path / "journal.sqlite").exists()
     monkeypatch.setenv("GAIA_JOURNAL", "memory")
-    invoke("sessions", "list", code=1, err="a journal in memory holds nothing for other processes")
+    invoke("sessions", "list", code=1, err="a journal in memory can't be read by another process")
 
 
 def test_what_is_no_journal(invoke, tmp_path):

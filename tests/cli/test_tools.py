@@ -271,5 +271,5 @@ def test_two_git_revisions_a_folder_and_a_wheel_are_compared(run, tmp_path, monk
     assert run("diff", "git:HEAD~2:package", "git:HEAD~1:package") == "~ add: b: added, optional\n"
     assert "~ add: b: required now (breaking)" in run("diff", "git:HEAD~2:package", "git:HEAD:package", code=1)
     assert "~ add: b: required now (breaking)" in run("diff", "sums-1-py3-none-any.whl", "package#sums", code=1)
-    assert "say which toolset by #NAME. Did you mean 'sums'?" in run("diff", "package#sum", "package", code=2)
+    assert "select a toolset with #NAME. Did you mean 'sums'?" in run("diff", "package#sum", "package", code=2)
     assert "git:nothing" in run("diff", "git:nothing:package", "package", code=2)

@@ -158,7 +158,7 @@ def test_a_name_that_can_not_be_one_is_refused(name, tmp_path, monkeypatch):
     result = CliRunner().invoke(main, ["toolset", "new", "--", name])
 
     assert result.exit_code == 1
-    assert "must be small letters, digits and single dashes" in result.output
+    assert "must be lower-case letters, digits and single dashes" in result.output
     assert list(tmp_path.iterdir()) == []
 
 

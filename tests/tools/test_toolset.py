@@ -285,7 +285,7 @@ def test_a_placeholder_that_names_no_tool_is_refused_with_the_nearest_name():
     with pytest.raises(ToolsetError) as raised:
         Toolset("t", (list_files,), instructions="Use {list_file}.")
     assert str(raised.value) == (
-        "toolset 't': the instructions name {list_file}, which is none of its tools. Did you mean 'list_files'? "
+        "toolset 't': the instructions name {list_file}, which is not one of its tools. Did you mean 'list_files'? "
         "Write {{ and }} for braces"
     )
     with pytest.raises(ToolsetError, match=r"the instructions name \{list_files\}, which is none"):

@@ -208,7 +208,7 @@ async def test_the_correction_is_part_of_the_record():
     assert [type(message).__name__ for message in history] == [
         "UserMessage", "AssistantMessage", "UserMessage", "AssistantMessage",
     ]  # fmt: skip
-    assert "does not have the form" in history[2].content
+    assert "does not match the required format" in history[2].content
 
 
 # The check itself.

@@ -147,9 +147,11 @@ async def test_an_agent_without_a_search_is_sent_everything_and_has_the_fingerpr
 
 
 def test_a_core_that_is_not_there_and_a_name_that_is_the_searchs_own():
-    with pytest.raises(ConfigError, match=r"the core names 'hlep', which is none of its tools\. Did you mean 'help'"):
+    with pytest.raises(
+        ConfigError, match=r"the core names 'hlep', which is not one of its tools\. Did you mean 'help'"
+    ):
         Agent("a", tools=TOOLS, search=ToolSearch(core={"hlep"}))
-    with pytest.raises(ConfigError, match="find_tools is the search's own name"):
+    with pytest.raises(ConfigError, match="find_tools is reserved for the tool search"):
         Agent("a", tools=TOOLS.renamed(help="find_tools"), search=ToolSearch())
 
 

@@ -88,11 +88,11 @@ def conversation(
 async def _found(
     runtime: Runtime, journal: Journal, id: str, agent: str | None, *, interactive: bool
 ) -> tuple[Session, Turn | None]:
-    """The session *id* with *agent*, and the turn that a stopped process left in it, which goes on from here."""
+    """The session *id* with *agent*, and the turn that a stopped process left in it, which is resumed here."""
     info = await find_session(journal, id)
     session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
     if info.turn is not None and not interactive:
-        raise BusyError(f"session {info.id} has a turn that has not ended; go on with it at a terminal")
+        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
     left = await runtime.sessions.take_over(OWNER, info.id)
     if agent is not None and agent != info.agent:
         await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
@@ -110,9 +110,9 @@ class Conversation:
     interactive: bool
     prompt: Prompt = attrs.field(factory=Prompt)
     recorded: bool = False
-    """Whether it can be gone on with later."""
+    """Whether the session is kept, so that it can be continued later."""
     left: Turn | None = None
-    """A turn that was taken over, and comes first."""
+    """A turn that was taken over; it is shown before the first prompt."""
 
     def go_on(self) -> int:
         """Turn after turn, until the person leaves. The exit code."""
@@ -128,7 +128,7 @@ class Conversation:
                 self.screen.line(f"✗ {error}", "red")
                 self.screen.rest()
         if self.recorded and said:
-            self.screen.line(f"gaia chat --session {self.session.id[:SHORT_ID]} goes on with this", "dim")
+            self.screen.line(f"continue with: gaia chat --session {self.session.id[:SHORT_ID]}", "dim")
         return 0
 
     def once(self, message: str) -> int:
@@ -143,7 +143,7 @@ class Conversation:
         model = self.runtime.catalog.model(agent.model)
         tools = f"{len(agent.tools)} tools" if len(agent.tools) else "no tools"
         self.screen.line(f"{agent.name} · {model.description or model.kind} · {tools}", "dim")
-        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; a line that ends with \\ goes on", "dim")
+        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; end a line with \\ to continue it", "dim")
         self.screen.rest()
         if facts := self.loop.run(self._facts()):
             show_recap(facts, self.session.id, self.screen)
@@ -288,7 +288,7 @@ class _Turn:
             self._interrupt(signal.SIGINT, None)
 
     def _approve(self, turn: Turn, event: ApprovalRequested, seconds: float) -> None:
-        """Ask until there is a yes (once, or always in this session), a no, or a reason, which is a no too.
+        """Ask until the answer is yes (once, or always in this session), no, or a reason, which counts as no.
 
         The whole call is shown, and what `always` would cover.
         """

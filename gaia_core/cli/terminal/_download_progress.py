@@ -37,7 +37,7 @@ class DownloadProgress:
         self._undraw()
         if state.phase == "fetching":
             self._line_of_step(state)
-        elif state.phase not in ("idle", "closed", "crashed", "failed"):  # the last two are told by the log
+        elif state.phase not in ("idle", "closed", "crashed", "failed"):  # the log reports the last two
             self._line(str(state))
 
     def _draw(self, state: State) -> None:

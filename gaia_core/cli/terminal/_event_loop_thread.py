@@ -1,4 +1,4 @@
-"""The event loop, on a thread of its own: it goes on while a person types, and Ctrl-C reaches the terminal's thread.
+"""The event loop, on a thread of its own: it runs while a person types, and Ctrl-C reaches the terminal's thread.
 
 with background() as loop:
     runtime = loop.run(opened(catalog))

@@ -33,7 +33,7 @@ class Prompt:
     def message(self) -> str | None:
         """What the person says next; None to leave: Ctrl-D, Ctrl-C with nothing typed, or one of `LEAVE`.
 
-        A line that ends with a backslash goes on in the next one; a pasted text may have many lines.
+        A line that ends with a backslash continues in the next one; a pasted text may have many lines.
         """
         lines: list[str] = []
         while True:

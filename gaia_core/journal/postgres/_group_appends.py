@@ -121,7 +121,7 @@ class Appends:
         return await append.future
 
     async def finish(self) -> None:
-        """Return when all that was appended is written. If the caller is cancelled, the writing goes on."""
+        """Return when all that was appended is written. If the caller is cancelled, the writing continues."""
         if self._flushing is not None:
             await asyncio.wait((self._flushing,))
 

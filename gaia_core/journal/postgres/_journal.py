@@ -137,11 +137,11 @@ class PostgresJournal:
             except _LOST as error:
                 if loop.time() >= until:
                     raise JournalError(
-                        f"the journal at {self._where} is out of reach for {self._patience:g} s "
+                        f"the journal at {self._where} was unreachable for {self._patience:g} s "
                         f"({type(error).__name__})"
                     ) from None
             except asyncpg.PostgresError as error:
-                raise JournalError(f"the journal at {self._where} refused: {error} ({error.sqlstate})") from None
+                raise JournalError(f"the journal at {self._where} failed: {error} ({error.sqlstate})") from None
             else:
                 return result
             await asyncio.sleep(pause)

@@ -29,7 +29,7 @@ def begin(
         if not old and not again:
             return IdempotentAnswer(number, first, False, bool(alive), body)
         forget(db, (number,))
-    # A new row, not a changed one: its number fences off whoever made the answer before.
+    # A new row, not a changed one: its number fences off the process that made the answer before.
     number, alive = db.execute(
         "INSERT INTO answer (name, fingerprint, replica, created_at) VALUES (?, ?, ?, ?) "  # noqa: S608
         f"RETURNING number, {_ALIVE}",

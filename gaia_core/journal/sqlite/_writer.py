@@ -206,7 +206,7 @@ class Writer:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        except Exception as error:  # noqa: BLE001, whoever waits gets it
+        except Exception as error:  # noqa: BLE001, set on the future of each waiting caller
             if len(group) > 1:
                 # Rolled back as a whole, so nothing of it is there: each gets a transaction, and its own outcome.
                 for work in group:
@@ -338,7 +338,7 @@ class Writer:
             self._erased(
                 JournalError(
                     f"what was deleted is gone from the journal, but its traces stay in {str(self._path)!r}-wal until "
-                    "whoever reads the file now has finished"
+                    "the current readers of the file have finished"
                 )
             )
 

@@ -46,7 +46,7 @@ class Download:
 async def download(file: Download, sources: tuple[WeightSource, ...], told: Callable[[State], None]) -> Path:
     """The path of *file*, fetched from the first of *sources* that brings the right bytes, unless it is in place.
 
-    *told* is told how far it is. What was fetched before an interruption is kept, and resumed. Raises DownloadError.
+    *told* is called with the progress. A download that was interrupted is resumed. Raises DownloadError.
     """
     if file.is_there():
         return file.path

@@ -97,8 +97,8 @@ async def load_runtime(
 ) -> ReplacementLibrary | None:
     """See whether the runtime can be loaded here, and which of *known* it needs for that; None: none.
 
-    *folder* is their cache. What is not there is fetched, unless *told* is None, which is told how far that is.
-    Raises ChildError.
+    *folder* is their cache. What is not there is fetched, and *told* is called with the progress; with None for *told*
+    nothing is fetched. Raises ChildError.
     """
     try:
         await Child.check()

@@ -1,7 +1,7 @@
 """EmbeddedModel: weights, a child process that serves them, and prompted tools over it.
 
 It fetches and starts behind, restarts after a crash, and says at any time how far it is. Until it is ready, requests
-are answered by ModelError("not_ready") with the progress: nobody waits without knowing for what.
+are answered by ModelError("not_ready") with the progress, so that clients know what they wait for.
 
 A fault that a restart can't mend (a library that this system lacks, damaged weights, a crash again and again) is told
 in each answer, with what to do. It is looked at again after ten minutes; and a runtime that can't be loaded, which is
@@ -48,7 +48,7 @@ _STEADY_SECONDS = 60.0
 _CRASHES = 5
 """So often, one after another, it is restarted."""
 _LASTING_RESTARTS = 600
-"""After a lasting fault it is tried again in so many times the first pause after a crash."""
+"""After a lasting fault the next attempt follows in this many times the first pause after a crash."""
 _LOOK_RESTARTS = 5
 """The same for requests that have the runtime looked at again."""
 _FIRST_FETCH_AGAIN_SECONDS, _LONGEST_FETCH_AGAIN_SECONDS = 60.0, 600.0
@@ -229,7 +229,7 @@ class EmbeddedModel:
 
     async def _serve(self) -> Fault:
         """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
-        # First, so that nobody waits for 491 MB which nothing here could use.
+        # First, so that 491 MB are not downloaded where no runtime can load them.
         library = await load_runtime(self._libraries_folder, self._libraries, self._tell)
         if library is not None:
             _log.warning("the embedded model: %s", library)

@@ -47,7 +47,7 @@ class WeightSource(Protocol):
 
     @property
     def label(self) -> str:
-        """What people are told that it is."""
+        """The source's name for people."""
         ...
 
     async def fetch(self, part: Path, size: int, told: Told) -> None:
@@ -271,7 +271,7 @@ def _said_by_pip(text: str) -> str:
 
 
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
-    """The result of *work* on a thread. When this is cancelled, *work* is told by the event, and its end awaited."""
+    """The result of *work* on a thread. When this is cancelled, the event is set, and the end of *work* is awaited."""
     stop = threading.Event()
     task = asyncio.ensure_future(asyncio.to_thread(work, stop))
     try:
@@ -280,7 +280,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
         stop.set()
         await asyncio.wait((task,))
         if not task.cancelled():
-            task.exception()  # retrieved: whoever cancelled doesn't want it
+            task.exception()  # retrieved, so that asyncio doesn't log it: the task was cancelled
         raise
 
 
@@ -312,7 +312,7 @@ def _size(path: Path) -> int:
 def _tree_size(folder: Path) -> int:
     """The bytes of the files below *folder*, which somebody else makes and removes meanwhile."""
     total = 0
-    for place, _, names in os.walk(folder):  # which, unlike Path.rglob, goes on when a folder vanishes
+    for place, _, names in os.walk(folder):  # unlike Path.rglob it continues when a folder vanishes
         for name in names:
             with suppress(OSError):
                 total += (Path(place) / name).lstat().st_size

@@ -137,5 +137,5 @@ def checked_file(path: Path) -> Path:
     except OSError as error:
         raise ConfigError(f"the weights {path} can't be read: {error.strerror}") from None
     if begins != b"GGUF":
-        raise ConfigError(f"the weights {path} are no GGUF file")
+        raise ConfigError(f"the weights {path} are not a GGUF file")
     return path

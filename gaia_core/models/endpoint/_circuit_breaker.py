@@ -71,7 +71,7 @@ class Breaker:
         return max(left, self._first_backoff) if self._trial else left
 
     def admit(self) -> Admission | None:
-        """Leave to ask now; None when it is open, or when the trial runs. Whoever got it tells how it went."""
+        """Admit a request; None when the breaker is open, or a trial runs. The caller must report the outcome."""
         if self._open_until is None:
             return Admission(self._counted, trial=False)
         if self._trial or self.state == "open":

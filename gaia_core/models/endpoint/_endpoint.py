@@ -74,7 +74,7 @@ class EndpointConfig:
     def __attrs_post_init__(self) -> None:
         if "@" in self.url or "?" in self.url or "#" in self.url:  # not shown: it may hold a key
             raise ConfigError(
-                "a url must not hold a key or password, nor ? or #: it is a base that /chat/completions is put to; "
+                "a url must not hold a key or password, nor ? or #: /chat/completions is appended to it; "
                 "name the key's variable in api_key_env"
             )
         if not _names_a_host(self.url):
@@ -216,7 +216,7 @@ class Endpoint:
             self._clients.append(self._open_client(self._config))
         try:
             return await self._clients[-1].send(method, path, headers, body)
-        except UnspokenError:  # from now on by the one that speaks it; what runs on the other goes on
+        except UnspokenError:  # from now on use the client that speaks it; requests on the other one continue
             self._clients.append(_any_client(self._config))
             return await self._clients[-1].send(method, path, headers, body)
 

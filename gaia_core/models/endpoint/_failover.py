@@ -239,7 +239,7 @@ class _Attempt:
         self.error: ModelError | None = None
 
     async def stream(self, request: ModelRequest, said: ModelRetried | None) -> AsyncGenerator[tuple[Delta, ...], None]:
-        """The endpoint's answer, after what is *said* first; the breaker is told how it went, whatever happens."""
+        """The endpoint's answer, after *said*; the outcome is reported to the circuit breaker in every case."""
         seat, admission, breaker = self._seat, self._admission, self._seat.breaker
         begun = False
         seat.running += 1

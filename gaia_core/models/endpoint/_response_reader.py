@@ -127,7 +127,7 @@ class ResponseReader:
 
 
 def _end_of(data: bytes, events: int) -> int:
-    """Where so many events of *data* end; all of it when it hasn't more."""
+    """The offset where the first *events* events of *data* end; its length when it has no more than that."""
     end = 0
     for _ in range(events):
         end = data.find(b"\n\n", end) + 2
@@ -159,8 +159,8 @@ class SilenceWatchdog:
     """Ends a read that waits too long. Looking at the clock costs less than a time-out around each read.
 
     Until the first delta the limit is *first*, in seconds since *began*, whatever else the endpoint sends (comments,
-    a role); after it *silence*, in seconds since anything was heard. While whoever reads the deltas takes its time,
-    the endpoint's silence is not counted. *fail* ends the read, by a SilenceError.
+    a role); after it *silence*, in seconds since the last byte. While the reader of the deltas is busy, the endpoint's
+    silence is not counted. *fail* ends the read, by a SilenceError.
     """
 
     def __init__(self, fail: Callable[[Exception], None], *, began: float, first: float, silence: float) -> None:

@@ -21,8 +21,8 @@ class SSEDecoder:
         self._started = False
 
     def begun(self) -> bytes | None:
-        """Take back what is there of an event that isn't complete, for whoever reads events himself; None when what
-        follows may not be read as it is."""
+        """Take back the part of an incomplete event, for a caller that parses events itself; None when the bytes that
+        follow can't be parsed without the decoder's state."""
         if self._carriage or not self._started:
             return None
         begun, self._buffer = self._buffer, b""

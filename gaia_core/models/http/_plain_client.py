@@ -1,7 +1,7 @@
 """The client for plain HTTP/1.1 to a host directly: an asyncio protocol around httptools, without a task or a queue.
 
-What one read of the socket brings is one piece of the body, handed to whoever awaits it. A connection that was read to
-the end of an answer is kept for the next request; whatever else becomes of one, it is closed at once.
+What one read of the socket brings is one piece of the body, handed to the task that awaits it. A connection that was
+read to the end of a response is kept for the next request; in every other case it is closed at once.
 """
 
 import asyncio

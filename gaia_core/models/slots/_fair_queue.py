@@ -1,9 +1,9 @@
 """Who is next: the order in which those who wait are served. No clock, no task, no slot: an order and nothing else.
 
 Two classes wait apart, interactive before background. Inside a class the keys (owners) take turns, inside a key its
-sessions, and inside a session it is first come, first served: whoever asks for much waits behind his own requests,
-and not others behind them. Background work does not starve: while it waits, every `BACKGROUND_EVERY`th who is served
-is background's.
+sessions, and inside a session it is first come, first served: a key with many requests waits behind its own, and other
+keys do not. Background work does not starve: while it waits, every `BACKGROUND_EVERY`th request that is served is a
+background request.
 """
 
 from collections import OrderedDict, deque
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 BACKGROUND_EVERY = 8
-"""Of so many served while both classes wait, one is background's."""
+"""While both classes wait, one of this many served requests is a background request."""
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class FairQueue(Generic[T]):
         (self._background if background else self._interactive).push(item, key, session)
 
     def first(self) -> T | None:
-        """Who is next; None when nobody waits. The same until it is popped, or somebody of a better class comes."""
+        """The next item; None when the queue is empty. It changes only by a pop, or when a better class gets one."""
         return self._next_class().first()
 
     def pop(self) -> None:

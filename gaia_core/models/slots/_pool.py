@@ -84,8 +84,8 @@ class SlotPool:
     """The slots of one model. Belongs to one Runtime and its event loop.
 
     *slots* requests run at once; with *context_tokens*, only as many as need no more tokens than that together. At
-    most *queue* wait: background work is refused when so many wait in all, an interactive request only when so many
-    interactive ones do, so that background work keeps nobody out. *clock* gives seconds.
+    most *queue* wait: background work is refused when that many wait in all, an interactive request only when that many
+    interactive ones do, so that background work keeps no interactive request out. *clock* gives seconds.
     """
 
     def __init__(
@@ -154,8 +154,8 @@ class SlotPool:
     async def acquire(self, request: SlotRequest, moved: Callable[[int], None]) -> Slot:
         """Wait for a slot for *request*.
 
-        *moved* is told the place in the queue, at first and whenever it changes; 1 is next. Raises QueueFullError,
-        which says when to come back, and ModelError("context_length") for what could never run.
+        *moved* is called with the position in the queue, at first and whenever it changes; 1 is next. Raises
+        QueueFullError, which says when to retry, and ModelError("context_length") for what could never run.
         """
         if self._context_tokens is not None and request.tokens > self._context_tokens:
             raise ModelError(
@@ -183,7 +183,7 @@ class SlotPool:
             raise
 
     def acquire_now(self, request: SlotRequest) -> Slot | None:
-        """A slot for *request* when one is free and nobody waits; None else."""
+        """A slot for *request* when one is free and no request waits; else None."""
         return self._hand_out(request) if not self._waiting and self._fits(request) else None
 
     def check_room(self) -> None:

@@ -1,4 +1,4 @@
-"""History: a session's records, folded into what a turn goes on from."""
+"""History: a session's records, folded into the transcript that its next turn continues."""
 
 from collections import OrderedDict
 
@@ -99,7 +99,7 @@ class Histories:
             self._new.popitem(last=False)
 
     def guess(self, key: tuple[str, str]) -> Transcript | None:
-        """What the session's next turn most likely goes on from, which its claim has yet to confirm."""
+        """The transcript that the session's next turn most likely continues; its claim has yet to confirm it."""
         if (kept := self._kept.get(key)) is not None:
             return kept[1].transcript
         return Transcript() if key in self._new else None

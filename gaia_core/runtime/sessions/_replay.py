@@ -1,9 +1,9 @@
 """Replay: a recorded conversation against its agent as it is now. No tool runs, and no model is asked.
 
 The model's answers come from the record, and so do the results of the calls that the agent would still run. What is
-compared is what it would do with them: what a model is told of it, whether each call fits its tool's schema and its
-approval policy, and the messages of each request that follow from that. It stops at the first difference in the
-conversation: what was recorded after it is no answer to what would be asked.
+compared is what it would do with them: its prompt and tools, whether each call fits its tool's schema and its approval
+policy, and the messages of each request that follow from that. It stops at the first difference in the conversation:
+what was recorded after it does not answer what would be asked.
 """
 
 from collections.abc import Callable, Iterable
@@ -51,9 +51,9 @@ class Divergence:
 
 @attrs.frozen
 class Replayed:
-    """How much was compared, and what differs: first what a model is told of the agent, then the conversation.
+    """How much was compared, and what differs: first the agent's prompt and tools, then the conversation.
 
-    *changed*: the agent's configuration is another one than recorded, be it in what no model is told (limits, say).
+    *changed*: the agent's configuration differs from the recorded one, also where no model sees it (limits, say).
     """
 
     __attrs_pre_init__ = made_once
@@ -163,7 +163,7 @@ class _Replay:
             self._grants.append(decode_grant(fact.grant))
 
     def _begin(self, turn: int, began: Began) -> None:
-        """Look at what a model is told of the agent."""
+        """Compare the agent's prompt and tools."""
         self._turn, self._step, self._open = turn, 1, {}
         self._turns += 1
         self._asks_approval = audience_of(began).approves

@@ -1,4 +1,4 @@
-"""A session's own configuration: what its metadata says beyond its agent, for whoever goes on with it.
+"""A session's own configuration: what its metadata adds to its agent, for each process that continues it.
 
 Metadata is a surface's own JSON, and two of its keys are the agent's: `system_prompt` is joined to its instructions,
 `model` names another model of the catalog. A turn that is taken over after a crash, and every surface that opens the

@@ -1,4 +1,4 @@
-"""The feed: what happens to sessions, told to whoever watches, so that nobody polls."""
+"""The feed: what happens to sessions, sent to its subscribers, so that clients need not poll."""
 
 import asyncio
 from collections import deque

@@ -166,13 +166,13 @@ class Steps:
             self._steps[index] = msgspec.structs.replace(self._steps[index], **fields)
 
 
-# Where a conversation goes on.
+# Where a conversation continues.
 
 
 def end_of_turn(records: Iterable[Record], message_id: int) -> int:
-    """The last record of the turn that the message belongs to: there the conversation goes on after it. 0 stays 0.
+    """The last record of the turn that the message belongs to: the conversation continues after it. 0 stays 0.
 
-    Raises NotFoundError for what is no message of the session.
+    Raises NotFoundError for an id that is no message of the session.
     """
     if not message_id:
         return 0

@@ -1,8 +1,7 @@
 """Open resources: each is opened at its first use, shared by equal recipes, and closed once, in reverse order.
 
-Each resource lives in a task of its own that opens it, waits, and closes it: a context manager that must be left by
-the task that entered it (as those with a cancel scope inside) is right, and cancelling whoever asked for it changes
-nothing.
+Each resource lives in a task of its own that opens it, waits, and closes it. So a context manager is left by the task
+that entered it (one with a cancel scope inside requires that), and cancelling the caller doesn't cancel the opening.
 """
 
 import asyncio
@@ -43,7 +42,7 @@ class _OpenResource:
             value = await advance(opened)
         except BaseException as error:
             self.value.set_exception(error)
-            self.value.exception()  # seen, even when nobody waits any more
+            self.value.exception()  # retrieved, also when no caller waits any more
             if not isinstance(error, Exception):
                 raise
             return

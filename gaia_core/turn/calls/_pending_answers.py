@@ -40,8 +40,8 @@ class _OpenQuestion:
 
 
 class PendingAnswers:
-    """Requests by id: `ask` opens one (before anybody is told of it), `wait` waits, `give` answers, `settle` says that
-    the answer is in the record."""
+    """Requests by id: `ask` opens one (before its event is sent), `wait` waits, `give` answers, `settle` reports that
+    the answer is recorded."""
 
     __slots__ = ("_closed", "_open")
 

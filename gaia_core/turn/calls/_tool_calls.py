@@ -102,7 +102,7 @@ def invalid_arguments(call: ToolCall, error: ArgumentsError) -> RefusedCall:
 
 
 def nested_too_deep(call: ToolCall) -> RefusedCall | None:
-    """The refusal of a call whose arguments are nested too deep, whoever runs the tool; None for any other call."""
+    """The refusal of a call whose arguments are nested too deep, also for a client's tool; None for any other call."""
     try:
         check_nesting(call.arguments)
     except NestingError as error:

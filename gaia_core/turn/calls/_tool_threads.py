@@ -1,8 +1,8 @@
 """Threads for synchronous tools: a bounded set of daemon threads that belongs to one runtime.
 
 A thread can't be stopped. A call that outlives its time is *abandoned*: its thread stays taken until the function
-returns, and whoever needs to know (the resource that it uses) waits for `ThreadCall.finished`. When every thread is
-abandoned, further calls fail at once, by name, instead of waiting for ever.
+returns, and the resource that it uses waits for `ThreadCall.finished` before it closes. When every thread is
+abandoned, further calls fail at once, with the abandoned tools' names, instead of waiting for ever.
 """
 
 import asyncio
@@ -105,11 +105,11 @@ class ToolThreads:
             value, error = None, None
             try:
                 value = call.context.run(call.function)
-            except BaseException as raised:  # noqa: BLE001  # it belongs to whoever awaits the result
+            except BaseException as raised:  # noqa: BLE001  # raised in the task that awaits the result
                 error = raised
             try:
                 call.loop.call_soon_threadsafe(self._end, call, value, error)
-            except RuntimeError:  # the loop is closed: nobody waits
+            except RuntimeError:  # the loop is closed: no task waits
                 return
             del call, value, error
 

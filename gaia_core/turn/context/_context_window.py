@@ -31,7 +31,7 @@ SUMMARIZE = (
 def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None, form: str = "") -> Sent:
     """What the model is sent: the agent's words first, then the newest of the transcript that fit *budget* tokens.
 
-    *form*: what it is told for this turn only, of the form of its answer, say.
+    *form*: a further system text for this turn only, such as the response format.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
     only, and only as the first. The last user's message and all after it are always sent.

@@ -87,7 +87,7 @@ def unfenced(text: str) -> str:
 
 
 def told(wanted: ResponseFormat) -> str:
-    """What a model is told of the form: a grammar alone doesn't say what the members are for."""
+    """The system text about the response format: a grammar alone doesn't say what the members are for."""
     words = "Your final answer must be {} and nothing else: no Markdown, no words before or after it."
     if wanted.type == "json_object":
         return words.format("one JSON object")
@@ -95,9 +95,9 @@ def told(wanted: ResponseFormat) -> str:
 
 
 def correction(problems: tuple[str, ...]) -> str:
-    """What a model is told when its answer has not the form."""
+    """The message to a model whose answer doesn't match the response format."""
     listed = "\n".join(f"- {problem}" for problem in problems)
-    return f"Your answer does not have the form that was asked for:\n{listed}\nAnswer again, with the JSON only."
+    return f"Your answer does not match the required format:\n{listed}\nAnswer again, with the JSON only."
 
 
 def _decoded(schema: bytes) -> Any:
@@ -139,8 +139,8 @@ def _look_through(schema: Any) -> None:
 
 
 def _check_chains(root: Any, subschemas: list[dict[str, Any]]) -> None:
-    """Raise SchemaError if subschemas that apply to the same value form a long chain, or so many paths that compiling
-    them takes long."""
+    """Raise SchemaError if subschemas that apply to the same value form a long chain, or too many paths to be
+    compiled quickly."""
     known: dict[int, tuple[int, int]] = {}  # by subschema: the longest chain that begins there, and the number of paths
     cycle = False
     todo: list[tuple[dict[str, Any], list[dict[str, Any]] | None]] = [(each, None) for each in subschemas]

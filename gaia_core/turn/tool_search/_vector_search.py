@@ -24,7 +24,7 @@ _RANK = 60
 async def by_meaning(
     access: ModelAccess, toolset: Toolset, query: str, owner: str, charge: Callable[[Usage], None]
 ) -> tuple[str, ...]:
-    """The names of all of *toolset*, the nearest to *query* first; *charge* is told what each request took.
+    """The names of all of *toolset*, the nearest to *query* first; *charge* is called with the usage of each request.
 
     Raises ModelError, QueueFullError.
     """

@@ -194,9 +194,9 @@ def _secret(head: _RequestHead) -> bytes:
 
 def _unauthorized(head: _RequestHead, path: str) -> ErrorReply:
     given = head.authorization is not None or head.api_key is not None
-    words = "the key is not valid here, or was revoked" if given else "this server asks for a key"
+    words = "the API key is not valid here, or was revoked" if given else "this server requires an API key"
     bearer = head.authorization is not None and not head.authorization.lower().startswith(b"basic")
-    # A browser that is told of Basic asks its user: not where a program speaks.
+    # On "Basic" a browser asks its user for a password: not offered on the paths that programs use.
     programs = bearer or head.api_key is not None or path == "/v1" or path.startswith("/v1/")
     return ErrorReply(
         status=401,

@@ -1,4 +1,4 @@
-"""What browsers are told of pages of other hosts (CORS): nothing, but for the allowed origins.
+"""CORS headers: only pages of the allowed origins may call this server from a browser.
 
 No credentials are allowed: such a page sends its key itself.
 """

@@ -4,7 +4,7 @@
 
 A request is identified by its caller, its path and its key, for 24 hours; the same key with another body gets a 409. A
 second request that comes while the first runs follows its answer as it is written, streams too. The run doesn't depend
-on its client: it continues when that disconnects, because whoever sends a key comes back for the answer.
+on its client: it continues when that disconnects, because a client with a key fetches the answer later.
 
 The answer is kept in the journal, named by a hash of the three. It survives the process if the journal does, and
 processes that share a journal share it. A run that ended without effect, and that a client may send again (429, 5xx),

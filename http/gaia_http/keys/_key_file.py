@@ -36,7 +36,7 @@ def read(path: Path) -> KeyFile:
         with path.open("rb") as file:
             facts = os.fstat(file.fileno())
             if os.name == "posix" and facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise ConfigError(f"the key file {path} can be written by others; say chmod 600 {path}")
+                raise ConfigError(f"the key file {path} can be written by other users; run: chmod 600 {path}")
             data = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         raise
@@ -65,7 +65,7 @@ def _check(found: KeyFile, path: Path) -> None:
         if not key.id or not is_digest(key.digest):
             raise ConfigError(f"the key file {path}: the key {key.id!r} has no id, or no digest that begins with h1:")
     if len({key.id for key in found.keys}) < len(found.keys):
-        raise ConfigError(f"the key file {path} has two keys of one id")
+        raise ConfigError(f"the key file {path} has two keys with the same id")
 
 
 def change(path: Path, changed: Callable[[KeyFile], KeyFile]) -> KeyFile:

@@ -20,9 +20,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 _MINUTE = 60.0
 _ONE = 1 - 1e-6
-"""What counts as one: who comes back when he was told to is not too early by a rounding."""
+"""What counts as one: a client that retries exactly after `Retry-After` must not be rejected by a rounding error."""
 _TURN_SECONDS = 1.0
-"""When to ask again for a turn of one's own to end: nobody knows when."""
+"""`Retry-After` where a turn of the same key has to end first: its end can't be predicted."""
 
 
 @attrs.define(eq=False)
@@ -74,7 +74,7 @@ class Allowances:
         bucket = self._requests(key, share)
         if bucket.left < _ONE:
             raise LimitError(
-                f"the key {key.name!r} may send {share} requests a minute, and has sent them",
+                f"rate limit of the key {key.name!r} reached: {share} requests a minute",
                 bucket.seconds_until(1, share),
             )
         bucket.left -= 1
@@ -88,8 +88,8 @@ class Allowances:
             most = key.limits.running_turns
             if most is not None and allowance.running >= most:
                 raise LimitError(
-                    f"the key {key.name!r} may run {most} turns at once, and runs {allowance.running}; wait until one "
-                    "has ended",
+                    f"limit of the key {key.name!r} reached: {most} concurrent turns, {allowance.running} are running; "
+                    "wait until one has ended",
                     _TURN_SECONDS,
                 )
         allowance.running += 1
@@ -134,7 +134,7 @@ class Allowances:
         bucket = self._tokens(key, share)
         if bucket.left < _ONE:
             raise LimitError(
-                f"the key {key.name!r} may use {share} tokens a minute, and has used them",
+                f"rate limit of the key {key.name!r} reached: {share} tokens a minute",
                 bucket.seconds_until(1, share),
             )
 

@@ -1,7 +1,7 @@
-"""The keyring: the keys of one server. A revoked key opens nothing from the next request on.
+"""The keyring: the keys of one server. A revoked key is refused from the next request on.
 
-Fail closed: a file that can't be read any more, or that is gone, opens nothing; and a server that has once asked for
-keys goes on asking, though the last one was revoked.
+Fail closed: if the file can't be read any more, or is missing, every key is refused; and a server that has once
+required keys keeps requiring them, even after the last one was revoked.
 """
 
 import hmac
@@ -127,6 +127,6 @@ class Keyring:
 def _check_plain(plain: str) -> None:
     if not plain.isascii() or not plain.isprintable() or " " in plain or not _LEAST_CHARS <= len(plain) <= _MOST_BYTES:
         raise ConfigError(
-            f"{ENVIRONMENT} must have {_LEAST_CHARS} to {_MOST_BYTES} printable ASCII characters and no space; "
-            "it has not. gaia keys create makes keys that nobody guesses"
+            f"{ENVIRONMENT} must be {_LEAST_CHARS} to {_MOST_BYTES} printable ASCII characters without spaces. "
+            "gaia keys create makes a key that can't be guessed"
         )

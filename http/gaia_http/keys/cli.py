@@ -30,23 +30,27 @@ _key_argument = click.argument("key", metavar="ID_OR_NAME")
 
 @click.group()
 def keys() -> None:
-    """The keys that open a server. As long as there is none, it serves this machine only, and asks for none."""
+    """Manage the server's API keys. Without any key, the server accepts only this machine, and requires none."""
 
 
 @keys.command()
 @click.argument("name")
-@click.option("--agent", "-a", "agents", multiple=True, help="An agent that it may use; again for more. Default: all.")
-@click.option("--admin", is_flag=True, help="It may see and change what belongs to the server: metrics, settings.")
+@click.option(
+    "--agent", "-a", "agents", multiple=True, help="An agent that the key may use (repeatable). Default: all."
+)
+@click.option("--admin", is_flag=True, help="Allow the server's own routes: metrics, settings.")
 @click.option(
     "--approve",
     "approves",
     multiple=True,
     metavar="TOOL",
-    help="A tool (or sh_*, say) whose calls need nobody's approval with this key; again for more. Default: none.",
+    help="A tool, or a pattern such as sh_*, whose calls need no approval with this key (repeatable). Default: none.",
 )
-@click.option("--requests-per-minute", type=click.IntRange(1), help="Requests that ask for work. Default: no limit.")
-@click.option("--tokens-per-minute", type=click.IntRange(1), help="Prompts and answers. Default: no limit.")
-@click.option("--running-turns", type=click.IntRange(1), help="Turns at once. Default: no limit.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(1), help="Limit of requests that use a model. Default: none."
+)
+@click.option("--tokens-per-minute", type=click.IntRange(1), help="Limit of prompt and answer tokens. Default: none.")
+@click.option("--running-turns", type=click.IntRange(1), help="Limit of concurrent turns. Default: no limit.")
 @_file_option
 def create(
     name: str,
@@ -58,15 +62,15 @@ def create(
     running_turns: int | None,
     file: Path | None,
 ) -> None:
-    """Make a key called NAME, and show it: this once, it is kept nowhere."""
+    """Create a key called NAME, and print it. It is shown only once: the server stores its hash alone."""
     name = name.strip()
     if not 1 <= len(name) <= _NAME_CHARS or not name.isprintable():
-        raise click.UsageError(f"NAME has 1 to {_NAME_CHARS} printable characters, not {name[:80]!r}")
+        raise click.UsageError(f"NAME must be 1 to {_NAME_CHARS} printable characters, not {name[:80]!r}")
     secret, key_id = new_secret(), new_id()
 
     def with_key(before: KeyFile) -> KeyFile:
         if any(key.name == name for key in before.keys):
-            raise ConfigError(f"there is a key {name!r} already; choose another name, or gaia keys renew it")
+            raise ConfigError(f"there is a key {name!r} already; choose another name, or run: gaia keys renew {name}")
         key = Key(
             key_id,
             name,
@@ -81,20 +85,20 @@ def create(
 
     path = _path(file)
     change(path, with_key)
-    _show(secret, f"key {name!r} ({key_id}) is in {path}; it is shown this once:")
+    _show(secret, f"key {name!r} ({key_id}) is in {path}; it is shown only now:")
 
 
 @keys.command("list")
 @_file_option
 def list_(file: Path | None) -> None:
-    """List the keys; the secrets themselves are not kept."""
+    """List the keys, without their secrets, which are not stored."""
     path = _path(file)
     try:
         found = read(path).keys
     except FileNotFoundError:
         found = ()
     if not found and sys.stdout.isatty():
-        click.echo(f"There are no keys in {path}; gaia keys create NAME makes one.")
+        click.echo(f"There are no keys in {path}. Create one with: gaia keys create NAME")
         return
     print_table(_COLUMNS, [_row(key) for key in found], whole=_COLUMNS[:3])
 
@@ -103,7 +107,7 @@ def list_(file: Path | None) -> None:
 @_key_argument
 @_file_option
 def revoke(key: str, file: Path | None) -> None:
-    """Let a key open nothing any more. What was made with it stays in the journal, and nobody reaches it."""
+    """Revoke a key; it stops working immediately. Its sessions stay in the journal, but no key can access them."""
     path = _path(file)
     found = _found(path, key)
     change(path, lambda before: msgspec.structs.replace(before, keys=_without(before, found)))
@@ -114,7 +118,7 @@ def revoke(key: str, file: Path | None) -> None:
 @_key_argument
 @_file_option
 def renew(key: str, file: Path | None) -> None:
-    """Give a key another secret, and show it. The old one opens nothing any more; id, rights and sessions stay."""
+    """Replace a key's secret, and print the new one. The old one stops working; id, rights and sessions stay."""
     path = _path(file)
     found, secret = _found(path, key), new_secret()
 
@@ -124,7 +128,7 @@ def renew(key: str, file: Path | None) -> None:
         return msgspec.structs.replace(before, keys=tuple(fresh))
 
     change(path, renewed)
-    _show(secret, f"key {found.name!r} ({found.id}) has another secret; it is shown this once:")
+    _show(secret, f"key {found.name!r} ({found.id}) has a new secret; it is shown only now:")
 
 
 def _path(file: Path | None) -> Path:
@@ -132,7 +136,7 @@ def _path(file: Path | None) -> Path:
 
 
 def _show(secret: str, words: str) -> None:
-    """The words to the terminal, the secret alone to stdout, so that a program can take it."""
+    """Print *words* to stderr and only the secret to stdout, so that a program can read it."""
     click.echo(words, err=True)
     click.echo(secret)
 

@@ -72,7 +72,7 @@ def make_server(
 
 
 def _told(tool: Tool) -> mcp_types.Tool:
-    """*tool* as a client is told of it: the same schema as a model's, its effects as hints."""
+    """*tool* as clients are sent it: the same schema as a model's, its effects as hints."""
     hints = mcp_types.ToolAnnotations(
         read_only_hint=tool.effects <= _READS,
         destructive_hint=not tool.effects <= _READS,

@@ -108,7 +108,7 @@ async def answered(following: Following, answer: mcp_types.ElicitResult) -> None
 
 
 def given(following: Following, responses: Any) -> mcp_types.ElicitResult:
-    """The answer among a client's *responses*; one that isn't there is a no."""
+    """The answer among a client's *responses*; a missing one counts as denied."""
     asked = following.asked
     found = (responses or {}).get(_id(asked)) if asked is not None else None
     return found if isinstance(found, mcp_types.ElicitResult) else mcp_types.ElicitResult(action="cancel")
@@ -134,7 +134,7 @@ def _request(asked: ApprovalRequested | InputRequested) -> mcp_types.ElicitReque
 
 
 def _words(event: Event) -> str | None:
-    """What a client that watches is told of *event*."""
+    """The progress text for *event*; None: no progress notification."""
     if isinstance(event, ToolProgress):
         return event.text
     if isinstance(event, Nested):

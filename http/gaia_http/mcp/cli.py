@@ -17,20 +17,20 @@ from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools, offer_of
 
 @click.command()
 @config_option
-@click.option("--agent", "agents", multiple=True, metavar="NAME", help="Serve this agent, as a tool that takes a task.")
+@click.option("--agent", "agents", multiple=True, metavar="NAME", help="Expose this agent as a tool (repeatable).")
 @click.option(
     "--toolset",
     "toolsets",
     multiple=True,
     metavar="NAME",
-    help="Serve the tools of this toolset, with its default arguments, for this folder; agent:NAME: those of an agent, "
-    "as configured.",
+    help="Expose the tools of this toolset, with its default arguments, for the current folder; agent:NAME: the tools "
+    "of an agent, as configured (repeatable).",
 )
 def mcp(config: Path | None, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> None:
     """Serve agents and toolsets to an MCP client over stdio. Without options: every agent.
 
-    A call is approved, limited and run as in every other place: what needs approval is asked of the client's user,
-    where the client can ask, and else denied. Over HTTP: `gaia serve --mcp`.
+    The agents' limits and approvals apply. A call that needs approval asks the client's user, if the client supports
+    elicitation; else it is denied. For MCP over HTTP, run `gaia serve --mcp`.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())

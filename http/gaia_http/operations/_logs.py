@@ -3,8 +3,8 @@
     2026-11-25 21:57:00,123 WARNING gaia_http.line: turn_… loses its reader [request=req_… key=laptop session=… turn=…]
     {"time":"2026-11-25T21:57:00.123Z","level":"warning","logger":"gaia_http.line","message":"…","request":"req_…",…}
 
-One record is one line: control characters of a message are escaped, so that nobody writes lines of his own into the
-log. What looks like a secret is masked, whoever logged it. Nothing here is global: `serve` makes one `LogContext`.
+One record is one line: control characters of a message are escaped, so that a client can't forge log lines. What looks
+like a secret is masked, in the records of every logger. Nothing here is global: `serve` makes one `LogContext`.
 """
 
 import logging

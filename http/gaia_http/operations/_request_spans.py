@@ -1,7 +1,7 @@
 """Requests as spans: the outermost layer of an application that is traced (see `gaia_core.telemetry`).
 
-The trace that a client sends (W3C `traceparent`, `tracestate`) is gone on with; the turns that a request begins are
-below its span. Names: OpenTelemetry's conventions for HTTP servers. A query is in no span: it may hold a secret.
+The trace that a client sends (W3C `traceparent`, `tracestate`) is continued; the turns that a request begins are
+children of its span. Names: OpenTelemetry's conventions for HTTP servers. No span has the query: it may hold a secret.
 """
 
 import time

@@ -24,7 +24,7 @@ def reload(port: int | None, seconds: float) -> None:
     one in place: exit code 1, and the reason. `kill -HUP` does the same without the answer.
     """
     if sys.platform == "win32":
-        raise click.ClickException("a server on Windows can't be told to reload; stop it and start it again")
+        raise click.ClickException("a server on Windows can't reload; restart it")
     data = data_folder(os.environ)
     server = _found(data, port)
     try:

@@ -34,7 +34,7 @@ def unsupported_at(path: str, value: object, why: str) -> ApiError:
 
 
 def not_one_of(path: str, value: str, allowed: Iterable[str]) -> ApiError:
-    """The error that *value* is none of the *allowed* ones."""
+    """The error that *value* is not one of *allowed*."""
     return invalid_at(path, f"{shortened(value)!r} is not one of {', '.join(allowed)}")
 
 

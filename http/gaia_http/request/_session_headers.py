@@ -2,7 +2,7 @@
 
 | header | who sends it |
 |---|---|
-| `X-Session-Id` | whoever reads our documentation; a session that is busy is a 409 |
+| `X-Session-Id` | clients written for this server; a session that is busy is a 409 |
 | `X-OpenWebUI-Chat-Id` | Open WebUI; a chat may ask several agents at once |
 | `session-id`, `session_id`, or `prompt_cache_key` of the body | Codex (source: its client, `codex-rs`) |
 

@@ -1,8 +1,8 @@
 """A response's head and the first piece of its body in one write.
 
-uvicorn writes a head as soon as it has it. What follows mostly comes in the same moment, and a write more costs the
-server a call of the system and the client a wake-up. A head that nothing follows is written in the loop's next round:
-whoever watches for what may happen learns at once that he does.
+uvicorn writes a head as soon as it has it. The body mostly follows at once, and each further write costs the server a
+system call and the client a wake-up. A head without a body so far is written in the loop's next iteration, so that the
+client of a stream that has no event yet learns at once that its request was accepted.
 """
 
 import asyncio

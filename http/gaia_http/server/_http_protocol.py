@@ -5,8 +5,8 @@
 | a request's head | 2 * `max_header_bytes`, `HEAD_SECONDS` | 431, 408 |
 | what is around a chunked body: trailers, which are ignored, and extensions | 4 * `max_header_bytes` | 431 |
 | requests before the first is answered | 64 | the connection is aborted |
-| a body, whoever reads it | four times the most that a route takes | the connection is closed |
-| a body that goes on after its answer | `body_seconds` | the connection is closed |
+| a body, on any route | four times the most that a route takes | the connection is closed |
+| a body that continues after its answer | `body_seconds` | the connection is closed |
 | an answer that its client doesn't read | `write_seconds` without a byte | the connection is aborted |
 """
 
@@ -144,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["state"][ABORT] = self.transport.abort
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer is none of these: nothing that has looked at the head would have seen it
+        if self._in_head:  # trailers are ignored: the checks of the head didn't see them
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -205,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _close_unfinished(self) -> None:
-        """Close a connection whose request goes on and on; what was answered is written."""
+        """Close a connection whose request body doesn't end; what was answered is written."""
         if self.cycle.response_complete:
             self.transport.close()
         else:

@@ -1,8 +1,8 @@
 """The process around one application. Signals and the garbage collector are set here, nowhere else.
 
-SIGTERM or Ctrl-C: not ready, no new turns, the running ones may end within `drain_seconds`. What is left then stays in
-the journal, and the next start goes on with it; without a durable journal it is cancelled. A second signal: at once.
-SIGHUP: the configuration is read again (`_reloader`).
+SIGTERM or Ctrl-C: the server reports not ready, accepts no new turns, and gives the running ones `drain_seconds` to
+end. The rest stays in the journal, and the next start resumes it; without a durable journal it is cancelled. A second
+signal skips the wait. SIGHUP: the configuration is read again (`_reloader`).
 """
 
 import asyncio
@@ -162,7 +162,7 @@ def _server(
     import uvicorn  # noqa: PLC0415
 
     class Server(uvicorn.Server):
-        """uvicorn's server with our drain: it goes on answering while the running turns end."""
+        """uvicorn's server with our drain: it keeps answering while the running turns end."""
 
         signals = 0
 
@@ -197,7 +197,7 @@ def _server(
                 if left < len(turns):
                     say(f"{len(turns) - left} turns are cancelled")
                 await runtime.aclose()
-            runtime.feed.close()  # whoever watches sessions would hold up the end
+            runtime.feed.close()  # else the streams of session events would delay the shutdown
             await super().shutdown(sockets)
             say("stopped")
 

@@ -1,6 +1,6 @@
 """`gaia serve`: the command. Its options and the environment become a process, see `process`.
 
-Logging is set here, nowhere else.
+Logging is configured only here.
 """
 
 import asyncio
@@ -31,31 +31,46 @@ _DEFAULTS = Settings()
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The configuration. Default: gaia.toml in this folder; without one, the agent `assistant`.",
+    help="The configuration file. Default: gaia.toml in the current folder; without one, the agent `assistant`.",
 )
 @click.option("--host", default=_DEFAULTS.host, show_default=True, help="The address to listen on.")
-@click.option("--port", default=_DEFAULTS.port, show_default=True, type=click.IntRange(0, 65_535))
-@click.option("--allowed-host", "allowed_hosts", multiple=True, help="A further name that requests may call this host.")
 @click.option(
-    "--allowed-origin", "allowed_origins", multiple=True, help="A web page's origin that may call from a browser."
+    "--port", default=_DEFAULTS.port, show_default=True, type=click.IntRange(0, 65_535), help="0: any free port."
+)
+@click.option(
+    "--allowed-host", "allowed_hosts", multiple=True, help="Accept requests with this Host header, too (repeatable)."
+)
+@click.option(
+    "--allowed-origin",
+    "allowed_origins",
+    multiple=True,
+    help="Allow web pages of this origin to call the server from a browser (repeatable).",
 )
 @click.option(
     "--keys",
     "key_path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The key file, see gaia keys. Default: GAIA_KEYS, or keys.json in the user's data folder, if it is there.",
+    help="The key file, see gaia keys. Default: GAIA_KEYS, or keys.json in the user's data folder, if it exists.",
 )
 @click.option(
     "--fetch-urls",
     "fetch_hosts",
     multiple=True,
     metavar="HOST",
-    help="Fetch the URLs of images and files that requests name, from this host (*.NAME: also below it; *: from any "
-    "public one). Default: none are fetched.",
+    help="Fetch images and files by their URLs in requests, from this host (*.NAME: its subdomains, too; *: any public "
+    "host; repeatable). Default: fetch none.",
 )
-@click.option("--drain-seconds", default=_DEFAULTS.drain_seconds, show_default=True, type=click.FloatRange(0))
 @click.option(
-    "--activity/--no-activity", default=True, help="Show the agents' own tools as reasoning. [default: activity]"
+    "--drain-seconds",
+    default=_DEFAULTS.drain_seconds,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Time for running turns to end on shutdown.",
+)
+@click.option(
+    "--activity/--no-activity",
+    default=True,
+    help="Show calls of the agents' own tools as reasoning. [default: activity]",
 )
 @click.option(
     "--journal",
@@ -66,12 +81,22 @@ _DEFAULTS = Settings()
 @click.option(
     "--ui-dist",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder of a built single-page client, to be served at /.",
+    help="Serve the built single-page client in this folder at /.",
 )
-@click.option("--mcp", is_flag=True, help="Serve the agents to MCP clients, too, at /mcp (streamable HTTP).")
-@click.option("--mcp-agent", "mcp_agents", multiple=True, metavar="NAME", help="There, this agent; as of `gaia mcp`.")
+@click.option("--mcp", is_flag=True, help="Serve the agents to MCP clients at /mcp, too (streamable HTTP).")
 @click.option(
-    "--mcp-toolset", "mcp_toolsets", multiple=True, metavar="NAME", help="There, this toolset; as of `gaia mcp`."
+    "--mcp-agent",
+    "mcp_agents",
+    multiple=True,
+    metavar="NAME",
+    help="Expose only this agent at /mcp (repeatable); see `gaia mcp --agent`.",
+)
+@click.option(
+    "--mcp-toolset",
+    "mcp_toolsets",
+    multiple=True,
+    metavar="NAME",
+    help="Expose this toolset at /mcp (repeatable); see `gaia mcp --toolset`.",
 )
 @click.option("--log-level", default="warning", show_default=True, type=click.Choice(_LEVELS))
 @click.option("--log-format", default="text", show_default=True, type=click.Choice(("text", "json")))
@@ -93,7 +118,7 @@ def serve(
     log_level: str,
     log_format: LogFormat,
 ) -> None:
-    """Serve the agents to any OpenAI client and to GAIA's page: on this machine, and with keys to others."""
+    """Serve the agents to OpenAI clients and the web page. Other machines need an API key (`gaia keys create`)."""
     try:
         keyring = keyring_at(key_path, os.environ)
     except ConfigError as error:
@@ -101,7 +126,7 @@ def serve(
     if not is_loopback(host) and not keyring.required:
         raise click.ClickException(
             f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
-            "gaia keys create NAME makes one; or set GAIA_API_KEY"
+            "To serve others, run gaia keys create NAME, or set GAIA_API_KEY"
         )
     settings = Settings(
         host=host,

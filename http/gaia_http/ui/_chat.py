@@ -91,13 +91,13 @@ class ChatRoutes:
         return Session(info.id, configured(self._runtime.catalog, info), owner)
 
     def _keep(self, task: "asyncio.Task[Turn]") -> None:
-        """Let *task* begin its turn even when nobody waits for that any more."""
+        """Let *task* begin its turn, also when no request waits for it any more."""
         self._starting.add(task)
 
         def over(done: "asyncio.Task[Turn]") -> None:
             self._starting.discard(done)
             if not done.cancelled():
-                done.exception()  # whoever still waits gets it, too
+                done.exception()  # retrieved, also when no request waits any more
 
         task.add_done_callback(over)
 

@@ -21,7 +21,7 @@ _RUNNING = ("idle", "waiting", "fetching", "checking", "starting", "crashed")
 class ModelState:
     """What is known of a model: whether it *answers*, its *name* for people, its *url* ("": it has none).
 
-    *downloaded* is None where nobody knows; *progress*, from 0 to 1, while it is being fetched. *task*: its start.
+    *downloaded* is None where that is unknown; *progress*, from 0 to 1, while it is being fetched. *task*: its start.
     *error*: why it does not answer and what to do, where somebody has to do something or it crashed.
     """
 

@@ -39,7 +39,7 @@ def document(routes: Sequence[Route], version: str) -> dict[str, Any]:
 
 _DESCRIPTION = (
     'Sessions, conversations and their streams. Errors are `{"detail": "…"}`. Streams are server-sent events; a '
-    "frame of a turn has an id by which `GET /api/chat/attach` goes on."
+    "frame of a turn has an id, from which `GET /api/chat/attach` continues."
 )
 
 

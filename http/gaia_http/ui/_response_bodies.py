@@ -1,4 +1,4 @@
-"""The values that the UI API answers with, as its clients know them. A field that nobody knows is null.
+"""The values that the UI API answers with, as its clients know them. A field with an unknown value is null.
 
 Ids of sessions are UUIDs, those of messages the seq of the record; times are ISO 8601 in UTC with microseconds.
 """
@@ -58,7 +58,7 @@ class Active(msgspec.Struct, frozen=True, gc=False):
 
 
 class AgentTool(msgspec.Struct, frozen=True, gc=False):
-    """A tool of an agent, as its model is told of it. *approval*: why a call of it is asked for, or null."""
+    """A tool of an agent, as its model is sent it. *approval*: why its calls need approval, or null."""
 
     name: str
     description: str

@@ -206,7 +206,7 @@ def _chat_routes(chat: ChatRoutes) -> tuple[Route, ...]:
             path="/api/chat/send",
             answer=chat.send,
             keyed=True,
-            summary="Begin a turn; it goes on when its client leaves",
+            summary="Begin a turn; it continues if the client disconnects",
             body=bodies.SendMessage,
             reply=Streamed(_TURN, shapes.WholeAnswer),
             example=bodies.SendMessage(_ID, "Which files are here?"),

@@ -157,7 +157,7 @@ class SessionRoutes:
         return await self._shape(await self._sessions.fork(owner, session_id, str(uuid4()), at))
 
     async def record_of(self, owner: str, session_id: str, message_id: int) -> int:
-        """The record after which a conversation goes on that continues *message_id*. Raises NotFoundError."""
+        """The record after which a conversation continues *message_id*. Raises NotFoundError."""
         journal = await self._sessions.journal_of(owner, session_id)
         return end_of_turn(await journal.read(owner, session_id), message_id)
 

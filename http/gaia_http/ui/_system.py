@@ -1,4 +1,4 @@
-"""Routes of the server itself: health, the machine and its model, the page's settings. What nobody knows is null."""
+"""Routes of the server itself: health, the machine and its model, the page's settings. Unknown values are null."""
 
 import asyncio
 import platform

@@ -106,7 +106,7 @@ def test_unknown_fields_and_doubled_ids_are_errors(room):
     file = read(room.path)
     twice = msgspec.structs.replace(file, keys=file.keys * 2)
     room.path.write_bytes(msgspec.json.encode(twice))
-    with pytest.raises(ConfigError, match="two keys of one id"):
+    with pytest.raises(ConfigError, match="two keys with the same id"):
         room.ring()
 
     room.path.write_bytes(msgspec.json.encode(file).replace(b'"created"', b'"agnts":[],"created"'))

@@ -37,7 +37,7 @@ def test_requests_come_back_evenly(room):
     with pytest.raises(LimitError) as caught:
         counted.request(key)
     assert caught.value.retry_after == pytest.approx(1.0)
-    assert "the key 'ci' may send 60 requests a minute" in str(caught.value)
+    assert "rate limit of the key 'ci' reached: 60 requests a minute" in str(caught.value)
 
     clock.now += 2.5
     counted.request(key)
@@ -58,7 +58,7 @@ def test_tokens_may_be_overdrawn_and_are_paid_back(room):
     counted.ended(key.id, Usage(input_tokens=900, output_tokens=300))
 
     for refused in (lambda: counted.begin(key.id), lambda: counted.request(key)):
-        with pytest.raises(LimitError, match="may use 600 tokens a minute") as caught:
+        with pytest.raises(LimitError, match="reached: 600 tokens a minute") as caught:
             refused()
         assert caught.value.retry_after == pytest.approx(60.1)
     clock.now += 60.1
@@ -82,7 +82,7 @@ def test_turns_that_run(room):
     counted.begin(key.id)
     counted.begin(key.id)
 
-    with pytest.raises(LimitError, match="may run 2 turns at once"):
+    with pytest.raises(LimitError, match="reached: 2 concurrent turns"):
         counted.begin(key.id)
     counted.begin(key.id, resumed=True)  # it has begun already, in a process that is gone
     for _ in range(2):
@@ -200,7 +200,7 @@ async def test_turns_at_once_over_both_apis(serve, room, bearer, body, upstream,
         status, seen, answer = await ask(server, headers, path, sent)
         assert status == 429, path
         assert seen["retry-after"]
-        assert "1 turns at once" in str(answer)
+        assert "1 concurrent turns" in str(answer)
     model.go.set()
     assert (await ask(server, other, body=body()))[0] == 200
     assert (await first)[0] == 200

@@ -78,7 +78,7 @@ async def test_a_turn_over_http_counts_for_a_socket_of_the_same_key(serve, room,
             after = await told(socket)
 
     assert (refused["type"], refused["status"]) == ("error", 429)
-    assert "1 turns at once" in refused["error"]["message"]
+    assert "1 concurrent turns" in refused["error"]["message"]
     assert after["type"] == "response.completed"
 
 

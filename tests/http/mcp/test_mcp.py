@@ -296,7 +296,7 @@ async def test_turns_at_once_are_counted(serve, keys, upstream):
     async with client(server.url, key=limited) as found:
         first = asyncio.create_task(found.call_tool("coder", {"task": "Hi"}))
         await model.began.wait()
-        with pytest.raises(MCPError, match="1 turns at once"):
+        with pytest.raises(MCPError, match="1 concurrent turns"):
             await found.call_tool("coder", {"task": "Hi"})
         model.go.set()
         assert not (await first).is_error

@@ -359,7 +359,7 @@ def test_a_file_that_is_configured_comes_before_the_environments(tmp_path):
 def test_only_a_model_file_is_taken(tmp_path):
     (tmp_path / "text.gguf").write_text("words")
 
-    with pytest.raises(ConfigError, match="no GGUF file"):
+    with pytest.raises(ConfigError, match="not a GGUF file"):
         checked_file(tmp_path / "text.gguf")
     with pytest.raises(ConfigError, match="can't be read: No such file"):
         checked_file(tmp_path / "none.gguf")

@@ -220,7 +220,7 @@ def test_a_servers_tools_are_locked_and_none_are_while_it_is_away(catalog, tmp_p
     done = CliRunner().invoke(tools, ("lock",))
 
     assert refused.exit_code == 1
-    assert "nothing is locked: raw did not say which tools there are" in refused.output
+    assert "nothing was locked: raw did not list its tools" in refused.output
     assert done.exit_code == 0, done.output
     lock = (tmp_path / "gaia.lock").read_text()
     assert '"origin": "mcp:raw"' in lock

@@ -1,4 +1,4 @@
-"""The tools: what a model is told of a workspace. Few parameters, plain names, a default wherever one makes sense.
+"""The tools of a workspace. Few parameters, plain names, a default wherever one makes sense.
 
 Sync functions, which the runtime runs on worker threads: file systems block. Those that change something are
 exclusive, so that the calls of one step happen in a clear order.
@@ -177,7 +177,7 @@ def _absolute(root: Path) -> Path:
         absolute = root.resolve() if ".." in root.parts else root.absolute()
         no_folder = absolute.exists() and not absolute.is_dir()
     except (OSError, RuntimeError) as error:
-        raise ConfigError(f"files: root '{root}' can't be looked at: {error}; give a folder") from None
+        raise ConfigError(f"files: root '{root}' can't be read: {error}; name a folder") from None
     if no_folder:
         raise ConfigError(f"files: root '{root}' is not a folder; give the folder that holds the files")
     return absolute

@@ -1,4 +1,4 @@
-"""Calls: each is one session's, with its own progress and questions, whoever else shares the connection."""
+"""Calls: each belongs to one session, with its own progress and questions, also on a shared connection."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -32,7 +32,7 @@ class ServerCall:
         self.ctx.progress(f"{message[:500]} ({share})" if message else share)
 
     async def ask(self, question: Callable[[Context[Any]], Awaitable[Any]]) -> Any:
-        """Answer *question* as a part of this call: when it ends, nobody waits for the answer any more."""
+        """Answer *question* as a part of this call: when the call ends, the question is cancelled."""
         task = asyncio.ensure_future(question(self.ctx))
         self._asking.add(task)
         try:

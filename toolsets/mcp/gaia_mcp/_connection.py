@@ -1,8 +1,8 @@
-"""Connection: one server, kept up. It is connected, asked for its tools, watched, and after its end connected again.
+"""Connection: one server. It connects, lists the server's tools, watches the connection, and reconnects after its end.
 
-A task of its own holds the SDK's client, so that whoever calls may come and go. What goes wrong harms one call where it
-can, else this connection, and never another; it is said to the model (ToolError), to the operator (the log, `problem`)
-and in the words of who is at fault.
+A task of its own holds the SDK's client, so that callers may be cancelled. A failure ends one call where that is
+possible, else this connection, and never another one; it is reported to the model (ToolError) and to the operator (the
+log, `problem`), with the server's own message where there is one.
 """
 
 import asyncio
@@ -286,10 +286,10 @@ class Connection:
                 if error.untouched:
                     continue
                 raise ToolError(
-                    f"the server {name} went away in the middle of the call: {error}. Whether it had an effect is "
-                    "unknown. The server is being connected again"
+                    f"the server {name} disconnected during the call: {error}. It is unknown whether the call had an "
+                    "effect. The server is being reconnected"
                 ) from None
-        raise ToolError(f"the server {name} ended the connection before it took the call, twice; try again later")
+        raise ToolError(f"the server {name} closed the connection twice before it accepted the call; try again later")
 
     async def _sent(self, client: Client, ended: ServerExit, call: ServerCall, send: Send) -> Any:
         heard = self._heard
@@ -317,7 +317,7 @@ class Connection:
 
     async def _ready(self) -> Client:
         if self._ended.event.is_set():
-            self._up.clear()  # whoever holds it will notice, too
+            self._up.clear()  # the task that holds the client reconnects
         if not self._up.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WAIT_SECONDS):

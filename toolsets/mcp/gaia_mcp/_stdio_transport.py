@@ -43,7 +43,7 @@ Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionM
 
 
 class ServerExit:
-    """Why a connection ended; "" while it hasn't. Whoever finds out first says it."""
+    """Why a connection ended; "" while it hasn't. The first task that notices sets it."""
 
     __slots__ = ("event", "reason")
 
@@ -58,7 +58,7 @@ class ServerExit:
 
 
 class Allowance:
-    """How much a server may say by itself: so many messages a second, and a tenfold burst."""
+    """A token bucket for a server's unsolicited messages: *rate* a second, and a burst of ten times that."""
 
     __slots__ = ("_left", "_rate", "_seen")
 

@@ -1,10 +1,9 @@
-"""The hidden steps of turns that wait for a client's tools, so that a turn goes on when the result comes back.
+"""The hidden steps of turns that wait for a client's tools, so that a turn continues when the result arrives.
 
-A turn may run the agent's own tools and then call one of the client's. The client sees its own call only. When it
-comes back with the result, what the agent's tools said before is put into the transcript again. The client's call
-gets an id that nobody can guess. The steps belong to the owner of the turn, too: ids get into logs and shared
-histories, and with another's key such an id is one that was never given. An entry that is gone does no harm: the
-transcript is taken as it was sent.
+A turn may run the agent's own tools and then call one of the client's. The client sees only its own call. When it
+sends the result, the results of the agent's tools are inserted into the transcript again. The client's call gets an id
+that can't be guessed. The steps also belong to the owner of the turn: ids get into logs and shared histories, and with
+another owner's key such an id is unknown. A missing entry does no harm: the transcript is used as it was sent.
 """
 
 import time
@@ -49,8 +48,8 @@ class _OwnMessages:
 
 
 class SuspendedTurns:
-    """Bounded by number, bytes and age. Whoever has most there loses what it used least lately: nobody's steps go
-    because of another's. Belongs to one application.
+    """Bounded by number, bytes and age. The owner with the most entries loses its least recently used one, so that no
+    owner's steps are dropped because of another owner's. Belongs to one application.
     """
 
     def __init__(

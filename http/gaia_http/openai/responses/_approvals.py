@@ -1,7 +1,7 @@
-"""Answers to approvals: the turn that waits for them goes on, and what it does from then on is the next response.
+"""Answers to approvals: the turn that waits for them continues, and what it does from then on is the next response.
 
-An approval's id says which turn asked. All that a response asked for are answered together, by nothing else with them:
-the turn goes on as it was begun.
+An approval's id says which turn asked. All approvals of a response are answered together, and the request holds nothing
+else: the turn continues with the options that it began with.
 """
 
 import time
@@ -48,7 +48,7 @@ class Approvals:
     async def _decided(
         self, request: CreateRequest, owner: str, first: StoredResponse, approvals: tuple[Approval, ...]
     ) -> Begun:
-        """The turn of *first* goes on with the answers to all that it waits for."""
+        """Continue the turn of *first* with the answers to all approvals that it waits for."""
         answers = {named[1]: each for each in approvals if (named := parse_approval(each.request_id)) is not None}
         if open_still := [each for each in first.output.asked if each not in answers]:
             ids = ", ".join(approval_item(first.ref, each) for each in open_still)

@@ -1,10 +1,10 @@
-"""From a request to a running turn: which conversation it goes on with, and where its response is stored.
+"""From a request to a running turn: which conversation it continues, and where its response is stored.
 
 | request | turn |
 |---|---|
-| previous_response_id | after that response: in its session, or in a fork where that is busy or has gone on |
+| previous_response_id | after that response: in its session, or in a fork where that is busy or has continued |
 | conversation | at the end of that conversation |
-| `mcp_approval_response` in the input | the turn that waits for it goes on; what it does from then on is the response |
+| `mcp_approval_response` in the input | the turn that waits for it continues; what it does then is the response |
 | a session header (X-Session-Id, …) | the input is the whole conversation; the session gives its resources |
 | none of these | a session of its own; with `store: false` none |
 """
@@ -168,7 +168,7 @@ class ResponseCreation:
             omitted=taken.base.omitted if taken.base is not None else (),
         )
 
-    # What it goes on from.
+    # What the request continues.
 
     async def _previous(self, request: CreateRequest, owner: str) -> StoredResponse | None:
         if request.previous_response_id is None:

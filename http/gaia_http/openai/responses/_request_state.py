@@ -43,7 +43,7 @@ class Begun:
 
 @attrs.frozen
 class Base:
-    """What a conversation goes on from: the record *at* of a session, and its messages so far. *edits* are to be made
+    """What a conversation continues from: the record *at* of a session, and its messages so far. *edits* are to be made
     first, because the items *omitted* were deleted from it."""
 
     info_id: str
@@ -55,7 +55,7 @@ class Base:
 
 @attrs.frozen(kw_only=True)
 class Taken:
-    """A request, taken in. *base*: what it goes on from, where that is stored; *before*: what was said until then."""
+    """A parsed request. *base*: what it continues, where that is stored; *before*: the messages until then."""
 
     agent: Agent
     base: Base | None

@@ -45,9 +45,9 @@ def words_of(event: Event, calls: Calls) -> list[Json]:
         case ContextCompacted():
             return [{"type": "compacted", "message": f"About {event.tokens_before} tokens became a summary."}]
         case TurnResumed():
-            return [{"type": "resumed", "message": "The server was restarted; the turn goes on."}]
+            return [{"type": "resumed", "message": "The server was restarted; the turn continues."}]
         case AgentChanged():
-            return [_status("info", f"The session goes on with {event.agent}.")]
+            return [_status("info", f"The session continues with {event.agent}.")]
         case LimitReached():
             return [{"type": "agent_error", "content": event.message, "recoverable": True}]
     return _of_tool(event, calls)

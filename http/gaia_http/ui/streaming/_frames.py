@@ -1,8 +1,8 @@
 """Events → frames of `/api/chat/send` and `/api/chat/attach`. A fold: its own state and a batch of events give bytes.
 
 A frame is `id: seq:epoch:i` and `data: {json}`. An event can make several frames, so i is the event's number times
-eight, plus the frame's number in it: a reader that comes back by any frame's id gets the next one. What a reader was
-told before is folded in silence (`Turn.told`), so that a resumed stream goes on byte for byte.
+eight, plus the frame's number in it: a reader that comes back by any frame's id gets the next one. The events
+that a reader had before are folded without output (`Turn.told`), so that a resumed stream continues byte for byte.
 
 Text comes as `chunk` deltas, with an empty line between the texts of two steps. What of a step's text was not told
 live (a replay from the record) follows in one piece when the step ends; so the sum of the chunks is the answer. On
@@ -38,7 +38,7 @@ _FRAMES = 8
 """More than an event makes frames."""
 
 _BETWEEN = 10**12
-"""The number of an event that was told before a record, and isn't kept: it is no event's."""
+"""Stands for an event that was sent before a record and isn't kept: no event has this number."""
 
 _CHUNK = b'data: {"type":"chunk","content":'
 _THINKING = b'data: {"type":"thinking","content":'

@@ -14,7 +14,7 @@ def packed(summary: str) -> str:
 
 
 def summary_of(content: str | None, param: str) -> str:
-    """What a model is told by the item. Raises ApiError 400 for a content that `packed` did not make."""
+    """The summary in the item, for the model. Raises ApiError 400 for a content that `packed` did not make."""
     summary = _unpacked(content or "")
     if summary is None:
         raise invalid(f"{param} was not made by POST /v1/responses/compact", param=param, code="invalid_value")

@@ -95,7 +95,7 @@ def _function(tool: ResponsesTool, path: str) -> ClientFunction | None:
 
 
 def _custom_description(tool: ResponsesTool) -> str:
-    """What a model is told of a tool that takes free text: where that has a grammar, the grammar."""
+    """The description, for models, of a tool that takes free text, with its grammar where it has one."""
     words = tool.description or ""
     if given(tool.format):
         wanted = msgspec.json.decode(tool.format)
@@ -105,7 +105,7 @@ def _custom_description(tool: ResponsesTool) -> str:
 
 
 def _chosen(raw: msgspec.Raw, offered: OfferedTools) -> OfferedTools:
-    """What `tool_choice` leaves. One of a hosted tool, which there is none of, counts as `auto`."""
+    """The tools that `tool_choice` leaves. The choice of a hosted tool counts as `auto`: there are none here."""
     choice = decode_field(raw, _choice_decoder, "tool_choice")
     if isinstance(choice, str):
         return offered.by_mode("tool_choice", choice)

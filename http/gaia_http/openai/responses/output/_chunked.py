@@ -7,7 +7,7 @@ _CHUNK = re.compile(r"\s{64}|\s{0,63}(?:\S{32}|\S{1,31}\s)")
 
 
 class Chunked:
-    """Text that is told in deltas. What might still become a longer word is held back until more comes."""
+    """Text that is sent in deltas. What might still become a longer word is held back until more comes."""
 
     __slots__ = ("_held", "_parts")
 

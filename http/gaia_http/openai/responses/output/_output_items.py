@@ -22,7 +22,7 @@ class Emit(Protocol):
 
 
 class _ItemText:
-    """A text that is told by deltas, whose events are *kind* with *fields*."""
+    """A text that is sent in deltas, whose events are *kind* with *fields*."""
 
     def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
         self._emit = emit
@@ -33,7 +33,7 @@ class _ItemText:
 
     @property
     def text(self) -> str:
-        """What was told so far."""
+        """The text that was sent so far."""
         return self._chunked.text
 
     def feed(self, text: str) -> None:

@@ -2,9 +2,9 @@
 
     created → in_progress → for each item: added → its parts and deltas → done → completed, incomplete or failed
 
-So the stream of a response that runs, the one that comes back after `starting_after`, and the one that is told after a
+So the stream of a running response, the one that is resumed by `starting_after`, and the one that is sent after a
 restart are the same, byte for byte: text is cut by its words (`_chunked`), times are the note's and the record's own,
-and what is live only (a tool's progress, a sub-agent's steps) is not told. The exceptions: a model that reasons on in
+and what is live only (a tool's progress, a sub-agent's steps) is not sent. The exceptions: a model that reasons in
 the middle of its text (the record has each in one piece), and a step that another process had to ask for again.
 
 A turn that waits for approval has several responses: one ends where nothing of the turn runs any more but an approval
@@ -170,7 +170,7 @@ class ResponseEvents:
             self._usage, self._seconds = _NO_USAGE, 0.0
 
     def begin(self) -> list[Told]:
-        """What is told before anything happened."""
+        """The events that are sent before anything happened."""
         if self._ours and not self._begun:
             self._begin()
         told, self._told = self._told, []

@@ -197,8 +197,8 @@ class Conversations:
         return await self._parts.convert(read.messages, read.part_paths, await self._most_able(caller), caller.owner)
 
     async def _most_able(self, caller: Caller) -> Agent:
-        """Which agent goes on with the conversation, its responses will say: that which takes most decides what may
-        stand in it, the default agent first."""
+        """The caller's agent that accepts the most kinds of input, the default agent first among equals. It decides
+        what a conversation may hold, because only a later response says which agent continues it."""
         catalog = self._runtime.catalog
         agents = [agent for agent in catalog.agents if caller.may_use(agent.name)]
         agents.sort(key=lambda agent: agent.name != catalog.default_agent)
@@ -214,7 +214,7 @@ class Conversations:
         turn = f"turn_{new_id()}"
         lease = await journal.claim(owner, id, self._runtime.replica, turn)
         if lease is None:
-            raise BusyError(f"conversation {id!r} runs a response; try again when it has ended")
+            raise BusyError(f"conversation {id!r} has a running response; try again when that has ended")
         await journal.append(lease, (record_of(began), record_of(_ADDED)), done=True)
         return input_items(Ref(id, turn), note)
 

@@ -37,7 +37,7 @@ _REMOVED = "This result was removed from the conversation."
 
 
 async def conversation_base(runtime: Runtime, info: SessionInfo, settings: Settings) -> Base:
-    """What the next response of the conversation goes on from."""
+    """What the next response of the conversation continues from."""
     sessions, owner = runtime.sessions, info.owner
     transcript = await sessions.transcript_at(owner, info.id, info.head)
     facts = await sessions.facts(owner, info.id) if kept_of(info).left_out else ()

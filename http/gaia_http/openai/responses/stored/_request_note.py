@@ -31,9 +31,9 @@ class RequestNote(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     added: bool = False
     """It is no response: its items were added to a conversation."""
     reasoned: bool = False
-    """The agent's own tools are told as reasoning."""
+    """The calls of the agent's own tools are shown as reasoning."""
     quiet: bool = False
-    """The agent's own tools are not told of."""
+    """The calls of the agent's own tools are not shown."""
     omitted: tuple[str, ...] = ()
     """The items that were deleted from its conversation, and are not shown to models from here on."""
 

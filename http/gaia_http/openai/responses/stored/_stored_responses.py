@@ -35,13 +35,13 @@ _LEFT = TurnEnded(
     "stop",
     Usage(),
     0,
-    error=ErrorInfo("interrupted", "the process that ran it ended, and nobody goes on"),
+    error=ErrorInfo("interrupted", "the process that ran the response ended, and no other process continues it"),
 )
 
 
 @attrs.frozen
 class StoredResponse:
-    """A response as it stands. *end*: the record after which a conversation goes on that continues it."""
+    """A response as it stands. *end*: the record after which a conversation continues it."""
 
     owner: str
     ref: Ref

@@ -74,7 +74,7 @@ def with_steers(request: CreateRequest, steers: Sequence[QueuedSteer]) -> Create
 
 
 def following(request: CreateRequest, ended: str, steers: Sequence[QueuedSteer]) -> CreateRequest:
-    """The request that goes on from the response *ended* with what was said while it ran: *request*'s settings."""
+    """The request that continues the response *ended* with the steers that arrived meanwhile; *request*'s options."""
     nothing = msgspec.structs.replace(request, input=msgspec.Raw(b"[]"), previous_response_id=ended)
     return with_steers(nothing, steers)
 

@@ -1,10 +1,10 @@
 """Responses over a WebSocket, on the path of POST /v1/responses: a `response.create` message each, one at a time.
 
-Each event is a text message. What is not stored may be gone on with, but only from the newest response and on its own
-connection, whose memory ends with it. `generate: false` takes the input in and answers nothing yet. Messages with a
-`stream_id` have a lane of their own: one response at a time in each, all lanes at once, and every event says whose it
-is. `response.steer` says something to one that runs (see `_steering`). A client that goes takes what runs with it
-(sources: OpenAI's guide to the WebSocket mode of the Responses API; the official SDK's types of its messages).
+Each event is a text message. A response that is not stored can be continued too, but only the newest one, on its own
+connection, which keeps it in memory. `generate: false` takes the input without an answer. Messages with a `stream_id`
+have a lane of their own: one response at a time in each lane, all lanes at once, and every event names its stream.
+`response.steer` adds input to a running response (see `_steering`). If the client disconnects, its running responses
+are cancelled (sources: OpenAI's guide to the WebSocket mode of the Responses API; the official SDK's message types).
 """
 
 import asyncio
