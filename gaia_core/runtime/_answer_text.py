@@ -41,7 +41,7 @@ class AnswerText:
         self.tools_ran = False
         """A tool was started, so the turn may have had effects."""
         self._told: list[str] = []
-        """What was told of the text of the step that runs."""
+        """The text of the current step that was sent already."""
         self._generated = 0
         self._generating = 0.0
 
@@ -63,7 +63,7 @@ class AnswerText:
             self.tools_ran = True
 
     def begin_step(self) -> None:
-        """Forget what was told of the step that ran: it begins, or is told again from its beginning."""
+        """Forget the text that was sent of the current step: it begins, or is sent again from its beginning."""
         self._told = []
 
     def tell(self, text: str) -> str:

@@ -166,7 +166,7 @@ class _Loop:
         if not self._mended:
             return None
         problems = "\n".join(f"- {problem}" for problem in self._answer.problems)
-        words = f"The answer does not have the requested format, although it was corrected once:\n{problems}"
+        words = f"The answer does not have the requested format, after one correction too:\n{problems}"
         return self.ended("failed", error=ErrorInfo("response_format", words))
 
     async def _settle(self) -> None:

@@ -195,6 +195,27 @@ async def test_a_failure_that_may_be_sent_again_is_run_again(serve, body):
     assert (first[0], second[0]) == (503, 200)
 
 
+async def test_a_response_stream_that_failed_is_run_again(serve):
+    calls = []
+
+    async def model(_request):
+        calls.append(1)
+        yield TextDelta("half")
+        if len(calls) == 1:
+            raise ModelError("broken_stream", "it broke")
+        yield Finished("stop")
+
+    server = await serve(ScriptedModel(model))
+    asked = {"model": "a", "input": "Hi", "stream": True}
+    texts = []
+    for _ in range(2):
+        async with server.http.post("/v1/responses", json=asked, headers=KEY) as response:
+            texts.append(await response.text())
+
+    assert "response.failed" in texts[0]
+    assert "response.completed" in texts[1]
+
+
 async def test_a_stream_that_failed_is_run_again(serve):
     calls = []
 

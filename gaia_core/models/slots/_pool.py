@@ -75,7 +75,7 @@ class _Waiter:
         self.request = request
         self.moved = moved
         self.position = 0
-        """The position that `moved` was told last. Set by whichever task changed the queue."""
+        """The position that `moved` received last. Set by whichever task changed the queue."""
         self.admitted: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         """Given its slot by whichever task frees one (`_serve`); cancelled with the task that waits."""
 

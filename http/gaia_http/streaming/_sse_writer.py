@@ -62,7 +62,7 @@ class SSEWriter:
         self._writing_since: float | None = None
         """Set by the writer while `send` has not returned; the watcher reads it to find a reader that stalls."""
         self._ours = False
-        """The cancellation of the writer comes from `stop`. Set by whoever calls that."""
+        """The cancellation of the writer comes from `stop`. Set by the caller of `stop`."""
         self.started = False
         """The head was sent, by the writer or by the watcher's first heartbeat."""
         self.gone = False
