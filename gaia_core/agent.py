@@ -19,8 +19,8 @@ import attrs
 
 from gaia_core.canonical import canonical_text
 from gaia_core.errors import ConfigError
+from gaia_core.frozen_types import first_problem, is_count, is_seconds, made_once, shown, typed
 from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, ToolIndex, Toolset, doc, effects_text, nearest, tool
-from gaia_core.values import first_problem, is_count, is_seconds, made_once, shown, typed
 
 ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
 

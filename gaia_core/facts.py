@@ -42,8 +42,8 @@ from gaia_core.events import (
     TurnStarted,
     TurnStatus,
 )
+from gaia_core.frozen_types import refusal
 from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
-from gaia_core.values import refusal
 
 _MESSAGES = frozenset(get_args(Message))
 

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import attrs
 
-from gaia_core.values import made_once
+from gaia_core.frozen_types import made_once
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
-from gaia_core.values import refusal
+from gaia_core.frozen_types import refusal
 
 
 def _may_be_text(value: object) -> bool:

@@ -5,7 +5,7 @@ import os
 import attrs
 
 from gaia_core.agent import Agent
-from gaia_core.values import made_once, typed
+from gaia_core.frozen_types import made_once, typed
 
 
 @attrs.frozen(field_transformer=typed)

@@ -9,9 +9,9 @@ import attrs
 from gaia_core.agent import Agent, agents_below
 from gaia_core.catalog._lock_file import Lock
 from gaia_core.errors import ConfigError, NotFoundError
+from gaia_core.frozen_types import made_once, shown, typed
 from gaia_core.models import Input, Model
 from gaia_core.tools import Source, Toolset, nearest
-from gaia_core.values import made_once, shown, typed
 
 T = TypeVar("T")
 

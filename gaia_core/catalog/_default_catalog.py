@@ -15,8 +15,8 @@ from gaia_core.agent import NO_TOOLS, Agent
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, Catalog, CatalogProblem, ModelSpec
 from gaia_core.catalog._plugins import Plugin, make_toolset
 from gaia_core.errors import ConfigError
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models import Delta, EndpointConfig, Found, ModelError, ModelRequest, OpenEndpoints, discover
-from gaia_core.values import made_once, typed
 
 if TYPE_CHECKING:
     from gaia_core.models.embedded import EmbeddedModel

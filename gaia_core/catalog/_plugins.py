@@ -17,10 +17,10 @@ import msgspec
 from gaia_core.catalog._catalog import CatalogProblem
 from gaia_core.distribution import metadata_of
 from gaia_core.errors import ConfigError
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.tools import Source, Toolset, nearest
 from gaia_core.tools._parameters import decode_custom
 from gaia_core.tools._type_shape import annotation_text
-from gaia_core.values import made_once, typed
 
 ENTRY_POINTS = "gaia.toolsets"
 OURS = ("use", "prefix", "only", "without", "rename", "approve")

@@ -30,7 +30,7 @@ import click
 
 from gaia_core.distribution import metadata_of
 from gaia_core.errors import GaiaError
-from gaia_core.loader import loader_fault
+from gaia_core.native_libraries import loader_fault
 from gaia_core.tools import nearest
 
 COMMANDS = "gaia.commands"

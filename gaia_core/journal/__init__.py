@@ -11,7 +11,7 @@ extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.jo
 """
 
 from gaia_core.journal._contract import Journal, branch
-from gaia_core.journal._values import (
+from gaia_core.journal._records import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
     Appended,

@@ -1,7 +1,7 @@
 """What appending costs, counted by the owner of a journal."""
 
 from gaia_core.histogram import Histogram
-from gaia_core.journal._values import JournalStats
+from gaia_core.journal._records import JournalStats
 
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 

@@ -1,4 +1,4 @@
-"""The journal's contract: what every journal promises (memory, SQLite, PostgreSQL). Its values are in `_values`.
+"""The journal's contract: what every journal promises (memory, SQLite, PostgreSQL). Its values are in `_records`.
 
 A session is addressed by (owner, id); another owner's session does not exist (NotFoundError). Its record is
 append-only and gapless: seq counts from 1. A record has a *parent* (0: none), a session a *head*, so that edits are
@@ -10,7 +10,7 @@ import re
 from typing import Protocol, Self
 
 from gaia_core.errors import NotFoundError
-from gaia_core.journal._values import (
+from gaia_core.journal._records import (
     Appended,
     IdempotentAnswer,
     Job,

@@ -5,7 +5,7 @@ Every heartbeat computes shares, but nothing asks for any yet (`SlotDemand`): th
 later issue.
 """
 
-from gaia_core.journal._values import SlotDemand, SlotGrant
+from gaia_core.journal._records import SlotDemand, SlotGrant
 
 
 def max_min(limit: int, wanted: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from gaia_core.errors import FencedError, NotFoundError
-from gaia_core.journal._values import Lease, NewRecord
+from gaia_core.journal._records import Lease, NewRecord
 
 
 class PositionedRecord(msgspec.Struct, frozen=True, gc=False):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gaia_core.journal._contract import storable
-from gaia_core.journal._values import SessionInfo, SessionUpdate
+from gaia_core.journal._records import SessionInfo, SessionUpdate
 
 COLUMNS = (
     "owner, id, agent, fingerprint, title, title_is_custom, metadata, created_at, updated_at, head, seq, "

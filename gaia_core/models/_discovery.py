@@ -6,11 +6,11 @@ import re
 import attrs
 import msgspec
 
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
 from gaia_core.models.http._client import ExchangeError, body_of
 from gaia_core.models.http._plain_client import PlainClient
 from gaia_core.nesting import decode_json
-from gaia_core.values import made_once, typed
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""

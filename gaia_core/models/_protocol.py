@@ -13,9 +13,9 @@ import msgspec
 
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.events import FinishReason, ModelRetried, ReasoningDelta, TextDelta
+from gaia_core.frozen_types import check_of, refusal
 from gaia_core.messages import Message, Usage
 from gaia_core.tools import ToolDefinition
-from gaia_core.values import check_of, refusal
 
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
 FormType: TypeAlias = Literal["json_object", "json_schema"]

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from gaia_core.agent import Agent, Delegate
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog, ModelSpec
 from gaia_core.models import SlotPool
-from gaia_core.supervision import Background
 from gaia_core.tools import Recipe
 from gaia_core.turn import ModelAccess, OpenResources
 
@@ -45,7 +45,7 @@ class Generation:
 class Generations:
     """Belongs to one Runtime. *process* are the resources that all sessions share."""
 
-    def __init__(self, catalog: Catalog, process: OpenResources, background: Background) -> None:
+    def __init__(self, catalog: Catalog, process: OpenResources, background: BackgroundTasks) -> None:
         self._process = process
         self._background = background
         self._old: list[Generation] = []

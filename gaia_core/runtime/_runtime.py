@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, contextmanager
 from typing import Self
 
 from gaia_core.agent import Agent
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog
 from gaia_core.errors import FencedError, NotFoundError
 from gaia_core.events import Event
@@ -35,7 +36,6 @@ from gaia_core.runtime.sessions._history import fold
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
-from gaia_core.supervision import Background
 from gaia_core.turn import (
     NO_OPTIONS,
     Audience,
@@ -97,7 +97,7 @@ class Runtime:
         self.feed = SessionEvents()
         """What happens to sessions."""
         self._quota: Quota = quota or NoQuota()
-        self.background = Background()
+        self.background = BackgroundTasks()
         """The background tasks of this process, those of surfaces among them: logged, restarted, in `stats`."""
         self._gate = SessionGate(self._threads, self.background)
         self._generations = Generations(catalog, self._gate.process, self.background)

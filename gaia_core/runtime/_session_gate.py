@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, ClosedError
 from gaia_core.runtime._session_state import Key, SessionState, WaitingTurn
-from gaia_core.supervision import Background
 from gaia_core.turn import OpenResources, ToolThreads
 
 WAITING_TURNS = 16
@@ -22,7 +22,7 @@ WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 class SessionGate:
     """Belongs to one Runtime."""
 
-    def __init__(self, threads: ToolThreads, background: Background) -> None:
+    def __init__(self, threads: ToolThreads, background: BackgroundTasks) -> None:
         self._threads = threads
         self._background = background
         self._states: dict[Key, SessionState] = {}

@@ -6,14 +6,14 @@ from typing import TypeAlias
 
 import attrs
 
+from gaia_core.background_tasks import TaskReport
 from gaia_core.events import Outcome, TurnEnded
+from gaia_core.frozen_types import made_once
 from gaia_core.histogram import Histograms, Spread
 from gaia_core.journal import JournalStats
 from gaia_core.messages import Usage
 from gaia_core.models import EndpointLoad
-from gaia_core.supervision import TaskReport
 from gaia_core.turn import ModelAccess, OpenResources, Turn
-from gaia_core.values import made_once
 
 Key: TypeAlias = tuple[str, str]
 """A session's owner and id."""

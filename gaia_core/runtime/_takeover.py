@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import GaiaError
 from gaia_core.journal import TTL_SECONDS, Journal, SessionInfo
 from gaia_core.session import new_id
-from gaia_core.supervision import Background
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Takeover:
         address: str,
         resume: Callable[[SessionInfo], Awaitable[None]],
         poll: Callable[[], Awaitable[None]],
-        background: Background,
+        background: BackgroundTasks,
         *,
         takes: bool = True,
         ttl: float = TTL_SECONDS,

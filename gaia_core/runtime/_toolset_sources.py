@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from gaia_core.catalog import Catalog, CatalogProblem
+from gaia_core.frozen_types import made_once
 from gaia_core.tools import Live, Source, Toolset
 from gaia_core.turn import OpenResources, ToolThreads
-from gaia_core.values import made_once
 
 _log = logging.getLogger(__name__)
 

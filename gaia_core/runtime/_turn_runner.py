@@ -8,6 +8,7 @@ from functools import partial
 import attrs
 import msgspec
 
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
@@ -23,7 +24,6 @@ from gaia_core.runtime.sessions._history import Histories, History, encode_optio
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.session import Session, new_id
-from gaia_core.supervision import Background
 from gaia_core.turn import (
     Audience,
     Budget,
@@ -85,7 +85,7 @@ class TurnRunner:
         feed: SessionEvents,
         gate: SessionGate,
         threads: ToolThreads,
-        background: Background,
+        background: BackgroundTasks,
         ended: Callable[[Key, Turn], None],
         quota: Quota,
         observer: Observer | None = None,

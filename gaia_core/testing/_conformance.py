@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 
+from gaia_core.frozen_types import made_once
 from gaia_core.testing._call_checks import Behaviour
 from gaia_core.testing._immutability import mutable
 from gaia_core.testing._leaks import left, open_now, watched
@@ -16,7 +17,6 @@ from gaia_core.testing._module_state import changed, kept, state
 from gaia_core.testing._other_process import ElsewhereError, fingerprints
 from gaia_core.testing._sample_arguments import fits, sample
 from gaia_core.tools import Toolset, nearest
-from gaia_core.values import made_once
 
 PROMISES = (
     "frozen",

@@ -11,13 +11,13 @@ import msgspec
 from gaia_core.agent import Agent, Limits
 from gaia_core.catalog import Catalog
 from gaia_core.events import ApprovalRequested, InputRequested, Outcome, ToolEnded, ToolProgress
+from gaia_core.frozen_types import made_once
 from gaia_core.messages import FunctionCall, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelRequest, ScriptedModel
 from gaia_core.runtime import Runtime
 from gaia_core.session import Session
 from gaia_core.tools import Toolset
 from gaia_core.turn import Audience, Turn, TurnRequest
-from gaia_core.values import made_once
 
 _LIMITS = Limits(tool_seconds=10.0, seconds=300.0)
 

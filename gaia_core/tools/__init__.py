@@ -5,6 +5,7 @@
 | `_type_shape` | one level of a type's structure |
 | `_json_schema` | types → JSON schema |
 | `_signature` | a function's parameters, and its annotations before they are evaluated |
+| `_suggestion` | the nearest valid name |
 | `_argument_errors` | everything that is wrong with arguments, in words |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
 | `_context` | what a running tool is given |
@@ -16,11 +17,11 @@
 | `_diff` | what changed between two versions |
 """
 
-from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._context import Context
 from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
 from gaia_core.tools._resource import Recipe, Scope, resource
+from gaia_core.tools._suggestion import nearest
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, define, tool
 from gaia_core.tools._tool_index import ToolIndex
 from gaia_core.tools._toolset import Bound, Toolset, effects_text

@@ -5,13 +5,13 @@ is converted by itself.
 """
 
 import decimal
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from gaia_core.tools._suggestion import nearest
 from gaia_core.tools._type_shape import Array, Field, Map, Object, Row, Scalar, Shape, Union_, Values, shape_of
 
 Hook = Callable[[type, Any], Any]
@@ -45,12 +45,6 @@ _EXPECTED = (
 )
 _NUMBERS = ((("type", "number"),), (("type", "string"), ("format", "decimal")))
 _LONGEST_VALUE = 60
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest of *names*, or nothing."""
-    match = difflib.get_close_matches(name, tuple(names), n=1, cutoff=0.6)
-    return f" Did you mean {match[0]!r}?" if match else ""
 
 
 def problems_of(value: Any, fields: tuple[Field, ...], hook: Hook) -> tuple[str, ...]:

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from gaia_core.frozen_types import made_once
 from gaia_core.tools._tool import ToolDefinition
 from gaia_core.tools._toolset import Toolset
-from gaia_core.values import made_once
 
 JSON: TypeAlias = dict[str, Any]
 

@@ -17,13 +17,13 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.errors import ArgumentsError, NestingError, ToolDeclarationError
+from gaia_core.frozen_types import made_once, typed_as
 from gaia_core.nesting import check_nesting
 from gaia_core.tools._argument_errors import passed_unseen, problems_of
 from gaia_core.tools._context import Context
 from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
 from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
-from gaia_core.values import made_once, typed_as
 
 # What looking at a type that has no JSON form may raise.
 _UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)

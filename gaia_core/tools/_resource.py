@@ -19,8 +19,8 @@ import attrs
 
 from gaia_core.canonical import NoTextError, canonical_text
 from gaia_core.errors import ToolDeclarationError
+from gaia_core.frozen_types import made_once, typed_as
 from gaia_core.tools._signature import signature_of
-from gaia_core.values import made_once, typed_as
 
 P = ParamSpec("P")
 

@@ -9,10 +9,10 @@ import attrs
 import msgspec
 
 from gaia_core.errors import NestingError, ToolDeclarationError
+from gaia_core.frozen_types import Check, check_of, made_once, must_be, refusal, shown
 from gaia_core.nesting import check_nesting
-from gaia_core.tools._argument_errors import nearest
 from gaia_core.tools._parameters import Parameters, parameters_of
-from gaia_core.values import Check, check_of, made_once, must_be, refusal, shown
+from gaia_core.tools._suggestion import nearest
 
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 import attrs
 import msgspec
 
+from gaia_core.frozen_types import made_once
 from gaia_core.tools._tool import ToolDefinition
 from gaia_core.tools._toolset import Toolset
-from gaia_core.values import made_once
 
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+|[^\W\d_A-Za-z]+")
 _STOP = frozenset("a an and are as at be by for from in is it of on or that the this to with you your".split())  # noqa: SIM905

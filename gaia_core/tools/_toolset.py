@@ -18,10 +18,10 @@ from typing import Any
 import attrs
 
 from gaia_core.errors import ToolCollisionError, ToolDeclarationError, ToolsetError
-from gaia_core.tools._argument_errors import nearest
+from gaia_core.frozen_types import made_once, shown, typed_as
 from gaia_core.tools._resource import Recipe
+from gaia_core.tools._suggestion import nearest
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, check_text
-from gaia_core.values import made_once, shown, typed_as
 
 # `{{` and `}}` before `{name}`, so that braces are read from the left.
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")

@@ -11,9 +11,9 @@ from typing import Protocol
 import attrs
 
 from gaia_core.errors import ToolDeclarationError
+from gaia_core.frozen_types import made_once, typed_as
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._toolset import Toolset
-from gaia_core.values import made_once, typed_as
 
 
 class Live(Protocol):

@@ -12,7 +12,7 @@ import msgspec
 
 from gaia_core.errors import EventIdError
 from gaia_core.events import Event, ReasoningDelta, TextDelta
-from gaia_core.values import refusal
+from gaia_core.frozen_types import refusal
 
 RING_EVENTS = 8_192
 """Events that a turn keeps for its readers; one that lags further is sent on from the record."""

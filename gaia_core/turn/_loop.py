@@ -34,7 +34,8 @@ from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
 from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
-from gaia_core.turn.context._context_window import compaction_point, size, summary_request
+from gaia_core.turn.context._compaction import compaction_point, summary_request
+from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep

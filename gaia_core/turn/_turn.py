@@ -19,7 +19,7 @@ from gaia_core.messages import Message
 from gaia_core.models import ModelRequest
 from gaia_core.turn._event_ring import EventId, EventRing
 from gaia_core.turn._observer import TurnObserver
-from gaia_core.turn.calls._pending_answers import APPROVAL, QUESTION, Decision, PendingAnswers, check_kind
+from gaia_core.turn.calls._pending_requests import APPROVAL, QUESTION, Decision, PendingRequests, check_kind
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Turn:
         """Whether it is the first of its session."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
-        self.answers = PendingAnswers()
+        self.answers = PendingRequests()
         self._observer = observer
         self.replay = replay
         self.journal: Journal | None = None

@@ -8,6 +8,7 @@ import msgspec
 
 from gaia_core.agent import Agent
 from gaia_core.events import Outcome
+from gaia_core.frozen_types import made_once
 from gaia_core.models import Model, SlotPool
 from gaia_core.tools import Recipe
 from gaia_core.turn._budget import Budget
@@ -15,11 +16,10 @@ from gaia_core.turn._recorder import Recorder
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Turn
 from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions
-from gaia_core.turn.calls._approval import Grant
+from gaia_core.turn.calls._approval_grant import Grant
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._transcript import Transcript
-from gaia_core.values import made_once
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 

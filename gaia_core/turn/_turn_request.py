@@ -9,10 +9,10 @@ from enum import StrEnum
 import attrs
 
 from gaia_core.facts import Edit
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.messages import Content, Message
 from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
-from gaia_core.values import made_once, typed
 
 
 class Audience(StrEnum):

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 
 from gaia_core import ConfigError
-from gaia_core.values import is_count, is_seconds, made_once, typed
+from gaia_core.frozen_types import is_count, is_seconds, made_once, typed
 
 Activity: TypeAlias = Literal["reasoning", "off"]
 ResponseTools: TypeAlias = Literal["mcp_call", "reasoning"]

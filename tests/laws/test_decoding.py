@@ -17,7 +17,7 @@ WRITTEN_HERE = """
     gaia_core.runtime._journal_signals: apply_signal
     gaia_core.runtime.sessions.export: metadata_of
     gaia_core.testing._open_toolset: _answer
-    gaia_core.turn.calls._approval: __str__, decode_grant
+    gaia_core.turn.calls._approval_grant: __str__, decode_grant
     gaia_http.door._idempotency: _begin
     gaia_http.openai.chat._suspended_turns: restored
     gaia_http.openai.responses.stored._conversations: _shape
@@ -39,7 +39,7 @@ THE_SCHEMA_OF_A_TOOL = """
 ARGUMENTS_THAT_WERE_VALIDATED = """
     gaia_core.cli.terminal._conversation: _call_text
     gaia_core.tools._parameters: _forgiving, _any_object, _refuse_unless_fit
-    gaia_core.turn.calls._approval: _object
+    gaia_core.turn.calls._approval_grant: _object
 """
 
 A_PART_OF_WHAT_WAS_CHECKED = """

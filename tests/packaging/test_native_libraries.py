@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_core.loader import DEBIAN_PACKAGES, debian_package, loader_fault
+from gaia_core.native_libraries import DEBIAN_PACKAGES, debian_package, loader_fault
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import pytest
 
 from gaia_core import Agent, Catalog, ClosedError, JournalError, ModelSpec, Runtime, ScriptedModel
 from gaia_core.journal.sqlite import SQLiteJournal
-from gaia_core.opening import opened_in_thread
+from gaia_core.open_in_thread import opened_in_thread
 
 
 class Sick(SQLiteJournal):

@@ -15,9 +15,7 @@ from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import missing, new_name, storable, with_first
 from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import advanced, fenced, position_records
-from gaia_core.journal._search_words import words
-from gaia_core.journal._session_row import changed_columns
-from gaia_core.journal._values import (
+from gaia_core.journal._records import (
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,
@@ -35,6 +33,8 @@ from gaia_core.journal._values import (
     SlotGrant,
     Totals,
 )
+from gaia_core.journal._search_words import words
+from gaia_core.journal._session_row import changed_columns
 from gaia_core.journal.memory._state import (
     Heartbeat,
     RecordLine,

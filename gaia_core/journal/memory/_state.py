@@ -2,7 +2,7 @@
 
 import attrs
 
-from gaia_core.journal._values import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
+from gaia_core.journal._records import Job, Record, SessionInfo, Signal, SlotDemand, SlotGrant
 
 
 @attrs.define(eq=False)

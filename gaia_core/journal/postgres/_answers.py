@@ -1,6 +1,6 @@
 """What the PostgreSQL journal does with the answers of idempotent requests, on a given connection."""
 
-from gaia_core.journal._values import IdempotentAnswer
+from gaia_core.journal._records import IdempotentAnswer
 from gaia_core.journal.postgres._schema import Connection
 
 _ALIVE = "EXISTS (SELECT 1 FROM gaia_replica AS r WHERE r.name = a.replica AND r.beat_at > gaia_now() - {ttl}::float8)"

@@ -19,8 +19,8 @@ from typing import Any
 
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
+from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._search_words import words
-from gaia_core.journal._values import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal.postgres._schema import Connection
 
 _GROUP = 256

@@ -16,7 +16,7 @@ from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import known_name, new_name, with_first
 from gaia_core.journal._record_positions import earlier_parents, position_records
-from gaia_core.journal._values import (
+from gaia_core.journal._records import (
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,

@@ -4,8 +4,8 @@ import msgspec
 
 from gaia_core.journal._max_min_shares import grants
 from gaia_core.journal._record_positions import fenced
+from gaia_core.journal._records import Job, Lease, Replica, SessionInfo, Signal, SlotDemand, SlotGrant, Totals
 from gaia_core.journal._session_row import COLUMNS, info
-from gaia_core.journal._values import Job, Lease, Replica, SessionInfo, Signal, SlotDemand, SlotGrant, Totals
 from gaia_core.journal.postgres._schema import Connection, lock_shares
 from gaia_core.journal.postgres._sessions import number_of
 

@@ -7,9 +7,9 @@ import asyncpg
 
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.journal._contract import missing, storable
+from gaia_core.journal._records import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal._search_words import words
 from gaia_core.journal._session_row import COLUMNS, changed_columns, info
-from gaia_core.journal._values import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal.postgres._schema import Connection, lock_lines
 
 _PAST = """

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from gaia_core.journal._values import IdempotentAnswer
+from gaia_core.journal._records import IdempotentAnswer
 
 _ALIVE = "EXISTS (SELECT 1 FROM replica WHERE replica.name = answer.replica AND beat_at > ?)"
 

@@ -18,7 +18,7 @@ from typing import Literal, Self, TypeVar
 from gaia_core.errors import ClosedError, JournalError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import known_name, new_name
-from gaia_core.journal._values import (
+from gaia_core.journal._records import (
     TTL_SECONDS,
     Appended,
     IdempotentAnswer,
@@ -41,7 +41,7 @@ from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
 from gaia_core.journal.sqlite._schema import connect_reader, damaged
 from gaia_core.journal.sqlite._writer import Writer
-from gaia_core.opening import opened_in_thread
+from gaia_core.open_in_thread import opened_in_thread
 
 _T = TypeVar("_T")
 

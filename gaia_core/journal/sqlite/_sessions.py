@@ -7,9 +7,9 @@ import sqlite3
 
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.journal._contract import missing, storable
+from gaia_core.journal._records import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal._search_words import words
 from gaia_core.journal._session_row import COLUMNS, changed_columns, info
-from gaia_core.journal._values import Lease, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.journal.sqlite._schema import SEQ_BITS, SEQ_MASK
 
 _ALIVE = "EXISTS (SELECT 1 FROM replica WHERE name = session.replica AND beat_at > ?)"

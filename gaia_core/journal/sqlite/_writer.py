@@ -29,8 +29,8 @@ from typing import Any, TypeVar
 from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
+from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._search_words import words
-from gaia_core.journal._values import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, open_file
 from gaia_core.journal.sqlite._sessions import count_at, unclaim
 

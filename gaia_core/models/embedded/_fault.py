@@ -6,7 +6,7 @@ import signal
 import msgspec
 
 from gaia_core.errors import GaiaError
-from gaia_core.loader import loader_fault
+from gaia_core.native_libraries import loader_fault
 
 NOT_INSTALLED = (
     "its runtime is not installed (pip install 'gaia-server-core[embedded]'). There are wheels for Linux with glibc, "

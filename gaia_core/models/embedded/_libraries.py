@@ -15,13 +15,13 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from gaia_core.loader import debian_package
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.embedded._child_supervisor import Child
 from gaia_core.models.embedded._download import Download, DownloadError, download
 from gaia_core.models.embedded._fault import ChildError, Fault
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource, in_thread, sha256_of
-from gaia_core.values import made_once, typed
+from gaia_core.native_libraries import debian_package
 
 
 @attrs.frozen(field_transformer=typed)

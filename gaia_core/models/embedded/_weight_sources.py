@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from gaia_core.errors import GaiaError
-from gaia_core.values import made_once, typed
+from gaia_core.frozen_types import made_once, typed
 
 T = TypeVar("T")
 

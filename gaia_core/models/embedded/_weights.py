@@ -10,10 +10,10 @@ from pathlib import Path
 import attrs
 
 from gaia_core.errors import ConfigError, GaiaError
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.embedded._download import Download, DownloadError, download
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Hub, Package, Packages, WeightSource
-from gaia_core.values import made_once, typed
 
 
 class WeightsError(GaiaError):

@@ -17,6 +17,7 @@ import msgspec
 
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
@@ -37,7 +38,6 @@ from gaia_core.models.http._client import (
 )
 from gaia_core.models.http._plain_client import PlainClient
 from gaia_core.nesting import decode_json
-from gaia_core.values import made_once, typed
 
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0

@@ -23,6 +23,7 @@ import attrs
 
 from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import (
     Delta,
@@ -36,7 +37,6 @@ from gaia_core.models._protocol import (
 )
 from gaia_core.models.endpoint._circuit_breaker import Admission, Breaker
 from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
-from gaia_core.values import made_once, typed
 
 T = TypeVar("T")
 

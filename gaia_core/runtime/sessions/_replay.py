@@ -15,6 +15,7 @@ from gaia_core.agent import Agent
 from gaia_core.errors import ArgumentsError, NotFoundError
 from gaia_core.events import ToolCalled
 from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Ended, Fact, Started
+from gaia_core.frozen_types import made_once
 from gaia_core.journal import Record
 from gaia_core.messages import Message, ToolCall, ToolMessage, text_of, wire_bytes
 from gaia_core.models import first_difference
@@ -32,7 +33,6 @@ from gaia_core.turn import (
     unattended,
     unknown_tool,
 )
-from gaia_core.values import made_once
 
 
 @attrs.frozen

@@ -6,11 +6,11 @@ import attrs
 
 from gaia_core.errors import BusyError
 from gaia_core.facts import Answered, Began, Ended, Fact, decode_fact, is_message, text_of_fact
+from gaia_core.frozen_types import made_once
 from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInfo, SessionUpdate
 from gaia_core.messages import AssistantMessage, Usage, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
-from gaia_core.values import made_once
 
 _UNANSWERED = Ended("cancelled", "", "stop", Usage(), 0)
 

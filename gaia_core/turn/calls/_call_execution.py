@@ -18,7 +18,7 @@ from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result, shortened
-from gaia_core.turn.calls._pending_answers import QUESTION
+from gaia_core.turn.calls._pending_requests import QUESTION
 from gaia_core.turn.tool_search._find_tools import ToolFinder, find_tools
 from gaia_core.turn.tool_search._vector_search import by_meaning
 

@@ -15,18 +15,18 @@ from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Asked, Decided, Done, Fact, Started
+from gaia_core.frozen_types import made_once
 from gaia_core.messages import ToolCall
 from gaia_core.nesting import check_nesting
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.calls._approval import decode_grant, encode_grant, grant_of
+from gaia_core.turn.calls._approval_grant import decode_grant, encode_grant, grant_of
 from gaia_core.turn.calls._call_execution import CallExecution
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result
-from gaia_core.turn.calls._pending_answers import APPROVAL, Decision
+from gaia_core.turn.calls._pending_requests import APPROVAL, Decision
 from gaia_core.turn.context._transcript import OpenCall, Transcript
 from gaia_core.turn.tool_search._find_tools import find_tools
-from gaia_core.values import made_once
 
 UNKNOWN_OUTCOME = (
     "The server was restarted while this call ran. Whether it had an effect is unknown, and it is not run again by "

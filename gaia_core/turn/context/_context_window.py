@@ -1,14 +1,12 @@
-"""Context: which of a transcript's messages a model is sent, and when the older ones are put into a summary."""
+"""Context: which of a transcript's messages a model is sent, and how large they are."""
 
 from typing import TypeAlias
 
 from gaia_core.agent import Agent
 from gaia_core.messages import (
-    AssistantMessage,
     DeveloperMessage,
     Message,
     SystemMessage,
-    ToolMessage,
     UserMessage,
     text_of,
 )
@@ -17,15 +15,6 @@ from gaia_core.turn.tool_search._find_tools import loaded_definitions
 
 Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
 """The messages of a request, and each one's bytes."""
-
-_KEPT_SHARE = 0.5
-"""What a compaction keeps of the budget as it is: as rare as can be, with room for what comes next."""
-
-SUMMARIZE = (
-    "Summarize the conversation so far for yourself: it will be all that you know of it. Keep every fact, decision, "
-    "name, number, path and open task that may matter later, and what the user asked for. Write plain notes, no "
-    "preamble."
-)
 
 
 def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None, form: str = "") -> Sent:
@@ -78,37 +67,3 @@ def size(agent: Agent, transcript: Transcript) -> int:
     if transcript.loaded:
         fixed += sum(len(definition.encoded) for definition in loaded_definitions(agent, transcript.loaded))
     return int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
-
-
-def compaction_point(transcript: Transcript, budget: int) -> int | None:
-    """The index from which entries are kept as they are, or None when there is nothing to gain.
-
-    It never parts a call from its results, and keeps the newest in half of *budget*.
-    """
-    entries = transcript.entries
-    left = int(budget * _KEPT_SHARE)
-    point: int | None = None
-    for index in reversed(range(1, len(entries))):
-        left -= transcript.tokens(entries[index])
-        if left < 0 and point is not None:
-            break
-        if not isinstance(entries[index].message, ToolMessage) and entries[index].seq:
-            point = index
-            if left < 0:
-                break
-    return point if point is not None and point > 1 else None
-
-
-def summary_request(agent: Agent, entries: list[TranscriptEntry]) -> tuple[Message, ...]:
-    """What the model is asked for a summary of *entries*: plain text, so that any model can."""
-    lines = []
-    for entry in entries:
-        message = entry.message
-        who = {UserMessage: "User", AssistantMessage: "You", ToolMessage: "Tool result"}.get(type(message), "System")
-        if isinstance(message, AssistantMessage):
-            lines += [f"You called {call.name}({call.arguments})" for call in message.tool_calls]
-        if words := text_of(message.content):
-            lines.append(f"{who}: {words}")
-    told = "\n\n".join(lines)
-    system = f"{agent.instructions.strip()}\n\n{SUMMARIZE}" if agent.instructions else SUMMARIZE
-    return (SystemMessage(system), UserMessage(f"{told}\n\n{SUMMARIZE}"))

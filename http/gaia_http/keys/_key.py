@@ -6,7 +6,7 @@ import secrets
 import msgspec
 
 from gaia_core import ConfigError
-from gaia_core.values import check_of, refusal, shown
+from gaia_core.frozen_types import check_of, refusal, shown
 
 PREFIX = "sk-gaia-"
 """What a secret begins with, so that people and scanners of repositories know it. Clients look for `sk-`."""

@@ -10,9 +10,9 @@ import attrs
 
 from gaia_core import Agent, ApprovalPolicy, Catalog, ConfigError, Limits, Toolset
 from gaia_core.catalog import Plugin, make_toolset
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.tools import nearest
 from gaia_core.turn import MOST_CHARS
-from gaia_core.values import made_once, typed
 from gaia_http.door._caller import Caller
 
 SERVED = "mcp"

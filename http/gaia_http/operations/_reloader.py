@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from gaia_core import Catalog, GaiaError, Runtime
-from gaia_core.supervision import Background
+from gaia_core.background_tasks import BackgroundTasks
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Reloader:
         self._load = load
         self._told = told
         self._wanted = self._reloading = False
-        self._background = Background()
+        self._background = BackgroundTasks()
 
     def ask(self) -> None:
         """Reload soon. Called on the event loop."""

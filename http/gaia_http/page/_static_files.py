@@ -18,7 +18,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_core import ConfigError
-from gaia_core.opening import opened_in_thread
+from gaia_core.open_in_thread import opened_in_thread
 from gaia_http._errors import ErrorReply
 from gaia_http.door._middleware import is_below, send_error
 

@@ -1,4 +1,7 @@
-"""Routes of the conversation: send, attach, answer prompts, cancel. A turn is the runtime's, not its client's."""
+"""Routes of the conversation: send, answer prompts, cancel. A turn is the runtime's, not its client's.
+
+Attaching to a turn again is in `streaming._resume`.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,7 +9,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 from litestar.types import ASGIApp
 
-from gaia_core import BusyError, GaiaError, NotFoundError, QueueFullError, Runtime, Session
+from gaia_core import BusyError, GaiaError, QueueFullError, Runtime, Session
 from gaia_core.journal import SessionUpdate
 from gaia_core.runtime import AnswerText, configured
 from gaia_core.runtime.sessions.export import metadata_of
@@ -15,18 +18,15 @@ from gaia_http._errors import ApiError, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_response import SSEResponse, Verbatim
 from gaia_http.ui._request import UIRequest
 from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, UserInput
 from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
 from gaia_http.ui._sessions import SessionRoutes
-from gaia_http.ui.streaming._frames import FrameId, FrameTranslator, frame
+from gaia_http.ui.streaming._frames import FrameTranslator, frame
+from gaia_http.ui.streaming._resume import ui_stream
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""
-
-_LOOK_SECONDS = 0.1
-"""How often a stream looks whether a turn that another process left was taken over."""
 
 
 class ChatRoutes:
@@ -68,12 +68,7 @@ class ChatRoutes:
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
         steps = session.agent.limits.steps
-        return self._stream(session.id, self._started(task, starting, steps))
-
-    def _stream(self, session_id: str, source: AsyncGenerator[bytes, None]) -> ASGIApp:
-        """A response that begins at once. No turn depends on it: a client that disconnects loses its stream only."""
-        name = f"session {session_id}"
-        return SSEResponse(name, source, Verbatim(), self._settings, self._counts, first=b"")
+        return ui_stream(session.id, self._started(task, starting, steps), self._settings, self._counts)
 
     async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
@@ -132,71 +127,6 @@ class ChatRoutes:
         tokens["total_tokens"] = usage.total_tokens
         return WholeAnswer(turn.message_id or None, tally.content(ended), (), tokens)
 
-    # Coming back.
-
-    async def attach(self, call: UIRequest) -> ASGIApp:
-        """The events after `Last-Event-ID` (header, or `last_event_id` in the query), then live."""
-        session_id = call.text("session_id")
-        given = call.header("last-event-id") or call.text("last_event_id")
-        seen = FrameId.parse(given) if given else None
-        turn = await self._follow(call.owner, session_id, seen)
-        steps = await self._steps(call.owner, session_id)
-        first = FrameTranslator(lambda: turn.message_id if turn is not None else 0, steps=steps)
-        rest = b""
-        if turn is not None and seen is not None:
-            rest = await _resumed(first, turn, seen)
-            if first.done and not rest:  # all of that turn was seen: what runs now comes next
-                turn, seen = self._runtime.running(call.owner, session_id), None
-                first = FrameTranslator(lambda: turn.message_id if turn is not None else 0, steps=steps)
-                if turn is None:
-                    raise _nothing_runs(session_id)
-        source = self._attached(call.owner, session_id, turn, seen, first, rest)
-        return self._stream(session_id, source)
-
-    async def _follow(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
-        """The turn that a client may follow; None: one that will be taken over. NotFoundError when there is none."""
-        turn = await self._runtime.sessions.follow(owner, session_id, seen.event if seen is not None else None)
-        if turn is not None and turn.ended is not None and seen is None and turn.task is None:
-            raise _nothing_runs(session_id)
-        return turn
-
-    async def _steps(self, owner: str, session_id: str) -> int | None:
-        try:
-            return (await self._runtime.sessions.open(owner, session_id)).agent.limits.steps
-        except NotFoundError:  # its agent is gone
-            return None
-
-    async def _attached(
-        self, owner: str, session_id: str, turn: Turn | None, seen: FrameId | None, frames: FrameTranslator, rest: bytes
-    ) -> AsyncGenerator[bytes, None]:
-        if turn is None:
-            turn = await self._taken_over(owner, session_id, seen)
-            if turn is None:
-                return
-            taken = turn
-            frames = FrameTranslator(lambda: taken.message_id, steps=await self._steps(owner, session_id))
-            if seen is not None:
-                rest = await _resumed(frames, turn, seen)
-        if rest:
-            yield rest
-        if frames.done:
-            return
-        async for batch in turn.frames(seen.event if seen is not None else None):
-            if data := frames.take(batch):
-                yield data
-
-    async def _taken_over(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
-        """Wait until a turn that another process left is run here, or has ended; None when neither will be."""
-        while self._runtime.accepting:
-            try:
-                turn = await self._runtime.sessions.follow(owner, session_id, seen.event if seen is not None else None)
-            except NotFoundError:
-                return None
-            if turn is not None:
-                return turn
-            await asyncio.sleep(_LOOK_SECONDS)
-        return None
-
     # Steering.
 
     async def confirm(self, call: UIRequest) -> Acknowledged:
@@ -248,14 +178,3 @@ class Starting:
         position, self._position = self._position, None
         self.waits = asyncio.get_running_loop().create_future()
         return position
-
-
-async def _resumed(frames: FrameTranslator, turn: Turn, seen: FrameId) -> bytes:
-    """Bring *frames* to where the reader stands; what is left of the frames of the last event that it saw."""
-    before, event = await turn.told(seen.event)
-    frames.fold(before)
-    return frames.rest(seen, event) if event is not None else b""
-
-
-def _nothing_runs(session_id: str) -> NotFoundError:
-    return NotFoundError(f"session {session_id!r} runs no turn")

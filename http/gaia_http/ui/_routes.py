@@ -36,6 +36,7 @@ from gaia_http.ui._route import Method, Query, Route, Streamed
 from gaia_http.ui._sessions import SessionRoutes
 from gaia_http.ui._settings_store import SettingsStore
 from gaia_http.ui._system import SystemRoutes
+from gaia_http.ui.streaming._resume import ResumeRoute
 from gaia_http.ui.streaming._session_events import SessionEventsRoute
 
 BUSY_SECONDS = 2
@@ -57,10 +58,11 @@ def ui_routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> tuple
     system, agents = SystemRoutes(runtime, settings, store), AgentRoutes(runtime)
     sessions, watch = SessionRoutes(runtime, store), SessionEventsRoute(runtime, settings, counts)
     chat = ChatRoutes(runtime, sessions, settings, counts)
+    resume = ResumeRoute(runtime, settings, counts)
     return (
         *_system_routes(system, agents),
         *_session_routes(sessions, watch),
-        *_chat_routes(chat),
+        *_chat_routes(chat, resume),
     )
 
 
@@ -199,7 +201,7 @@ def _session_routes(sessions: SessionRoutes, watch: SessionEventsRoute) -> tuple
     )
 
 
-def _chat_routes(chat: ChatRoutes) -> tuple[Route, ...]:
+def _chat_routes(chat: ChatRoutes, resume: ResumeRoute) -> tuple[Route, ...]:
     return (
         Route(
             method="POST",
@@ -214,7 +216,7 @@ def _chat_routes(chat: ChatRoutes) -> tuple[Route, ...]:
         Route(
             method="GET",
             path="/api/chat/attach",
-            answer=chat.attach,
+            answer=resume.attach,
             summary="A turn's events after an id, then live",
             reply=Streamed(_TURN),
             query=(

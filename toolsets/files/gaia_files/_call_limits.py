@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import attrs
 
-from gaia_core.values import made_once, typed
+from gaia_core.frozen_types import made_once, typed
 
 _KIB = 1024
 _MIB = 1024 * _KIB

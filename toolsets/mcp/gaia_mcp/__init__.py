@@ -7,7 +7,7 @@
 |---|---|
 | `_toolset_factory` | `mcp`, the toolset's factory, and the recipes of connections |
 | `_server_config` | `McpServerConfig`: where a server is and what it may do |
-| `_remote` | the contract between a server's tools and its connection |
+| `_connection_protocol` | the contract between a server's tools and its connection |
 | `_result_text` | what a server answers, as the model reads it |
 | `_secret_references` | values by reference, and hiding them |
 | `_listed_tools` | what a server lists → a Toolset |

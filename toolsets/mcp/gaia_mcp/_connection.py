@@ -20,13 +20,13 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
 from gaia_core import ConfigError, Context, Recipe, ToolError, Toolset
-from gaia_core.supervision import Background
+from gaia_core.background_tasks import BackgroundTasks
 from gaia_mcp._calls import ServerCall, ServerCalls, answered
+from gaia_mcp._connection_protocol import Send
 from gaia_mcp._elicitation import elicited, sampled
 from gaia_mcp._failure_text import misfit, said, words_of
 from gaia_mcp._http_transport import RefusalRecord, http
 from gaia_mcp._listed_tools import ListedTools, toolset_of
-from gaia_mcp._remote import Send
 from gaia_mcp._result_text import result_text
 from gaia_mcp._secret_references import SecretMask, resolved
 from gaia_mcp._server_config import McpServerConfig
@@ -84,7 +84,7 @@ class Connection:
         self._up = asyncio.Event()
         self._stale = asyncio.Event()
         self._heard = 0
-        self._background = Background(FIRST_PAUSE)
+        self._background = BackgroundTasks(FIRST_PAUSE)
         self._probing: asyncio.Task[None] | None = None
         self._result: TypeAdapter[Any] = TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
 

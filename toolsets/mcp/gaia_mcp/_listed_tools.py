@@ -9,8 +9,8 @@ import attrs
 from gaia_core import Context, Recipe, Toolset, tool
 from gaia_core.errors import ToolDeclarationError
 from gaia_core.tools import EFFECTS, Effect, Parameters, Tool
+from gaia_mcp._connection_protocol import ConnectionProtocol
 from gaia_mcp._input_schemas import BadSchemaError, SchemaValidator, encoded
-from gaia_mcp._remote import RemoteConnection
 from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
 from gaia_mcp._server_config import McpServerConfig
 
@@ -39,7 +39,7 @@ class Remote:
     name: str
     """As the server calls it."""
 
-    async def __call__(self, ctx: Context[RemoteConnection], arguments: dict[str, Any]) -> str:
+    async def __call__(self, ctx: Context[ConnectionProtocol], arguments: dict[str, Any]) -> str:
         """Call it there; the result as the model reads it."""
         return await ctx.resource.call_tool(ctx, self.name, arguments)
 

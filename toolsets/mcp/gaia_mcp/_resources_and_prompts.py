@@ -9,11 +9,11 @@ from mcp.shared.exceptions import MCPError
 
 from gaia_core import Context
 from gaia_mcp._calls import ServerCall
-from gaia_mcp._remote import RemoteConnection
+from gaia_mcp._connection_protocol import ConnectionProtocol
 from gaia_mcp._result_text import resource_text, text_of
 
 
-async def list_resources(connection: RemoteConnection, ctx: Context[Any]) -> str:
+async def list_resources(connection: ConnectionProtocol, ctx: Context[Any]) -> str:
     """The resources and their templates, a line each."""
 
     async def send(client: Client, _call: ServerCall, _responses: Any, _state: str | None) -> Any:
@@ -28,7 +28,7 @@ async def list_resources(connection: RemoteConnection, ctx: Context[Any]) -> str
     return "\n".join(found) or "There are none."
 
 
-async def read_resource(connection: RemoteConnection, ctx: Context[Any], uri: str) -> str:
+async def read_resource(connection: ConnectionProtocol, ctx: Context[Any], uri: str) -> str:
     """A resource's contents."""
 
     async def send(client: Client, _call: ServerCall, responses: Any, state: str | None) -> Any:
@@ -39,7 +39,7 @@ async def read_resource(connection: RemoteConnection, ctx: Context[Any], uri: st
     return "\n".join(resource_text(each) for each in (await connection.call(ctx, send)).contents)
 
 
-async def list_prompts(connection: RemoteConnection, ctx: Context[Any]) -> str:
+async def list_prompts(connection: ConnectionProtocol, ctx: Context[Any]) -> str:
     """The prompts and what they take, a line each."""
 
     async def send(client: Client, _call: ServerCall, _responses: Any, _state: str | None) -> Any:
@@ -52,7 +52,7 @@ async def list_prompts(connection: RemoteConnection, ctx: Context[Any]) -> str:
     ) or "There are none."  # fmt: skip
 
 
-async def get_prompt(connection: RemoteConnection, ctx: Context[Any], name: str, arguments: dict[str, str]) -> str:
+async def get_prompt(connection: ConnectionProtocol, ctx: Context[Any], name: str, arguments: dict[str, str]) -> str:
     """A prompt's messages."""
 
     async def send(client: Client, _call: ServerCall, responses: Any, state: str | None) -> Any:

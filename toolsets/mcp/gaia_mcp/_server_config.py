@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from gaia_core import ConfigError
+from gaia_core.frozen_types import is_count, is_seconds, made_once, typed
 from gaia_core.tools import EFFECTS, Effect
-from gaia_core.values import is_count, is_seconds, made_once, typed
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 

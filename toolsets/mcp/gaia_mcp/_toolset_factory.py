@@ -14,29 +14,29 @@ from urllib.parse import urlsplit
 
 from gaia_core import Recipe, doc, resource
 from gaia_core.tools import Effect, Source
-from gaia_mcp._remote import RemoteConnection
+from gaia_mcp._connection_protocol import ConnectionProtocol
 from gaia_mcp._secret_references import check
 from gaia_mcp._server_config import McpServerConfig
 
 
 @resource(scope="process")
-async def shared_connection(server: McpServerConfig) -> AsyncIterator[RemoteConnection]:
+async def shared_connection(server: McpServerConfig) -> AsyncIterator[ConnectionProtocol]:
     """The connection that all sessions share."""
     async with await _connection(server) as connection:
         yield connection
 
 
 @resource(scope="session")
-async def own_connection(server: McpServerConfig) -> AsyncIterator[RemoteConnection]:
+async def own_connection(server: McpServerConfig) -> AsyncIterator[ConnectionProtocol]:
     """A connection of one session."""
     async with await _connection(server) as connection:
         yield connection
 
 
-async def _connection(server: McpServerConfig) -> RemoteConnection:
+async def _connection(server: McpServerConfig) -> ConnectionProtocol:
     # The SDK takes two seconds to import, in which others would wait.
     module = await asyncio.to_thread(importlib.import_module, "gaia_mcp._connection")
-    made: RemoteConnection = module.Connection(server, recipe_of(server))
+    made: ConnectionProtocol = module.Connection(server, recipe_of(server))
     return made
 
 

@@ -1,4 +1,4 @@
 """Streams of the UI API: a turn's events as frames, and what happens to sessions.
 
-Begin with `_frames` (the translator), then `_turn_stream` (its connection).
+Begin with `_frames` (the translator), then `_resume` (attaching to a turn again).
 """

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from gaia_core.values import made_once, typed
+from gaia_core.frozen_types import made_once, typed
 
 _SHORT = 200
 

@@ -39,7 +39,7 @@ class _OpenQuestion:
         self.settled: asyncio.Future[bool] = loop.create_future()
 
 
-class PendingAnswers:
+class PendingRequests:
     """Requests by id: `ask` opens one (before its event is sent), `wait` waits, `give` answers, `settle` reports that
     the answer is recorded."""
 

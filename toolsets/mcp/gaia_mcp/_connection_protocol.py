@@ -9,7 +9,7 @@ Send: TypeAlias = Callable[[Any, Any, Any, "str | None"], Awaitable[Any]]
 """Sends a request: takes the client, its `ServerCall`, the answers to what the server asked first, and its state."""
 
 
-class RemoteConnection(Protocol):
+class ConnectionProtocol(Protocol):
     """A connection to one server; `Connection` is it."""
 
     async def __aenter__(self) -> Self:

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from gaia_core.supervision import Background
+from gaia_core.background_tasks import BackgroundTasks
 
 
 @pytest.fixture
 async def background():
-    made = Background(first_pause=0.0)
+    made = BackgroundTasks(first_pause=0.0)
     yield made
     await made.aclose()
 
@@ -35,7 +35,7 @@ async def test_a_kept_task_that_fails_is_logged_counted_and_restarted(background
 
 
 async def test_an_essential_task_is_down_until_its_restart():
-    background = Background(first_pause=3_600.0)
+    background = BackgroundTasks(first_pause=3_600.0)
     failed = asyncio.Event()
 
     async def work():
@@ -92,7 +92,7 @@ async def test_what_does_not_settle_in_time_is_cancelled(background):
 
 
 async def test_closing_ends_everything_and_stopping_one_task():
-    background = Background()
+    background = BackgroundTasks()
     ended = []
 
     def work(name):

@@ -53,7 +53,7 @@ class _Kept:
         return TaskReport(self.name, self.essential, self.running, self.failures, self.error)
 
 
-class Background:
+class BackgroundTasks:
     """Owned by what creates it, which closes it. *first_pause*: seconds before the first restart; it doubles."""
 
     __slots__ = ("_first_pause", "_kept", "_tasks")
