@@ -288,7 +288,7 @@ def test_a_placeholder_that_names_no_tool_is_refused_with_the_nearest_name():
         "toolset 't': the instructions name {list_file}, which is not one of its tools. Did you mean 'list_files'? "
         "Write {{ and }} for braces"
     )
-    with pytest.raises(ToolsetError, match=r"the instructions name \{list_files\}, which is none"):
+    with pytest.raises(ToolsetError, match=r"the instructions name \{list_files\}, which is not one of its tools"):
         files().prefixed("x_").with_instructions("Use {list_files}.")
 
 

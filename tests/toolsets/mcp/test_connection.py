@@ -49,7 +49,7 @@ async def test_what_the_server_calls_an_error_is_the_models_to_read(raw, connect
 async def test_a_server_that_dies_in_a_call_says_so_and_is_started_again(raw, connect, context, until, tmp_path):
     connection = await connect(raw())
 
-    with pytest.raises(ToolError, match=r"raw went away .* exit code 3; it said last: out of oil.* unknown"):
+    with pytest.raises(ToolError, match=r"raw disconnected .* exit code 3; it said last: out of oil.* unknown"):
         await connection.call_tool(context(), "die", {})
 
     assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"
@@ -61,9 +61,9 @@ async def test_calls_of_others_learn_of_the_death_too_and_go_on_after_it(raw, co
     other = asyncio.create_task(connection.call_tool(context("other"), "wait", {"value": "x"}))
     await connection.call_tool(context(), "echo", {"value": "sent after it"})
 
-    with pytest.raises(ToolError, match="went away"):
+    with pytest.raises(ToolError, match="disconnected"):
         await connection.call_tool(context(), "die", {})
-    with pytest.raises(ToolError, match="went away"):
+    with pytest.raises(ToolError, match="disconnected"):
         await other
 
 
