@@ -39,7 +39,7 @@ class TaskReport(msgspec.Struct, frozen=True, gc=False):
 
 
 @attrs.define(eq=False)
-class _Kept:
+class _KeptTask:
     """A long-lived task. Written by its own task only; `tasks` reads it."""
 
     name: str
@@ -60,7 +60,7 @@ class BackgroundTasks:
 
     def __init__(self, first_pause: float = FIRST_PAUSE_SECONDS) -> None:
         self._first_pause = first_pause
-        self._kept: dict[asyncio.Task[None], _Kept] = {}
+        self._kept: dict[asyncio.Task[None], _KeptTask] = {}
         """The tasks of `keep`, until `stop` or `aclose`."""
         self._tasks: set[asyncio.Task[None]] = set()
         """The tasks of `run` and `hold`, until they are done."""
@@ -70,7 +70,7 @@ class BackgroundTasks:
 
         *essential*: the owner is not ready while the task is down.
         """
-        kept = _Kept(name, work, essential)
+        kept = _KeptTask(name, work, essential)
         task = asyncio.create_task(self._supervised(kept), name=name)
         self._kept[task] = kept
         task.add_done_callback(lambda done: self._kept.pop(done, None))
@@ -120,7 +120,7 @@ class BackgroundTasks:
             # Again after a while: what ends in the same moment may take the cancellation for its own.
             _, left = await asyncio.wait(left, timeout=_CANCEL_SECONDS)
 
-    async def _supervised(self, kept: _Kept) -> None:
+    async def _supervised(self, kept: _KeptTask) -> None:
         loop = asyncio.get_running_loop()
         pause = self._first_pause
         while True:

@@ -155,7 +155,7 @@ MADE_BY_US_TOO = frozenset(
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
         "Embeddings", "Finished", "ToolCallDelta",  # what models say
         "Decision", "EndpointLoad", "ModelAccess", "RefusedCall", "SlotRequest", "State", "TurnContext",  # of a turn
-        "LoaderFault", "TaskReport",  # what failed
+        "ChildFault", "LoaderFault", "TaskReport",  # what failed
         "Spread",  # what was measured
     )
 )  # fmt: skip

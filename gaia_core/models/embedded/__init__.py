@@ -13,7 +13,7 @@
 | `_child_process` | the child's program |
 """
 
-from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._fault import ChildError, ChildFault
 from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
 from gaia_core.models.embedded._state import State
@@ -33,8 +33,8 @@ from gaia_core.models.embedded._weights import (
 __all__ = [
     "QWEN_CODER",
     "ChildError",
+    "ChildFault",
     "EmbeddedModel",
-    "Fault",
     "Hub",
     "LocalFile",
     "Package",

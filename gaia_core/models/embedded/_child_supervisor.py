@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gaia_core.models.embedded._child_process import FAILED, LISTENING, LOADED, REFUSED, UNLOADABLE
-from gaia_core.models.embedded._fault import ChildError, Fault, crashed, failed, refused, unloadable
+from gaia_core.models.embedded._fault import ChildError, ChildFault, crashed, failed, refused, unloadable
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Child:
             )
         except OSError as error:
             why = error.strerror or str(error)
-            raise ChildError(Fault(f"its process can't be started: {why}", str(error))) from None
+            raise ChildError(ChildFault(f"its process can't be started: {why}", str(error))) from None
         return cls(process)
 
     async def _until(self, word: str, seconds: float) -> str:
@@ -77,7 +77,7 @@ class Child:
                 return await self._answer(word)
         except TimeoutError:
             await self.stop()
-            raise ChildError(Fault(f"it was not ready within {seconds:g} s", " / ".join(self._last))) from None
+            raise ChildError(ChildFault(f"it was not ready within {seconds:g} s", " / ".join(self._last))) from None
         except BaseException:
             await self.stop()
             raise
@@ -91,7 +91,7 @@ class Child:
             _log.debug("embedded model: %s", self._said)
         raise ChildError(await self.ended())
 
-    async def ended(self) -> Fault:
+    async def ended(self) -> ChildFault:
         """Wait for its end, and say why it ended."""
         code = await self._process.wait()
         await asyncio.wait((self._heard,))

@@ -35,7 +35,7 @@ _WINDOWS = (
 )
 
 
-class Fault(msgspec.Struct, frozen=True, gc=False):
+class ChildFault(msgspec.Struct, frozen=True, gc=False):
     """*words* are for clients: what happened and what to do, with no path of this machine. *detail* is for the log.
 
     A *lasting* fault is not mended by a restart. An *unloadable* runtime is one, and it costs little to look again.
@@ -57,18 +57,18 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
 class ChildError(GaiaError):
     """The child can't load its runtime, did not start, or ended by itself: *fault* says why."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: ChildFault) -> None:
         super().__init__(fault.words)
         self.fault = fault
 
 
-def unloadable(text: str) -> Fault:
+def unloadable(text: str) -> ChildFault:
     """The runtime's module can't be imported: *text* is the exception's."""
     if "No module named 'xllamacpp'" in text:
-        return Fault(NOT_INSTALLED, lasting=True, unloadable=True)
+        return ChildFault(NOT_INSTALLED, lasting=True, unloadable=True)
     found = loader_fault(text)
     words = found.words if found is not None else "it fails on import; install xllamacpp again"
-    return Fault(
+    return ChildFault(
         f"its runtime can't be loaded: {words}",
         _cut(text),
         lasting=True,
@@ -77,27 +77,27 @@ def unloadable(text: str) -> Fault:
     )
 
 
-def refused(text: str, last: tuple[str, ...]) -> Fault:
+def refused(text: str, last: tuple[str, ...]) -> ChildFault:
     """llama.cpp did not take the weights: *text* is the exception's, *last* are its log's last lines."""
     detail = _cut(" / ".join((*last, text)))
     if _out_of_memory((*last, text)):
-        return Fault(_MEMORY_WORDS, detail)
+        return ChildFault(_MEMORY_WORDS, detail)
     words = (
         "its weights can't be loaded: the file is damaged, or of a kind that llama.cpp does not know. Replace it "
         "or remove it (the server's log names it), and start the server again"
     )
-    return Fault(words, detail, lasting=True)
+    return ChildFault(words, detail, lasting=True)
 
 
-def failed(text: str, last: tuple[str, ...]) -> Fault:
+def failed(text: str, last: tuple[str, ...]) -> ChildFault:
     """The runtime raised another exception than for weights: *text* names it, *last* are its log's last lines."""
     detail = _cut(" / ".join((*last, text)))
     if _out_of_memory((*last, text)):
-        return Fault(_MEMORY_WORDS, detail)
-    return Fault("its runtime fails on start; install gaia-server-core[embedded] again", detail, lasting=True)
+        return ChildFault(_MEMORY_WORDS, detail)
+    return ChildFault("its runtime fails on start; install gaia-server-core[embedded] again", detail, lasting=True)
 
 
-def crashed(code: int, last: tuple[str, ...]) -> Fault:
+def crashed(code: int, last: tuple[str, ...]) -> ChildFault:
     """The child ended with *code*, as `subprocess` gives it; *last* are the last lines that it wrote."""
     name = _signal_name(code)
     if not name:
@@ -107,7 +107,7 @@ def crashed(code: int, last: tuple[str, ...]) -> Fault:
         words = f"its process was ended by {name}{why}"
     if _out_of_memory(last):
         words = f"{words}; {_MEMORY_WORDS}"
-    return Fault(words, _cut(" / ".join(last)), lasting=name == "SIGILL")
+    return ChildFault(words, _cut(" / ".join(last)), lasting=name == "SIGILL")
 
 
 def _signal_name(code: int) -> str:

@@ -18,7 +18,7 @@ import msgspec
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.embedded._child_supervisor import Child
 from gaia_core.models.embedded._download import Download, DownloadError, download
-from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._fault import ChildError, ChildFault
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource, in_thread, sha256_of
 from gaia_core.native_libraries import debian_package
@@ -132,6 +132,6 @@ def _is_right(file: Download, stop: threading.Event) -> bool:
     return False
 
 
-def _and(fault: Fault, words: str) -> Fault:
+def _and(fault: ChildFault, words: str) -> ChildFault:
     """*fault* with more to say."""
     return msgspec.structs.replace(fault, words=f"{fault.words}. {words}")

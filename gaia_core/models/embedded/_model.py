@@ -22,7 +22,7 @@ from gaia_core.errors import ConfigError
 from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
 from gaia_core.models.embedded._child_supervisor import Child
-from gaia_core.models.embedded._fault import ChildError, Fault
+from gaia_core.models.embedded._fault import ChildError, ChildFault
 from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import WeightSource
@@ -192,7 +192,7 @@ class EmbeddedModel:
             self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
-        before: Fault | None = None
+        before: ChildFault | None = None
         while True:
             fault = await self._until_fault()
             pause = _LASTING_RESTARTS * self._restart_seconds
@@ -207,7 +207,7 @@ class EmbeddedModel:
                     await self._awake.wait()
             self._unloadable = False
 
-    async def _until_fault(self) -> Fault:
+    async def _until_fault(self) -> ChildFault:
         """Serve, and restart after a crash; the fault that a restart can't mend."""
         crashes = 0
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class EmbeddedModel:
             self._tell(State("crashed", reason=f"{fault.words}; it restarts in {pause:g} s", retry_after=pause + 1))
             await asyncio.sleep(pause)
 
-    async def _serve(self) -> Fault:
+    async def _serve(self) -> ChildFault:
         """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
         # First, so that 491 MB are not downloaded where no runtime can load them.
         library = await load_runtime(self._libraries_folder, self._libraries, self._tell)

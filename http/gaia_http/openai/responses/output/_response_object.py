@@ -86,8 +86,3 @@ def response_object(
 def incomplete_reason(finish_reason: str) -> str | None:
     """Why an answer that ended by *finish_reason* is not whole; None when it is."""
     return {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish_reason)
-
-
-def is_cancelled(error: ErrorInfo | None, status: str) -> bool:
-    """Whether a turn ended because somebody cancelled it."""
-    return status == "cancelled" and error is None
