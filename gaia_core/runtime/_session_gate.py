@@ -1,7 +1,7 @@
-"""Places: a session has one, and a turn that has it runs. Who comes meanwhile is refused, waits, or interrupts.
+"""The session gate: at most one turn runs in a session. A turn that comes meanwhile is refused, waits, or interrupts.
 
-A place is taken before anything is awaited, so two turns of one session never meet, and it is free before anybody is
-told that its turn ended. It keeps the session's open resources, which close when it was idle for long.
+A session is claimed before anything is awaited, so two of its turns never meet, and it is free before anybody learns
+that its turn ended. The gate keeps the session's open resources, which close when the session was idle for long.
 """
 
 import asyncio

@@ -27,11 +27,13 @@ from gaia_core.turn._turn import Frame, Turn
 from gaia_core.turn._turn_context import ModelAccess, TurnContext, window_of
 from gaia_core.turn._turn_end import finish
 from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions, TurnRequest
+from gaia_core.turn.calls._approval import unattended
 from gaia_core.turn.calls._approval_grant import Grant, decode_grant
+from gaia_core.turn.calls._call_plan import RefusedCall
 from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._pending_requests import APPROVAL, QUESTION, Decision, check_kind
-from gaia_core.turn.calls._tool_calls import RefusedCall, invalid_arguments, tool_of, unattended, unknown_tool
+from gaia_core.turn.calls._tool_calls import invalid_arguments, tool_of, unknown_tool
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._compaction import summary_request
 from gaia_core.turn.context._context_window import size

@@ -37,9 +37,10 @@ from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
 from gaia_core.turn.context._compaction import compaction_point, summary_request
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._answer_correction import AnswerCorrection
 from gaia_core.turn.step._model_request import request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
-from gaia_core.turn.step._response_format import ResponseFormatCheck, correction, unfenced
+from gaia_core.turn.step._response_format import correction
 from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)
@@ -85,10 +86,9 @@ class _Loop:
         "_client_names",
         "_context",
         "_core",
+        "_correction",
         "_emit",
-        "_form",
         "_limit",
-        "_mended",
         "_step",
         "_steps",
         "_tools",
@@ -114,9 +114,7 @@ class _Loop:
         self._window = context.window
         self._answer = resumed
         self._limit: LimitReached | None = None
-        self._form: ResponseFormatCheck | None = None
-        self._mended = False
-        """Whether the model was already asked to correct an answer that doesn't match the response format."""
+        self._correction = AnswerCorrection(context.options.response_format)
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end."""
@@ -164,11 +162,9 @@ class _Loop:
         assert self._answer is not None
         if not self._answer.objection:
             return self.ended("completed")
-        if not self._mended:
+        if not self._correction.made:
             return None
-        problems = "\n".join(f"- {problem}" for problem in self._answer.problems)
-        words = f"The answer does not have the requested format, after one correction too:\n{problems}"
-        return self.ended("failed", error=ErrorInfo("response_format", words))
+        return self.ended("failed", error=self._correction.failure(self._answer.problems))
 
     async def _settle(self) -> None:
         """Carry out the calls that another process left open."""
@@ -190,7 +186,7 @@ class _Loop:
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
-        self._mended = self._mended or (self._answer is not None and bool(self._answer.objection))
+        self._correction.made = self._correction.made or (self._answer is not None and bool(self._answer.objection))
         request = self._request()
         if request.tools is not self._tools:
             self._tools = request.tools
@@ -204,7 +200,7 @@ class _Loop:
         context.counts.answer(self._agent.model, seconds, first_seconds)
         problems: tuple[str, ...] = ()
         if formed and not message.tool_calls:
-            message, problems = self._checked(message, finish)
+            message, problems = self._correction.checked(message, finish)
         own: list[ToolCall] = []
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
@@ -239,7 +235,7 @@ class _Loop:
     async def _said(self, message: AssistantMessage) -> None:
         """The model has answered in words: they end the turn, unless they have not the form that was asked for."""
         assert self._answer is not None
-        if self._answer.objection and not self._mended:
+        if self._answer.objection and not self._correction.made:
             await self._context.recorder.add(self._answer)
             return
         text = text_of(message.content)
@@ -260,19 +256,6 @@ class _Loop:
             return message
         kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
         return msgspec.structs.replace(message, tool_calls=kept)
-
-    def _checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, tuple[str, ...]]:
-        """*message*, without a fence around its JSON, and what is wrong with its format. A text that was cut short or
-        filtered is given as it is, as its finish reason says. Raises SchemaError."""
-        wanted = self._context.options.response_format
-        if wanted is None or finish != "stop":
-            return message, ()
-        self._form = self._form or ResponseFormatCheck(wanted)
-        text = unfenced(text_of(message.content))
-        problems = self._form.problems(text)
-        if problems:
-            return message, problems
-        return msgspec.structs.replace(message, content=text), ()
 
     def _servers(self, calls: list[ToolCall]) -> tuple[tuple[str, str], ...]:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
@@ -314,7 +297,7 @@ class _Loop:
             context.affinity or context.turn.session_id,
             first=self._steps == 1,
             calls=context.budget.tool_calls,
-            mended=self._mended,
+            mended=self._correction.made,
             core=self._core,
         )
 

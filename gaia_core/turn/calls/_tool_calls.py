@@ -5,26 +5,22 @@ waits for approval, it is refused) are recorded together with the model's answer
 effect and costs no commit of its own. `_call_execution` does what a plan says.
 """
 
-import time
 from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
-
-import attrs
+from typing import Any
 
 from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
-from gaia_core.facts import Asked, Decided, Done, Fact, Started
-from gaia_core.frozen_types import made_once
+from gaia_core.facts import Done, Fact, Started
 from gaia_core.messages import ToolCall
 from gaia_core.nesting import check_nesting
-from gaia_core.session import new_id
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.calls._approval_grant import decode_grant, encode_grant, grant_of
+from gaia_core.turn.calls._approval import approval_of, wait_for_decision
+from gaia_core.turn.calls._approval_grant import decode_grant
 from gaia_core.turn.calls._call_execution import CallExecution
+from gaia_core.turn.calls._call_plan import CallForApproval, Plan, ReadyCall, RefusedCall
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result
-from gaia_core.turn.calls._pending_requests import APPROVAL, Decision
 from gaia_core.turn.context._transcript import OpenCall, Transcript
 from gaia_core.turn.tool_search._find_tools import find_tools
 
@@ -33,48 +29,8 @@ UNKNOWN_OUTCOME = (
     "itself. Find out before you repeat it."
 )
 
-_BEFOREHAND = "the key that asks has approved this tool beforehand"
-
 _READ_RESULT = Bound(read_result, "gaia")
 _FIND_TOOLS = Bound(find_tools, "gaia")
-
-
-@attrs.frozen
-class ReadyCall:
-    """A validated call that may run. *opened*: its start is recorded already; *replies* are those of its first run."""
-
-    call: ToolCall
-    bound: Bound
-    arguments: Any
-    decided: Decided | None = None
-    opened: bool = False
-    replies: tuple[str | None, ...] = ()
-
-
-@attrs.frozen
-class CallForApproval:
-    """A validated call that waits for approval. *opened*: that is recorded already."""
-
-    call: ToolCall
-    bound: Bound
-    arguments: Any
-    asked: Asked
-    opened: bool = False
-
-
-@attrs.frozen
-class RefusedCall:
-    """A call that is not run; *content* tells the model why."""
-
-    __attrs_pre_init__ = made_once
-
-    call: ToolCall
-    outcome: Outcome
-    content: str
-    decided: Decided | None = None
-
-
-Plan: TypeAlias = ReadyCall | CallForApproval | RefusedCall
 
 
 def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
@@ -108,13 +64,6 @@ def nested_too_deep(call: ToolCall) -> RefusedCall | None:
     except NestingError as error:
         return invalid_arguments(call, ArgumentsError(call.name, (f"arguments: {error}; make them flatter",)))
     return None
-
-
-def unattended(call: ToolCall, reason: str) -> RefusedCall:
-    """A call that needs approval, for *reason*, where nobody is here to give it."""
-    words = f"{reason}, and nobody is here to give it"
-    content = f"Denied: {words}. Go on without this call, or tell the user what would be needed."
-    return RefusedCall(call, "denied", content, Decided(call.id, approved=False, reason=words))
 
 
 class ToolCalls:
@@ -164,35 +113,7 @@ class ToolCalls:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:
             return invalid_arguments(call, error)
-        return self._approved(call, bound, arguments)
-
-    def _approved(self, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
-        context = self._context
-        policy = context.agent.approvals
-        reason = policy.reason(bound.tool)
-        if reason is None:
-            return ReadyCall(call, bound, arguments)
-        grant = next((grant for grant in context.grants if grant.covers(call.name, call.arguments)), None)
-        if grant is not None:
-            decided = Decided(call.id, approved=True, reason=f"granted for this session: {grant}", scope="session")
-            return ReadyCall(call, bound, arguments, decided)
-        if context.approves(call.name):
-            return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
-        if not context.audience.approves:
-            return unattended(call, reason)
-        asked = Asked(
-            f"{APPROVAL}{new_id()}",
-            call.id,
-            call.name,
-            call.arguments,
-            reason,
-            policy.timeout,
-            time.time() + policy.timeout,
-            str(grant_of(call.name, call.arguments)),
-            context.path,
-        )
-        context.turn.answers.ask(asked.approval_id)
-        return CallForApproval(call, bound, arguments, asked)
+        return approval_of(self._context, call, bound, arguments)
 
     def replan(self, opened: OpenCall) -> Plan:
         """What becomes of a call that another process left open."""
@@ -261,23 +182,15 @@ class ToolCalls:
         await self._running.run(plan.call, plan.bound, plan.arguments, replies)
 
     async def _decided(self, plan: CallForApproval) -> bool:
-        """Wait for the approval, holding nothing; whether the call may run. The decision is recorded either way."""
-        context, call, asked = self._context, plan.call, plan.asked
-        answers = context.turn.answers
-        with context.budget.asking():
-            decision = await answers.wait(asked.approval_id, asked.expires_at - time.time())
-        if decision is None:
-            decision = Decision(approved=False, reason=f"nobody answered within {asked.seconds:g} s")
-        assert isinstance(decision, Decision)
-        lasting = decision.approved and decision.scope == "session"
-        grant = encode_grant(grant_of(call.name, call.arguments)) if lasting else ""
-        decided = Decided(call.id, decision.approved, decision.reason, asked.approval_id, decision.scope, grant)
-        if decision.approved:
+        """Wait for the approval; whether the call may run. The decision is recorded either way, with what follows."""
+        context, call = self._context, plan.call
+        decided = await wait_for_decision(context, plan)
+        if decided.approved:
             await context.recorder.add(decided, self._started(call))
         else:
-            words = f"Denied: {decision.reason or 'the user said no'}. Go on without this call."
+            words = f"Denied: {decided.reason or 'the user said no'}. Go on without this call."
             await context.recorder.add(decided, self._done(call, "denied", words))
-        answers.settle(asked.approval_id)
-        if grant:
-            context.grants.append(decode_grant(grant))
-        return decision.approved
+        context.turn.answers.settle(plan.asked.approval_id)
+        if decided.grant:
+            context.grants.append(decode_grant(decided.grant))
+        return decided.approved

@@ -1,0 +1,40 @@
+"""Correction of a final answer: checked against the response format, corrected once, then the turn fails."""
+
+import msgspec
+
+from gaia_core.events import ErrorInfo, FinishReason
+from gaia_core.messages import AssistantMessage, text_of
+from gaia_core.models import ResponseFormat
+from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
+
+
+class AnswerCorrection:
+    """What one turn's final text must match: *wanted*, or anything."""
+
+    __slots__ = ("_check", "_wanted", "made")
+
+    def __init__(self, wanted: ResponseFormat | None) -> None:
+        self._wanted = wanted
+        self._check: ResponseFormatCheck | None = None
+        self.made = False
+        """Whether the model was asked to correct its answer. Set by the turn's loop."""
+
+    def checked(self, message: AssistantMessage, finish: FinishReason) -> tuple[AssistantMessage, tuple[str, ...]]:
+        """*message*, without a fence around its JSON, and what is wrong with its format.
+
+        A text that was cut short or filtered stays as it is: its finish reason says so. Raises SchemaError.
+        """
+        if self._wanted is None or finish != "stop":
+            return message, ()
+        self._check = self._check or ResponseFormatCheck(self._wanted)
+        text = unfenced(text_of(message.content))
+        problems = self._check.problems(text)
+        if problems:
+            return message, problems
+        return msgspec.structs.replace(message, content=text), ()
+
+    def failure(self, problems: tuple[str, ...]) -> ErrorInfo:
+        """The error of a turn whose corrected answer has *problems*, too."""
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        words = f"The answer does not have the requested format, after one correction too:\n{listed}"
+        return ErrorInfo("response_format", words)
