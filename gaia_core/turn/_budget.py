@@ -10,7 +10,11 @@ from gaia_core.messages import Usage
 
 
 class Budget:
-    """The counters of one turn; *parent* is charged too."""
+    """The counters of one turn; *parent* is charged too.
+
+    Written by the turn's task and by the tasks of its calls, on one event loop. No method awaits between a check and
+    its increment, so calls that run in parallel can't exceed a limit together.
+    """
 
     __slots__ = ("_asking", "_limits", "_parent", "_remaining", "clock", "steps", "tool_calls", "usage")
 
@@ -18,12 +22,18 @@ class Budget:
         self._limits = limits
         self._parent = parent
         self._asking = 0
+        """How many questions to people are open, here and in sub-agents. The clock stops at the first one and
+        continues after the last one."""
         self._remaining = 0.0
+        """Seconds that were left when the clock stopped. Written by `_pause`."""
         self.steps = 0
+        """Counted by the loop's own task, and in a parent also by the tasks of its sub-agents; the same for the next
+        two."""
         self.tool_calls = 0
         self.usage = Usage()
         self.clock: asyncio.Timeout | None = None
-        """The turn's wall clock while it runs, which `asking` stops."""
+        """The turn's wall clock while it runs, which `asking` stops. Set and reset by `_Loop.run`, in the loop's task;
+        rescheduled from the tasks of calls."""
 
     @property
     def limits(self) -> Limits:
@@ -85,5 +95,6 @@ class Budget:
         if self._parent is not None:
             self._parent._go_on()  # noqa: SLF001
         self._asking -= 1
+        # The clock may have expired while a sub-agent's question was open, and the loop may have ended.
         if self._asking == 0 and self.clock is not None and not self.clock.expired():
             self.clock.reschedule(asyncio.get_running_loop().time() + self._remaining)

@@ -44,17 +44,25 @@ class EventId(msgspec.Struct, frozen=True, gc=False, order=True):
 
 
 class EventRing:
-    """Events by position: they count from 0, and the earliest are forgotten when there are more than *most*."""
+    """Events by position: they count from 0, and the earliest are forgotten when there are more than *most*.
+
+    Written by `Turn.tell` and `Turn.emit` only, on the turn's event loop. No method awaits, so each is one step for all
+    readers. Between two awaits of a reader, positions stay valid; after an await, compare with `first` again.
+    """
 
     __slots__ = ("_events", "_lost", "_marks", "_most", "first")
 
     def __init__(self, seq: int, epoch: int, most: int = RING_EVENTS) -> None:
         self._most = most
         self._events: list[Event] = []
+        """Extended by `add`; `_forget` removes the earliest."""
         self._marks: list[tuple[int, int, int]] = [(0, seq, epoch)]  # position, seq, epoch
+        """One for each record, oldest first. Appended by `mark`; `_forget` removes those of dropped sections, but never
+        the last one."""
         self._lost: list[Event] = []
+        """Text of the first section that was dropped from the ring. Written by `_forget`."""
         self.first = 0
-        """The position of the earliest event that is kept."""
+        """The position of the earliest event that is kept. Only grows, in `_forget`."""
 
     @property
     def end(self) -> int:

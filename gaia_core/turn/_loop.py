@@ -58,11 +58,13 @@ async def run_turn(
     """
     turn = context.turn
     loop = _Loop(context, turn.emit, resumed, steps)
+    # Nothing was awaited since the task's first step: from here on `Turn.cancel` cancels the task.
     turn.begun = True
     try:
         try:
             if opening and not turn.suspended:
                 await context.recorder.add(*opening)
+            # `cancelling` is set here when `cancel` or `suspend` came before the first step, or during the append.
             ended = loop.ended("cancelled") if turn.cancelling else await loop.run()
         finally:
             if context.speculative is not None:
@@ -75,7 +77,10 @@ async def run_turn(
 
 
 class _Loop:
-    """The steps of one agent's part of a turn."""
+    """The steps of one agent's part of a turn.
+
+    Its fields are written by one task only: the turn's, or for a sub-agent that of the call which runs it.
+    """
 
     __slots__ = (
         "_agent",
@@ -106,18 +111,26 @@ class _Loop:
         self._calls = ToolCalls(context, emit, partial(_delegated, context, emit))
         self._client_names = frozenset(tool.name for tool in context.options.client_tools)
         self._core: tuple[ToolDefinition, ...] = ()
+        """Computed at the first request, where the agent searches its tools."""
         self._steps = steps
+        """Steps begun, those of an earlier process included. Counted by `_ask`."""
         self._step: ModelStep | None = None
+        """The request whose answer is not recorded yet; None otherwise. If the turn is cancelled meanwhile, `ended`
+        takes the text that was sent so far from it."""
         self._call_ids = context.transcript.call_ids()
+        """The ids of all calls so far."""
         self._tools: tuple[ToolDefinition, ...] = ()
+        """The tools of the last request, and below their size: computed again by `_ask` when they change."""
         self._tools_chars = 0
         self._window = context.window
         self._answer = resumed
+        """The last answer of the model. Written by `_ask`, before it is recorded."""
         self._limit: LimitReached | None = None
+        """The limit that ended the turn. Written by `_limited`."""
         self._correction = AnswerCorrection(context.options.response_format)
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
-        """The answer that ends the turn: it is recorded in one commit with the end."""
+        """The answer that ends the turn: it is recorded in one commit with the end. Written by `_said`."""
 
     async def run(self) -> Ended:
         """How it ended: by an answer, by a client's tool, or by a limit."""
@@ -131,6 +144,7 @@ class _Loop:
                 raise
             return self._limited(LimitReached("seconds", seconds, f"the limit of {seconds:g} seconds is reached"))
         finally:
+            # The tasks of calls have ended: nobody else pauses this clock any more.
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
@@ -225,6 +239,8 @@ class _Loop:
             return
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
+        # The answer and the start of its calls are one commit, and no call runs before it (law 9). Cancelled here, the
+        # facts are recorded, but no call has run: their outcome is unknown to a process that resumes.
         await context.recorder.add(self._answer, *self._calls.opening(plans))
         await self._calls.run(plans)
         for batch in rest:
@@ -282,6 +298,7 @@ class _Loop:
                 attempt += 1
                 speculative = None
                 self._emit(ModelRetried(attempt, delay, str(error)))
+            # Without a slot: `ModelStep.run` has given it back. A reload meanwhile doesn't change this turn's model.
             await asyncio.sleep(delay)
             left -= delay
 
@@ -309,6 +326,7 @@ class _Loop:
         # A reload may have changed the model meanwhile.
         if speculative.request == request and speculative.model is self._context.access.model:
             return speculative
+        # Closed before `ModelStep` asks for a slot of its own: the turn never holds two.
         await speculative.aclose()
         return None
 

@@ -44,7 +44,10 @@ class Recorder(Protocol):
 
 
 class _Teller:
-    """Folds recorded facts into the transcript, and tells them at once or, at a turn's end, when it is time."""
+    """Folds recorded facts into the transcript, and tells them at once or, at a turn's end, when it is time.
+
+    Nothing here awaits: the transcript and the ring change in one step.
+    """
 
     __slots__ = (
         "_last",
@@ -56,6 +59,7 @@ class _Teller:
         self._turn = turn
         self._transcript = transcript
         self._last: list[Recorded] = []
+        """The facts that end the turn. Written once, by `take` with *done*, from `finish`."""
 
     def take(self, facts: Sequence[Fact], seq: int, epoch: int, *, done: bool) -> None:
         """*facts* are recorded, the first one as *seq*."""
@@ -79,7 +83,7 @@ class _Teller:
 
 
 class MemoryRecorder:
-    """Facts in memory; their seq counts from 1."""
+    """Facts in memory; their seq counts from 1. `add` never suspends, so it needs no lock."""
 
     __slots__ = (
         "_facts",
@@ -90,6 +94,7 @@ class MemoryRecorder:
     def __init__(self, turn: Turn, transcript: Transcript) -> None:
         self._teller = _Teller(turn, transcript)
         self._facts: list[Recorded] = []
+        """Appended by `add`, from the turn's task and the tasks of its calls. `Turn.replay` reads the same list."""
         self.epoch = 0
         """See Recorder."""
         turn.replay = partial(_after, self._facts)
@@ -115,7 +120,10 @@ async def _after(facts: list[Recorded], after: int) -> Sequence[Recorded]:
 
 
 class NestedRecorder:
-    """A sub-agent's facts: told as part of the caller's turn, kept by nobody but the sub-agent's transcript."""
+    """A sub-agent's facts: told as part of the caller's turn, kept by nobody but the sub-agent's transcript.
+
+    `add` never suspends, so it needs no lock.
+    """
 
     def __init__(self, transcript: Transcript, emit: Callable[..., None], turn: Turn, parent_call_id: str) -> None:
         self._transcript = transcript
@@ -123,7 +131,7 @@ class NestedRecorder:
         self._turn = turn
         self._parent = parent_call_id
         self.seq = self.epoch = 0
-        """See Recorder."""
+        """See Recorder. `seq` is written by `add`, from the sub-agent's task and the tasks of its calls."""
 
     async def add(self, *facts: Fact, done: bool = False) -> None:  # noqa: ARG002
         """See Recorder."""
@@ -157,12 +165,15 @@ class JournalRecorder:
     ) -> None:
         self._journal = journal
         self._lease = lease
+        """The lease after the last append. Written by `_append` under the lock."""
         self._turn = turn
         self._teller = _Teller(turn, transcript)
         self._signalled = signalled
         turn.journal = journal
         turn.lease = lease
         self._lock = asyncio.Lock()
+        """Held from encoding a batch of facts until they are told: one append at a time, each under the lease that
+        the one before it returned, and told in the order of their seq. Waiters are served in order."""
         self._teller.take(claimed, lease.seq - len(claimed) + 1, lease.epoch, done=False)
 
     @property
@@ -177,10 +188,15 @@ class JournalRecorder:
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
         """See Recorder."""
+        # A task of its own, so that cancelling the caller doesn't cancel an append halfway: nobody cancels it. Its
+        # error is raised here, except when the caller is cancelled: then the cancellation is raised, and the error is
+        # only logged by the event loop.
         appending = asyncio.ensure_future(self._append(facts, done=done))
         try:
             await asyncio.shield(appending)
         except asyncio.CancelledError:
+            # A second cancellation ends this wait, and the append continues alone; the lock still orders it before the
+            # next.
             await asyncio.wait((appending,))
             raise
 
@@ -192,9 +208,11 @@ class JournalRecorder:
         async with self._lock:
             records = tuple([record_of(fact) for fact in facts])
             first = self._lease.seq + 1
+            # Raises FencedError when another process has the session by now; then nothing is told, and `_lease` stays.
             appended = await self._journal.append(self._lease, records, done=done)
             self._lease = self._turn.lease = appended.lease
             self._teller.take(facts, first, self._lease.epoch, done=done)
+        # Outside the lock: a signal's task may cancel this turn or answer a call, which appends.
         if appended.signals:
             self._signalled(appended.signals)
 

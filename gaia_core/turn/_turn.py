@@ -47,6 +47,9 @@ class Turn:
         await turn.answer(request_id, "b")          # answers that InputRequested
 
     Made by `Runtime.start`. It is also where the loop puts what happens.
+
+    All methods run on one event loop. `tell`, `emit`, `wake` and `end` await nothing, so a reader never sees half of
+    what they do. A thread reaches them only through `loop.call_soon_threadsafe`.
     """
 
     __slots__ = (
@@ -88,31 +91,47 @@ class Turn:
         self.id = turn_id
         self.session_id = session_id
         self.messages: tuple[Message, ...] = ()
-        """What the turn has added to the conversation so far, the user's message left out."""
+        """What the turn has added to the conversation so far, the user's message left out. Extended by the recorder
+        when a fact is recorded."""
         self.task: asyncio.Task[None] | None = None
+        """Set by `TurnRunner._begin`. `cancel` and `suspend` together cancel it once at most; its time limit may, too."""
         self.ended: TurnEnded | None = None
+        """Set by the turn's task in `finish`: first before the session's place is freed, then by `end`, without an
+        await in between."""
         self.begun = False
+        """Set by the turn's task in its first step (`run_turn`). Before that, its task is not cancelled: `run_turn`
+        reads `cancelling` instead."""
         self.cancelling = False
+        """Set by `cancel` (any task) or `suspend` (`TurnRunner.close`), and never reset."""
         self.opens_session = False
-        """Whether it is the first of its session."""
+        """Whether it is the first of its session. Set before the turn's task exists."""
         self.message_id = 0
-        """The seq of the record that ended the turn, by which its answer is known; 0 until then."""
+        """The seq of the record that ended the turn, by which its answer is known; 0 until then. Set by the
+        turn's task in `finish`."""
         self.answers = PendingRequests()
+        """Opened and settled by the tasks of the turn's calls, answered by the tasks of clients."""
         self._observer = observer
+        """Set to None, by the task that called it, when it raises."""
         self.replay = replay
+        """Replaced once, by `MemoryRecorder`, before the turn's task exists."""
         self.journal: Journal | None = None
         """Where the turn is recorded; None for one that leaves nothing behind."""
         self.lease: Lease | None = None
-        """The lease under which it is recorded, as it is now."""
+        """The lease under which it is recorded, as it is now. Written by `JournalRecorder`, after each append under its
+        lock. The heartbeat's task reads it (`Runtime._poll`)."""
         self.suspended = False
-        """Left for another process to go on with: its readers end without a `TurnEnded`."""
+        """Left for another process to go on with: its readers end without a `TurnEnded`. Set by `suspend`."""
         self.after = after
         """The record before the turn's first one."""
         self._seq = seq
         self._whole = after == seq
         self._ring = EventRing(seq, epoch)
+        """Written by `tell` and `emit`, read by any number of readers."""
         self._readers: list[asyncio.Future[None]] = []
+        """A future for each reader that waits for events. Readers add and remove their own; `_wake` resolves them
+        all."""
         self._awaiting_end: list[asyncio.Future[None]] = []
+        """The same for the callers of `result`; `end` resolves them."""
 
     def __repr__(self) -> str:
         return f"<Turn {self.id} of session {self.session_id}: {self.ended.status if self.ended else 'running'}>"
@@ -157,6 +176,7 @@ class Turn:
             elif self.ended is not None:
                 return
             else:
+                # Nothing is awaited between the checks above and the registration in `_wait_in`, so no event is missed.
                 await _wait_in(self._readers)
                 continue
             if frames:
@@ -169,6 +189,8 @@ class Turn:
         since = last.seq if last is not None else 0
         after = self.after if last is None else max(self.after, since - 1)
         while True:
+            # Meanwhile the turn continues: facts may be recorded, and the ring may drop events. So its section is read
+            # afterwards, in one step with `ring.first` and `ring.lost()` below.
             facts = await self.replay(after)
             start, seq, epoch = ring.section(since)
             if not facts or facts[-1][0] >= seq:
@@ -197,6 +219,7 @@ class Turn:
 
         A surface whose translation has state folds these to know where that reader stands.
         """
+        # A copy, taken before the await below: the ring may drop these events meanwhile.
         since = self._ring.told(upto)
         told: list[Event] = []
         for at, fact in await self.replay(self.after):
@@ -228,6 +251,7 @@ class Turn:
                 self.task is not None and self.begun
             ):  # a task that is cancelled before it began would never end the turn
                 self.task.cancel()
+        # The task may still record facts and close its tools; it can't be cancelled a second time from here.
         return await self.result()
 
     async def decide(self, approval_id: str, approved: bool, reason: str = "", *, scope: GrantScope = "once") -> None:
@@ -305,16 +329,19 @@ class Turn:
                 self._observer.close()
             except Exception:  # noqa: BLE001  # logged there
                 self._lose_observer()
+        # `ended` is set, so a reader that wakes up returns after it has read the rest of the ring.
         _wake(self._readers)
         _wake(self._awaiting_end)
 
 
 async def _wait_in(waiters: list[asyncio.Future[None]]) -> None:
+    """Wait for the next `_wake`. Check the condition again afterwards: other tasks may have run before this one."""
     waiter = asyncio.get_running_loop().create_future()
     waiters.append(waiter)
     try:
         await waiter
     finally:
+        # `_wake` has cleared the list, unless this task was cancelled.
         if waiter in waiters:
             waiters.remove(waiter)
 
