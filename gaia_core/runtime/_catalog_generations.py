@@ -20,12 +20,18 @@ _log = logging.getLogger(__name__)
 
 
 class Generation:
-    """A catalog, the models opened for it, and how many turns use it."""
+    """A catalog, the models opened for it, and how many turns use it.
+
+    Written on one event loop. A turn keeps its generation from `Generations.begin` to `Generations.end`.
+    """
 
     def __init__(self, catalog: Catalog, models: dict[str, ModelAccess] | None = None) -> None:
         self.catalog = catalog
         self.models = models if models is not None else {}
+        """Added by `access` at first use, from any task; the open models pass to the next generation when their spec
+        is equal. Emptied by `Generations.close`."""
         self.turns = 0
+        """Written by `Generations.begin` and `Generations.end`."""
 
     def access(self, name: str) -> ModelAccess:
         """The open model of that name, opened at first use. Raises NotFoundError."""
@@ -43,14 +49,19 @@ class Generation:
 
 
 class Generations:
-    """Belongs to one Runtime. *process* are the resources that all sessions share."""
+    """Belongs to one Runtime. *process* are the resources that all sessions share.
+
+    `begin`, `end` and `replace` await nothing, so a turn begins in one generation or in the next, never between them.
+    """
 
     def __init__(self, catalog: Catalog, process: OpenResources, background: BackgroundTasks) -> None:
         self._process = process
         self._background = background
         self._old: list[Generation] = []
+        """Replaced generations that are not closed yet. Appended by `replace`, removed by `_close` in its first
+        step."""
         self.current = Generation(catalog)
-        """The one that new turns begin in."""
+        """The one that new turns begin in. Written by `replace`, from a reload or from a source's task."""
 
     def begin(self) -> Generation:
         """The generation of a turn that begins now. `end` says when it has ended."""
@@ -61,6 +72,7 @@ class Generations:
         """A turn of *generation* has ended."""
         generation.turns -= 1
         if not generation.turns and generation in self._old:
+            # Once for a generation: no turn begins in an old one. A failure is logged.
             self._background.run("gaia old catalog", self._close(generation))
 
     def replace(self, catalog: Catalog) -> None:
@@ -80,6 +92,8 @@ class Generations:
     async def _close(self, old: Generation) -> None:
         """Close what no other generation has."""
         self._old.remove(old)
+        # What others have is looked up before the awaits below. Models are only ever taken over from `current`, so none
+        # of those being closed can come back.
         others = (self.current, *self._old)
         used = frozenset[Recipe]().union(*(each.recipes() for each in others))
         alive = {id(opened) for each in others for opened in each.models.values()}

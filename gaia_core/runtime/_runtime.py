@@ -82,11 +82,14 @@ class Runtime:
         quota: Quota | None = None,
     ) -> None:
         self._base = catalog
+        """The catalog as it was given, without what sources list. Written by `reload`."""
         self._closed = False
+        """Whether `_recompose` has no effect. Written by `aclose` and `_open`."""
         self._entered = 0
-        """How many are inside `async with`."""
+        """How many are inside `async with`. Written under `_entering`."""
         self._entering = asyncio.Lock()
-        """Who enters waits until it is open, and until it is closed."""
+        """Held while the runtime opens or closes: a task that enters meanwhile waits for it. `aclose` doesn't take it, so
+        that a failed `_open`, which holds it, can call it."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
@@ -162,7 +165,9 @@ class Runtime:
             self._closed = False
             await self._sources.open(self._base.sources)
             self._recompose()
+            # Stopped first by `aclose`. A failure is logged, and the sweeper restarted, by `BackgroundTasks`.
             self.background.keep(_SWEEPER, self._sweep)
+            # From here on turns may begin, also while the dead processes' turns are being adopted below.
             self._gate.accepting = True
             await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         except BaseException:
@@ -231,6 +236,8 @@ class Runtime:
         """
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         key = (session.owner, session.id)
+        # From here on the session is this turn's. What is awaited until the turn's task exists may fail or be
+        # cancelled; then the place is freed below. Once the task exists, it frees the place itself (`TurnRunner._run`).
         state = await self._gate.claim(key, when_busy, queued)
         try:
             start = TurnStart(session=session, key=key, state=state, request=asked)
@@ -328,6 +335,8 @@ class Runtime:
         for turn in tuple(self._turns.running):
             if turn.journal is self._journal and turn.lease is not None:
                 try:
+                    # The lease may be an older one when this returns: the turn's own task appends meanwhile. A
+                    # FencedError says that another process has the session.
                     self._turns.signalled(turn, await self._journal.take_signals(turn.lease))
                 except FencedError:
                     await turn.cancel()
@@ -340,6 +349,7 @@ class Runtime:
         Sources that are new are asked first; models, resources and sources that are equal stay open, and what only
         the old catalog used closes after its last turn. Returns the catalog as it is in use, with its problems.
         """
+        # Up to `PATIENCE_SECONDS`. Turns that begin meanwhile have the old catalog. Below, all is swapped in one step.
         await self._sources.open(catalog.sources)
         self._base = catalog
         self._sources.forget(catalog.sources)
@@ -348,7 +358,7 @@ class Runtime:
         return composed
 
     def _recompose(self) -> None:
-        """A source lists other tools, or is there or gone."""
+        """A source lists other tools, or is there or gone. Called from the sources' tasks; awaits nothing."""
         if self._closed:
             return
         composed = self._sources.composed(self._base)
@@ -396,6 +406,7 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
+        # Nothing new begins, and no source changes the catalog, while the following is awaited.
         self._gate.accepting = False
         self._closed = True
         # From the last to the first, and each also when one before it fails or is cancelled.

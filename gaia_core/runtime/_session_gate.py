@@ -20,16 +20,18 @@ WhenBusy: TypeAlias = Literal["reject", "queue", "interrupt"]
 
 
 class SessionGate:
-    """Belongs to one Runtime."""
+    """Belongs to one Runtime and its event loop. There is no lock: a check of `taken` and its change are one step."""
 
     def __init__(self, threads: ToolThreads, background: BackgroundTasks) -> None:
         self._threads = threads
         self._background = background
         self._states: dict[Key, SessionState] = {}
+        """Added by `claim`. Removed by `free` (nothing is open), `forget`, `drop` and `close`, always before the
+        resources' closing is awaited."""
         self.process = OpenResources(threads)
         """The resources that all sessions share."""
         self.accepting = False
-        """Whether turns may take a place."""
+        """Whether turns may take a place. Written by Runtime: set when it opens, reset by `drain` and `aclose`."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -48,6 +50,7 @@ class SessionGate:
             state = self._states[key] = SessionState(OpenResources(self._threads))
         if state.taken:
             await self._wait_for_turn(key, state, when_busy, queued)
+        # Here it is free, or `free` has handed it over without resetting `taken`: nobody could take it in between.
         state.taken = True
         return state
 
@@ -64,10 +67,12 @@ class SessionGate:
                 state.waiting.insert(0, waiting_turn)
                 state.tell_positions()
                 if state.turn is not None:
+                    # The turn that ends here gives the place to the first that waits, which is this one.
                     await state.turn.cancel()
             else:
                 state.waiting.append(waiting_turn)
                 state.tell_positions()
+            # `free` resolves this when it hands the place over. The runtime may be closing by then.
             await waiting_turn.free
             self._check_accepting()
         except BaseException:
@@ -75,6 +80,7 @@ class SessionGate:
                 state.waiting.remove(waiting_turn)
                 state.tell_positions()
             elif waiting_turn.free.done() and not waiting_turn.free.cancelled():
+                # Cancelled, or refused, after the place was handed over: it goes to the next.
                 self.free(key, state)
             raise
 
@@ -83,7 +89,7 @@ class SessionGate:
             raise ClosedError("the runtime accepts no new turns: it is not open, or is closing")
 
     def free(self, key: Key, state: SessionState) -> None:
-        """Give the place to the next that waits, or leave it free."""
+        """Give the place to the next that waits, or leave it free. One step, without an await."""
         state.turn = None
         state.used_at = asyncio.get_running_loop().time()
         while state.waiting:
@@ -106,12 +112,14 @@ class SessionGate:
         state = self._states.get(key)
         if state is not None and not state.taken:
             del self._states[key]
+            # No longer in `_states`: a turn that begins during this await opens resources of its own.
             await self.close_resources(state)
 
     async def sweep(self, idle_seconds: float) -> None:
         """Close the resources of sessions that were idle for long."""
         now = asyncio.get_running_loop().time()
         idle = [key for key, each in self._states.items() if not each.taken and now - each.used_at >= idle_seconds]
+        # Each `forget` awaits. A session that was claimed meanwhile is left alone: `forget` looks at `taken` again.
         for key in idle:
             await self.forget(key)
 

@@ -74,7 +74,11 @@ class RuntimeStats:
 
 @attrs.define(eq=False)
 class Counts:
-    """What has happened since a runtime's start."""
+    """What has happened since a runtime's start.
+
+    Written on the runtime's event loop by the tasks of turns, calls and model queries; `Runtime.stats` reads it. No
+    method awaits, so no count is lost.
+    """
 
     turns: dict[str, int] = attrs.field(factory=dict)
     tool_calls: dict[tuple[str, Outcome], int] = attrs.field(factory=dict)
@@ -105,11 +109,15 @@ class Counts:
 
 @attrs.define(eq=False)
 class WaitingTurn:
-    """A turn that waits for its session. *free* is done when it may begin; *moved* gets its position (1: next)."""
+    """A turn that waits for its session. *free* is done when it may begin; *moved* gets its position (1: next).
+
+    Made by the task that waits. `SessionGate.free` resolves *free*; cancelling that task cancels it.
+    """
 
     free: asyncio.Future[None]
     moved: Callable[[int], None] | None = None
     position: int = 0
+    """The position that *moved* received last. Written by `SessionState.tell_positions`."""
 
 
 @attrs.define(eq=False)
@@ -117,12 +125,16 @@ class SessionState:
     """All that changes of a session in this process. It exists while a turn runs or waits, or a resource is open."""
 
     resources: OpenResources
+    """Opened by the turn's calls, closed by SessionGate."""
     taken: bool = False
-    """Whether a turn has the session's place; *turn* is set once it runs."""
+    """Whether a turn has the session's place; *turn* is set once it runs. Set by `SessionGate.claim`, reset by `free`."""
     turn: Turn | None = None
+    """Set by `TurnRunner._turn_context`, just before the turn's task is created; reset by `SessionGate.free`."""
     used_at: float = 0.0
+    """When the last turn ended, on the loop's clock. Written by `SessionGate.free`."""
     waiting: list[WaitingTurn] = attrs.field(factory=list)
-    """Turns that begin when this one has ended, in their order."""
+    """Turns that begin when this one has ended, in their order. Written by `SessionGate`, from the tasks that wait and
+    from the task of the turn that ends."""
 
     def tell_positions(self) -> None:
         """Tell those who wait their place, if it is another one."""

@@ -27,7 +27,8 @@ ORPHANS = 1_000
 """Turns that are taken over between two heartbeats."""
 
 HEARTBEAT = "gaia heartbeat"
-"""The background task that beats; the process is not ready while it is down."""
+"""The background task that beats; the process is not ready while it is down. Started by `Takeover.begin`, cancelled by
+`end`. A GaiaError is logged and the next beat tries again; after any other error BackgroundTasks restarts it."""
 
 
 def replica_name() -> str:
@@ -89,6 +90,7 @@ class Takeover:
         self._ttl = ttl
         self._background = background
         self._begun = False
+        """Set by `begin` after the first beat, reset by `end`: both are called by Runtime when it opens and closes."""
 
     async def begin(self, agents: Callable[[], tuple[str, ...]]) -> None:
         """Beat once, take over what this machine's dead processes left, and keep beating. *agents*: their names."""
@@ -105,6 +107,7 @@ class Takeover:
         if not self._begun:
             return
         self._begun = False
+        # First, so that no beat and no takeover follows the release.
         await self._background.stop(HEARTBEAT)
         with suppress(GaiaError):
             await self._journal.release(self._replica)
@@ -113,6 +116,8 @@ class Takeover:
         while True:
             try:
                 await self._journal.beat(self._replica, self._address, agents())
+                # The next beat waits for this and for the takeovers below: all of it must take much less time than
+                # `ttl`.
                 await self._poll()
                 if self._takes:
                     await self._take(await self._journal.orphans(self._replica, ORPHANS))
@@ -121,6 +126,7 @@ class Takeover:
             await asyncio.sleep(self._ttl / 4)
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
+        # Bounds the records that are in memory at a time.
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def take(orphan: SessionInfo) -> None:
@@ -130,6 +136,7 @@ class Takeover:
                 except Exception:  # noqa: BLE001  # the others still go on
                     _log.exception("the turn of session %s could not be taken over", orphan.id)
 
+        # Awaited here; cancelled with the heartbeat. A session whose resume was cancelled stays an orphan or is freed.
         async with asyncio.TaskGroup() as group:
             for orphan in orphans:
                 group.create_task(take(orphan))

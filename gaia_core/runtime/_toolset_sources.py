@@ -37,14 +37,18 @@ class SourceState:
 
 
 class ToolsetSources:
-    """Belongs to one Runtime. *changed* is called after each change of a listing."""
+    """Belongs to one Runtime. *changed* is called after each change of a listing, from the source's task."""
 
     def __init__(self, process: OpenResources, changed: Callable[[], None]) -> None:
         self._process = process
         self._changed = changed
         self._live: dict[Source, Live] = {}
+        """Sources that are open. Added by `_open` (its own task), removed by `forget` (a reload)."""
         self._failed: dict[Source, str] = {}
+        """Why a source could not be opened. Written by the same two."""
         self._opening: set[asyncio.Task[None]] = set()
+        """The tasks of `_open`, until they are done. Nobody cancels them: closing the process's resources ends what
+        they wait for. A source's failure is logged and kept in `_failed`."""
 
     async def open(self, sources: Iterable[Source], seconds: float | None = None) -> None:
         """Open those that aren't open, waiting *seconds*; a slower one opens in the background, and logs it then."""
@@ -54,10 +58,12 @@ class ToolsetSources:
                 self._opening.add(task)
                 task.add_done_callback(self._opening.discard)
         if self._opening:
+            # Not cancelled after the time: a slow source continues to open, and calls *changed* then.
             await asyncio.wait(tuple(self._opening), timeout=seconds if seconds is not None else PATIENCE_SECONDS)
 
     async def _open(self, source: Source) -> None:
         try:
+            # Two tasks may open the same source, when a reload comes before it is open; they get the same resource.
             live: Live = await self._process.get(source.recipe)
         except Exception as error:  # noqa: BLE001  # one source harms no other
             _log.exception("opening the source %s failed", source.name)

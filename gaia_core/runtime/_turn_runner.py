@@ -101,9 +101,10 @@ class TurnRunner:
         self._observer = observer
         self._quota = quota
         self.histories = Histories()
-        """What the sessions that talked last amount to."""
+        """What the sessions that talked last amount to. Taken by the task that starts a turn, put back by the turn's."""
         self.running: dict[Turn, Key] = {}
-        """The turns that run now, and whose they are."""
+        """The turns that run now, and whose they are. Added by `_begin`, removed by the turn's own task in `over`, before
+        its last event is sent. A turn whose claim is still awaited is not here."""
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""
@@ -138,6 +139,7 @@ class TurnRunner:
             context, opening, history = await self._claimed(start, journal, began, speculative)
         except BaseException:
             if speculative is not None:
+                # The turn's task doesn't exist yet, so nobody else closes it.
                 await speculative.aclose()
             raise
         self._begin(start, context, opening, history=history)
@@ -169,6 +171,8 @@ class TurnRunner:
         owner, session_id, agent = start.session.owner, start.session.id, start.session.agent
         parent = start.request.parent
         first = (record_of(began, parent),)
+        # Meanwhile the speculative request runs. The gate has excluded the turns of this process; the claim excludes
+        # those of others.
         lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
         if lease is None:
             raise BusyError(f"session {session_id!r} runs a turn already, in another process")
@@ -179,6 +183,7 @@ class TurnRunner:
             if history is None:
                 history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
         except BaseException:
+            # The session is claimed in the journal, and no turn will end that claim.
             await journal.append(lease, (), done=True)
             raise
         context = self._leased(start, journal, lease, history, before, claimed=(began,), speculative=speculative)
@@ -191,10 +196,12 @@ class TurnRunner:
         key = (info.owner, info.id)
         if not self._gate.accepting or self._gate.get(key) is not None:
             return
+        # One step with the check above, because a free place is taken without waiting.
         state = await self._gate.claim(key)
         try:
             lease = await journal.claim(info.owner, info.id, self._replica, None)
             if lease is None or not await self._resume(journal, info, lease, state):
+                # Nothing to resume, or another process was faster.
                 self._gate.free(key, state)
         except BaseException:
             self._gate.free(key, state)
@@ -223,6 +230,7 @@ class TurnRunner:
             return False
         session = Session(info.id, agent, info.owner)
         start = TurnStart(session=session, key=(info.owner, info.id), state=state, request=request)
+        # From here to the turn's task nothing is awaited.
         context = self._leased(start, journal, lease, history, history.before, patience=PATIENCE_SECONDS)
         context.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
@@ -321,11 +329,16 @@ class TurnRunner:
         history: History | None = None,
         resumed: Answered | None = None,
     ) -> None:
-        """Start the turn's task. It is awaited by `close`; `Turn.cancel` and its time limit cancel it."""
+        """Start the turn's task. It is awaited by `close`; `Turn.cancel`, `Turn.suspend` and its time limit cancel it.
+
+        What fails in the turn ends it with an event (`run_turn`, `finish`). `drain` only waits for it.
+        """
         turn = context.turn
         self.running[turn] = start.key
         generation = self._generations.begin()  # nothing was awaited since `_turn_context`
         turn.task = asyncio.create_task(self._run(start, context, opening, history, resumed), name=turn.id)
+        # By a callback and not in `_run`, so that it also runs when the task failed, or was cancelled before its first
+        # step.
         turn.task.add_done_callback(lambda _task: self._generations.end(generation))
         if not start.closes:
             self._feed.tell("turn_started", *start.key)
@@ -342,6 +355,8 @@ class TurnRunner:
         facts = await run_turn(context, opening, resumed, resumed.step if resumed is not None else 0)
 
         def over() -> None:
+            # One step, without an await, after the last record and before the last event: a client that has received
+            # `TurnEnded` finds the session free.
             self.running.pop(turn, None)
             done = turn.ended if not turn.suspended else None
             self._quota.ended(context.owner, done.usage if done is not None else Usage())
@@ -354,6 +369,8 @@ class TurnRunner:
 
         await finish(context, facts, over)
         if start.closes:
+            # The turn has ended for everyone; only its resources are closed here. `close` no longer waits for this
+            # task.
             await self._gate.drop(start.key, start.state)
         else:
             self._feed.tell("turn_ended", *start.key)
@@ -362,6 +379,7 @@ class TurnRunner:
     def signalled(self, turn: Turn, signals: tuple[Signal, ...]) -> None:
         """What another process has to say to a turn of ours."""
         for signal in signals:
+            # A task for each, because applying one may wait for the turn's next append. A failure is logged.
             self._background.run(f"signal {signal.kind}", apply_signal(turn, signal))
 
     # The end.
@@ -382,10 +400,12 @@ class TurnRunner:
             left = until - loop.time()
             if not busy or left <= 0:
                 return not self.running
+            # With a short time limit: a turn that begins to wait for a person is no longer waited for.
             await asyncio.wait(busy, timeout=min(left, _LOOK_SECONDS), return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, durable: Journal | None) -> None:
         """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
+        # A copy: turns leave `running` during the awaits below.
         running = tuple(self.running)
         for turn in running:
             if durable is not None and turn.journal is durable:

@@ -24,7 +24,11 @@ from gaia_core.models import Delta, Model, ModelRequest, Slot
 
 
 class SpeculativeRequest:
-    """Holds its *slot* until it is closed (law 7)."""
+    """Holds its *slot* until it is closed (law 7).
+
+    Made by the task that starts the turn, before the claim. That task closes it when the claim fails; the turn's task
+    closes it in `run_turn`, however the turn ends.
+    """
 
     __slots__ = ("_first", "_slot", "began", "model", "request", "stream")
 
@@ -39,6 +43,8 @@ class SpeculativeRequest:
         self._first: asyncio.Task[tuple[Delta, ...]] | None = asyncio.create_task(
             self._begin(), name="gaia speculative request"
         )
+        """Receives the first batch. Awaited by `first`; cancelled and awaited by `aclose`, which then sets it to None.
+        Its error is raised by `first`, and dropped by `aclose` when `first` was not called."""
 
     async def _begin(self) -> tuple[Delta, ...]:
         return await anext(self.stream, ())
@@ -60,10 +66,12 @@ class SpeculativeRequest:
             if (first := self._first) is not None:
                 if not first.done():
                     first.cancel()
+                    # The generator runs in that task until then, and a running generator can't be closed.
                     await asyncio.wait((first,))
                 if not first.cancelled():
                     first.exception()  # nobody else may ask for it
                 self._first = None  # its error would keep the turn's frames, which keep this
             await self.stream.aclose()
         finally:
+            # Only now: the upstream response is closed, or this task was cancelled a second time.
             self._slot.release()

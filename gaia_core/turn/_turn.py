@@ -94,7 +94,7 @@ class Turn:
         """What the turn has added to the conversation so far, the user's message left out. Extended by the recorder
         when a fact is recorded."""
         self.task: asyncio.Task[None] | None = None
-        """Set by `TurnRunner._begin`. `cancel` and `suspend` together cancel it once at most; its time limit may, too."""
+        """Set by `TurnRunner._begin`. `cancel` and `suspend` together cancel it once at most; so may a time limit."""
         self.ended: TurnEnded | None = None
         """Set by the turn's task in `finish`: first before the session's place is freed, then by `end`, without an
         await in between."""

@@ -22,13 +22,15 @@ class SessionChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionEvents:
-    """Belongs to one Runtime and its event loop."""
+    """Belongs to one Runtime and its event loop. `tell` and `close` await nothing, so the set doesn't change under them."""
 
     __slots__ = ("_closed", "_watchers")
 
     def __init__(self) -> None:
         self._watchers: set[_Watcher] = set()
+        """Each `watch` adds its own and removes it, in the task of its reader."""
         self._closed = False
+        """Set by `close`. Read after each wait of `watch`."""
 
     def tell(self, kind: ChangeKind, owner: str, id: str) -> None:
         """Tell those who watch *owner*'s sessions."""
@@ -54,13 +56,18 @@ class SessionEvents:
 
 
 class _Watcher:
+    """One subscriber: written by the tasks that tell, read by the one task of its reader."""
+
     __slots__ = ("_changes", "_closed", "_woken", "owner")
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
         self._changes: deque[SessionChange] = deque(maxlen=_MOST)
+        """Appended by `put`, taken by `get`. When it is full, the oldest is dropped."""
         self._woken = asyncio.Event()
+        """Set by `put` and `close`; cleared by `get` in the step in which it found nothing."""
         self._closed = False
+        """Set by `close`; `get` first returns what waits."""
 
     def put(self, change: SessionChange) -> None:
         self._changes.append(change)

@@ -42,7 +42,10 @@ class CallExecution:
         self._context = context
         self._emit = emit
         self._loaded: dict[str, tuple[str, ...]] = {}
+        """The tools that a call has found, by the call's id. Written by the task of that call, which removes it in
+        `run`."""
         self._used: dict[str, Usage] = {}
+        """What models did for a call, by the call's id. Written and removed in the same way."""
         self._delegate = delegate
 
     def key(self, call: ToolCall) -> str:
@@ -51,7 +54,11 @@ class CallExecution:
         return f"{context.turn.id}/{context.path}{call.id}"
 
     async def together(self, runs: Iterable[Coroutine[Any, Any, None]]) -> None:
-        """Await all of *runs* in a task group."""
+        """Await all of *runs* in a task group.
+
+        A tool's failure is its call's result. When a call can't be recorded, the group cancels the other calls, and
+        raises an exception group, which ends the turn.
+        """
         async with asyncio.TaskGroup() as group:
             for run in runs:
                 group.create_task(run)
@@ -66,6 +73,7 @@ class CallExecution:
             words = "The call was cancelled; its outcome is unknown."
             seconds = time.monotonic() - started
             context.counts.tool_call(call.name, "cancelled", seconds)
+            # Live only: nothing is recorded of a call that was cancelled, and nothing is awaited here.
             self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
             raise
         content, full = shortened(content, context.agent.limits.result_chars, call.id)
@@ -74,6 +82,7 @@ class CallExecution:
         loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
         seconds = time.monotonic() - started
         context.counts.tool_call(call.name, outcome, seconds)
+        # The call has ended. Cancelled here, its result is recorded all the same, but without a second event.
         await context.recorder.add(
             Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
         )
@@ -99,6 +108,7 @@ class CallExecution:
             rest = " It can't be stopped and may still have an effect." if running else ""
             return "timeout", f"Error: {call.name} took longer than {seconds:g} s and was given up.{rest}", running
         except asyncio.CancelledError as error:
+            # Who was cancelled: this task, by the turn or its group; or only what the tool awaited.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
@@ -131,6 +141,8 @@ class CallExecution:
         try:
             return await running.result
         except asyncio.CancelledError:
+            # The thread can't be stopped: the call ends without it, and its resource stays open until the thread is
+            # free. No await here: the function can't end between the two.
             if threads.abandon(running):
                 self._context.abandoned.add(self._context.path + call.id)
                 if bound.resource is not None:
@@ -190,15 +202,20 @@ class CallExecution:
         request_id = f"{QUESTION}{new_id()}"
         loop = asyncio.get_running_loop()
         left = (clock.when() or 0.0) - loop.time()
+        # Stopped from here to `finally`. One question at a time: a second one that is asked meanwhile by the same call
+        # would find no time left.
         clock.reschedule(None)  # the call's time stops as well
         try:
             asked = Questioned(request_id, call_id, question, tuple(options), seconds, time.time() + seconds)
+            # Opened before its event is sent, so that no answer can come too early.
             context.turn.answers.ask(request_id)
             await context.recorder.add(asked)
             with context.budget.asking():
                 answer = await context.turn.answers.wait(request_id, seconds)
             assert answer is None or isinstance(answer, str)
             await context.recorder.add(Replied(request_id, call_id, answer))
+            # Only now, so that `Turn.answer` returns when the answer is recorded. If this is not reached, the turn's
+            # end settles it, as not recorded.
             context.turn.answers.settle(request_id)
         finally:
             if not clock.expired():
@@ -213,6 +230,8 @@ def _answered(answer: str | None, question: str, seconds: float) -> str:
 
 
 def _progress(emit: Callable[[Event], None], call_id: str, loop: asyncio.AbstractEventLoop, text: str) -> None:
+    """Called by the tool, on the event loop or on a tool's thread. From a thread, the event is emitted by a later step
+    of the loop; from an abandoned one, this may be after the call's end."""
     event = ToolProgress(call_id, str(text))
     try:
         running = asyncio.get_running_loop()

@@ -17,17 +17,23 @@ _log = logging.getLogger(__name__)
 
 
 class _OpenResource:
-    """One resource, from opening to closing."""
+    """One resource, from opening to closing. Made by `OpenResources.get`, whose caller shares it with others."""
 
     def __init__(self, recipe: Recipe, threads: ToolThreads) -> None:
         loop = asyncio.get_running_loop()
         self._recipe = recipe
         self._threads = threads
         self._stop = asyncio.Event()
+        """Set by `stop`."""
         self._is_async = inspect.isasyncgenfunction(recipe.factory)
         self.strays: list[asyncio.Future[None]] = []
+        """What has to finish before it closes. Appended by `OpenResources.close_after`, and no longer once it is
+        being closed."""
         self.value: asyncio.Future[Any] = loop.create_future()
+        """Set once, by its task: the resource, or what opening it raised. Callers await it through `shield`."""
         self.task = loop.create_task(self._keep(), name=f"resource {recipe.name}")
+        """Its keeper, which `_close` awaits. Cancelled by `stop` only, and only while an asynchronous recipe opens.
+        A failure to open is the callers' error; one to close is logged."""
 
     def stop(self) -> None:
         """Close it; one that is still opening, and can be stopped, is not waited for."""
@@ -48,6 +54,7 @@ class _OpenResource:
             return
         self.value.set_result(value)
         try:
+            # Open. A stray that doesn't end in time is cancelled with the runtime (`BackgroundTasks.settle`).
             await self._stop.wait()
             for stray in self.strays:
                 await stray
@@ -88,6 +95,8 @@ class OpenResources:
     def __init__(self, threads: ToolThreads) -> None:
         self._threads = threads
         self._keepers: dict[Recipe, _OpenResource] = {}
+        """In the order of opening. Added by `get` (the tasks of calls), removed by `get` when opening failed, and by
+        `close` and `discard` before they await anything: a later `get` opens a new one."""
 
     def __len__(self) -> int:
         return len(self._keepers)
@@ -100,8 +109,10 @@ class OpenResources:
         elif keeper.value.done():
             return keeper.value.result()
         try:
+            # Several calls may wait here. Cancelling one of them leaves the opening to the others.
             return await asyncio.shield(keeper.value)
         except Exception:
+            # Another waiter may have removed it already, and a later call may have opened it anew.
             if self._keepers.get(recipe) is keeper:
                 del self._keepers[recipe]
             raise
@@ -131,6 +142,8 @@ class OpenResources:
     async def _closed(self, keepers: tuple[_OpenResource, ...]) -> tuple[asyncio.Task[None], ...]:
         if not keepers:
             return ()
+        # A task of its own, so that cancelling the caller doesn't stop the closing halfway; its errors are logged by
+        # the keepers. A second cancellation, in the `except` below, does cancel it.
         closing = asyncio.ensure_future(_close(keepers))
         try:
             return await asyncio.shield(closing)
@@ -142,6 +155,7 @@ class OpenResources:
 async def _close(keepers: tuple[_OpenResource, ...]) -> tuple[asyncio.Task[None], ...]:
     late = []
     for keeper in keepers:
+        # One after the other: a resource may need those that were opened before it.
         keeper.stop()
         if any(not stray.done() for stray in keeper.strays):
             late.append(keeper.task)

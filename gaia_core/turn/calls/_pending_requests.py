@@ -31,23 +31,33 @@ def check_kind(request_id: str, kind: str) -> None:
 
 
 class _OpenQuestion:
+    """A request that is open. Its futures are awaited through `shield`: a cancelled reader must not cancel them."""
+
     __slots__ = ("answer", "settled")
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.answer: asyncio.Future[Answer] = loop.create_future()
+        """Set once, by `give`, from a client's task."""
         self.settled: asyncio.Future[bool] = loop.create_future()
+        """Set once, by `settle`, from the task of the call: whether the answer was recorded."""
 
 
 class PendingRequests:
     """Requests by id: `ask` opens one (before its event is sent), `wait` waits, `give` answers, `settle` reports that
-    the answer is recorded."""
+    the answer is recorded.
+
+    All on one event loop. Each check and the change that follows it are one step, without an await, so a request has
+    one answer, also when two clients answer it at the same time.
+    """
 
     __slots__ = ("_closed", "_open")
 
     def __init__(self) -> None:
         self._open: dict[str, _OpenQuestion] = {}
+        """Written by `ask` (the turn's tasks, and the task that resumes a turn) and `settle`."""
         self._closed: dict[str, None] = {}
+        """The ids of requests that take no answer any more. Written by `wait` when it times out, and by `settle`."""
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -72,6 +82,8 @@ class PendingRequests:
         except TimeoutError:
             if request.answer.done():  # in the same moment
                 return request.answer.result()
+            # In the step in which the time is over: an answer that comes while the timeout is being recorded is
+            # refused.
             self._closed[request_id] = None
             return None
 
@@ -97,5 +109,6 @@ class PendingRequests:
                 raise AnsweredError(f"{request_id!r} was answered already or has expired")
             raise NotFoundError(f"there is no open request {request_id[:80]!r}")
         request.answer.set_result(answer)
+        # A client that is cancelled here has answered all the same. The turn's end settles what is open, so this ends.
         if not await asyncio.shield(request.settled):
             raise AnsweredError(f"the turn ended before the answer to {request_id!r} could be taken")

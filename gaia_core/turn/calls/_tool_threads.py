@@ -17,7 +17,10 @@ from gaia_core.errors import ToolError
 
 
 class ThreadCall:
-    """One call on a thread. *result* is the function's; *finished* is set when the thread is free again."""
+    """One call on a thread. *result* is the function's; *finished* is set when the thread is free again.
+
+    The thread reads `context`, `function` and `loop`, which don't change. All else is read and written on the loop.
+    """
 
     __slots__ = ("abandoned", "context", "finished", "function", "loop", "name", "result", "started")
 
@@ -27,20 +30,32 @@ class ThreadCall:
         self.context = contextvars.copy_context()
         self.loop = loop
         self.result: asyncio.Future[Any] = loop.create_future()
+        """Set by `_end`; cancelled by its reader or by `abandon`, and failed by `abandon` when all threads are
+        stuck."""
         self.finished: asyncio.Future[None] = loop.create_future()
+        """Set by `_end`, also for an abandoned call. Never set for a call that never began."""
         self.started = False
+        """Set by `_begin`: a thread has it or will have it at once."""
         self.abandoned = False
+        """Set by `abandon`."""
 
 
 class ToolThreads:
-    """At most *limit* daemon threads, started when needed. Used from one event loop; closed with its runtime."""
+    """At most *limit* daemon threads, started when needed. Used from one event loop; closed with its runtime.
+
+    Loop and threads share `_jobs` only, so there is no lock: a thread gives its result back by `call_soon_threadsafe`.
+    """
 
     def __init__(self, limit: int = 32) -> None:
         self._limit = limit
         self._jobs: queue.SimpleQueue[ThreadCall | None] = queue.SimpleQueue()
+        """From the loop to the threads; None ends one thread."""
         self._pending: deque[ThreadCall] = deque()
+        """Calls that wait for a thread. Appended by `submit`, taken by `_end`, removed by `abandon`."""
         self._running: dict[ThreadCall, None] = {}
+        """Calls that have a thread, the abandoned ones too. Written by `_begin` and `_end`."""
         self._threads = 0
+        """Threads started since the last `close`. It grows in `_begin`."""
 
     @property
     def stuck(self) -> tuple[str, ...]:
@@ -97,10 +112,12 @@ class ToolThreads:
         self._running[call] = None
         if len(self._running) > self._threads:
             self._threads += 1
+            # Started here and ended by `close`; nobody joins it. It can't fail: what a function raises is its result.
             threading.Thread(target=self._work, args=(self._jobs,), name="gaia-tool", daemon=True).start()
         self._jobs.put(call)
 
     def _work(self, jobs: "queue.SimpleQueue[ThreadCall | None]") -> None:
+        """A thread's life: the only method that doesn't run on the event loop."""
         while (call := jobs.get()) is not None:
             value, error = None, None
             try:
@@ -111,9 +128,11 @@ class ToolThreads:
                 call.loop.call_soon_threadsafe(self._end, call, value, error)
             except RuntimeError:  # the loop is closed: no task waits
                 return
+            # Else the thread would keep them until its next call.
             del call, value, error
 
     def _end(self, call: ThreadCall, value: Any, error: BaseException | None) -> None:
+        """On the event loop: the thread is free, and takes the next call that waits."""
         self._running.pop(call, None)
         if not call.finished.done():
             call.finished.set_result(None)
