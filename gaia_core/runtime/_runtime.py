@@ -88,8 +88,8 @@ class Runtime:
         self._entered = 0
         """How many are inside `async with`. Written under `_entering`."""
         self._entering = asyncio.Lock()
-        """Held while the runtime opens or closes: a task that enters meanwhile waits for it. `aclose` doesn't take it, so
-        that a failed `_open`, which holds it, can call it."""
+        """Held while the runtime opens or closes: a task that enters meanwhile waits for it. `aclose` doesn't take it,
+        so that a failed `_open`, which holds it, can call it."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
@@ -406,7 +406,7 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
-        # Nothing new begins, and no source changes the catalog, while the following is awaited.
+        # No further turn may take a place, and no source changes the catalog any more.
         self._gate.accepting = False
         self._closed = True
         # From the last to the first, and each also when one before it fails or is cancelled.

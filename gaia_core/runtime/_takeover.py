@@ -136,7 +136,7 @@ class Takeover:
                 except Exception:  # noqa: BLE001  # the others still go on
                     _log.exception("the turn of session %s could not be taken over", orphan.id)
 
-        # Awaited here; cancelled with the heartbeat. A session whose resume was cancelled stays an orphan or is freed.
+        # Awaited here; cancelled with the heartbeat. A claim that was cancelled halfway is released by `end`.
         async with asyncio.TaskGroup() as group:
             for orphan in orphans:
                 group.create_task(take(orphan))

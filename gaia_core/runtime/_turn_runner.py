@@ -101,10 +101,10 @@ class TurnRunner:
         self._observer = observer
         self._quota = quota
         self.histories = Histories()
-        """What the sessions that talked last amount to. Taken by the task that starts a turn, put back by the turn's."""
+        """What the sessions that talked last amount to. Taken when a turn starts, put back by the turn's task."""
         self.running: dict[Turn, Key] = {}
-        """The turns that run now, and whose they are. Added by `_begin`, removed by the turn's own task in `over`, before
-        its last event is sent. A turn whose claim is still awaited is not here."""
+        """The turns that run now, and whose they are. Added by `_begin`, removed by the turn's own task in `over`,
+        before its last event is sent. A turn whose claim is still awaited is not here."""
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""

@@ -23,14 +23,19 @@ _LINE_BYTES = 2**16
 
 
 class Child:
-    """A running child that listens at *url*."""
+    """A running child that listens at *url*. Used by the one task that started it, except for `pid`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        """The last lines of its log. Appended by `_hear`."""
         self._heard = asyncio.create_task(self._hear(), name="gaia embedded model's log")
+        """Reads the child's log until its end; nobody cancels it. `ended` and `stop` await it, after the process's
+        end."""
         self._said = ""
+        """The last line of its output. Written by `_answer`, which nobody calls once it listens."""
         self.url = ""
+        """Set by `start`."""
 
     @property
     def pid(self) -> int:
@@ -79,6 +84,7 @@ class Child:
             await self.stop()
             raise ChildError(ChildFault(f"it was not ready within {seconds:g} s", " / ".join(self._last))) from None
         except BaseException:
+            # Also when this task is cancelled: no child is left behind.
             await self.stop()
             raise
 
@@ -94,6 +100,7 @@ class Child:
     async def ended(self) -> ChildFault:
         """Wait for its end, and say why it ended."""
         code = await self._process.wait()
+        # The process has ended, but its last words may still be in the pipe.
         await asyncio.wait((self._heard,))
         last = tuple(self._last)
         for word, fault in ((REFUSED, refused), (FAILED, failed)):

@@ -88,14 +88,25 @@ class EmbeddedModel:
         self._slots = slots
         self._restart_seconds = restart_seconds
         self._state = State("idle")
+        """Written by `_tell`: from the task of `_run`, from `_look_again` (a caller's task) and from `aclose`."""
         self._changed = asyncio.Event()
+        """Set when the state changes, and replaced by a new one in the same step (`_tell`): each wakes its waiters
+        once."""
         self._began_fetching: tuple[float, int] | None = None
+        """When the present download began, and its bytes then; None when none runs. Written by `_tell`."""
         self._model: PromptedTools | None = None
+        """Set by `_serve` while its child listens. A request that has it may outlive it: its stream then breaks off."""
         self._child: Child | None = None
+        """Set by `_serve`, reset when the child has ended."""
         self._running: asyncio.Task[None] | None = None
+        """The task of `_run`. Started by `_begin` at construction or at the first request; cancelled and awaited by
+        `aclose`. When it fails, `_stopped` logs it, the state is failed, and it isn't started again."""
         self._unloadable = False
         self._look_at = 0.0
+        """When a request may look again, on the loop's clock. Written by `_look_again` before it awaits, so that one
+        caller looks at a time."""
         self._awake = asyncio.Event()
+        """Set by `_look_again`, cleared by `_run` before its pause, which this ends."""
         with suppress(RuntimeError):
             self._begin()
 
@@ -164,6 +175,7 @@ class EmbeddedModel:
         self._look_at = now + _LOOK_RESTARTS * self._restart_seconds
         with suppress(ChildError):
             await Child.check()
+            # The pause of `_run` may have ended during the check: then it has tried again by itself.
             if self._unloadable:
                 self._unloadable = False
                 self._tell(State("starting"))
@@ -173,6 +185,7 @@ class EmbeddedModel:
         """End the child, or stop fetching (what is there is kept)."""
         running, self._running = self._running, None
         if running is not None:
+            # `_serve` stops the child on its way out.
             running.cancel()
             await asyncio.wait((running,))
         self._tell(State("closed"))
@@ -199,6 +212,7 @@ class EmbeddedModel:
             if before is None or fault.words != before.words:  # once, and not every ten minutes
                 _log.error("the embedded model can't run: %s", fault.logged)
             before = fault
+            # One step from here to the pause: a request that sees `_unloadable` may wake this task.
             self._unloadable = fault.unloadable
             self._awake.clear()
             self._tell(State("failed", reason=fault.words, retry_after=pause, lasting=True))
@@ -246,6 +260,7 @@ class EmbeddedModel:
             self._tell(State("ready"))
             return await child.ended()
         finally:
+            # First, so that no new request gets a model whose child has ended. Also when this task is cancelled.
             self._model = self._child = None
             await model.aclose()
             await child.stop()

@@ -22,7 +22,7 @@ class SessionChange(msgspec.Struct, frozen=True, gc=False):
 
 
 class SessionEvents:
-    """Belongs to one Runtime and its event loop. `tell` and `close` await nothing, so the set doesn't change under them."""
+    """Belongs to one Runtime and its event loop. `tell` and `close` await nothing: the set is stable."""
 
     __slots__ = ("_closed", "_watchers")
 

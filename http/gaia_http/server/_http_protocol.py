@@ -34,7 +34,11 @@ _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take."""
+    """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take.
+
+    Its methods are callbacks of the transport, of the parser and of timers, all on one event loop, and none awaits. Only
+    `on_response_complete` runs in the request's task, called by uvicorn when the answer is complete.
+    """
 
     def __init__(
         self,
@@ -54,12 +58,23 @@ class BoundedProtocol(HttpToolsProtocol):
         self._body_seconds = settings.body_seconds
         self._write_seconds = settings.write_seconds
         self._head_bytes = 0
+        """Bytes since the last complete request, those of bodies included. Counted by `data_received`, reset by
+        `on_message_complete`."""
         self._body_bytes = 0
+        """Bytes of the present body. Counted by `on_body`, reset by `on_headers_complete`."""
         self._in_head = True
+        """Set by `on_message_begin`, reset by `on_headers_complete`."""
         self._in_body = False
+        """Set by `on_headers_complete`, reset by `on_message_complete`."""
         self._deadline: asyncio.TimerHandle | None = None
+        """The one timer of the connection's reader: for a head (from the connection's or message's beginning), or
+        for a body that continues after its answer. `_stop_clock` cancels it, at the latest when the connection is
+        lost."""
         self._reader: WriteWatchdog | None = None
+        """Set by `connection_made`, stopped by `connection_lost` or when another protocol takes over."""
         self._answered: RequestResponseCycle | None = None
+        """The request whose task was started last. Written by `_start_asgi_task`. uvicorn's `cycle` may be a later
+        one, which waits."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -93,10 +108,13 @@ class BoundedProtocol(HttpToolsProtocol):
         elif len(self.pipeline) > _PIPELINED:
             self.transport.abort()
         elif len(data) > MUCH and not self.transport.is_closing():
+            # Until the loop's next round, so that other connections have their turn.
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
+        # Called later: uvicorn may have paused the reading meanwhile, which it then ends itself, or the connection may
+        # be closing.
         if not self.flow.read_paused and not self.transport.is_closing():
             self.transport.resume_reading()
 

@@ -43,7 +43,11 @@ class _Handshake(ServerProtocol):
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
-    """One connection, within the bounds of *settings*."""
+    """One connection, within the bounds of *settings*.
+
+    Its methods are callbacks on one event loop; only `send` is awaited, by the application's task. uvicorn starts that
+    task and calls `on_task_complete` when it has ended or failed.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         )
         self._write_seconds = settings.write_seconds
         self._reader: WriteWatchdog | None = None
+        """Set by `connection_made`, stopped by `connection_lost`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -77,6 +82,8 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
+        # Called later, or when writing resumes. Who has paused meanwhile (uvicorn's queue of messages, a full write
+        # buffer) resumes it.
         if not self.read_paused and self.writable.is_set() and not self.transport.is_closing():
             self.transport.resume_reading()
 
@@ -115,6 +122,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """See WebSocketsSansIOProtocol; a handshake that was refused is complete, too."""
         await super().send(message)
+        # After the await: the refusal is written, or the connection is lost.
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
 

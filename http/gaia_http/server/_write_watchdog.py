@@ -20,6 +20,7 @@ class WriteWatchdog:
     """The client of one connection, which is aborted once *seconds* have passed without a byte being read.
 
     `look` whenever something was written that it may not read; it ends by itself when nothing is left to be written.
+    Called by its protocol and by its own timer, on one event loop; nothing here awaits.
     """
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
@@ -27,8 +28,11 @@ class WriteWatchdog:
         self._loop = loop
         self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
+        """The next check; None when it isn't looking. Set by `look` and after each check, cancelled by `stop`."""
         self._unread: int | None = None
+        """The unread bytes at the last check; None before the first one, and when the client has read since."""
         self._unread_since = 0.0
+        """Since when they are this number, on the loop's clock. Written by `_on_look`, as `_unread` is."""
 
     def look(self) -> None:
         """Look now and then from here on, unless that is done already."""

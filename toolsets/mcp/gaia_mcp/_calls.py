@@ -20,7 +20,10 @@ class ServerCall:
     def __init__(self, ctx: Context[Any]) -> None:
         self.ctx = ctx
         self._asking: set[asyncio.Task[Any]] = set()
+        """The questions of the server that are being answered. Added and removed by `ask`, in the SDK's task or the
+        call's; cancelled by `end`."""
         self._told = 0.0
+        """When progress was emitted last. Written by `progress`, in the SDK's task."""
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         """Tell where the call is, at most ten times a second."""
@@ -33,6 +36,8 @@ class ServerCall:
 
     async def ask(self, question: Callable[[Context[Any]], Awaitable[Any]]) -> Any:
         """Answer *question* as a part of this call: when the call ends, the question is cancelled."""
+        # A task of its own, so that `end` can cancel the question without cancelling the task that asks. Its failure is
+        # raised to that task.
         task = asyncio.ensure_future(question(self.ctx))
         self._asking.add(task)
         try:
@@ -54,6 +59,7 @@ class ServerCalls:
 
     def __init__(self) -> None:
         self._running: dict[ServerCall, None] = {}
+        """In the order of their beginning. Each call adds and removes itself, in its own task."""
         # A transport that answers each request on a stream of its own runs what it hears there in the context of who
         # asked; one variable a connection, which lives as long as its server is configured.
         self._present: ContextVar[ServerCall | None] = ContextVar("mcp call", default=None)
@@ -71,6 +77,7 @@ class ServerCalls:
         finally:
             self._present.reset(token)
             del self._running[call]
+            # No await in this block: it also runs to its end when the call is cancelled.
             call.end()
 
     def asker(self) -> ServerCall | None:

@@ -66,26 +66,48 @@ class _GoneError(Exception):
 
 
 class Connection:
-    """See the module's text. It is a `Live`, and what the tools of its server work on."""
+    """See the module's text. It is a `Live`, and what the tools of its server work on.
+
+    The *keeper* is the task of `_keep`. `__aenter__` starts it and `__aexit__` cancels it; between the two it connects
+    again after each end. It is restarted when it fails by an error that `_once` doesn't take for the connection's end.
+    All runs on one event loop, except `toolset_of`, which gets values of its own.
+    """
 
     def __init__(self, server: McpServerConfig, recipe: Recipe) -> None:
         self.server = server
         self._recipe = recipe
         self._calls = ServerCalls()
         self._closing = False
+        """Set by `__aexit__`: the keeper doesn't connect again."""
         self._client: Client | None = None
+        """Set by the keeper when the tools are listed, reset by it when the connection has ended. Calls read it in
+        `_ready`, and keep it until they end."""
         self._ended: ServerExit = ServerExit()
+        """How the present connection ended. A new one for each connection, by the keeper; set by whichever task
+        notices the end."""
         self._answers = RefusalRecord()
+        """What the server refused on the present connection. Replaced together with `_ended`."""
         self._hidden = SecretMask()
+        """The secrets of the present connection. Replaced by the keeper before it connects."""
         self._listed: ListedTools | None = None
+        """Written by the keeper and by `_follow`, which runs only while the keeper waits in `_stay`."""
         self._fault = "is being connected"
+        """The last failure; "" when there is none. Written by the same two."""
         self._changed: Callable[[], None] = lambda: None
+        """Set by `watch`; called in the keeper's task or in that of `_follow`, after the change."""
         self._tried = asyncio.Event()
+        """Set by the keeper after its first attempt, successful or not; `__aenter__` waits for it."""
         self._up = asyncio.Event()
+        """Set by the keeper when it is connected; cleared by it, or by a call in `_ready` that is the first to see
+        the end."""
         self._stale = asyncio.Event()
+        """The tools have changed. Set by the SDK's message handler and by `_listen`, cleared by `_follow`."""
         self._heard = 0
+        """Counts messages and answers of the server. Written by the message handler and by calls; only compared."""
         self._background = BackgroundTasks(FIRST_PAUSE)
+        """The keeper and the probe. `__aexit__` cancels both and waits for them."""
         self._probing: asyncio.Task[None] | None = None
+        """The last probe; one at a time. Started by `_probe` from a call that was cancelled."""
         self._result: TypeAdapter[Any] = TypeAdapter(mcp_types.CallToolResult | mcp_types.InputRequiredResult)
 
     async def __aenter__(self) -> Self:
@@ -155,6 +177,7 @@ class Connection:
             async with asyncio.timeout(server.connect_seconds) as clock, self._opened(ended) as client:
                 self._listed = await self._ask_for_tools(client)
                 clock.reschedule(None)
+                # One step: a call that `_up` wakes finds the client.
                 self._client, self._fault = client, ""
                 self._up.set()
                 self._tried.set()
@@ -194,6 +217,7 @@ class Connection:
 
     async def _stay(self, client: Client, ended: ServerExit) -> None:
         """List the tools again when they have changed, until the connection ends."""
+        # Both end with the connection: cancelled and awaited below, so that neither writes after the keeper has.
         listening = asyncio.create_task(self._listen(client), name=f"mcp {self.server.name} changes")
         listing = asyncio.create_task(self._follow(client), name=f"mcp {self.server.name} tools")
         try:
@@ -223,6 +247,7 @@ class Connection:
         while True:
             await self._stale.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
+            # Before the listing: a change that comes while it is awaited is listed in the next round.
             self._stale.clear()
             try:
                 async with asyncio.timeout(self.server.connect_seconds):
@@ -279,6 +304,7 @@ class Connection:
         """What *send* gives, as a call of *ctx*. Raises ToolError."""
         name = self.server.name
         for _ in range(2):
+            # Both are of the same connection: `_ready` awaits nothing after its last check.
             client, ended = await self._ready(), self._ended
             try:
                 return await self._calls.run(ctx, lambda call: self._sent(client, ended, call, send))  # noqa: B023
@@ -299,6 +325,8 @@ class Connection:
                 lambda request: self._answer(call, request),
             )
         except asyncio.CancelledError:
+            # The only call, and nothing was heard since it was sent. The probe is a task of its own: this one is being
+            # cancelled.
             if len(self._calls) == 1 and self._heard == heard:
                 self._probe(client, ended)
             raise
@@ -307,6 +335,7 @@ class Connection:
                 ended.set("it has forgotten this session")
                 raise _GoneError(ended.reason, untouched=True) from None
             if error.code == mcp_types.CONNECTION_CLOSED and error.message == _CLOSED:
+                # *ended* is this call's connection; `self._ended` may be a later one by now.
                 ended.set("the connection was closed")
                 raise _GoneError(self._hidden(ended.reason)) from None
             raise ToolError(said(error, self._answers)) from None
@@ -322,6 +351,7 @@ class Connection:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WAIT_SECONDS):
                     await self._up.wait()
+        # Checked again: the connection may have ended between the event and this step.
         if self._client is None or self._ended.event.is_set():
             raise ToolError(f"the server {self.server.name} is not connected: {self._fault or self._ended.reason}")
         return self._client

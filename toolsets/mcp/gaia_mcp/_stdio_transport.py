@@ -43,7 +43,11 @@ Streams = tuple[MemoryObjectReceiveStream[Item], MemoryObjectSendStream[SessionM
 
 
 class ServerExit:
-    """Why a connection ended; "" while it hasn't. The first task that notices sets it."""
+    """Why a connection ended; "" while it hasn't.
+
+    The first task that notices sets it: one of the pipes', the message handler's, a call's or the probe's. The reason
+    isn't replaced later. The connection's keeper waits for *event*, and closes the transport.
+    """
 
     __slots__ = ("event", "reason")
 
@@ -65,6 +69,7 @@ class Allowance:
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._left = float(_BURST * rate)
+        """Messages that may still come. Written by `spend`, from the one task that counts with it; `_seen` as well."""
         self._seen = asyncio.get_running_loop().time()
 
     def spend(self) -> bool:
@@ -93,7 +98,10 @@ async def stdio(
     )
     incoming_send, incoming = anyio.create_memory_object_stream[Item](0)
     outgoing, outgoing_receive = anyio.create_memory_object_stream[SessionMessage](0)
+    # The last lines of stderr: written by `_listen`, read by `_read` when the process has ended.
     said: list[str] = []
+    # One task for each pipe. They end with their pipe, or `_wind_down` cancels and awaits them. `_read` says in *ended*
+    # why it ended; a failed write shows as the end of stdout.
     tasks = (
         asyncio.create_task(_read(server, process, incoming_send, said, ended), name=f"mcp {server.name} stdout"),
         asyncio.create_task(_write(process, outgoing_receive), name=f"mcp {server.name} stdin"),
@@ -102,6 +110,7 @@ async def stdio(
     try:
         yield incoming, outgoing
     finally:
+        # Against the SDK's cancel scopes; `_surely` is against asyncio's own cancellation.
         with anyio.CancelScope(shield=True):
             await _surely(_wind_down(process, tasks))
             for stream in (incoming, incoming_send, outgoing, outgoing_receive):
@@ -109,6 +118,7 @@ async def stdio(
 
 
 async def _wind_down(process: asyncio.subprocess.Process, tasks: "tuple[asyncio.Task[None], ...]") -> None:
+    # First, so that what the process writes at its end is still read.
     await _stop(process)
     for task in tasks:
         task.cancel()
@@ -150,6 +160,8 @@ async def _read(
                         ended.set(f"it sent more than {server.max_messages} messages a second by itself")
                         return
                     if message is not None:
+                        # Waits for the SDK, whose session takes one message at a time: so the server's pipe fills up
+                        # instead of our memory.
                         await incoming.send(SessionMessage(message))
                 if lines.size > _ENDLESS * server.max_bytes:
                     ended.set(f"it sent a line without end (more than {_ENDLESS} times max_bytes)")
@@ -262,6 +274,7 @@ async def _write(process: asyncio.subprocess.Process, outgoing: MemoryObjectRece
             async for item in outgoing:
                 data = item.message.model_dump_json(by_alias=True, exclude_unset=True)
                 process.stdin.write(data.encode() + b"\n")
+                # Waits while the server doesn't read; `_wind_down` cancels it then.
                 await process.stdin.drain()
 
 
