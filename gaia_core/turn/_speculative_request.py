@@ -27,7 +27,7 @@ class SpeculativeRequest:
     """Holds its *slot* until it is closed (law 7).
 
     Made by the task that starts the turn, before the claim. That task closes it when the claim fails; the turn's task
-    closes it in `run_turn`, however the turn ends.
+    closes it after use, or in `run_turn` at the latest.
     """
 
     __slots__ = ("_first", "_slot", "began", "model", "request", "stream")

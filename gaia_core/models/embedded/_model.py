@@ -102,6 +102,7 @@ class EmbeddedModel:
         """The task of `_run`. Started by `_begin` at construction or at the first request; cancelled and awaited by
         `aclose`. When it fails, `_stopped` logs it, the state is failed, and it isn't started again."""
         self._unloadable = False
+        """Whether the last fault was a runtime that can't be loaded. Written by `_run`; reset by `_look_again`."""
         self._look_at = 0.0
         """When a request may look again, on the loop's clock. Written by `_look_again` before it awaits, so that one
         caller looks at a time."""

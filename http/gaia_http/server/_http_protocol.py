@@ -36,8 +36,8 @@ _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take.
 
-    Its methods are callbacks of the transport, of the parser and of timers, all on one event loop, and none awaits. Only
-    `on_response_complete` runs in the request's task, called by uvicorn when the answer is complete.
+    Its methods are callbacks of the transport, of the parser and of timers, all on one event loop, and none awaits.
+    Only `on_response_complete` runs in the request's task, called by uvicorn when the answer is complete.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         """Set by `on_headers_complete`, reset by `on_message_complete`."""
         self._deadline: asyncio.TimerHandle | None = None
-        """The one timer of the connection's reader: for a head (from the connection's or message's beginning), or
+        """The one timer for what the client sends: for a head (from the connection's or message's beginning), or
         for a body that continues after its answer. `_stop_clock` cancels it, at the latest when the connection is
         lost."""
         self._reader: WriteWatchdog | None = None

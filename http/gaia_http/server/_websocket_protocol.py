@@ -122,7 +122,7 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     async def send(self, message: Any) -> None:
         """See WebSocketsSansIOProtocol; a handshake that was refused is complete, too."""
         await super().send(message)
-        # After the await: the refusal is written, or the connection is lost.
+        # Only now: the refusal is written. A lost connection raises above.
         if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
             self.handshake_complete = True
 
