@@ -1,7 +1,7 @@
 """Recorders: they record a turn's facts before the events are sent (law 9).
 
 `JournalRecorder` appends them under the turn's lease, one append at a time: facts that come while one is on its way
-go together into the next. `MemoryRecorder` keeps them in this object, for turns that leave no session.
+wait for it. `MemoryRecorder` keeps them in this object, for turns that leave no session.
 """
 
 import asyncio
