@@ -128,6 +128,7 @@ class _Loop:
         self._limit: LimitReached | None = None
         """The limit that ended the turn. Written by `_limited`."""
         self._correction = AnswerCorrection(context.options.response_format)
+        """Whether the model was already asked to correct its answer. Its state is written from `_ask`."""
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
         """The answer that ends the turn: it is recorded in one commit with the end. Written by `_said`."""

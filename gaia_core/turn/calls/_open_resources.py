@@ -33,7 +33,8 @@ class _OpenResource:
         """Set once, by its task: the resource, or what opening it raised. Callers await it through `shield`."""
         self.task = loop.create_task(self._keep(), name=f"resource {recipe.name}")
         """Its keeper, which `_close` awaits. `stop` cancels it while an asynchronous recipe opens, and
-        `BackgroundTasks.settle` when it waits too long for a stray. A failure to open is the callers' error; one to close is logged."""
+        `BackgroundTasks.settle` when it waits too long for a stray. A failure to open is the callers' error; one to
+        close is logged."""
 
     def stop(self) -> None:
         """Close it; one that is still opening, and can be stopped, is not waited for."""
