@@ -237,7 +237,8 @@ class Runtime:
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         key = (session.owner, session.id)
         # From here on the session is this turn's. What is awaited until the turn's task exists may fail or be
-        # cancelled; then the place is freed below. Once the task exists, it frees the place itself (`TurnRunner._run`).
+        # cancelled; then the session is freed below. Once the task exists, it frees the session itself
+        # (`TurnRunner._run`).
         state = await self._gate.claim(key, when_busy, queued)
         try:
             start = TurnStart(session=session, key=key, state=state, request=asked)
@@ -406,7 +407,7 @@ class Runtime:
     async def aclose(self) -> None:
         """Stop: running turns that a durable journal keeps are left for the next process, others are cancelled; then
         resources, models and the journal are closed. Idempotent."""
-        # No further turn may take a place, and no source changes the catalog any more.
+        # No further turn may claim a session, and no source changes the catalog any more.
         self._gate.accepting = False
         self._closed = True
         # From the last to the first, and each also when one before it fails or is cancelled.

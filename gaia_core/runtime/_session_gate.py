@@ -31,7 +31,7 @@ class SessionGate:
         self.process = OpenResources(threads)
         """The resources that all sessions share."""
         self.accepting = False
-        """Whether turns may take a place. Written by Runtime: set when it opens, reset by `drain` and `aclose`."""
+        """Whether turns may claim sessions. Written by Runtime: set when it opens, reset by `drain` and `aclose`."""
 
     def __len__(self) -> int:
         return len(self._states)
@@ -67,12 +67,12 @@ class SessionGate:
                 state.waiting.insert(0, waiting_turn)
                 state.tell_positions()
                 if state.turn is not None:
-                    # The turn that ends here gives the place to the first that waits, which is this one.
+                    # The turn that ends here hands the session to the first that waits, which is this one.
                     await state.turn.cancel()
             else:
                 state.waiting.append(waiting_turn)
                 state.tell_positions()
-            # `free` resolves this when it hands the place over. The runtime may be closing by then.
+            # `free` resolves this when it hands the session over. The runtime may be closing by then.
             await waiting_turn.free
             self._check_accepting()
         except BaseException:
@@ -80,7 +80,7 @@ class SessionGate:
                 state.waiting.remove(waiting_turn)
                 state.tell_positions()
             elif waiting_turn.free.done() and not waiting_turn.free.cancelled():
-                # Cancelled, or refused, after the place was handed over: it goes to the next.
+                # Cancelled, or refused, after the session was handed over: the next one gets it.
                 self.free(key, state)
             raise
 
@@ -89,7 +89,7 @@ class SessionGate:
             raise ClosedError("the runtime accepts no new turns: it is not open, or is closing")
 
     def free(self, key: Key, state: SessionState) -> None:
-        """Give the place to the next that waits, or leave it free. One step, without an await."""
+        """Hand the session to the next turn that waits, or leave it free. One step, without an await."""
         state.turn = None
         state.used_at = asyncio.get_running_loop().time()
         while state.waiting:
@@ -124,7 +124,7 @@ class SessionGate:
             await self.forget(key)
 
     async def drop(self, key: Key, state: SessionState) -> None:
-        """Close the resources of a turn that had a place of its own, and forget the place."""
+        """Close the resources of a turn that had a state of its own, and remove that state."""
         self._states.pop(key, None)
         await self.close_resources(state)
 

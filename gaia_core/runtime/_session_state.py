@@ -127,7 +127,7 @@ class SessionState:
     resources: OpenResources
     """Opened by the turn's calls, closed by SessionGate."""
     taken: bool = False
-    """Whether a turn has the session's place; *turn* is set once it runs. `SessionGate` sets it (`claim`, `free`)."""
+    """Whether a turn has claimed the session; *turn* is set once it runs. `SessionGate` sets it (`claim`, `free`)."""
     turn: Turn | None = None
     """Set by `TurnRunner._turn_context`, just before the turn's task is created; reset by `SessionGate.free`."""
     used_at: float = 0.0

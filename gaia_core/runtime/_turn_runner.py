@@ -196,7 +196,7 @@ class TurnRunner:
         key = (info.owner, info.id)
         if not self._gate.accepting or self._gate.get(key) is not None:
             return
-        # One step with the check above, because a free place is taken without waiting.
+        # One step with the check above, because a free session is claimed without waiting.
         state = await self._gate.claim(key)
         try:
             lease = await journal.claim(info.owner, info.id, self._replica, None)

@@ -96,7 +96,7 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         """Set by `TurnRunner._begin`. `cancel` and `suspend` together cancel it once at most; so may a time limit."""
         self.ended: TurnEnded | None = None
-        """Set by the turn's task in `finish`: first before the session's place is freed, then by `end`, without an
+        """Set by the turn's task in `finish`: first before the session is freed, then by `end`, without an
         await in between."""
         self.begun = False
         """Set by the turn's task in its first step (`run_turn`). Before that, its task is not cancelled: `run_turn`
