@@ -16,7 +16,7 @@ sum stands in `Answered`. In order:
     Ended                        exactly one; in one commit with the answer that it ends by
 """
 
-from typing import TypeAlias, get_args
+from typing import TypeAlias
 
 import msgspec
 
@@ -43,9 +43,7 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.frozen_types import refusal
-from gaia_core.messages import AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
-
-_MESSAGES = frozenset(get_args(Message))
+from gaia_core.messages import MESSAGE_TYPES, AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
 
 
 class AgentSwitched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
@@ -72,7 +70,7 @@ class Edit(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             type(self.seq) is int
             and type(self.digest) is str
             and type(self.nth) is int
-            and (self.message is None or type(self.message) in _MESSAGES)
+            and (self.message is None or type(self.message) in MESSAGE_TYPES)
         ):
             raise refusal(self)
 

@@ -22,7 +22,6 @@ from math import isnan
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
-import msgspec
 
 from gaia_core.errors import ConfigError
 
@@ -74,11 +73,15 @@ def _typed_field(field: "attrs.Attribute[Any]", error: type[Exception]) -> "attr
     return field.evolve(validator=check if field.validator is None else attrs.validators.and_(check, field.validator))
 
 
-def refusal(value: msgspec.Struct) -> ConfigError:
-    """The error for the first field of a struct that isn't what its annotation says. For `__post_init__`, which looks
-    itself whether there is one: that costs 0.05 µs, this 50 µs."""
-    kind = type(value)
-    return ConfigError(f"{kind.__name__}.{first_problem(get_type_hints(kind), msgspec.structs.asdict(value))}")
+def refusal(value: object) -> ConfigError:
+    """The error for the first field of *value* that isn't what its annotation says.
+
+    For the `__post_init__` of a struct, and the `__attrs_post_init__` of what is made for each turn, which look
+    themselves whether there is one: that costs 0.1 µs in all, `typed` 0.07 µs a field, and this 50 µs.
+    """
+    kinds = get_type_hints(type(value))
+    given = {name: getattr(value, name) for name in kinds}
+    return ConfigError(f"{type(value).__name__}.{first_problem(kinds, given)}")
 
 
 def first_problem(kinds: Mapping[str, Any], given: Mapping[str, object]) -> str:

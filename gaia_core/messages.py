@@ -15,9 +15,8 @@ import msgspec
 
 from gaia_core.frozen_types import refusal
 
-
-def _may_be_text(value: object) -> bool:
-    return value is None or type(value) is str
+# The checks are plain comparisons: a message is made in 0.1 µs, and a turn makes ten.
+_TEXT = frozenset((str, type(None)))
 
 
 class TextPart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):
@@ -37,7 +36,7 @@ class ImageURL(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     detail: str | None = None
 
     def __post_init__(self) -> None:
-        if not (type(self.url) is str and _may_be_text(self.detail)):
+        if not (type(self.url) is str and type(self.detail) in _TEXT):
             raise refusal(self)
 
 
@@ -80,7 +79,7 @@ class FileData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     filename: str | None = None
 
     def __post_init__(self) -> None:
-        if not (_may_be_text(self.file_data) and _may_be_text(self.file_id) and _may_be_text(self.filename)):
+        if not (type(self.file_data) in _TEXT and type(self.file_id) in _TEXT and type(self.filename) in _TEXT):
             raise refusal(self)
 
 
@@ -118,7 +117,8 @@ _OUTCOMES = frozenset(get_args(Outcome))
 _PARTS = frozenset(get_args(Part))
 
 
-def _is_content(value: object) -> bool:
+def is_content(value: object) -> bool:
+    """Whether *value* is a message's content."""
     return type(value) is str or (type(value) is tuple and all(type(part) in _PARTS for part in value))
 
 
@@ -161,7 +161,7 @@ class SystemMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, t
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if not (_is_content(self.content) and _may_be_text(self.name)):
+        if not ((type(self.content) is str or is_content(self.content)) and type(self.name) in _TEXT):
             raise refusal(self)
 
 
@@ -172,7 +172,7 @@ class DeveloperMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if not (_is_content(self.content) and _may_be_text(self.name)):
+        if not ((type(self.content) is str or is_content(self.content)) and type(self.name) in _TEXT):
             raise refusal(self)
 
 
@@ -183,7 +183,7 @@ class UserMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if not (_is_content(self.content) and _may_be_text(self.name)):
+        if not ((type(self.content) is str or is_content(self.content)) and type(self.name) in _TEXT):
             raise refusal(self)
 
 
@@ -199,12 +199,12 @@ class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     def __post_init__(self) -> None:
         calls: object = self.tool_calls
         if not (
-            (self.content is None or _is_content(self.content))
+            (type(self.content) in _TEXT or is_content(self.content))
             and type(calls) is tuple
-            and all(type(call) is ToolCall for call in calls)
-            and _may_be_text(self.name)
-            and _may_be_text(self.refusal)
-            and _may_be_text(self.reasoning_content)
+            and (not calls or all(type(call) is ToolCall for call in calls))
+            and type(self.name) in _TEXT
+            and type(self.refusal) in _TEXT
+            and type(self.reasoning_content) in _TEXT
         ):
             raise refusal(self)
 
@@ -220,7 +220,7 @@ class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     def __post_init__(self) -> None:
         outcome: object = self.outcome
         if not (
-            _is_content(self.content)
+            is_content(self.content)
             and type(self.tool_call_id) is str
             and (outcome is None or (type(outcome) is str and outcome in _OUTCOMES))
         ):
@@ -234,11 +234,18 @@ class FunctionMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True,
     name: str
 
     def __post_init__(self) -> None:
-        if not ((self.content is None or _is_content(self.content)) and type(self.name) is str):
+        if not ((type(self.content) in _TEXT or is_content(self.content)) and type(self.name) is str):
             raise refusal(self)
 
 
 Message: TypeAlias = SystemMessage | DeveloperMessage | UserMessage | AssistantMessage | ToolMessage | FunctionMessage
+
+MESSAGE_TYPES = frozenset(get_args(Message))
+
+
+def are_messages(value: object) -> bool:
+    """Whether *value* is a tuple of messages."""
+    return type(value) is tuple and (not value or all(type(message) in MESSAGE_TYPES for message in value))
 
 
 def text_of(content: Content | None) -> str:
@@ -308,16 +315,6 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
-
-    def __post_init__(self) -> None:
-        if not (
-            type(self.input_tokens) is int
-            and type(self.output_tokens) is int
-            and type(self.cached_tokens) is int
-            and type(self.reasoning_tokens) is int
-            and type(self.estimated) is bool
-        ):
-            raise refusal(self)
 
     @property
     def total_tokens(self) -> int:

@@ -5,10 +5,10 @@ import os
 import attrs
 
 from gaia_core.agent import Agent
-from gaia_core.frozen_types import made_once, typed
+from gaia_core.frozen_types import made_once, refusal
 
 
-@attrs.frozen(field_transformer=typed)
+@attrs.frozen
 class Session:
     """One conversation: its *id*, the *agent* it talks to, and the *owner* whose key may reach it ("" on loopback)."""
 
@@ -17,6 +17,10 @@ class Session:
     id: str
     agent: Agent
     owner: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if not (type(self.id) is str and type(self.owner) is str and type(self.agent) is Agent):
+            raise refusal(self)
 
 
 def new_id() -> str:

@@ -9,10 +9,12 @@ from enum import StrEnum
 import attrs
 
 from gaia_core.facts import Edit
-from gaia_core.frozen_types import made_once, typed
-from gaia_core.messages import Content, Message
+from gaia_core.frozen_types import check_of, made_once, refusal, typed
+from gaia_core.messages import Content, Message, are_messages, is_content
 from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
+
+_are_edits = check_of(tuple[Edit, ...])
 
 
 class Audience(StrEnum):
@@ -80,7 +82,7 @@ class TurnOptions:
 NO_OPTIONS = TurnOptions()
 
 
-@attrs.frozen(field_transformer=typed)
+@attrs.frozen
 class TurnRequest:
     """What a turn is asked to do.
 
@@ -106,3 +108,17 @@ class TurnRequest:
     parent: int | None = None
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        messages: object = self.transcript
+        if not (
+            (self.content is None or is_content(self.content))
+            and type(self.audience) is Audience
+            and type(self.options) is TurnOptions
+            and are_messages(self.input)
+            and (messages is None or are_messages(messages))
+            and (self.parent is None or type(self.parent) is int)
+            and type(self.note) is bytes
+            and _are_edits(self.edits)
+        ):
+            raise refusal(self)

@@ -131,7 +131,6 @@ MADE_BY_CALLERS = {
     "InputAudio": {"data": "a", "format": "wav"},
     "Key": {"id": "a", "name": "b", "digest": "c", "created": 1},
     "KeyLimits": {},
-    "ModelRequest": {"messages": (UserMessage("a"),)},
     "RefusalPart": {"refusal": "a"},
     "ResponseFormat": {"type": "json_object"},
     "Sampling": {},
@@ -141,7 +140,6 @@ MADE_BY_CALLERS = {
     "ToolChoice": {},
     "ToolDefinition": {"name": "a", "description": "b", "parameters": b"{}", "encoded": b"{}"},
     "ToolMessage": {"content": "a", "tool_call_id": "b"},
-    "Usage": {},
     "UserMessage": {"content": (TextPart("a"),)},
 }
 
@@ -153,8 +151,9 @@ MADE_BY_US = (
 MADE_BY_US_TOO = frozenset(
     (
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
-        "Embeddings", "Finished", "ToolCallDelta",  # what models say
-        "Decision", "EndpointLoad", "ModelAccess", "RefusedCall", "SlotRequest", "State", "TurnContext",  # of a turn
+        "Embeddings", "Finished", "ToolCallDelta", "Usage",  # what models say
+        "Decision", "EndpointLoad", "ModelAccess", "ModelRequest", "RefusedCall", "SlotRequest", "State",  # of a turn
+        "TurnContext",
         "ChildFault", "LoaderFault", "TaskReport",  # what failed
         "Spread",  # what was measured
     )
@@ -242,7 +241,6 @@ TAKES = {
 }
 UNCHECKED = {
     ("Parameters", "decoder"),  # msgspec's, made from the signature
-    ("ModelRequest", "messages"), ("ModelRequest", "tools"), ("ModelRequest", "encoded"), ("ModelRequest", "headers"),
 }  # fmt: skip
 
 
