@@ -12,6 +12,7 @@ import ast
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -310,6 +311,8 @@ def parsed(given: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def main() -> int:
     options, arguments = parsed(sys.argv[1:])
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that the machine is removed then, too
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     if os.getuid() != 0:
         raise MachineError("only root can make a chroot")
     if shutil.which("debootstrap") is None:
