@@ -115,7 +115,9 @@ class _Scan:
         if b"\\" in text:  # replaced by texts of equal length, which bytes.replace does in place
             text = text.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
         self._backslash = b"\\" if text.endswith(b"\\") else b""
-        parts = text.translate(_TO_SQUARE, _NOT_STRUCTURE).split(b'"')
+        # Most strings have no brackets and are two adjacent quotes now. Without those two, every other byte still has
+        # the same number of quotes before it, modulo 2.
+        parts = text.translate(_TO_SQUARE, _NOT_STRUCTURE).replace(b'""', b"").split(b'"')
         brackets = b"".join(parts[self._in_string :: 2])
         self._in_string ^= (len(parts) - 1) & 1
         return self._count(brackets)
