@@ -272,3 +272,18 @@ def running_server():
 @pytest.fixture(scope="session")
 def numbers():
     return itertools.count()
+
+
+@pytest.fixture
+def children(monkeypatch) -> "asyncio.Queue[asyncio.subprocess.Process]":
+    """The child processes that asyncio starts from now on."""
+    started: asyncio.Queue[asyncio.subprocess.Process] = asyncio.Queue()
+    start = asyncio.create_subprocess_exec
+
+    async def started_and_known(*arguments, **options):
+        process = await start(*arguments, **options)
+        started.put_nowait(process)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", started_and_known)
+    return started

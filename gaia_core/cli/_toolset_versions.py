@@ -6,7 +6,6 @@ Its code is run, in a process of its own, as installing and using it would. Its 
 import io
 import subprocess
 import sys
-import tarfile
 import tempfile
 import zipfile
 from configparser import ConfigParser
@@ -48,8 +47,7 @@ def schema_of(name: str) -> bytes:
             folder = _checked_out(place.removeprefix(GIT), folder)
         elif Path(place).suffix == ".whl":
             try:
-                with zipfile.ZipFile(place) as wheel:
-                    wheel.extractall(folder)  # noqa: S202  # zipfile drops absolute paths and ".."
+                _unpack(place, folder)
             except (OSError, zipfile.BadZipFile) as error:
                 raise GaiaError(f"{place} can't be read as a wheel: {error}") from None
         else:
@@ -62,16 +60,21 @@ def _checked_out(revision: str, folder: Path) -> Path:
     commit, _, inside = revision.partition(":")
     if not commit or commit.startswith("-"):
         raise GaiaError(f"git:{revision}: name a revision, such as git:v1.0 or git:HEAD~1:path/of/project")
-    command = ("git", "archive", "--format=tar", commit, "--", inside or ".")
+    command = ("git", "archive", "--format=zip", commit, "--", inside or ".")
     try:
         ran = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GaiaError(f"git:{revision}: git can't be run: {error}") from None
     if ran.returncode:
         raise GaiaError(f"git:{revision}: {ran.stderr.decode(errors='replace').strip()}")
-    with tarfile.open(fileobj=io.BytesIO(ran.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    _unpack(io.BytesIO(ran.stdout), folder)
     return folder / inside
+
+
+def _unpack(archive: str | io.BytesIO, folder: Path) -> None:
+    # A tar archive would need tarfile's filters, which Python 3.11 has from 3.11.4 on only.
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(folder)  # zipfile drops absolute paths and ".."
 
 
 def _factory(place: str, folder: Path, wanted: str) -> str:

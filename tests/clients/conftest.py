@@ -95,7 +95,8 @@ def sdk_source() -> Path:
                 tarfile.open(CACHE / f"openai-{version}.tar.gz") as archive,
                 tempfile.TemporaryDirectory(dir=CACHE) as unpacked,
             ):
-                archive.extractall(unpacked, filter="data")
+                # Its hash is checked above. Python 3.11 has filters from 3.11.4 on only; later ones warn without.
+                archive.extractall(unpacked, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
                 (Path(unpacked) / folder.name).rename(folder)
     return folder
 

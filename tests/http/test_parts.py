@@ -1,5 +1,6 @@
 """Parts of messages beside text: they reach a model that takes them, and no other; files become text."""
 
+import asyncio
 import base64
 import io
 
@@ -182,3 +183,15 @@ async def test_the_urls_of_a_request_are_bounded(parts):
 async def test_a_pdf_that_takes_too_long_ends_with_its_process():
     with pytest.raises(PdfError, match=r"within 0.001 s"):
         await PdfReader(seconds=0.001).text(pdf("x"))
+
+
+async def test_a_reading_that_is_cancelled_twice_leaves_no_process(children):
+    reading = asyncio.create_task(PdfReader().text(pdf("x")))
+    child = await children.get()
+    for _ in range(5):
+        await asyncio.sleep(0)
+        reading.cancel()
+    await asyncio.wait((reading,))
+
+    assert reading.cancelled()
+    assert child.returncode is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gaia_core.models.embedded._child_process import FAILED, LISTENING, LOADED, REFUSED, UNLOADABLE
 from gaia_core.models.embedded._fault import ChildError, ChildFault, crashed, failed, refused, unloadable
+from gaia_core.uninterrupted import uninterrupted
 
 _log = logging.getLogger(__name__)
 
@@ -111,7 +112,11 @@ class Child:
         return crashed(code, last)
 
     async def stop(self) -> None:
-        """End it. Closing its standard input is enough, unless it hangs."""
+        """End it and wait for its end, however often this is cancelled."""
+        await uninterrupted(self._stop())
+
+    async def _stop(self) -> None:
+        # Closing its standard input is enough, unless it hangs.
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:

@@ -26,6 +26,7 @@ import attrs
 
 from gaia_core.errors import GaiaError
 from gaia_core.frozen_types import made_once, typed
+from gaia_core.uninterrupted import uninterrupted
 
 T = TypeVar("T")
 
@@ -236,10 +237,7 @@ class Packages:
                 look()
         finally:
             if not talking.done():
-                process.terminate()
-                if not (await asyncio.wait((talking,), timeout=_ENDING_SECONDS))[0]:
-                    process.kill()
-                    await asyncio.wait((talking,))
+                await uninterrupted(_ended(process, talking))
         if process.returncode != 0:
             raise SourceError(_said_by_pip(talking.result()[1].decode("utf-8", "replace")))
         look()
@@ -259,6 +257,13 @@ def _right_wheel(package: Package, folder: Path, stop: threading.Event) -> Path 
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "tmp").mkdir(parents=True)
     return None
+
+
+async def _ended(process: asyncio.subprocess.Process, talking: "asyncio.Task[tuple[bytes, bytes]]") -> None:
+    process.terminate()
+    if not (await asyncio.wait((talking,), timeout=_ENDING_SECONDS))[0]:
+        process.kill()
+        await asyncio.wait((talking,))
 
 
 def _said_by_pip(text: str) -> str:

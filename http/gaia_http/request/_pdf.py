@@ -31,6 +31,9 @@ class PdfReader:
 
     async def text(self, data: bytes) -> str:
         """The text of all pages, parted by form feeds; at most a million characters. Raises PdfError."""
+        # Here, because the child runs this file, too, and does without.
+        from gaia_core.uninterrupted import uninterrupted  # noqa: PLC0415
+
         async with self._places:
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", str(Path(__file__)),
@@ -45,7 +48,7 @@ class PdfReader:
                 if child.returncode is None:
                     with suppress(ProcessLookupError):
                         child.kill()
-                    await child.communicate()  # read to the end, or its pipes stay open
+                    await uninterrupted(child.communicate())  # read to the end, or its pipes stay open
         if child.returncode == _BROKEN:
             raise PdfError(words.decode("utf-8", "replace").strip()[:_WORDS_CHARS] or "it is broken")
         if child.returncode:

@@ -25,6 +25,7 @@ from gaia_core.models import (
     ToolChoice,
 )
 from gaia_core.models.embedded import EmbeddedModel, State, Weights
+from gaia_core.models.embedded._child_supervisor import Child
 
 ENVIRON = {"GAIA_CACHE": "unused"}
 HELLO = (UserMessage("Hello!"),)
@@ -202,6 +203,18 @@ async def test_closing_while_it_starts_leaves_nothing(noise):
     await model.aclose()
 
     assert model.pid is None
+
+
+async def test_a_start_that_is_cancelled_twice_leaves_no_process(noise, children):
+    starting = asyncio.create_task(Child.start(noise, 512, 1))
+    child = await children.get()
+    for _ in range(3):
+        await asyncio.sleep(0)
+        starting.cancel()
+    await asyncio.wait((starting,))
+
+    assert starting.cancelled()
+    assert child.returncode is not None
 
 
 PARENT = """

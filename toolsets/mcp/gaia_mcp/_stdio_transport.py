@@ -12,9 +12,8 @@ import logging
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import anyio
 import mcp_types
@@ -24,6 +23,7 @@ from mcp.shared.message import SessionMessage
 
 from gaia_core import NestingError
 from gaia_core.nesting import check_nesting
+from gaia_core.uninterrupted import uninterrupted
 from gaia_mcp._secret_references import SecretMask
 from gaia_mcp._server_config import McpServerConfig
 
@@ -110,9 +110,9 @@ async def stdio(
     try:
         yield incoming, outgoing
     finally:
-        # Against the SDK's cancel scopes; `_surely` is against asyncio's own cancellation.
+        # Against the SDK's cancel scopes; `uninterrupted` is against asyncio's own cancellation.
         with anyio.CancelScope(shield=True):
-            await _surely(_wind_down(process, tasks))
+            await uninterrupted(_wind_down(process, tasks))
             for stream in (incoming, incoming_send, outgoing, outgoing_receive):
                 stream.close()
 
@@ -124,19 +124,6 @@ async def _wind_down(process: asyncio.subprocess.Process, tasks: "tuple[asyncio.
         task.cancel()
     await asyncio.wait(tasks)
     _close_transport(process)
-
-
-async def _surely(work: Coroutine[Any, Any, None]) -> None:
-    """Await *work* to its end, however often this is cancelled: a process must not be left behind."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 async def _read(
