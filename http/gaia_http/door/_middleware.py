@@ -16,6 +16,7 @@ from litestar.utils.path import normalize_path
 
 from gaia_core import LimitError
 from gaia_http._errors import SERVER, ErrorReply, rate_limited
+from gaia_http._json_response import send_json
 from gaia_http._settings import Settings
 from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
@@ -204,14 +205,8 @@ async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:
 
 async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:
     """Send *reply*: the envelope below /v1, `{"detail"}` below /api, plain JSON elsewhere."""
-    body = body_of(reply, str(scope["path"]))
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        *((name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers),
-    ]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
+    await send_json(send, body_of(reply, str(scope["path"])), headers, reply.status)
 
 
 def body_of(reply: ErrorReply, path: str) -> bytes:

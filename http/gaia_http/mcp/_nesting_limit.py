@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from gaia_core import NestingError
 from gaia_core.nesting import check_nesting, encode_json
+from gaia_http._json_response import send_json
 
 _ID = re.compile(r'"id"\s*:\s*("[^"\\\x00-\x1f]{1,200}"|-?(?:0|[1-9]\d{0,17}))')
 _TAIL = 300
@@ -50,9 +51,7 @@ async def read_ahead(receive: Receive, most: int) -> tuple[Receive, NestingError
 async def refuse(send: Send, error: NestingError) -> None:
     """Answer a request with status 400. The id is null, because the body was not decoded (JSON-RPC 2.0, section 5)."""
     body = _refusal(None, error).model_dump_json(by_alias=True).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 400, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    await send_json(send, body, status=400)
 
 
 def _refusal(id: int | str | None, error: NestingError) -> mcp_types.JSONRPCError:

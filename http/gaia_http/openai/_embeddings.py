@@ -19,6 +19,7 @@ from gaia_core import Catalog, ModelSpec, Runtime
 from gaia_core.events import ErrorInfo
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_http._errors import ApiError, encoded, invalid, of_turn
+from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
@@ -81,7 +82,7 @@ class EmbeddingsRoute:
         try:
             raw = await read_body(request.receive, self._settings)
         except ClientGone:
-            return _nothing
+            return no_response
         body = decode_body(raw, _body_decoder)
         caller = caller_of(request.scope)
         spec = _model(self._runtime.catalog, body.model)
@@ -111,14 +112,7 @@ class _Made:
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         if not await task_completed(self._making, receive):
             return
-        body = self._making.result()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """The response to a client that has gone."""
+        await send_json(send, self._making.result())
 
 
 def _model(catalog: Catalog, name: str | None) -> ModelSpec:

@@ -21,6 +21,7 @@ from gaia_core.runtime.sessions.export import (
     SessionImport,
 )
 from gaia_http._errors import ApiError, ErrorReply, encoded
+from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http._version import package_version
 from gaia_http.door._idempotency import Idempotency
@@ -289,7 +290,7 @@ def _handler(route: Route, settings: Settings, idempotency: Idempotency) -> HTTP
                 return await idempotency.response(request.scope, raw, lambda: _answered(route, call))
             return await _answered(route, call)
         except ClientGone:
-            return _nothing
+            return no_response
 
     path = route.path.replace("{id}", "{id:str}").replace("{mid}", "{mid:str}")
     reads = route.method == "GET" and not isinstance(route.reply, Streamed)
@@ -315,10 +316,4 @@ class _Json:
         self._body = body
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(self._body)).encode())]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body, "more_body": False})
-
-
-async def _nothing(*_given: Any) -> None:
-    """The response to a client that has gone."""
+        await send_json(send, self._body)

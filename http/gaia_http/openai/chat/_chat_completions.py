@@ -9,6 +9,7 @@ from gaia_core import Agent, Runtime, Session
 from gaia_core.messages import Message, UserMessage, text_of
 from gaia_core.turn import Turn, TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, ErrorReply
+from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._idempotency import Idempotency
@@ -47,7 +48,7 @@ class ChatCompletions:
         try:
             body = await read_body(receive, self._settings)
         except ClientGone:
-            return _nothing
+            return no_response
         wire = decode_request(body)
         caller = caller_of(scope)
         agent = agent_of(self._runtime, wire.model, caller)
@@ -133,10 +134,7 @@ class _ChatAnswer:
         if isinstance(body, ErrorReply):
             raise ApiError(body)
         self.route.keep(turn, self.agent, self.caller)
-        length = str(len(body)).encode()
-        head = [(b"content-type", b"application/json"), (b"content-length", length), *self.headers]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        await send_json(send, body, self.headers)
 
 
 def _is_safe(agent: Agent) -> bool:
@@ -158,7 +156,3 @@ def _is_task(scope: Scope, transcript: tuple[Message, ...]) -> bool:
         return False
     text = text_of(last.content)
     return text.startswith("### Task:") and "<context>" not in text
-
-
-async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """The response to a client that has gone."""

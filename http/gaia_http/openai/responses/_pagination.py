@@ -7,7 +7,7 @@ from litestar.connection import Request
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from gaia_http._errors import encoded
-from gaia_http.openai.responses.output._response_answer import send_json
+from gaia_http._json_response import send_json
 from gaia_http.request._fields import invalid_at, not_one_of, shortened
 
 _MOST_ITEMS = 100

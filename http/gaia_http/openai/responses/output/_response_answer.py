@@ -7,6 +7,7 @@ from litestar.types import Receive, Scope, Send
 
 from gaia_core.events import ErrorInfo, Event
 from gaia_http._errors import ApiError, ErrorReply, encoded
+from gaia_http._json_response import send_json
 from gaia_http._settings import Settings
 from gaia_http.openai.responses._request_state import Begun
 from gaia_http.openai.responses.output._response_events import ResponseEvents, Told
@@ -127,10 +128,3 @@ async def _fold(begun: Begun, output: ResponseEvents) -> None:
             output.take(batch)
             if output.done:
                 return
-
-
-async def send_json(send: Send, body: bytes, headers: Headers = (), status: int = 200) -> None:
-    """Answer with *body*."""
-    head = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": head})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
