@@ -1,12 +1,12 @@
 """Budget: what a turn has used of its limits. A sub-agent's budget also charges its caller's."""
 
-import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from gaia_core.agent import Limits
 from gaia_core.events import LimitReached
 from gaia_core.messages import Usage
+from gaia_core.turn._pausable_clock import PausableClock
 
 
 class Budget:
@@ -16,24 +16,19 @@ class Budget:
     its increment, so calls that run in parallel can't exceed a limit together.
     """
 
-    __slots__ = ("_asking", "_limits", "_parent", "_remaining", "clock", "steps", "tool_calls", "usage")
+    __slots__ = ("_limits", "_parent", "clock", "steps", "tool_calls", "usage")
 
     def __init__(self, limits: Limits, parent: "Budget | None" = None) -> None:
         self._limits = limits
         self._parent = parent
-        self._asking = 0
-        """How many questions to people are open, here and in sub-agents. The clock stops at the first one and
-        continues after the last one."""
-        self._remaining = 0.0
-        """Seconds that were left when the clock stopped. Written by `_pause`."""
         self.steps = 0
         """Counted by the loop's own task, and in a parent also by the tasks of its sub-agents; the same for the next
         two."""
         self.tool_calls = 0
         self.usage = Usage()
-        self.clock: asyncio.Timeout | None = None
-        """The turn's wall clock while it runs, which `asking` stops. Set and reset by `_Loop.run`, in the loop's task;
-        rescheduled from the tasks of calls."""
+        self.clock: PausableClock | None = None
+        """The turn's wall clock while it runs, which `asking` stops, also for questions of sub-agents. Set and reset by
+        `_Loop.run`, in the loop's task."""
 
     @property
     def limits(self) -> Limits:
@@ -76,25 +71,10 @@ class Budget:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """Stop the wall clock while people are asked."""
-        self._pause()
-        try:
+        """Stop the wall clock, here and above, while people are asked."""
+        with ExitStack() as stack:
+            if self._parent is not None:
+                stack.enter_context(self._parent.asking())
+            if self.clock is not None:
+                stack.enter_context(self.clock.paused())
             yield
-        finally:
-            self._go_on()
-
-    def _pause(self) -> None:
-        if self._parent is not None:
-            self._parent._pause()  # noqa: SLF001  # of this class
-        self._asking += 1
-        if self._asking == 1 and self.clock is not None and (when := self.clock.when()) is not None:
-            self._remaining = when - asyncio.get_running_loop().time()
-            self.clock.reschedule(None)
-
-    def _go_on(self) -> None:
-        if self._parent is not None:
-            self._parent._go_on()  # noqa: SLF001
-        self._asking -= 1
-        # The clock may have expired while a sub-agent's question was open, and the loop may have ended.
-        if self._asking == 0 and self.clock is not None and not self.clock.expired():
-            self.clock.reschedule(asyncio.get_running_loop().time() + self._remaining)

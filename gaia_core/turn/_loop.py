@@ -30,6 +30,7 @@ from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._speculative_request import SpeculativeRequest
+from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
@@ -137,15 +138,16 @@ class _Loop:
         """How it ended: by an answer, by a client's tool, or by a limit."""
         seconds, budget = self._agent.limits.seconds, self._context.budget
         try:
-            async with asyncio.timeout(seconds) as clock:
-                budget.clock = clock
+            async with asyncio.timeout(seconds) as timeout:
+                budget.clock = PausableClock(timeout)
                 return await self._run_steps()
         except TimeoutError:
-            if not clock.expired():
+            if not timeout.expired():
                 raise
             return self._limited(LimitReached("seconds", seconds, f"the limit of {seconds:g} seconds is reached"))
         finally:
-            # The tasks of calls have ended: nobody else pauses this clock any more.
+            if budget.clock is not None:
+                budget.clock.ended = True  # a pause may still be open, of what a tool left running
             budget.clock = None
 
     async def _run_steps(self) -> Ended:

@@ -14,6 +14,7 @@ from gaia_core.facts import Began, Fact, decode_fact, encode_fact, events_of, is
 from gaia_core.journal import Journal, Lease, NewRecord, Signal
 from gaia_core.turn._turn import Recorded, Replay, Turn
 from gaia_core.turn.context._transcript import Transcript
+from gaia_core.uninterrupted import uninterrupted
 
 Signalled: TypeAlias = Callable[[tuple[Signal, ...]], None]
 
@@ -188,17 +189,9 @@ class JournalRecorder:
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
         """See Recorder."""
-        # A task of its own, so that cancelling the caller doesn't cancel an append halfway: nobody cancels it. Its
-        # error is raised here, except when the caller is cancelled: then the cancellation is raised, and the error is
-        # only logged by the event loop.
-        appending = asyncio.ensure_future(self._append(facts, done=done))
-        try:
-            await asyncio.shield(appending)
-        except asyncio.CancelledError:
-            # A second cancellation ends this wait, and the append continues alone; the lock still orders it before the
-            # next.
-            await asyncio.wait((appending,))
-            raise
+        # Cancelling the caller doesn't cancel an append halfway. If the append fails then, its error is the cause of
+        # the cancellation.
+        await uninterrupted(self._append(facts, done=done))
 
     def tell(self) -> None:
         """See Recorder."""

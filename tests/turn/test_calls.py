@@ -279,6 +279,48 @@ async def test_a_tool_can_ask_the_user():
     assert ended.content == "chose b"
 
 
+async def test_a_call_may_ask_two_questions_at_once():
+    @tool(effects="read")
+    async def both(ctx: Context[None]) -> str:
+        """Ask twice."""
+        return " ".join(await asyncio.gather(ctx.ask("First?"), ctx.ask("Second?")))
+
+    agent = Agent("a", tools=Toolset("t", (both,)))
+
+    events = await decide(
+        agent, lambda turn, asked: turn.answer(asked.request_id, asked.question), call("both"), "ok"
+    )
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert (ended.outcome, ended.content) == ("ok", "First? Second?")
+
+
+async def test_a_call_whose_time_is_over_asks_nobody(loop_clock):
+    refused: list[str] = []
+
+    @tool(effects="read", timeout=5)
+    async def late(ctx: Context[None]) -> str:
+        """Ask too late."""
+        try:
+            await loop_clock.sleep(10)
+            await asyncio.sleep(0)
+        finally:
+            try:
+                await ctx.ask("Still there?")
+            except ToolError as error:
+                refused.append(str(error))
+        return "x"
+
+    agent = Agent("a", tools=Toolset("t", (late,)), limits=Limits(seconds=100))
+
+    events = await decide(agent, None, call("late"), "ok")
+
+    (ended,) = [event for event in events if isinstance(event, ToolEnded)]
+    assert ended.outcome == "timeout"
+    assert refused == ["the call has ended, so nobody was asked: Still there?"]
+    assert events[-1].status == "completed"
+
+
 async def test_a_tool_that_asks_nobody_is_told_so(run):
     told = await run((choose,), call("choose"), "ok")
 

@@ -103,6 +103,31 @@ async def test_cancelling_who_asked_leaves_the_resource_to_the_others(opened):
     assert log == ["closed"]
 
 
+async def test_an_opening_that_fails_after_everybody_left_is_tried_again(opened):
+    go = asyncio.Event()
+    openings: list[int] = []
+
+    @resource()
+    async def slow():
+        openings.append(1)
+        await go.wait()
+        if len(openings) == 1:
+            raise OSError("not yet")
+        yield "there"
+
+    asked = asyncio.create_task(opened.get(slow()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked.cancel()
+    await asyncio.wait((asked,))
+    go.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+    assert await opened.get(slow()) == "there"
+    await opened.close()
+
+
 async def test_it_is_closed_by_the_task_that_opened_it(opened):
     tasks: list[object] = []
 

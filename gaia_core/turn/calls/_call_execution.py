@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from gaia_core.errors import NestingError, ToolError
+from gaia_core.errors import FencedError, NestingError, ToolError
 from gaia_core.events import Event, Outcome, ToolEnded, ToolProgress
 from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall, Usage
 from gaia_core.nesting import encode_json
 from gaia_core.session import new_id
 from gaia_core.tools import Bound, Context
+from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result, shortened
 from gaia_core.turn.calls._pending_requests import QUESTION
@@ -57,11 +58,16 @@ class CallExecution:
         """Await all of *runs* in a task group.
 
         A tool's failure is its call's result. When a call can't be recorded, the group cancels the other calls, and
-        raises an exception group, which ends the turn.
+        that call's error is raised, which ends the turn.
         """
-        async with asyncio.TaskGroup() as group:
-            for run in runs:
-                group.create_task(run)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for run in runs:
+                    group.create_task(run)
+        except BaseExceptionGroup as failed:
+            # Several calls that can't be recorded fail for the same reason, except that a lost lease says most.
+            fenced = next((error for error in failed.exceptions if isinstance(error, FencedError)), None)
+            raise fenced or failed.exceptions[0] from None
 
     async def run(self, call: ToolCall, bound: Bound, arguments: Any, replies: tuple[str | None, ...] = ()) -> None:
         """Run *call* and record how it ended. *replies* answer its first questions, as they did before."""
@@ -96,13 +102,17 @@ class CallExecution:
         tool = bound.tool
         seconds = tool.timeout or self._context.agent.limits.tool_seconds
         try:
-            async with asyncio.timeout(seconds) as clock:
-                result = await self._invoke(call, bound, arguments, clock, replies)
+            async with asyncio.timeout(seconds) as timeout:
+                clock = PausableClock(timeout)
+                try:
+                    result = await self._invoke(call, bound, arguments, clock, replies)
+                finally:
+                    clock.ended = True
             return "ok", _text(result), False
         except ToolError as error:
             return "error", f"Error: {error}", False
         except TimeoutError as error:
-            if not clock.expired():
+            if not timeout.expired():
                 return "error", self._failed(call, error), False
             running = self._still_running(call)
             rest = " It can't be stopped and may still have an effect." if running else ""
@@ -125,7 +135,7 @@ class CallExecution:
         )
 
     async def _invoke(
-        self, call: ToolCall, bound: Bound, arguments: Any, clock: asyncio.Timeout, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, arguments: Any, clock: PausableClock, replies: list[str | None]
     ) -> Any:
         tool, parameters = bound.tool, bound.tool.parameters
         named: dict[str, Any] = msgspec.structs.asdict(arguments) if parameters.decoder else {"arguments": arguments}
@@ -150,7 +160,7 @@ class CallExecution:
             raise
 
     async def _tool_context(
-        self, call: ToolCall, bound: Bound, clock: asyncio.Timeout, replies: list[str | None]
+        self, call: ToolCall, bound: Bound, clock: PausableClock, replies: list[str | None]
     ) -> Context[Any]:
         context = self._context
         return Context(
@@ -161,7 +171,7 @@ class CallExecution:
             idempotency_key=self.key(call),
             progress=partial(_progress, self._emit, call.id, asyncio.get_running_loop()),
             ask=partial(self._ask, call.id, clock, replies),
-            cancelled=lambda: clock.expired() or context.turn.cancelling,
+            cancelled=lambda: clock.expired or context.turn.cancelling,
             delegate=partial(self._delegate, call.id),
         )
 
@@ -190,7 +200,7 @@ class CallExecution:
         self._used[call.id] = self._used.get(call.id, _NO_USAGE) + usage
 
     async def _ask(
-        self, call_id: str, clock: asyncio.Timeout, replies: list[str | None], question: str, options: tuple[str, ...]
+        self, call_id: str, clock: PausableClock, replies: list[str | None], question: str, options: tuple[str, ...]
     ) -> str:
         """The user's answer. What was answered before a restart is not asked again: answers replay in their order."""
         context = self._context
@@ -199,13 +209,10 @@ class CallExecution:
             return _answered(replies.pop(0), question, seconds)
         if not context.audience.answers:
             raise ToolError(f"nobody is here to answer: {question}")
+        if clock.ended or clock.expired:
+            raise ToolError(f"the call has ended, so nobody was asked: {question}")
         request_id = f"{QUESTION}{new_id()}"
-        loop = asyncio.get_running_loop()
-        left = (clock.when() or 0.0) - loop.time()
-        # Stopped from here to `finally`. One question at a time: a second one that is asked meanwhile by the same call
-        # would find no time left.
-        clock.reschedule(None)  # the call's time stops as well
-        try:
+        with clock.paused():  # the call's time stops as well
             asked = Questioned(request_id, call_id, question, tuple(options), seconds, time.time() + seconds)
             # Opened before its event is sent, so that no answer can come too early.
             context.turn.answers.ask(request_id)
@@ -217,9 +224,6 @@ class CallExecution:
             # Only now, so that `Turn.answer` returns when the answer is recorded. If this is not reached, the turn's
             # end settles it, as not recorded.
             context.turn.answers.settle(request_id)
-        finally:
-            if not clock.expired():
-                clock.reschedule(loop.time() + left)
         return _answered(answer, question, seconds)
 
 

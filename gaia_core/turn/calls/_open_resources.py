@@ -36,6 +36,11 @@ class _OpenResource:
         `BackgroundTasks.settle` when it waits too long for a stray. A failure to open is the callers' error; one to
         close is logged."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether its opening has failed."""
+        return self.value.done() and (self.value.cancelled() or self.value.exception() is not None)
+
     def stop(self) -> None:
         """Close it; one that is still opening, and can be stopped, is not waited for."""
         self._stop.set()
@@ -105,7 +110,8 @@ class OpenResources:
     async def get(self, recipe: Recipe) -> Any:
         """The resource of *recipe*, opened if it isn't. Raises what opening it raised; the next call tries again."""
         keeper = self._keepers.get(recipe)
-        if keeper is None:
+        if keeper is None or keeper.failed:
+            # One that failed is still here if all who waited for it were cancelled meanwhile.
             keeper = self._keepers[recipe] = _OpenResource(recipe, self._threads)
         elif keeper.value.done():
             return keeper.value.result()
