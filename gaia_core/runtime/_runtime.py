@@ -90,6 +90,8 @@ class Runtime:
         self._entering = asyncio.Lock()
         """Held while the runtime opens or closes: a task that enters meanwhile waits for it. `aclose` doesn't take it,
         so that a failed `_open`, which holds it, can call it."""
+        self._reloading = asyncio.Lock()
+        """Held by `reload`: one after the other, so that the last one asked for is in use at the end."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
         self._idle_seconds = idle_seconds
@@ -334,13 +336,14 @@ class Runtime:
     async def _poll(self) -> None:
         """Hear what other processes have to say to our turns, which may append nothing themselves for long."""
         for turn in tuple(self._turns.running):
-            if turn.journal is self._journal and turn.lease is not None:
+            if turn.journal is self._journal and turn.lease is not None and not turn.cancelling:
                 try:
                     # The lease may be an older one when this returns: the turn's own task appends meanwhile. A
                     # FencedError says that another process has the session.
                     self._turns.signalled(turn, await self._journal.take_signals(turn.lease))
                 except FencedError:
-                    await turn.cancel()
+                    # Not awaited: a tool may take long to end, and this is called between two heartbeats.
+                    self.background.run(f"end of {turn.id}", _cancelled(turn))
 
     # Catalogs.
 
@@ -350,13 +353,15 @@ class Runtime:
         Sources that are new are asked first; models, resources and sources that are equal stay open, and what only
         the old catalog used closes after its last turn. Returns the catalog as it is in use, with its problems.
         """
-        # Up to `PATIENCE_SECONDS`. Turns that begin meanwhile have the old catalog. Below, all is swapped in one step.
-        await self._sources.open(catalog.sources)
-        self._base = catalog
-        self._sources.forget(catalog.sources)
-        composed = self._sources.composed(catalog)
-        self._generations.replace(composed)
-        return composed
+        async with self._reloading:
+            # Up to `PATIENCE_SECONDS`. Turns that begin meanwhile have the old catalog. Below, all is swapped in one
+            # step.
+            await self._sources.open(catalog.sources)
+            self._base = catalog
+            self._sources.forget(catalog.sources)
+            composed = self._sources.composed(catalog)
+            self._generations.replace(composed)
+            return composed
 
     def _recompose(self) -> None:
         """A source lists other tools, or is there or gone. Called from the sources' tasks; awaits nothing."""
@@ -432,3 +437,7 @@ class Runtime:
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
             await self._gate.sweep(self._idle_seconds)
+
+
+async def _cancelled(turn: Turn) -> None:
+    await turn.cancel()

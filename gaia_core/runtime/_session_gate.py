@@ -61,13 +61,15 @@ class SessionGate:
             raise BusyError(f"session {key[1]!r} runs a turn already")
         if len(state.waiting) >= WAITING_TURNS:
             raise BusyError(f"session {key[1]!r} has {len(state.waiting)} turns waiting already")
-        waiting_turn = WaitingTurn(asyncio.get_running_loop().create_future(), queued)
+        interrupts = when_busy == "interrupt"
+        waiting_turn = WaitingTurn(asyncio.get_running_loop().create_future(), queued, interrupts)
         try:
-            if when_busy == "interrupt":
+            if interrupts:
                 state.waiting.insert(0, waiting_turn)
                 state.tell_positions()
                 if state.turn is not None:
-                    # The turn that ends here hands the session to the first that waits, which is this one.
+                    # The turn that ends here hands the session to the first that waits, which is this one. A turn that
+                    # is still being claimed sees `SessionState.interrupted` when it begins.
                     await state.turn.cancel()
             else:
                 state.waiting.append(waiting_turn)
@@ -130,7 +132,9 @@ class SessionGate:
 
     async def close(self) -> None:
         """Close what all sessions have open, then what they share."""
-        for key in tuple(self._states):
-            await self.close_resources(self._states.pop(key))
+        # One by one: a turn that ends during an await may remove its session, too.
+        while self._states:
+            _, state = self._states.popitem()
+            await self.close_resources(state)
         for task in await self.process.close():
             self._background.hold(task)

@@ -1,6 +1,7 @@
 """What changes: of a session in this process, and of the counts that an operator sees."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -14,6 +15,8 @@ from gaia_core.journal import JournalStats
 from gaia_core.messages import Usage
 from gaia_core.models import EndpointLoad
 from gaia_core.turn import ModelAccess, OpenResources, Turn
+
+_log = logging.getLogger(__name__)
 
 Key: TypeAlias = tuple[str, str]
 """A session's owner and id."""
@@ -109,13 +112,15 @@ class Counts:
 
 @attrs.define(eq=False)
 class WaitingTurn:
-    """A turn that waits for its session. *free* is done when it may begin; *moved* gets its position (1: next).
+    """A turn that waits for its session. *free* is done when it may begin; *moved* gets its position (1: next);
+    *interrupts*: it ends the turn that runs.
 
     Made by the task that waits. `SessionGate.free` resolves *free*; cancelling that task cancels it.
     """
 
     free: asyncio.Future[None]
     moved: Callable[[int], None] | None = None
+    interrupts: bool = False
     position: int = 0
     """The position that *moved* received last. Written by `SessionState.tell_positions`."""
 
@@ -136,9 +141,17 @@ class SessionState:
     """Turns that begin when this one has ended, in their order. Written by `SessionGate`, from the tasks that wait and
     from the task of the turn that ends."""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether a turn waits that ends the one which begins now."""
+        return any(waiting_turn.interrupts for waiting_turn in self.waiting)
+
     def tell_positions(self) -> None:
-        """Tell those who wait their place, if it is another one."""
+        """Tell those who wait their place, if it is another one. What a callback raises is logged."""
         for position, waiting_turn in enumerate(self.waiting, 1):
             if waiting_turn.moved is not None and waiting_turn.position != position:
                 waiting_turn.position = position
-                waiting_turn.moved(position)
+                try:
+                    waiting_turn.moved(position)
+                except Exception:
+                    _log.exception("a callback for the position in a session's queue failed")

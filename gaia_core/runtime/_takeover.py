@@ -30,6 +30,8 @@ HEARTBEAT = "gaia heartbeat"
 """The background task that beats; the process is not ready while it is down. Started by `Takeover.begin`, cancelled by
 `end`. A GaiaError is logged and the next beat tries again; after any other error BackgroundTasks restarts it."""
 
+_TAKEOVER = "gaia takeover"
+
 
 def replica_name() -> str:
     """A name that no process had before, which says which process of which machine it is."""
@@ -91,6 +93,9 @@ class Takeover:
         self._background = background
         self._begun = False
         """Set by `begin` after the first beat, reset by `end`: both are called by Runtime when it opens and closes."""
+        self._taking: asyncio.Task[None] | None = None
+        """The takeovers that a beat found, until they are done. Started by `_beat`, which doesn't wait for them (a beat
+        must not be late); cancelled by `end`."""
 
     async def begin(self, agents: Callable[[], tuple[str, ...]]) -> None:
         """Beat once, take over what this machine's dead processes left, and keep beating. *agents*: their names."""
@@ -109,6 +114,9 @@ class Takeover:
         self._begun = False
         # First, so that no beat and no takeover follows the release.
         await self._background.stop(HEARTBEAT)
+        if self._taking is not None:
+            self._taking.cancel()
+            await asyncio.wait((self._taking,))
         with suppress(GaiaError):
             await self._journal.release(self._replica)
 
@@ -116,11 +124,10 @@ class Takeover:
         while True:
             try:
                 await self._journal.beat(self._replica, self._address, agents())
-                # The next beat waits for this and for the takeovers below: all of it must take much less time than
-                # `ttl`.
                 await self._poll()
-                if self._takes:
-                    await self._take(await self._journal.orphans(self._replica, ORPHANS))
+                if self._takes and (self._taking is None or self._taking.done()):
+                    if orphans := await self._journal.orphans(self._replica, ORPHANS):
+                        self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER)
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
             await asyncio.sleep(self._ttl / 4)
@@ -136,7 +143,7 @@ class Takeover:
                 except Exception:  # noqa: BLE001  # the others still go on
                     _log.exception("the turn of session %s could not be taken over", orphan.id)
 
-        # Awaited here; cancelled with the heartbeat. A claim that was cancelled halfway is released by `end`.
+        # A claim that is cancelled halfway is given back.
         async with asyncio.TaskGroup() as group:
             for orphan in orphans:
                 group.create_task(take(orphan))

@@ -2,17 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import attrs
 import msgspec
 
 from gaia_core.background_tasks import BackgroundTasks
-from gaia_core.errors import BusyError, NotFoundError
+from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
-from gaia_core.journal import Journal, Lease, SessionInfo, Signal
+from gaia_core.journal import Journal, Lease, NewRecord, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
@@ -47,10 +48,15 @@ from gaia_core.turn import (
     size,
     window_of,
 )
+from gaia_core.uninterrupted import uninterrupted
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.2
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 8.0
+_NEVER_RAN = Ended("cancelled", "", "stop", Usage(), 0)
+"""The end of a turn whose start was cancelled, or failed, after its claim was recorded."""
 
 TAKEOVERS = 3
 """How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
@@ -105,6 +111,12 @@ class TurnRunner:
         self.running: dict[Turn, Key] = {}
         """The turns that run now, and whose they are. Added by `_begin`, removed by the turn's own task in `over`,
         before its last event is sent. A turn whose claim is still awaited is not here."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        """The tasks of turns until they are done: a one-off turn's closes its resources after it has left `running`.
+        Added by `_begin`."""
+        self._starting: set[asyncio.Future[None]] = set()
+        """One for each start or takeover that awaits the journal. `close` waits for them: they begin a turn, or give
+        their lease back. Written by `_awaiting_journal`."""
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""
@@ -135,15 +147,27 @@ class TurnRunner:
         """A turn in the session's record. Raises BusyError, NotFoundError."""
         began = _began(start)
         speculative = self._speculate(start, began) if start.request.parent is None and journal.durable else None
-        try:
-            context, opening, history = await self._claimed(start, journal, began, speculative)
-        except BaseException:
-            if speculative is not None:
-                # The turn's task doesn't exist yet, so nobody else closes it.
-                await speculative.aclose()
-            raise
-        self._begin(start, context, opening, history=history)
+        with self._awaiting_journal():
+            try:
+                context, opening, history = await self._claimed(start, journal, began, speculative)
+            except BaseException:
+                if speculative is not None:
+                    # The turn's task doesn't exist yet, so nobody else closes it.
+                    await speculative.aclose()
+                raise
+            self._begin(start, context, opening, history=history)
         return context.turn
+
+    @contextmanager
+    def _awaiting_journal(self) -> Iterator[None]:
+        """A turn may begin at the end of this block, which awaits the journal."""
+        starting = asyncio.get_running_loop().create_future()
+        self._starting.add(starting)
+        try:
+            yield
+        finally:
+            self._starting.discard(starting)
+            starting.set_result(None)
 
     def _speculate(self, start: TurnStart, began: Began) -> SpeculativeRequest | None:
         """The turn's first model request on its way, where it is known what that will be and a slot is free."""
@@ -173,7 +197,7 @@ class TurnRunner:
         first = (record_of(began, parent),)
         # Meanwhile the speculative request runs. The gate has excluded the turns of this process; the claim excludes
         # those of others.
-        lease = await journal.claim(owner, session_id, self._replica, f"turn_{new_id()}", first)
+        lease = await self._lease(journal, owner, session_id, f"turn_{new_id()}", first, speculative)
         if lease is None:
             raise BusyError(f"session {session_id!r} runs a turn already, in another process")
         before = lease.seq - 1
@@ -184,12 +208,67 @@ class TurnRunner:
                 history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
         except BaseException:
             # The session is claimed in the journal, and no turn will end that claim.
-            await journal.append(lease, (), done=True)
+            await uninterrupted(self._give_back(journal, lease, _NEVER_RAN))
             raise
         context = self._leased(start, journal, lease, history, before, claimed=(began,), speculative=speculative)
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
         context.turn.opens_session = not head
         return context, (AgentSwitched(agent.name, agent.fingerprint),) if changed else (), history
+
+    async def _lease(
+        self,
+        journal: Journal,
+        owner: str,
+        session_id: str,
+        turn: str | None,
+        first: tuple[NewRecord, ...] = (),
+        speculative: SpeculativeRequest | None = None,
+    ) -> Lease | None:
+        """Claim the session in *journal*. A caller that is cancelled meanwhile leaves no claim: *speculative* is closed
+        at once, and the claim given back when it is known."""
+        if not journal.durable:
+            return await journal.claim(owner, session_id, self._replica, turn, first)  # never suspends
+        claiming = asyncio.ensure_future(journal.claim(owner, session_id, self._replica, turn, first))
+        try:
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # The claim may be recorded already: only its result says so.
+            if speculative is not None:
+                await speculative.aclose()
+            await uninterrupted(self._unclaim(journal, claiming))
+            raise
+
+    async def _unclaim(self, journal: Journal, claiming: "asyncio.Future[Lease | None]") -> None:
+        await asyncio.wait((claiming,))
+        lease = claiming.result() if claiming.exception() is None else None
+        if lease is not None:
+            await self._give_back(journal, lease, _NEVER_RAN if lease.takeovers == 0 else None)
+
+    async def _give_back(self, journal: Journal, lease: Lease, ended: Ended | None) -> None:
+        """End *lease*, which no turn holds, with *ended*. While that can't be recorded, a background task tries again:
+        this process lives, so no other one may take the session over."""
+        records = (record_of(ended),) if ended is not None else ()
+        try:
+            await journal.append(lease, records, done=True)
+        except FencedError:
+            pass
+        except GaiaError as error:
+            _log.warning("session %s could not be freed (%s); this is tried again", lease.id, error)
+            self._background.run(f"free session {lease.id}", self._give_back_later(journal, lease, records))
+
+    async def _give_back_later(self, journal: Journal, lease: Lease, records: tuple[NewRecord, ...]) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            try:
+                await journal.append(lease, records, done=True)
+            except FencedError:
+                return
+            except GaiaError:
+                continue
+            _log.info("session %s is free again", lease.id)
+            return
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
         """Continue the turn that a dead process left in the session. A session that runs a turn here is left alone."""
@@ -198,17 +277,34 @@ class TurnRunner:
             return
         # One step with the check above, because a free session is claimed without waiting.
         state = await self._gate.claim(key)
-        try:
-            lease = await journal.claim(info.owner, info.id, self._replica, None)
-            if lease is None or not await self._resume(journal, info, lease, state):
-                # Nothing to resume, or another process was faster.
+        with self._awaiting_journal():
+            try:
+                lease = await self._lease(journal, info.owner, info.id, None)
+                if lease is None or not await self._resumed(journal, info, lease, state):
+                    # Nothing to resume, or another process was faster.
+                    self._gate.free(key, state)
+            except BaseException:
                 self._gate.free(key, state)
-        except BaseException:
-            self._gate.free(key, state)
-            raise
+                raise
+
+    async def _resumed(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
+        """Continue the turn of *lease*, which is this living process's from now on: while the journal fails, try
+        again, because no other process can. False when it had nothing to continue, or was given up."""
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._resume(journal, info, lease, state)
+            except FencedError:
+                return False
+            except GaiaError as error:
+                if not self._gate.accepting:
+                    raise  # this process stops, and releases what it has
+                _log.warning("the turn of session %s can't be continued yet: %s", info.id, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
-        """Continue the turn of *lease*; False when it had nothing to continue, or was given up."""
+        """One try of `_resumed`."""
         history = fold(await journal.read(info.owner, info.id), lease.head)
         began = history.began
         if began is None or history.turn != lease.turn:
@@ -336,7 +432,11 @@ class TurnRunner:
         turn = context.turn
         self.running[turn] = start.key
         generation = self._generations.begin()  # nothing was awaited since `_turn_context`
+        if start.state.interrupted:
+            turn.cancelling = True  # by a turn that came while this one was being claimed; its task will end it
         turn.task = asyncio.create_task(self._run(start, context, opening, history, resumed), name=turn.id)
+        self._tasks.add(turn.task)
+        turn.task.add_done_callback(self._tasks.discard)
         # By a callback and not in `_run`, so that it also runs when the task failed, or was cancelled before its first
         # step.
         turn.task.add_done_callback(lambda _task: self._generations.end(generation))
@@ -369,8 +469,7 @@ class TurnRunner:
 
         await finish(context, facts, over)
         if start.closes:
-            # The turn has ended for everyone; only its resources are closed here. `close` no longer waits for this
-            # task.
+            # The turn has ended for everyone; only its resources are closed here.
             await self._gate.drop(start.key, start.state)
         else:
             self._feed.tell("turn_ended", *start.key)
@@ -405,6 +504,9 @@ class TurnRunner:
 
     async def close(self, durable: Journal | None) -> None:
         """End the running turns: those that *durable* keeps are left for the next process, others are cancelled."""
+        # No further turn claims a session. Those that are claiming one begin, or give it back.
+        if self._starting:
+            await asyncio.wait(tuple(self._starting))
         # A copy: turns leave `running` during the awaits below.
         running = tuple(self.running)
         for turn in running:
@@ -413,8 +515,8 @@ class TurnRunner:
         for turn in running:
             if not turn.suspended:
                 await turn.cancel()
-        if tasks := tuple(turn.task for turn in running if turn.task is not None):
-            await asyncio.wait(tasks)
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
         await self._gate.close()
 
 

@@ -146,10 +146,12 @@ async def test_who_gives_up_before_the_claim_closes_the_request(tmp_path):
         starting = await started_at_the_gate(runtime, journal, await runtime.open("a"))
         await model.arrived.wait()
         starting.cancel()
+        await model.closed.wait()
+        await asyncio.sleep(0)
+        assert busy(runtime) == 0
+        journal.gate.set()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        assert model.closed.is_set()
-        assert busy(runtime) == 0
 
 
 async def test_a_conversation_that_went_on_elsewhere_is_asked_for_anew(tmp_path):
