@@ -94,15 +94,15 @@ class Generations:
         self._old.remove(old)
         # What others have is looked up before the awaits below. Models are only ever taken over from `current`, so none
         # of those being closed can come back.
-        others = (self.current, *self._old)
-        used = frozenset[Recipe]().union(*(each.recipes() for each in others))
-        alive = {id(opened) for each in others for opened in each.models.values()}
+        alive = {id(opened) for each in (self.current, *self._old) for opened in each.models.values()}
         for name, opened in old.models.items():
             if id(opened) not in alive:
                 try:
                     await close_model(opened)
                 except Exception:  # noqa: BLE001  # the others still close
                     _log.exception("closing the model %s failed", name)
+        # Only now, in one step with `discard`: a reload during the awaits above may use a resource again.
+        used = frozenset[Recipe]().union(*(each.recipes() for each in (self.current, *self._old)))
         for task in await self._process.discard(old.recipes() - used):
             self._background.hold(task)
 

@@ -153,5 +153,5 @@ class SessionState:
                 waiting_turn.position = position
                 try:
                     waiting_turn.moved(position)
-                except Exception:
+                except Exception:  # noqa: BLE001  # the turns must go on, whatever a surface's callback does
                     _log.exception("a callback for the position in a session's queue failed")

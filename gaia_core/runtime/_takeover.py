@@ -126,8 +126,8 @@ class Takeover:
                 await self._journal.beat(self._replica, self._address, agents())
                 await self._poll()
                 if self._takes and (self._taking is None or self._taking.done()):
-                    if orphans := await self._journal.orphans(self._replica, ORPHANS):
-                        self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER)
+                    orphans = await self._journal.orphans(self._replica, ORPHANS)
+                    self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER) if orphans else None
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
             await asyncio.sleep(self._ttl / 4)

@@ -28,9 +28,9 @@ from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
 from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
+from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._recorder import NestedRecorder
 from gaia_core.turn._speculative_request import SpeculativeRequest
-from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS

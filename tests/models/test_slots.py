@@ -161,6 +161,22 @@ async def test_those_who_wait_are_told_their_place_and_when_it_changes():
 # Tokens.
 
 
+async def test_a_callback_that_raises_costs_nobody_a_slot(caplog):
+    def fails(_position: int) -> None:
+        raise ValueError("x")
+
+    pool = SlotPool("m", 1, 8)
+    held = await pool.acquire(asks(), unheard)
+    waiting = [asyncio.create_task(pool.acquire(asks(str(n)), fails)) for n in range(3)]
+    await settle()
+    held.release()
+    for task in waiting:
+        (await task).release()
+
+    assert pool.busy == 0
+    assert "position in the queue of model 'm' failed" in caplog.text
+
+
 async def test_two_requests_that_would_outgrow_the_context_do_not_run_together():
     pool = SlotPool("m", slots=4, queue=4, context_tokens=100)
     line = Line(pool)

@@ -86,10 +86,12 @@ async def test_closing_waits_for_a_start_that_awaits_the_journal(runtime):
         starting = asyncio.create_task(runtime.start(session, "x"))
         await runtime.journal.claimed.wait()
         closing = asyncio.create_task(runtime.aclose())
-        await asyncio.sleep(0)
+        await asyncio.wait((closing,), timeout=0.05)
+        assert not closing.done()
         runtime.journal.claims.set()
         await closing
 
+        assert starting.done()
         assert (await starting).suspended or (await starting).ended is not None
         assert not runtime.running_turns
 
@@ -145,7 +147,8 @@ async def test_a_one_off_turn_is_awaited_by_closing_until_its_resources_are_clos
         turn = await runtime.once("a", TurnRequest("x", transcript=()))
         await turn.result()
         stopping = asyncio.create_task(runtime.aclose())
-        await asyncio.sleep(0)
+        await asyncio.wait((stopping,), timeout=0.05)
+        assert not stopping.done()
         closing.set()
         await stopping
         assert closed == [1]

@@ -287,9 +287,7 @@ async def test_a_call_may_ask_two_questions_at_once():
 
     agent = Agent("a", tools=Toolset("t", (both,)))
 
-    events = await decide(
-        agent, lambda turn, asked: turn.answer(asked.request_id, asked.question), call("both"), "ok"
-    )
+    events = await decide(agent, lambda turn, asked: turn.answer(asked.request_id, asked.question), call("both"), "ok")
 
     (ended,) = [event for event in events if isinstance(event, ToolEnded)]
     assert (ended.outcome, ended.content) == ("ok", "First? Second?")

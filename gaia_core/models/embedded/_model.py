@@ -100,7 +100,7 @@ class EmbeddedModel:
         """Set by `_serve`, reset when the child has ended."""
         self._running: asyncio.Task[None] | None = None
         """The task of `_run`. Started by `_begin` at construction or at the first request; cancelled and awaited by
-        `aclose`. When it fails, `_stopped` logs it, the state is failed, and it isn't started again."""
+        `aclose`, which leaves it here. What fails in it is logged, and tried again after a pause."""
         self._unloadable = False
         """Whether the last fault was a runtime that can't be loaded. Written by `_run`; reset by `_look_again`."""
         self._look_at = 0.0
@@ -184,12 +184,12 @@ class EmbeddedModel:
 
     async def aclose(self) -> None:
         """End the child, or stop fetching (what is there is kept)."""
-        running, self._running = self._running, None
-        if running is not None:
-            # `_serve` stops the child on its way out.
-            running.cancel()
-            await asyncio.wait((running,))
+        # First: a request that comes during the await below starts nothing, and `_run` tells nothing more.
         self._tell(State("closed"))
+        if self._running is not None:
+            # `_serve` stops the child on its way out.
+            self._running.cancel()
+            await asyncio.wait((self._running,))
 
     # The life of its child.
 
@@ -198,17 +198,15 @@ class EmbeddedModel:
         if self._running is None and self._state.phase != "closed":
             asyncio.get_running_loop()
             self._running = asyncio.create_task(self._run(), name="gaia embedded model")
-            self._running.add_done_callback(self._stopped)
-
-    def _stopped(self, running: asyncio.Task[None]) -> None:
-        if not running.cancelled() and (error := running.exception()) is not None:
-            _log.error("the embedded model's keeper failed", exc_info=error)
-            self._tell(State("failed", reason=f"{type(error).__name__}; the log says more"))
 
     async def _run(self) -> None:
         before: ChildFault | None = None
         while True:
-            fault = await self._until_fault()
+            try:
+                fault = await self._until_fault()
+            except Exception as error:  # noqa: BLE001  # nobody foresaw it: it is logged, and tried again like any other
+                _log.exception("the embedded model's keeper failed")
+                fault = ChildFault(f"{type(error).__name__}; the log says more", repr(error))
             pause = _LASTING_RESTARTS * self._restart_seconds
             if before is None or fault.words != before.words:  # once, and not every ten minutes
                 _log.error("the embedded model can't run: %s", fault.logged)
@@ -289,6 +287,8 @@ class EmbeddedModel:
         return text
 
     def _tell(self, state: State) -> None:
+        if self._state.phase == "closed":
+            return
         if state.phase == "fetching":
             state = self._estimated(state)
         else:

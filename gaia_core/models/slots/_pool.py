@@ -14,6 +14,7 @@ made between two awaits. The one await is that of a waiter for its slot, in `acq
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ import msgspec
 from gaia_core.errors import QueueFullError
 from gaia_core.models._protocol import ModelError
 from gaia_core.models.slots._fair_queue import FairQueue
+
+_log = logging.getLogger(__name__)
 
 _SMOOTHING = 0.2
 _FIRST_GUESS_SECONDS = 5.0
@@ -257,4 +260,7 @@ class SlotPool:
         for position, waiter in enumerate(self._waiting.order(), 1):
             if waiter.position != position:
                 waiter.position = position
-                waiter.moved(position)
+                try:
+                    waiter.moved(position)
+                except Exception:  # noqa: BLE001  # the queue must go on, whatever a caller's callback does
+                    _log.exception("a callback for the position in the queue of model %r failed", self._model)

@@ -205,6 +205,36 @@ async def test_closing_while_it_starts_leaves_nothing(noise):
     assert model.pid is None
 
 
+async def test_a_request_while_it_closes_starts_nothing(noise, children):
+    model = EmbeddedModel(noise, slots=1, environ=ENVIRON)
+    await until(model, "ready")
+    started = children.qsize()
+    closing = asyncio.create_task(model.aclose())
+    await asyncio.sleep(0)
+    with pytest.raises(ModelError, match="closed"):
+        await answer(model, ModelRequest(HELLO))
+    await closing
+
+    assert model.state == State("closed")
+    assert children.qsize() == started
+
+
+async def test_what_nobody_foresaw_in_its_keeper_is_logged_and_tried_again(noise, monkeypatch, caplog):
+    async def fails(*_arguments) -> None:
+        monkeypatch.undo()
+        raise ZeroDivisionError("x")
+
+    monkeypatch.setattr("gaia_core.models.embedded._model.load_runtime", fails)
+    model = EmbeddedModel(noise, slots=1, environ=ENVIRON, restart_seconds=0.001)
+    try:
+        await until(model, "failed")
+        assert "ZeroDivisionError" in model.state.reason
+        await until(model, "ready")
+    finally:
+        await model.aclose()
+    assert "the embedded model's keeper failed" in caplog.text
+
+
 async def test_a_start_that_is_cancelled_twice_leaves_no_process(noise, children):
     starting = asyncio.create_task(Child.start(noise, 512, 1))
     child = await children.get()
