@@ -133,6 +133,44 @@ async def test_resources_of_the_process_close_after_the_last_turn_that_may_use_t
         assert "close new" not in log
 
 
+async def test_a_resource_that_is_used_again_while_an_old_catalog_closes_stays_open():
+    log: list[str] = []
+    closing, go = asyncio.Event(), asyncio.Event()
+
+    class Slow:
+        """Closes when it may."""
+
+        stream = staticmethod(scripted(call("look"), "saw").stream)
+
+        async def aclose(self) -> None:
+            closing.set()
+            await go.wait()
+
+    @resource(scope="process")
+    async def shop() -> AsyncIterator[str]:
+        log.append("open")
+        yield "shop"
+        log.append("close")
+
+    @tool(effects="read")
+    async def look(ctx: Context[str]) -> str:
+        """Look."""
+        return ctx.resource
+
+    agent = Agent("a", tools=Toolset("shop", (look,), resource=shop()))
+    again = with_model(scripted(call("look"), "saw"), agent, name="again")
+    async with Runtime(with_model(Slow(), agent)) as runtime:
+        await (await runtime.start(await runtime.open("a", id="one"), "go")).result()
+        await runtime.reload(with_model(scripted(), Agent("a"), name="without"))
+        await closing.wait()
+        await runtime.reload(again)
+        go.set()
+        await runtime.background.settle(60)
+        ended = await (await runtime.start(await runtime.open("a", id="two"), "go")).result()
+        assert ended.text == "saw"
+        assert log == ["open"]
+
+
 async def test_an_agent_that_is_gone_is_named_to_whoever_asks_for_it_next():
     model = scripted("x")
     async with Runtime(with_model(model, Agent("a"))) as runtime:
