@@ -1,4 +1,4 @@
-"""For authors of toolsets: what their tests need. No test framework is needed to import it; pytest shows its errors.
+"""For authors of toolsets and agents: what their tests need. It imports no test framework; pytest shows its errors.
 
     async with opened(files(tmp_path)) as tools:            # the resource is open, as in a session
         result = await tools.call("read_file", '{"path": "a.txt"}')
@@ -6,6 +6,9 @@
 
     check_schemas(files(), Path(__file__).with_name("files.json"))    # what a model is told, as a snapshot
     check_toolset(files, lambda folder: {"root": folder}, calls={"read_file": {"path": "a.txt"}})
+
+    async with QuirkyEndpoint("index-0", call("read_file", path="a.txt"), "Done.") as server:   # a model server
+        …
 
 | module | what lives there |
 |---|---|
@@ -18,20 +21,24 @@
 | `_module_state` | what the modules of a package keep |
 | `_other_process` | a toolset as other processes make it |
 | `_leaks` | what was opened and not closed |
+| `_quirky_endpoint` | a model server that bends the protocol as real ones do |
 """
 
 from gaia_core.testing._conformance import PROMISES, Checked, ConformanceError, Fault, check_toolset
 from gaia_core.testing._immutability import mutable
 from gaia_core.testing._open_toolset import OpenToolset, Result, opened
+from gaia_core.testing._quirky_endpoint import QUIRKS, QuirkyEndpoint
 from gaia_core.testing._schema_snapshots import UPDATE, SnapshotError, check_schemas
 
 __all__ = [
     "PROMISES",
+    "QUIRKS",
     "UPDATE",
     "Checked",
     "ConformanceError",
     "Fault",
     "OpenToolset",
+    "QuirkyEndpoint",
     "Result",
     "SnapshotError",
     "check_schemas",

@@ -17,6 +17,7 @@ WRITTEN_HERE = """
     gaia_core.runtime._journal_signals: apply_signal
     gaia_core.runtime.sessions.export: metadata_of
     gaia_core.testing._open_toolset: _answer
+    gaia_core.testing._quirky_endpoint: _tagged
     gaia_core.turn.calls._approval_grant: __str__, decode_grant
     gaia_http.door._idempotency: _begin
     gaia_http.openai.chat._suspended_turns: restored
@@ -60,7 +61,7 @@ NO_NESTING = """
 """The decoder's type is a text, or a list of texts."""
 
 BOUNDED_OTHERWISE = """
-    gaia_core.models._tool_call_repair: _decoded
+    gaia_core.models._call_arguments: mended
 """
 """json-repair is given what is no JSON, whose brackets are counted there."""
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -153,13 +154,12 @@ def usage_of(usage: Any) -> Usage | None:
     """The endpoint's usage as ours; None when it says no number of tokens. Numbers may be text or have decimals."""
     if not isinstance(usage, dict):
         return None
-    counts = [
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-    ]
-    return Usage(*(count or 0 for count in counts)) if counts[:2] != [None, None] else None
+    asked, answered = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if asked is None and answered is None:
+        return None
+    cached = _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    reasoning = _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    return Usage(asked or 0, answered or 0, cached or 0, reasoning or 0)
 
 
 def _dict(value: Any) -> dict[str, Any]:
@@ -196,6 +196,9 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], secret: str |
         words = f"{words}. Check the model's api_key_env"
     elif status == 404:
         kind = "not_found"
+    elif 300 <= status < 400:
+        kind = "bad_request"
+        words = f"a redirect to {_shown_location(headers)}, which is not followed; set the model's url anew"
     elif status == 429:
         kind = "rate_limited"
     elif status in (502, 503, 504, 529):
@@ -211,6 +214,15 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], secret: str |
         retry_after=retry_after,
         status=status,
     )
+
+
+def _shown_location(headers: Mapping[str, str]) -> str:
+    """Where a redirect leads: scheme and host, without what may be a secret."""
+    try:
+        parts = urlsplit(headers.get("location", ""))
+    except ValueError:
+        return "nowhere"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"[:_MAX_SHOWN] if parts.netloc else "another path"
 
 
 def stream_error(error: Any, secret: str | None) -> ModelError:

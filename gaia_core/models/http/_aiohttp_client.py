@@ -1,12 +1,20 @@
-"""The client for every endpoint that isn't plain HTTP to a host directly: TLS, proxies, redirects, compression."""
+"""The client for every endpoint that isn't plain HTTP to a host directly: TLS, proxies, redirects, compression.
+
+A redirect is followed on the same host only: a request holds a conversation, and perhaps a key.
+"""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
 
 from gaia_core.models.http._client import ConnectTimeoutError, ExchangeError, Headers, Method
 
 if TYPE_CHECKING:
     import aiohttp
+
+_REDIRECTS = (307, 308)
+"""Those that repeat the request as it is (RFC 9110, section 15.4). Any other would turn a POST into a GET."""
+_MOST_REDIRECTS = 5
 
 
 class AiohttpClient:
@@ -21,6 +29,17 @@ class AiohttpClient:
 
     async def send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> "_Response":
         """See `Client`."""
+        url = self._base + path
+        for _ in range(_MOST_REDIRECTS):
+            response = await self._send(method, url, headers, body)
+            elsewhere = _location(url, response)
+            if elsewhere is None:
+                break
+            response.close()
+            url = elsewhere
+        return response
+
+    async def _send(self, method: Method, url: str, headers: Headers, body: bytes) -> "_Response":
         import aiohttp  # noqa: PLC0415  # see _open
 
         while True:
@@ -28,7 +47,8 @@ class AiohttpClient:
             try:
                 response = await self._open().request(
                     method,
-                    self._base + path,
+                    url,
+                    allow_redirects=False,
                     data=body if method == "POST" else None,
                     headers=headers,
                     trace_request_ctx=sending,
@@ -64,6 +84,20 @@ class AiohttpClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _location(url: str, response: "_Response") -> str | None:
+    """Where *response* redirects to on the same host; None when it doesn't. TLS may be added, not taken away."""
+    if response.status not in _REDIRECTS or not (location := response.headers.get("location")):
+        return None
+    try:
+        there = urljoin(url, location)
+        old, new = urlsplit(url), urlsplit(there)
+        same = (old.hostname, old.scheme, old.port) == (new.hostname, new.scheme, new.port)
+    except ValueError:  # no address
+        return None
+    upgraded = (old.hostname, old.scheme, new.scheme) == (new.hostname, "http", "https")
+    return there if same or upgraded else None
 
 
 class _Response:

@@ -46,7 +46,7 @@ def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
 
 
 def unknown_tool(agent: Agent, call: ToolCall, others: tuple[str, ...] = ()) -> RefusedCall:
-    """A call of a tool that *agent* doesn't have, and that is none of the *others*, which the client runs."""
+    """A call of a tool that neither *agent* has nor the client (*others*)."""
     core = agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)
     known = ", ".join((*core, *others)) or "none"
     content = f"There is no tool {call.name!r}.{nearest(call.name, (*agent.tools.names, *others))} Tools: {known}"
