@@ -10,7 +10,6 @@ coder = Agent(
 planner = Agent("planner", tools=Toolset("team", (coder.as_tool(),)))
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias, final, get_args
@@ -19,6 +18,7 @@ import attrs
 
 from gaia_core.canonical import canonical_text
 from gaia_core.errors import ConfigError
+from gaia_core.fingerprint import fingerprint_of
 from gaia_core.frozen_types import first_problem, is_count, is_seconds, made_once, shown, typed
 from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, ToolIndex, Toolset, doc, effects_text, nearest, tool
 
@@ -271,7 +271,7 @@ class Agent(_Open):
     @cached_property
     def system_hash(self) -> str:
         """`s1:` and the SHA-256 of `system_text`."""
-        return f"s1:{hashlib.sha256(self.system_text.encode('utf-8', 'surrogatepass')).hexdigest()}"
+        return fingerprint_of("s1", self.system_text.encode("utf-8", "surrogatepass"))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -282,7 +282,7 @@ class Agent(_Open):
         """
         tools = tuple(_bound_facts(member) for member in self.tools.members)
         facts = (self.tools.fingerprint, tools, *attrs.astuple(self, filter=_not_tools, recurse=False))
-        return f"a1:{hashlib.sha256(canonical_text(facts).encode()).hexdigest()}"
+        return fingerprint_of("a1", canonical_text(facts).encode())
 
     def as_tool(self, name: str | None = None, description: str | None = None) -> Tool:
         """This agent as a tool of another: the model gives it a task, its answer is the result.

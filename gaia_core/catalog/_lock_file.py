@@ -6,7 +6,6 @@ time. Definitions stand in the file in full, so that it reads as a diff in revie
 """
 
 import difflib
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import msgspec
 
 from gaia_core.agent import Agent, agents_below
 from gaia_core.errors import ConfigError, LockError
+from gaia_core.fingerprint import fingerprint_of
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import EFFECTS, Bound, Effect, ToolDefinition, Toolset, define
 
@@ -155,7 +155,7 @@ def _locked(member: Bound) -> LockedTool:
 
 
 def _fingerprint(definition: ToolDefinition) -> str:
-    return f"d1:{hashlib.sha256(definition.encoded).hexdigest()}"
+    return fingerprint_of("d1", definition.encoded)
 
 
 def _written(value: Any) -> msgspec.Raw:

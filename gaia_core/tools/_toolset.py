@@ -10,7 +10,6 @@ the tools only (definitions, their bytes, the instructions' text, the fingerprin
 """
 
 import bisect
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import attrs
 
 from gaia_core.errors import ToolCollisionError, ToolDeclarationError, ToolsetError
+from gaia_core.fingerprint import fingerprint_of
 from gaia_core.frozen_types import made_once, shown, typed_as
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._suggestion import nearest
@@ -317,9 +317,8 @@ def _resolved(template: str, current: dict[str, str]) -> str:
 
 
 def _fingerprint(definitions: tuple[ToolDefinition, ...], instructions: str) -> str:
-    digest = hashlib.sha256(b"\n".join([definition.encoded for definition in definitions]))
-    digest.update(b"\0" + instructions.encode())
-    return f"t1:{digest.hexdigest()}"
+    told = b"\n".join([definition.encoded for definition in definitions])
+    return fingerprint_of("t1", told + b"\0" + instructions.encode())
 
 
 def effects_text(effects: Iterable[Any]) -> str:

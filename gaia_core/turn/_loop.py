@@ -38,10 +38,9 @@ from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
 from gaia_core.turn.context._compaction import compaction_point, summary_request
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
-from gaia_core.turn.step._answer_correction import AnswerCorrection
+from gaia_core.turn.step._answer_correction import AnswerCorrection, correction
 from gaia_core.turn.step._model_request import request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
-from gaia_core.turn.step._response_format import correction
 from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ NotFoundError is raised for a session that the owner doesn't have.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -41,14 +40,12 @@ from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
+from gaia_core.runtime.sessions._title import title_of
 from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, write
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
 _log = logging.getLogger(__name__)
-
-_TITLE_CHARS = 60
-_MARKUP = re.compile(r"[*_`#>]+|^\s*[-+]\s+|!?\[([^\]]*)\]\([^)]*\)")
 
 
 class RunningTurns(Protocol):
@@ -339,12 +336,3 @@ class Sessions:
         if not info.title and not info.title_is_custom and (title := title_of(answer)):
             await journal.update(owner, id, SessionUpdate(title=title))
             self._runtime.feed.tell("updated", owner, id)
-
-
-def title_of(text: str) -> str:
-    """The first line of *text* that says something, without markup, at most 60 characters."""
-    for line in text.splitlines():
-        plain = " ".join(_MARKUP.sub(lambda match: match[1] or "", line).split())
-        if plain:
-            return plain if len(plain) <= _TITLE_CHARS else f"{plain[: _TITLE_CHARS - 1].rsplit(' ', 1)[0]}…"
-    return ""

@@ -8,6 +8,15 @@ from gaia_core.models import ResponseFormat
 from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
 
 
+def correction(problems: tuple[str, ...]) -> str:
+    """The message to a model whose answer doesn't match the response format."""
+    return f"Your answer does not match the required format:\n{_listed(problems)}\nAnswer again, with the JSON only."
+
+
+def _listed(problems: tuple[str, ...]) -> str:
+    return "\n".join(f"- {problem}" for problem in problems)
+
+
 class AnswerCorrection:
     """What one turn's final text must match: *wanted*, or anything."""
 
@@ -35,6 +44,5 @@ class AnswerCorrection:
 
     def failure(self, problems: tuple[str, ...]) -> ErrorInfo:
         """The error of a turn whose corrected answer has *problems*, too."""
-        listed = "\n".join(f"- {problem}" for problem in problems)
-        words = f"The answer does not have the requested format, after one correction too:\n{listed}"
-        return ErrorInfo("response_format", words)
+        words = "The answer does not have the requested format, after one correction too:"
+        return ErrorInfo("response_format", f"{words}\n{_listed(problems)}")

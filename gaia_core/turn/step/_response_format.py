@@ -94,12 +94,6 @@ def told(wanted: ResponseFormat) -> str:
     return f"{words.format('JSON that fits the following JSON schema')}\n\n{wanted.schema.decode()}"
 
 
-def correction(problems: tuple[str, ...]) -> str:
-    """The message to a model whose answer doesn't match the response format."""
-    listed = "\n".join(f"- {problem}" for problem in problems)
-    return f"Your answer does not match the required format:\n{listed}\nAnswer again, with the JSON only."
-
-
 def _decoded(schema: bytes) -> Any:
     try:
         value = decode_json(schema)

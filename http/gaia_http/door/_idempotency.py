@@ -23,6 +23,7 @@ import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gaia_core import GaiaError, Runtime
+from gaia_core.fingerprint import fingerprint_of
 from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
@@ -126,7 +127,7 @@ class Idempotency:
             return await respond()
         identity = json.dumps([caller_of(scope).owner, scope["path"], key])
         name = hashlib.sha256(identity.encode()).hexdigest()
-        fingerprint = f"b1:{hashlib.sha256(body).hexdigest()}"
+        fingerprint = fingerprint_of("b1", body)
         run = self._runs.get(name)
         if run is not None:
             _check_body(run.fingerprint, fingerprint)
