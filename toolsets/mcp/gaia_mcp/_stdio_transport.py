@@ -126,6 +126,9 @@ async def _wind_down(process: asyncio.subprocess.Process, tasks: "tuple[asyncio.
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed", task.get_name(), exc_info=error)
     _close_transport(process)
 
 
@@ -274,16 +277,27 @@ async def _write(process: asyncio.subprocess.Process, outgoing: MemoryObjectRece
 async def _listen(
     server: McpServerConfig, process: asyncio.subprocess.Process, hidden: SecretMask, said: list[str]
 ) -> None:
-    """Lines of stderr → the log (level debug: a server may write much), the last of them kept."""
+    """Lines of stderr → the log (level debug: a server may write much), the last of them kept.
+
+    What fails on the way is logged, and the pipe is read on: a server that can't write its stderr would hang.
+    """
     assert process.stderr is not None
     rest = b""
+    failed = False
     while chunk := await process.stderr.read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         rest = rest[-_LINE_CHARS:]
-        for line in lines[-_LAST_LINES:]:
-            if text := hidden(line[-_LINE_CHARS:].decode("utf-8", "replace").strip()):
-                _log.debug("%s: %s", server.name, text)
-                said.append(text)
+        try:
+            for line in lines[-_LAST_LINES:]:
+                if text := hidden(line[-_LINE_CHARS:].decode("utf-8", "replace").strip()):
+                    _log.debug("%s: %s", server.name, text)
+                    said.append(text)
+        except Exception:  # noqa: BLE001  # whatever fails, the pipe has to be read on
+            if not failed:
+                _log.exception(
+                    "%s: its error output could not be logged; more such failures are not reported", server.name
+                )
+            failed = True
         del said[:-_LAST_LINES]
 
 
