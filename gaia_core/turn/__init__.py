@@ -40,7 +40,7 @@ from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
 from gaia_core.turn.step._model_step import may_become_call
-from gaia_core.turn.step._response_format import check_format
+from gaia_core.turn.step._response_format import ResponseFormatCheck, check_format
 from gaia_core.turn.step._token_count import tokens_of
 
 __all__ = [
@@ -63,6 +63,7 @@ __all__ = [
     "OpenResources",
     "Recorder",
     "RefusedCall",
+    "ResponseFormatCheck",
     "SpeculativeRequest",
     "ToolThreads",
     "Transcript",

@@ -39,7 +39,7 @@ THE_SCHEMA_OF_A_TOOL = """
 
 ARGUMENTS_THAT_WERE_VALIDATED = """
     gaia_core.cli.terminal._conversation: _call_text
-    gaia_core.tools._parameters: _forgiving, _any_object, _refuse_unless_fit
+    gaia_core.tools._parameters: _forgiving, _repaired, _any_object, _refuse_unless_fit
     gaia_core.turn.calls._approval_grant: _object
 """
 

@@ -20,7 +20,8 @@ from typing import Self
 from gaia_files._call_limits import CallLimits, Effort, never
 from gaia_files._edit import edit_text
 from gaia_files._folder_walk import find_names, list_folder
-from gaia_files._path_resolution import PathRefused, open_folder, parts_of, quoted, refusal_of, require_descriptors
+from gaia_files._path_habits import located
+from gaia_files._path_resolution import PathRefused, open_folder, quoted, refusal_of, require_descriptors
 from gaia_files._read import Encoding, describe, read_lines
 from gaia_files._search import search
 from gaia_files._write import delete, make_folder, move, write_text
@@ -65,12 +66,12 @@ class Workspace:
         """What is in the folder *path*, sorted, folders with a trailing slash; a *glob* with `/` or `**` recurses."""
         with self._call(path) as root:
             effort = Effort(self.limits, cancelled)
-            return list_folder(root, parts_of(path, self.root), glob, recursive=recursive, effort=effort)
+            return list_folder(root, located(root, path, self.root), glob, recursive=recursive, effort=effort)
 
     def find(self, name: str, path: str = ".", *, cancelled: Callable[[], bool] = never) -> str:
         """Files and folders anywhere below *path* by a part of their name or a glob, in any letter case."""
         with self._call(path) as root:
-            return find_names(root, parts_of(path, self.root), name, Effort(self.limits, cancelled))
+            return find_names(root, located(root, path, self.root), name, Effort(self.limits, cancelled))
 
     def search(
         self,
@@ -84,7 +85,7 @@ class Workspace:
         """Lines that contain *text*, in the files below *path* that fit *glob*, as `path:line: text`."""
         with self._call(path) as root:
             effort = Effort(self.limits, cancelled)
-            start = parts_of(path, self.root)
+            start = located(root, path, self.root)
             return search(root, start, text, glob, case_sensitive=case_sensitive, effort=effort)
 
     def read(
@@ -93,45 +94,52 @@ class Workspace:
         start_line: int = 1,
         limit: int = 2_000,
         encoding: Encoding = "auto",
+        start_column: int = 1,
         *,
         cancelled: Callable[[], bool] = never,
     ) -> str:
-        """*limit* lines of a text file from *start_line* (counted from 1), and how to continue when there are more."""
+        """*limit* lines of a text file from *start_line* (counted from 1), and how to continue when there are more.
+
+        With a *start_column* above 1: the rest of that one line, from this character on.
+        """
         with self._call(path) as root:
             effort = Effort(self.limits, cancelled)
-            return read_lines(root, parts_of(path, self.root), start_line, limit, encoding, effort)
+            parts = located(root, path, self.root)
+            return read_lines(root, parts, start_line, limit, encoding, effort, column=start_column)
 
     def info(self, path: str = ".") -> str:
         """Kind, size, time of change, and for text its encoding and number of lines, as `name: value` lines."""
         with self._call(path) as root:
-            return describe(root, parts_of(path, self.root), self.limits)
+            return describe(root, located(root, path, self.root), self.limits)
 
     def write(self, path: str, content: str) -> str:
         """Create a file, and the folders above it, or replace its whole content."""
         with self._call(path) as root:
             _require_file_path(path)
-            return write_text(root, parts_of(path, self.root), content, self.limits)
+            return write_text(root, located(root, path, self.root, new=True), content, self.limits)
 
     def edit(self, path: str, old: str, new: str, *, replace_all: bool = False) -> str:
         """Replace the text *old* by *new* in a file; *old* occurs exactly once unless *replace_all*."""
         with self._call(path) as root:
-            return edit_text(root, parts_of(path, self.root), old, new, self.limits, replace_all=replace_all)
+            return edit_text(root, located(root, path, self.root), old, new, self.limits, replace_all=replace_all)
 
     def move(self, path: str, to: str) -> str:
         """Move or rename a file or folder; into *to* when that is a folder or ends with a slash."""
         with self._call(path) as root:
-            into = to.endswith("/")
-            return move(root, parts_of(path, self.root), parts_of(to, self.root), self.limits, into=into)
+            into = to.endswith(("/", "\\"))
+            return move(
+                root, located(root, path, self.root), located(root, to, self.root, new=True), self.limits, into=into
+            )
 
     def delete(self, path: str) -> str:
         """Delete a file, an empty folder, or a link itself."""
         with self._call(path) as root:
-            return delete(root, parts_of(path, self.root), self.limits)
+            return delete(root, located(root, path, self.root), self.limits)
 
     def make_folder(self, path: str) -> str:
         """Create a folder, and those above it."""
         with self._call(path) as root:
-            return make_folder(root, parts_of(path, self.root))
+            return make_folder(root, located(root, path, self.root, new=True))
 
     @contextmanager
     def _call(self, path: str) -> Iterator[int]:
@@ -176,5 +184,5 @@ def _open_root(root: str) -> int:
 
 
 def _require_file_path(path: str) -> None:
-    if path.endswith("/"):
+    if path.endswith(("/", "\\")):
         raise PathRefused("folder", f"{quoted(path)} ends with a slash, so it names a folder.", "Add the file's name.")
