@@ -1,7 +1,7 @@
 """Begin turns on a client's own transcript, and answer them in one piece.
 
-    turn = await turns.start(agent, caller, session_of(scope), transcript, paths, options)
-    return WholeAnswer(turn, lambda events: …, lambda: turns.keep(turn, agent, caller))
+turn = await turns.start(agent, caller, session_of(scope), transcript, paths, options)
+return UnstreamedAnswer(turn, lambda events: …, lambda: turns.keep(turn, agent, caller))
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ class TranscriptTurns:
 
 
 @attrs.frozen(eq=False)
-class WholeAnswer:
+class UnstreamedAnswer:
     """The ASGI response of a turn that is answered in one piece. *answer*: of its events; *keep*: called before it is
     sent."""
 

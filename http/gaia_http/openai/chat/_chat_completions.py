@@ -21,7 +21,7 @@ from gaia_http.request._agent import agent_of
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import is_named_task, session_of
 from gaia_http.streaming._sse_response import SSEResponse
-from gaia_http.transcript._transcript_turns import TranscriptTurns, WholeAnswer, may_run_twice, session_headers
+from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
 
 
 class ChatCompletions:
@@ -64,7 +64,7 @@ class ChatCompletions:
         created = int(time.time())
         if not wire.stream:
             formed = options.response_format is not None
-            return WholeAnswer(
+            return UnstreamedAnswer(
                 turn,
                 lambda events: completion_of(turn.id, agent, created, events, formed=formed),
                 lambda: self._turns.keep(turn, agent, caller),
