@@ -12,7 +12,7 @@ from gaia_http._settings import Settings
 from gaia_http.anthropic._content_blocks import CALL_PREFIX, ContentBlocks
 from gaia_http.anthropic._message_object import message_of
 from gaia_http.anthropic._message_reader import TranscriptReader
-from gaia_http.anthropic._options import check_max_tokens, counted_options, options_of, shows_thinking
+from gaia_http.anthropic._options import check_max_tokens, check_thread, counted_options, options_of, shows_thinking
 from gaia_http.anthropic._stream_events import MessageTranslator
 from gaia_http.anthropic._wire import MessagesRequest, decode_request
 from gaia_http.door._caller import Caller, caller_of
@@ -77,6 +77,7 @@ class Messages:
         except ClientGone:
             return None
         request = decode_request(body)
+        check_thread(request)
         caller = caller_of(scope)
         return body, request, caller, agent_of(self._runtime, request.model, caller)
 

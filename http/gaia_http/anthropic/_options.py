@@ -9,8 +9,8 @@ from gaia_core.turn import TurnOptions
 from gaia_http._settings import Settings
 from gaia_http.anthropic._wire import InputTool, MessagesRequest, OutputFormat, ThinkingConfig
 from gaia_http.request._client_tools import ClientFunction, OfferedTools, offered_tools
-from gaia_http.request._decoding import decode_field
-from gaia_http.request._fields import missing_at, not_one_of, unsupported_at
+from gaia_http.request._decoding import decode_field, given
+from gaia_http.request._fields import invalid_at, missing_at, not_one_of, unsupported_at
 from gaia_http.request._response_format import schema_format
 from gaia_http.request._sampling import token_limit
 
@@ -67,6 +67,15 @@ def check_max_tokens(request: MessagesRequest) -> None:
     if request.max_tokens is None:
         raise missing_at("max_tokens", ": say how many tokens the answer may have")
     token_limit("max_tokens", request.max_tokens)
+
+
+def check_thread(request: MessagesRequest) -> None:
+    """Raise ApiError 400 for a request that begins or continues a thread on the server (beta `message-threads`): there
+    are none here. SDKs know that code, and send the whole conversation (source: Anthropic's Python SDK, lib/threads).
+    """
+    if given(request.thread):
+        words = "threads are not kept here: send the whole conversation, without thread"
+        raise invalid_at("thread", words, "thread_unsupported_request")
 
 
 def _sampling(request: MessagesRequest) -> Sampling:

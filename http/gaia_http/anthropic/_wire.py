@@ -101,6 +101,7 @@ class MessagesRequest(msgspec.Struct, frozen=True, gc=False):
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
+    thread: msgspec.Raw = _NOTHING
 
 
 _request_decoder = msgspec.json.Decoder(MessagesRequest)

@@ -272,6 +272,7 @@ async def test_tokens_are_counted_with_the_agents_own_words_and_tools(serve, sdk
         ({"tool_choice": {"type": "any"}}, "tool_choice.type: 'required' needs tools"),
         ({"tool_choice": {"type": "tool", "name": "x"}}, "tool_choice.name: there is no tool 'x'"),
         ({"tool_choice": {"type": "some"}}, "tool_choice.type: 'some' is not one of"),
+        ({"thread": {"type": "create"}}, "thread: threads are not kept here"),
         ({"thinking": {"type": "deep"}}, "thinking.type: 'deep' is not one of"),
         ({"output_config": {"effort": "huge"}}, "output_config.effort: 'huge' is not one of"),
         ({"output_config": {"format": {"type": "xml"}}}, "output_config.format.type: 'xml' is not supported"),
