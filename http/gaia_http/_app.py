@@ -14,6 +14,7 @@
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
+| /ollama/api/…, and what of it the UI API doesn't have at /api/… | Ollama's API: see `gaia_http.ollama` |
 | GET /… | the page, where `Settings.ui_dist` names one: see `_static_files` |
 """
 
@@ -42,6 +43,7 @@ from gaia_http.door._middleware import DoorMiddleware
 from gaia_http.door._post_route import post_handler
 from gaia_http.keys import Allowances
 from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools
+from gaia_http.ollama import ollama_handlers
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._models import list_models, one_model
@@ -189,7 +191,8 @@ def _routes(
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
     messages = message_handlers(settings, runtime, counts, parts, idempotency)
-    return [*handlers, *messages, openapi_handler(handlers)]
+    ollama = ollama_handlers(settings, runtime, counts, parts, idempotency)
+    return [*handlers, *messages, *ollama, openapi_handler(handlers)]
 
 
 def _readiness(runtime: Runtime) -> Response[bytes]:

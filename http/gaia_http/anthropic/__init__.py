@@ -4,8 +4,7 @@
 |---|---|
 | `_messages` | POST /v1/messages and /v1/messages/count_tokens: a request's way to a turn |
 | `_wire`, `_message_reader`, `_blocks`, `_options` | the request → transcript and options |
-| `_content_blocks` | events → what happens to the content blocks of a message |
-| `_stream_events`, `_message_object` | these as server-sent events, and as one object |
+| `_stream_events`, `_message_object` | events → server-sent events, and one object |
 | `_models` | GET /v1/models, when `anthropic-version` is sent |
 
 An agent is a model; its own tools run here and are shown as thinking, where the client asked for that. A call that

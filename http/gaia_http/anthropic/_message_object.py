@@ -9,14 +9,8 @@ from gaia_core import Agent
 from gaia_core.events import Event, FinishReason, TurnEnded
 from gaia_core.messages import Usage
 from gaia_http._errors import ErrorReply, encoded
-from gaia_http.anthropic._content_blocks import (
-    ACTIVITY,
-    REASONING,
-    BlockChange,
-    BlockDelta,
-    BlockStarted,
-    ContentBlocks,
-)
+from gaia_http.anthropic._wire import ACTIVITY, REASONING
+from gaia_http.transcript._content_blocks import BlockChange, BlockDelta, BlockStarted, ContentBlocks
 
 
 class TextBlock(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="text"):

@@ -26,8 +26,7 @@ from gaia_http.anthropic._blocks import (
     unsupported_block,
     user_parts,
 )
-from gaia_http.anthropic._content_blocks import ACTIVITY
-from gaia_http.anthropic._wire import ContentBlock, InputMessage, MessagesRequest
+from gaia_http.anthropic._wire import ACTIVITY, ContentBlock, InputMessage, MessagesRequest
 from gaia_http.request._content_parts import PartPaths, PlacedContent, PlacedPart, content_of
 from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of
 from gaia_http.request._tool_results import OpenCalls, ToolResult, attachments, tool_result

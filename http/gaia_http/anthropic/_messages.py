@@ -9,12 +9,11 @@ from gaia_core.models import ModelError
 from gaia_http._errors import ApiError, encoded, of_turn
 from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
-from gaia_http.anthropic._content_blocks import CALL_PREFIX, ContentBlocks
 from gaia_http.anthropic._message_object import message_of
 from gaia_http.anthropic._message_reader import TranscriptReader
 from gaia_http.anthropic._options import check_max_tokens, check_thread, counted_options, options_of, shows_thinking
 from gaia_http.anthropic._stream_events import MessageTranslator
-from gaia_http.anthropic._wire import MessagesRequest, decode_request
+from gaia_http.anthropic._wire import CALL_PREFIX, MessagesRequest, decode_request
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._envelope import request_id_of
 from gaia_http.door._idempotency import Idempotency
@@ -25,6 +24,7 @@ from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import session_of
 from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.streaming._sse_writer import PING
+from gaia_http.transcript._content_blocks import ContentBlocks
 from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
 
 
@@ -93,6 +93,7 @@ class Messages:
             thinking=thinking,
             activity=self._settings.show_activity == "reasoning",
             formed=options.response_format is not None,
+            prefix=CALL_PREFIX,
         )
         headers = session_headers(named)
         if not request.stream:

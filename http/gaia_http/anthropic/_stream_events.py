@@ -13,15 +13,6 @@ from gaia_core import Agent
 from gaia_core.events import Event, TurnEnded
 from gaia_core.messages import Usage
 from gaia_http._errors import ErrorReply, encoded
-from gaia_http.anthropic._content_blocks import (
-    ACTIVITY,
-    REASONING,
-    BlockChange,
-    BlockDelta,
-    BlockKind,
-    BlockStarted,
-    ContentBlocks,
-)
 from gaia_http.anthropic._message_object import (
     MessageObject,
     MessageUsage,
@@ -32,8 +23,10 @@ from gaia_http.anthropic._message_object import (
     stop_reason,
     usage_of,
 )
+from gaia_http.anthropic._wire import ACTIVITY, REASONING
 from gaia_http.streaming._json_text import encoded_text
 from gaia_http.streaming._sse_writer import PING
+from gaia_http.transcript._content_blocks import BlockChange, BlockDelta, BlockKind, BlockStarted, ContentBlocks
 
 _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _NO_INPUT = msgspec.Raw(b"{}")

@@ -9,6 +9,13 @@ import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body
 
+REASONING = "gaia:reasoning"
+"""The signature of a thinking block that a model thought, and that is sent back to it."""
+ACTIVITY = "gaia:activity"
+"""The signature of a thinking block about the agent's own tools, which is not."""
+CALL_PREFIX = "toolu"
+"""How the ids of calls begin."""
+
 _NOTHING = msgspec.Raw(b"")
 
 

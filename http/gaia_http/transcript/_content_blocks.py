@@ -1,14 +1,11 @@
-"""Events → changes of one message's content blocks. A fold, of which both shapes of the answer are made.
+"""Events → changes of one message's content blocks. A fold, of which both shapes of a protocol's answer are made.
 
 | the turn has | the message gets |
 |---|---|
-| text | a `text` block; text of later steps continues it in a new paragraph, or is a block behind a thinking block |
-| the model's reasoning | a `thinking` block, where the client asked for thinking |
-| calls of the agent's own tools | a `thinking` block of a line each, likewise; never `tool_use` |
-| calls of the client's tools | a `tool_use` block each |
-
-The signature of a thinking block says which of the two it is: what a model thought is sent back to it, what the agent
-did is not.
+| text | a block of text; that of later steps continues it in a new paragraph, or is a block behind another kind |
+| the model's reasoning | a block of reasoning, where the client is shown that |
+| calls of the agent's own tools | a block of activity, a line each, likewise; never a call |
+| calls of the client's tools | a block each |
 """
 
 from collections.abc import Sequence
@@ -32,13 +29,6 @@ from gaia_core.messages import ToolCall, text_of
 from gaia_core.runtime import PARAGRAPH
 from gaia_http._errors import ErrorReply, cancelled, of_turn, overdue
 from gaia_http.transcript._suspended_turns import client_ids
-
-REASONING = "gaia:reasoning"
-"""The signature of a thinking block that a model thought."""
-ACTIVITY = "gaia:activity"
-"""The signature of a thinking block about the agent's own tools."""
-
-CALL_PREFIX = "toolu"
 
 BlockKind: TypeAlias = Literal["text", "reasoning", "activity", "call"]
 
@@ -100,12 +90,14 @@ class _Source:
 
 
 class ContentBlocks:
-    """One message while its turn runs. *thinking*: the client sees thinking blocks; *activity*: the agent's own tools
-    among them. *formed*: the final text has a form, so nothing that was said on the way belongs to it.
+    """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
+    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it. *prefix*: of the ids
+    of the client's calls.
     """
 
-    def __init__(self, turn_id: str, *, thinking: bool, activity: bool, formed: bool) -> None:
+    def __init__(self, turn_id: str, *, thinking: bool, activity: bool, formed: bool, prefix: str = "call") -> None:
         self._turn_id = turn_id
+        self._prefix = prefix
         self._thinking = thinking
         self._activity = thinking and activity
         self._formed = formed
@@ -206,7 +198,7 @@ class ContentBlocks:
             self.failure = overdue(self._overdue, tools_ran=self._tools_ran)
             return
         self._close()
-        ids = client_ids(self._turn_id, ended.client_calls, CALL_PREFIX)
+        ids = client_ids(self._turn_id, ended.client_calls, self._prefix)
         for call_id, call in zip(ids, ended.client_calls, strict=True):
             self._open("call", ToolCall(call_id, call.function))
             self._changes.append(BlockDelta(self._index, "call", call.arguments or "{}"))
