@@ -4,6 +4,7 @@
 |---|---|
 | GET /v1/models, /v1/models/{id} | the agents |
 | POST /v1/chat/completions | a turn of an agent |
+| /v1/chat/completions… | those that were stored: see `gaia_http.openai.chat._stored_routes` |
 | POST /v1/messages, /v1/messages/count_tokens | the same as Anthropic has it: see `gaia_http.anthropic` |
 | POST /v1/embeddings | vectors, by a model that makes them |
 | /v1/files | uploads |
@@ -49,6 +50,8 @@ from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._openapi import openapi_handler
 from gaia_http.openai.chat._chat_completions import ChatCompletions
+from gaia_http.openai.chat._stored_completions import CompletionStore
+from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
@@ -131,7 +134,9 @@ def _routes(
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data)
     parts = PartConverter(runtime, settings, files)
-    completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
+    store = CompletionStore(runtime)
+    completions = ChatCompletions(runtime, settings, counts, parts, idempotency, store)
+    stored = StoredCompletionRoutes(store, settings)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
 
@@ -175,7 +180,8 @@ def _routes(
         return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
 
     handlers: list[BaseRouteHandler] = [
-        post_handler("/v1/chat/completions", completions.handle),
+        post_handler("/v1/chat/completions", completions.handle, stored.list),
+        *stored.handlers(),
         HTTPRouteHandler("/v1/embeddings", http_method="POST", status_code=200)(embeddings),
         HTTPRouteHandler("/v1/files", http_method="POST", status_code=200)(upload_file),
         HTTPRouteHandler("/v1/files", http_method=_READ, status_code=200)(list_files),

@@ -4,7 +4,7 @@ turn = await turns.start(agent, caller, session_of(scope), transcript, paths, op
 return UnstreamedAnswer(turn, lambda events: …, lambda: turns.keep(turn, agent, caller))
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import attrs
 from litestar.types import Receive, Scope, Send
@@ -65,19 +65,21 @@ class TranscriptTurns:
 @attrs.frozen(eq=False)
 class UnstreamedAnswer:
     """The ASGI response of a turn that is answered in one piece. *answer*: of its events; *keep*: called before it is
-    sent."""
+    sent; *batches*: the events, where those of the turn itself are not to be taken."""
 
     turn: Turn
     answer: Callable[[Sequence[Event]], bytes | ErrorReply]
     keep: Callable[[], None]
     headers: Headers = ()
+    batches: AsyncGenerator[Sequence[Event], None] | None = None
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         turn = self.turn
         if not await ended(turn, receive):
             return
+        batches = self.batches if self.batches is not None else turn.batches()
         # It has ended: all that there is, in one piece, or in two where its beginning has left the ring.
-        events = [event async for batch in turn.batches() for event in batch]
+        events = [event async for batch in batches for event in batch]
         body = self.answer(events)
         if isinstance(body, ErrorReply):
             raise ApiError(body)

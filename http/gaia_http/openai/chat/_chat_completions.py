@@ -1,11 +1,14 @@
 """POST /v1/chat/completions: a request's way from its bytes to a running turn, and to the answer's ASGI response."""
 
 import time
+from collections.abc import Sequence
 
 from litestar.types import ASGIApp, Receive, Scope
 
 from gaia_core import Agent, Runtime
+from gaia_core.events import Event
 from gaia_core.messages import Message, UserMessage, text_of
+from gaia_http._errors import ErrorReply
 from gaia_http._json_response import no_response
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
@@ -15,6 +18,7 @@ from gaia_http.openai.chat._chunks import ChunkTranslator
 from gaia_http.openai.chat._completion import completion_of
 from gaia_http.openai.chat._message_reader import paths_in, transcript_of
 from gaia_http.openai.chat._options import options_of
+from gaia_http.openai.chat._stored_completions import CompletionStore, recorded_batches
 from gaia_http.openai.chat._wire import ChatRequest, decode_request
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
@@ -28,13 +32,20 @@ class ChatCompletions:
     """The route's handler, for one application."""
 
     def __init__(
-        self, runtime: Runtime, settings: Settings, counts: HttpCounts, parts: PartConverter, idempotency: Idempotency
+        self,
+        runtime: Runtime,
+        settings: Settings,
+        counts: HttpCounts,
+        parts: PartConverter,
+        idempotency: Idempotency,
+        store: CompletionStore,
     ) -> None:
         self._runtime = runtime
         self._settings = settings
         self._counts = counts
         self._idempotency = idempotency
         self._turns = TranscriptTurns(runtime, parts)
+        self._store = store
 
     async def handle(self, scope: Scope, receive: Receive) -> ASGIApp:
         """Begin the turn that a request asks for; returns the response that tells of it."""
@@ -62,14 +73,18 @@ class ChatCompletions:
         )
         headers = session_headers(named)
         created = int(time.time())
+        formed = options.response_format is not None
+
+        def completion(events: Sequence[Event]) -> bytes | ErrorReply:
+            return completion_of(turn.id, agent, created, events, formed=formed)
+
+        async def record(events: Sequence[Event]) -> None:
+            if isinstance(made := completion(events), bytes):
+                await self._store.keep(caller.owner, agent, turn, wire, made)
+
+        batches = recorded_batches(turn, record) if wire.store else turn.batches()
         if not wire.stream:
-            formed = options.response_format is not None
-            return UnstreamedAnswer(
-                turn,
-                lambda events: completion_of(turn.id, agent, created, events, formed=formed),
-                lambda: self._turns.keep(turn, agent, caller),
-                headers,
-            )
+            return UnstreamedAnswer(turn, completion, lambda: self._turns.keep(turn, agent, caller), headers, batches)
         chunks = ChunkTranslator(
             turn.id,
             agent,
@@ -79,7 +94,7 @@ class ChatCompletions:
         )
         return SSEResponse(
             turn.id,
-            turn.batches(),
+            batches,
             chunks,
             self._settings,
             self._counts,
