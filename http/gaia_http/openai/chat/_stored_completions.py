@@ -135,7 +135,7 @@ class CompletionStore:
 
 
 async def recorded_batches(turn: Turn, record: Record) -> AsyncGenerator[Sequence[Event], None]:
-    """The batches of *turn*, whose end is told once *record* has stored what it came to; else it is a failure."""
+    """The batches of *turn*, whose end follows once *record* has stored what it came to; else it becomes a failure."""
     async with aclosing(turn.batches()) as batches:
         async for batch in batches:
             last = batch[-1] if batch else None
