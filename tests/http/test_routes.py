@@ -80,7 +80,7 @@ async def test_unknown_paths_elsewhere_have_plain_json(serve):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/messages", {"POST", "OPTIONS"}),
+        ("GET", "/v1/responses/compact", {"POST", "OPTIONS"}),
         ("DELETE", "/v1/chat/completions", {"GET", "POST", "OPTIONS"}),
         ("POST", "/v1/models", {"GET", "HEAD", "OPTIONS"}),
     ],
