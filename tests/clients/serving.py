@@ -8,7 +8,7 @@ The agent `a` has a tool of its own, `secret`. What its model does follows from 
 |---|---|
 | secret | calls `secret`, then says what it was told |
 | weather | calls the client's `get_weather` for Paris, then says what the client answered |
-| shell | calls the client's own shell (as Codex, qwen-code or Claude Code call it) for `echo 21 degrees`, then the same |
+| shell | calls the client's own shell (of Codex, qwen-code, Claude Code) for `echo 21 degrees`, then the same |
 | forever | says a few words, and streams until it is cancelled |
 | break | fails |
 | JSON | answers `{"city": "Paris", "degrees": 21}` |
