@@ -156,6 +156,11 @@ class ModelStep:
         call[1] = call[1] or delta.name
         call[2] += delta.arguments
 
+    @property
+    def stop_sequence(self) -> str | None:
+        """The stop sequence that ended the text, where the model said so."""
+        return self._finished.stop_sequence if self._finished is not None else None
+
     def answer(self) -> Answer:
         """The whole message. Raises ModelError when the stream had no end."""
         if self._finished is None:

@@ -76,8 +76,21 @@ def usage_of(usage: Usage) -> MessageUsage:
     return MessageUsage(usage.input_tokens - cached, 0, cached, usage.output_tokens, details)
 
 
-def stop_reason(reason: FinishReason) -> str:
-    """Why a message ended, in the API's words."""
+class Stopped(msgspec.Struct, frozen=True, gc=False):
+    """Why a message ended, in the API's words; *stop_sequence*: which one of the request's, where one did."""
+
+    stop_reason: str
+    stop_sequence: str | None = None
+
+
+def stopped(ended: TurnEnded, sequence: str | None, asked: tuple[str, ...]) -> Stopped:
+    """Why the message of a turn ended. *sequence*: what the endpoint says that it met; *asked*: the request's."""
+    if ended.finish_reason == "stop" and sequence is not None and sequence in asked:
+        return Stopped("stop_sequence", sequence)
+    return Stopped(_stop_reason(ended.finish_reason))
+
+
+def _stop_reason(reason: FinishReason) -> str:
     match reason:
         case "length":
             return "max_tokens"
@@ -89,13 +102,16 @@ def stop_reason(reason: FinishReason) -> str:
             return "end_turn"
 
 
-def message_of(blocks: ContentBlocks, turn_id: str, agent: Agent, events: Sequence[Event]) -> bytes | ErrorReply:
-    """The encoded message of an ended turn's *events*, or the reply to its failure."""
+def message_of(
+    blocks: ContentBlocks, turn_id: str, agent: Agent, events: Sequence[Event], stops: tuple[str, ...] = ()
+) -> bytes | ErrorReply:
+    """The encoded message of an ended turn's *events*, or the reply to its failure. *stops*: the request's."""
     changes = blocks.take(events)
     if blocks.failure is not None:
         return blocks.failure
     ended = blocks.ended
     assert isinstance(ended, TurnEnded)
+    why = stopped(ended, blocks.stop_sequence, stops)
     return encoded(
         MessageObject(
             id=message_id(turn_id),
@@ -103,8 +119,8 @@ def message_of(blocks: ContentBlocks, turn_id: str, agent: Agent, events: Sequen
             role="assistant",
             model=agent.name,
             content=_content(changes),
-            stop_reason=stop_reason(ended.finish_reason),
-            stop_sequence=None,
+            stop_reason=why.stop_reason,
+            stop_sequence=why.stop_sequence,
             usage=usage_of(ended.usage),
         )
     )

@@ -95,18 +95,18 @@ class Messages:
             formed=options.response_format is not None,
             prefix=CALL_PREFIX,
         )
-        headers = session_headers(named)
+        headers, stops = session_headers(named), request.stop_sequences or ()
         if not request.stream:
             return UnstreamedAnswer(
                 turn,
-                lambda events: message_of(blocks, turn.id, agent, events),
+                lambda events: message_of(blocks, turn.id, agent, events, stops),
                 lambda: self._turns.keep(turn, agent, caller),
                 headers,
             )
         return SSEResponse(
             turn.id,
             turn.batches(),
-            MessageTranslator(turn.id, agent, blocks, request_id_of(scope)),
+            MessageTranslator(turn.id, agent, blocks, request_id_of(scope), stops),
             self._settings,
             self._counts,
             headers=headers,

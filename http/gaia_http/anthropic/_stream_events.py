@@ -16,11 +16,12 @@ from gaia_http._errors import ErrorReply, encoded
 from gaia_http.anthropic._message_object import (
     MessageObject,
     MessageUsage,
+    Stopped,
     TextBlock,
     ThinkingBlock,
     ToolUseBlock,
     message_id,
-    stop_reason,
+    stopped,
     usage_of,
 )
 from gaia_http.anthropic._wire import ACTIVITY, REASONING
@@ -41,24 +42,23 @@ class _BlockStart(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="
     content_block: TextBlock | ThinkingBlock | ToolUseBlock
 
 
-class _Stopped(msgspec.Struct, frozen=True, gc=False):
-    stop_reason: str
-    stop_sequence: str | None
-
-
 class _MessageDelta(msgspec.Struct, frozen=True, gc=False, tag_field="type", tag="message_delta"):
-    delta: _Stopped
+    delta: Stopped
     usage: MessageUsage
 
 
 class MessageTranslator:
-    """The translator of one streamed message. *done* and *failure*: see `Translator`. *request_id*: of its errors."""
+    """The translator of one streamed message. *done* and *failure*: see `Translator`. *request_id*: of its errors;
+    *stops*: the stop sequences of the request."""
 
-    def __init__(self, turn_id: str, agent: Agent, blocks: ContentBlocks, request_id: str) -> None:
+    def __init__(
+        self, turn_id: str, agent: Agent, blocks: ContentBlocks, request_id: str, stops: tuple[str, ...] = ()
+    ) -> None:
         self._turn_id = turn_id
         self._agent = agent
         self._blocks = blocks
         self._request_id = request_id
+        self._stops = stops
         self._begun = False
         self.done = False
         self.failure: ErrorReply | None = None
@@ -79,7 +79,7 @@ class MessageTranslator:
             out.append(b"event: error\ndata: " + failure.anthropic_body(self._request_id) + b"\n\n")
         elif ended is not None:
             self.done = True
-            out += (_end(ended), _STOP)
+            out += (_end(ended, stopped(ended, self._blocks.stop_sequence, self._stops)), _STOP)
         if not self._begun and (failure is None or changes):
             self._begun = True
             out.insert(0, self._start())
@@ -131,9 +131,8 @@ def _opened(block: BlockStarted) -> TextBlock | ThinkingBlock | ToolUseBlock:
     return TextBlock("") if block.kind == "text" else ThinkingBlock("", "")
 
 
-def _end(ended: TurnEnded) -> bytes:
-    stopped = _Stopped(stop_reason(ended.finish_reason), None)
-    return _event(b"message_delta", _MessageDelta(stopped, usage_of(ended.usage)))
+def _end(ended: TurnEnded, why: Stopped) -> bytes:
+    return _event(b"message_delta", _MessageDelta(why, usage_of(ended.usage)))
 
 
 def _event(name: bytes, data: msgspec.Struct) -> bytes:

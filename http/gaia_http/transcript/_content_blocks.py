@@ -116,6 +116,8 @@ class ContentBlocks:
         """The end of the turn, once it is known."""
         self.failure: ErrorReply | None = None
         """Why there is no message."""
+        self.stop_sequence: str | None = None
+        """What ended the text of the last step, where the endpoint says it."""
 
     def take(self, batch: Sequence[Event]) -> list[BlockChange]:
         """What *batch* changes, in this order."""
@@ -173,6 +175,7 @@ class ContentBlocks:
             return
         self._step = event.step
         self._replayed = False
+        self.stop_sequence = event.stop_sequence
         if self._thinking:
             self._write("reasoning", self._reasoning.rest(event.message.reasoning_content or ""))
         if not self._formed:

@@ -142,6 +142,19 @@ async def test_the_stop_reason_is_the_apis(serve, post, message, reason, told):
     assert answer["stop_reason"] == told
 
 
+@pytest.mark.parametrize(("met", "told"), [("END", "stop_sequence"), ("<|im_end|>", "end_turn"), (None, "end_turn")])
+async def test_a_stop_sequence_is_named_where_the_endpoint_says_which(serve, post, message, met, told):
+    answer = (TextDelta("x"), Finished("stop", None, met))
+    server = await serve(answer, answer)
+
+    _, _, whole = await post(server, message(stop_sequences=["STOP", "END"]))
+    sent = await streamed(server, message(stop_sequences=["STOP", "END"]))
+
+    wanted = {"stop_reason": told, "stop_sequence": met if told == "stop_sequence" else None}
+    assert {name: whole[name] for name in wanted} == wanted
+    assert json.loads(sent[-2][1])["delta"] == wanted
+
+
 # The client's tools.
 
 
