@@ -97,7 +97,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
-    it and is asked once more.
+    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which.
     """
 
     step: int
@@ -107,6 +107,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     seconds: float = 0.0
     first_seconds: float | None = None
     objection: str = ""
+    stop_sequence: str | None = None
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):

@@ -311,7 +311,11 @@ class _Decoder:
     def _finish(self, finished: Finished) -> tuple[Delta, ...]:
         reason: FinishReason = finished.reason
         if self._told >= 0:
-            return (Finished("stop" if self._ended and reason == "tool_calls" else reason, finished.usage),)
+            return (
+                Finished(
+                    "stop" if self._ended and reason == "tool_calls" else reason, finished.usage, finished.stop_sequence
+                ),
+            )
         try:
             answer = decode_json(self._text, _DecodedAnswer)
         except (msgspec.DecodeError, UnicodeError):

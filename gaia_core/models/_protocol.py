@@ -45,10 +45,12 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
-    """The model is done. *usage* is None when the endpoint sent none."""
+    """The model is done. *usage* is None when the endpoint sent none. *stop_sequence*: the one
+    that ended the text, where the endpoint says which."""
 
     reason: FinishReason
     usage: Usage | None = None
+    stop_sequence: str | None = None
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | Finished

@@ -236,6 +236,7 @@ class _Loop:
             correction(problems) if problems else "",
             self._servers(own),
             problems,
+            self._step.stop_sequence if self._step is not None else None,
         )
         self._step = None
         if not message.tool_calls:

@@ -11,7 +11,7 @@ from gaia_core.agent import ToolSearch
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import ToolChoice
 from gaia_core.turn import TurnRequest
-from gaia_http.openai.chat._suspended_turns import SuspendedTurns, client_ids
+from gaia_http.transcript._suspended_turns import SuspendedTurns, client_ids
 
 
 @tool(effects="read")

@@ -20,7 +20,8 @@ WRITTEN_HERE = """
     gaia_core.testing._quirky_endpoint: _tagged
     gaia_core.turn.calls._approval_grant: __str__, decode_grant
     gaia_http.door._idempotency: _begin
-    gaia_http.openai.chat._suspended_turns: restored
+    gaia_http.transcript._suspended_turns: restored
+    gaia_http.openai.chat._stored_completions: _metadata, _noted
     gaia_http.openai.responses.stored._conversations: _shape
     gaia_http.openai.responses.stored._request_note: decode_note, input_items, kept_of, merged
     gaia_http.openai.responses.output._response_object: response_object

@@ -58,6 +58,10 @@ class _ChunkChoice(msgspec.Struct, gc=False):
     delta: _ChunkMessage | None = None
     message: _ChunkMessage | None = None
     finish_reason: str | None = None
+    stop_reason: Any = None
+    """The stop sequence that ended the text, or a token's id (source: vLLM)."""
+    matched_stop: Any = None
+    """The same of SGLang."""
 
 
 class Chunk(msgspec.Struct, gc=False):

@@ -151,6 +151,11 @@ class ModelStep:
             told += self._held
             self._held = None
 
+    @property
+    def stop_sequence(self) -> str | None:
+        """The stop sequence that ended the text, where the model said so."""
+        return self._finished.stop_sequence if self._finished is not None else None
+
     def answer(self) -> Answer:
         """The whole message. Raises ModelError when the stream had no end."""
         if self._finished is None:

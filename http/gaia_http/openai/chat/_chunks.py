@@ -27,8 +27,8 @@ from gaia_core.runtime import PARAGRAPH
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
-from gaia_http.openai.chat._suspended_turns import client_ids
 from gaia_http.streaming._json_text import encoded_text
+from gaia_http.transcript._suspended_turns import client_ids
 
 _DONE = b"data: [DONE]\n\n"
 _ROLE = b'{"role":"assistant","content":"","refusal":null}'

@@ -137,6 +137,7 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     top_logprobs: Integer | None = None
     modalities: tuple[str, ...] | None = None
     metadata: dict[str, str] | None = None
+    store: bool | None = None
     prompt_cache_key: str | None = None
 
 
