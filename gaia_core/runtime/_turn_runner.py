@@ -158,7 +158,7 @@ class TurnRunner:
             return None  # how many tokens it needs, the turn will say
         transcript = before.followed_by(began)
         window = window_of(agent, access)
-        if window is not None and agent.context.compact and size(agent, transcript) > window:
+        if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first
         request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))

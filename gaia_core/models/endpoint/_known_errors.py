@@ -89,11 +89,7 @@ def overflow_of(words: str, body: str) -> Overflow | None:
     if not (_CODES.search(body) or _WORDS.search(words)):
         return None
     text = f"{words}\n{body}"
-    window = _number(_WINDOW, text)
-    prompt = _number(_PROMPT, text)
-    if window is not None and prompt is not None and prompt < window // 2:
-        prompt = None  # another number than the prompt's: such a prompt would have fitted
-    return Overflow(window, prompt)
+    return Overflow(_number(_WINDOW, text), _number(_PROMPT, text))
 
 
 def _number(patterns: tuple[re.Pattern[str], ...], text: str) -> int | None:
