@@ -46,6 +46,7 @@ from gaia_core.turn import (
     run_turn,
     size,
     window_of,
+    with_room,
 )
 
 _log = logging.getLogger(__name__)
@@ -161,6 +162,7 @@ class TurnRunner:
         if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first
         request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        request = with_room(access, transcript, request)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 

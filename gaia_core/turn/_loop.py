@@ -330,7 +330,7 @@ class _Loop:
         if request.tools is not self._tools:
             self._tools = request.tools
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
-        return with_room(context, request, self._tools_chars)
+        return with_room(context.access, context.transcript, request)
 
     async def _speculated(self, request: ModelRequest) -> SpeculativeRequest | None:
         """The request that was sent while the session was being claimed, if it equals *request*; else it is closed."""

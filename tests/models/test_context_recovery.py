@@ -135,7 +135,7 @@ def prompt_tokens(body: dict) -> int:
 
 
 class Strict:
-    """An endpoint with a context of CONTEXT tokens: refuses more, calls `read_file` when it is asked to, else answers."""
+    """An endpoint of *context* tokens: refuses more, calls `read_file` when it is asked to, else answers."""
 
     def __init__(self, wire, refusal: Refusal, context: int) -> None:
         self.wire = wire
@@ -156,7 +156,11 @@ class Strict:
         self.served.append(body)
         last = body["messages"][-1]
         if last["role"] == "user" and "read" in last["content"][:40]:
-            call = {"index": 0, "id": f"c{len(self.served)}", "function": {"name": "read_file", "arguments": '{"path":"a"}'}}
+            call = {
+                "index": 0,
+                "id": f"c{len(self.served)}",
+                "function": {"name": "read_file", "arguments": '{"path":"a"}'},
+            }
             return self.wire.says(
                 self.wire.chunk(tool_calls=[call]) + self.wire.chunk(finish="tool_calls") + self.wire.DONE
             )
@@ -188,7 +192,7 @@ async def talking(upstream, wire) -> AsyncIterator[Callable]:
             history = await runtime.history(session)
         return strict, events, history
 
-    yield talking
+    return talking
 
 
 def ends(events: list) -> list[str]:
@@ -277,7 +281,7 @@ async def test_a_summary_is_made_in_rounds_that_fit_the_window(talking):
 
 
 async def test_a_context_that_is_learnt_in_a_long_conversation_bounds_its_summary_too(talking):
-    said = [f"Note {n}: {LONG[: 3_000]}" for n in range(12)]
+    said = [f"Note {n}: {LONG[:3_000]}" for n in range(12)]
     strict, events, _ = await talking(REFUSALS["vLLM"], *said)
 
     assert ends(events) == ["completed"] * 12
@@ -295,7 +299,7 @@ async def test_max_tokens_that_leave_the_prompt_no_room_are_lowered_to_what_fits
 
 async def test_a_request_that_nothing_can_be_left_out_of_fails_with_the_servers_words(talking):
     agent = Agent("a", instructions=LONG)
-    strict, events, _ = await talking(REFUSALS["llama.cpp"], "Hello", "And?", agent=agent)
+    _strict, events, _ = await talking(REFUSALS["llama.cpp"], "Hello", "And?", agent=agent)
 
     assert ends(events) == ["failed"] * 2
     error = next(event.error for event in events if isinstance(event, TurnEnded))

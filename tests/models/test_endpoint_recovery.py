@@ -49,7 +49,7 @@ async def test_a_model_that_loads_is_waited_for_longer_than_a_failing_one(endpoi
 
 
 async def test_it_is_waited_for_until_the_first_token_timeout(endpoint, fails, wire):
-    model, there = await endpoint(loading(wire, "llama.cpp"), first_token_timeout=0.2)
+    model, _there = await endpoint(loading(wire, "llama.cpp"), first_token_timeout=0.2)
     error, told = await fails(model)
 
     assert (error.kind, error.status, error.retryable) == ("not_ready", 503, True)
@@ -114,7 +114,11 @@ REFUSED = {
     "stream_options": (400, {"error": {"message": "Unrecognized request argument supplied: stream_options"}}),
     "stream_options, pydantic": (
         422,
-        {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs not permitted"}]},
+        {
+            "detail": [
+                {"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "Extra inputs not permitted"}
+            ]
+        },
     ),
     "parallel_tool_calls": (400, {"error": {"message": "parallel_tool_calls is not supported by this model"}}),
     "temperature": (
@@ -160,16 +164,14 @@ async def test_a_refused_option_is_left_out_and_stays_so(endpoint, ask, wire, na
 
 
 async def test_requests_that_are_refused_together_are_each_repeated(endpoint, ask, wire):
-    model, there = await endpoint(refusing(wire, "stream_options", REFUSED["stream_options"]))
+    model, _there = await endpoint(refusing(wire, "stream_options", REFUSED["stream_options"]))
     told = await asyncio.gather(*[ask(model, EVERYTHING) for _ in range(5)])
 
     assert [each.text for each in told] == ["Hi"] * 5
 
 
 async def test_a_limit_of_tokens_is_sent_under_the_name_that_the_model_takes(endpoint, ask, wire):
-    words = (
-        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-    )
+    words = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
     model, there = await endpoint(refusing(wire, "max_tokens", (400, {"error": {"message": words}})))
     await ask(model, EVERYTHING)
 

@@ -5,7 +5,6 @@ it, never. Closing the stream closes the connection, so that the endpoint stops 
 """
 
 import asyncio
-import logging
 import os
 import random
 from collections.abc import AsyncGenerator, Callable
@@ -22,8 +21,8 @@ from gaia_core.frozen_types import made_once, typed
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
-from gaia_core.models.endpoint._known_errors import refused_option
 from gaia_core.models.endpoint._model_list import ListedModel, listed_models
+from gaia_core.models.endpoint._refused_options import RefusedOptions
 from gaia_core.models.endpoint._request_body import request_body
 from gaia_core.models.endpoint._response_reader import ResponseReader, SilenceError, SilenceWatchdog
 from gaia_core.models.endpoint._served_context import served_context
@@ -42,8 +41,6 @@ from gaia_core.models.http._client import (
 from gaia_core.models.http._plain_client import PlainClient
 from gaia_core.nesting import decode_json
 
-_log = logging.getLogger(__name__)
-
 _MAX_ERROR_BYTES = 64 * 1024
 _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
@@ -53,7 +50,6 @@ _MODEL_LIST_SECONDS = 10.0
 _CONTEXT_SECONDS = 3.0
 _LOADING_PAUSE_SECONDS = 2.0
 _COUNT_PATH = "/chat/completions/input_tokens"
-_REFUSED = frozenset((400, 422))
 _NO_SUCH_ROUTE = frozenset((404, 405, 501))
 
 
@@ -129,9 +125,7 @@ class Endpoint:
     ) -> None:
         self._config = config
         self._waits = waits
-        self._renamed: dict[str, str] = {}
-        """Options that the endpoint refused, each with the name under which it is sent since ("": not at all). Written
-        by `_without_refused`, from the task of any request."""
+        self._refused = RefusedOptions(config.base)
         self._open_client = open_client or client_for
         self._clients: list[HttpClient] = []  # the last one is asked
         self._first_listed: str | None = None
@@ -150,7 +144,7 @@ class Endpoint:
         attempt = retries = 0
         patient_until = asyncio.get_running_loop().time() + self._config.first_token_timeout
         while True:
-            sent = dict(self._renamed)
+            sent = dict(self._refused.renamed)
             answering = self._attempt(request)
             begun = False
             try:
@@ -165,7 +159,7 @@ class Endpoint:
                     error.window = error.window or await self._served_context()
                     raise
                 kind, reason = error.kind, str(error)
-                if what := self._without_refused(error, request, sent):
+                if what := self._refused.learn(error, request, sent):
                     delay, reason = 0.0, f"{what}: {error}"
                 elif error.kind == "not_ready" and self._waits:
                     delay = error.retry_after or min(_LOADING_PAUSE_SECONDS, self._config.backoff * 2.0**attempt)
@@ -182,37 +176,15 @@ class Endpoint:
             yield (ModelRetried(attempt, delay, reason, kind),)
             await asyncio.sleep(delay)
 
-    def _without_refused(self, error: ModelError, request: ModelRequest, sent: dict[str, str]) -> str:
-        """Learn which option of *request*, as it was *sent*, the endpoint's *error* refuses; in words, "" for none."""
-        if error.status not in _REFUSED:
-            return ""
-        members = frozenset(decode_json(request_body(request, "", "{}", sent), dict[str, msgspec.Raw]))
-        refused = refused_option(str(error), members)
-        if refused is None or refused[1] in self._renamed:  # under neither name
-            return ""
-        option, instead = refused
-        what = f"{option} is sent as {instead}" if instead else f"{option} is left out"
-        if option not in self._renamed:
-            self._renamed[option] = instead
-            _log.warning("%s refuses an option; from now on %s: %s", self._config.base, what, error)
-        return what
-
     async def _served_context(self) -> int | None:
         """How many tokens the model's context has, as far as the endpoint says; None when it doesn't, or fails."""
-        config, parts = self._config, urlsplit(self._config.base)
-        root = self._open_client(attrs.evolve(config, url=f"{parts.scheme}://{parts.netloc}"))
-
-        async def get(path: str) -> bytes:
-            response = await root.send("GET", path, _headers(self._secret()))
-            try:
-                return await body_of(response, MAX_LIST_BYTES) if response.status == 200 else b""
-            finally:
-                response.close()
-
+        base = urlsplit(self._config.base)
+        root = self._open_client(attrs.evolve(self._config, url=f"{base.scheme}://{base.netloc}"))
         try:
             async with asyncio.timeout(_CONTEXT_SECONDS):
-                model = config.model or await self._listed_model()
-                return await served_context(model, await self._list(), parts.path, get)
+                model = self._config.model or await self._listed_model()
+                headers = _headers(self._secret())
+                return await served_context(model, await self._list(), base.path, root, headers)
         except (ExchangeError, TimeoutError, ModelError):
             return None
         finally:
@@ -228,7 +200,7 @@ class Endpoint:
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra, self._renamed)
+        body = request_body(request, config.model or await self._listed_model(), config.extra, self._refused.renamed)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
@@ -346,7 +318,7 @@ class Endpoint:
         """How many tokens the prompt of *request* has, by the endpoint's own template and tokenizer; None when it
         doesn't count (llama.cpp's server does). Raises ModelError."""
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra, self._renamed)
+        body = request_body(request, config.model or await self._listed_model(), config.extra, self._refused.renamed)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         try:

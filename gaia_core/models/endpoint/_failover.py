@@ -7,8 +7,9 @@ time, and a model whose endpoints are all dead fails at once and says when they 
 
 Not every failure is the endpoint's. One that can't be reached, is silent or breaks off counts at once; a 5xx or a 404
 counts when another endpoint answers the same request (a request that breaks each of them must not shut them all). What
-a request itself may have caused (a 5xx, a stream that breaks off) counts once per session. A 429 is no failure, and the next endpoint is asked; a 400, a context that is too long or a refused key is the request's
-or the configuration's, and no other endpoint is asked.
+a request itself may have caused (a 5xx, a stream that breaks off) counts once per session. A 429 is no failure, and the
+next endpoint is asked; a 400, a context that is too long or a refused key is the request's or the configuration's, and
+no other endpoint is asked.
 """
 
 import asyncio

@@ -2,10 +2,10 @@
 
 | server | context overflow |
 |---|---|
-| llama.cpp | `"type": "exceed_context_size_error"` with `n_ctx` and `n_prompt_tokens` (llama.cpp PR 15780); older: words only |
-| vLLM | `This model's maximum context length is N tokens. However, you requested M tokens (P in the messages, …` |
-| SGLang | `The input (P tokens) is longer than the model's context length (N tokens).`, with 400 or in a stream with 200 |
-| LM Studio | `Trying to keep the first P tokens when context the overflows. However, … context length of only N tokens`; |
+| llama.cpp | `"type": "exceed_context_size_error"`, `n_ctx`, `n_prompt_tokens` (PR 15780); older ones: words only |
+| vLLM | `maximum context length is N tokens. However, you requested M tokens (P in the messages, …` |
+| SGLang | `The input (P tokens) is longer than the model's context length (N tokens).`; also in a stream with 200 |
+| LM Studio | `Trying to keep the first P tokens when context the overflows. … context length of only N tokens`; |
 | | `Cannot truncate prompt with n_keep (P) >= n_ctx (N)`; in a stream with 200 |
 | Ollama | `the input length exceeds the context length`, without numbers |
 | OpenAI | `"code": "context_length_exceeded"` |

@@ -79,7 +79,7 @@ def listed_models(body: bytes) -> tuple[ListedModel, ...]:
 def _window(entry: _ModelEntry) -> int | None:
     options = entry.recipe_options if isinstance(entry.recipe_options, dict) else {}
     meta = entry.meta if isinstance(entry.meta, dict) else {}
-    said = (
+    said: tuple[object, ...] = (
         entry.loaded_context_length,
         options.get("ctx_size"),
         entry.ctx_size,
@@ -87,7 +87,7 @@ def _window(entry: _ModelEntry) -> int | None:
         meta.get("n_ctx"),
         entry.context_length,
     )
-    return next((int(tokens) for tokens in said if type(tokens) in (int, float) and tokens >= 1), None)
+    return next((int(tokens) for tokens in said if isinstance(tokens, int | float) and tokens >= 1), None)
 
 
 def _same(entry: _ModelEntry, beside: list[_ModelEntry]) -> list[frozenset[Input]]:

@@ -10,7 +10,7 @@ CHARS_PER_TOKEN = 4.0
 
 _LEAST_CHARS_PER_TOKEN = 0.5
 _ESTIMATED = 16
-"""One in so many tokens of a configured window is left free: how many a request has is an estimate."""
+"""One token in 16 of a configured window is left free, because the size of a request is an estimate."""
 _GUESSED_SHARE = 0.5
 _DENSER = 0.6
 

@@ -25,8 +25,8 @@ def messages_for(agent: Agent, transcript: Transcript, budget: ContextBudget | N
     *form*: a further system text for this turn only, such as the response format.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
-    only, and only as the first. The last user's message and all after it are always sent; a message that is too long for
-    the budget is shortened, and of one exchange the oldest results are left out (`_shortened_messages`).
+    only, and only as the first. The last user's message and all after it are always sent; a message that is too long
+    for the budget is shortened, and of one exchange the oldest results are left out (`_shortened_messages`).
     """
     entries = transcript.entries
     leading = 0
@@ -81,7 +81,7 @@ def messages_room(agent: Agent, budget: ContextBudget) -> int:
 
 
 def result_chars(agent: Agent, transcript: Transcript, budget: ContextBudget) -> int:
-    """How many encoded characters the next result may have: what is left of *budget*, shared with the calls that still run.
+    """How many encoded characters the next result may have: what is left of *budget*, shared by the running calls.
 
     At least a tenth of the room for messages: older ones are put into a summary or left out. At most as much as one
     message may have.

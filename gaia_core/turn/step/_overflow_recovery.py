@@ -5,7 +5,8 @@ import logging
 import msgspec
 
 from gaia_core.models import ModelError, ModelRequest
-from gaia_core.turn._turn_context import TurnContext
+from gaia_core.turn._turn_context import ModelAccess, TurnContext
+from gaia_core.turn.context._transcript import Transcript
 
 _log = logging.getLogger(__name__)
 
@@ -42,9 +43,7 @@ class OverflowRecovery:
         elif not transcript.measured:
             transcript.chars_per_token = min(transcript.chars_per_token, learnt.chars_per_token)
         size = f" of {learnt.window} tokens" if learnt.window is not None else ""
-        words = (
-            f"the request exceeds the model's context{size}; older and long messages are shortened, and it is sent again"
-        )
+        words = f"the request exceeds the model's context{size}; it is shortened and sent again"
         _log.warning("model %s: %s (%s)", self._context.agent.model, words, error)
         return words
 
@@ -53,13 +52,14 @@ class OverflowRecovery:
         self._context.access.learnt.restore(self._saved)
 
 
-def with_room(context: TurnContext, request: ModelRequest, tools_chars: int) -> ModelRequest:
+def with_room(access: ModelAccess, transcript: Transcript, request: ModelRequest) -> ModelRequest:
     """*request*, whose `max_tokens` leaves the prompt its place in a context that was learnt: vLLM refuses a request
     whose prompt and longest answer exceed the context together."""
-    window, longest = context.access.learnt.window, request.sampling.max_tokens
+    window, longest = access.learnt.window, request.sampling.max_tokens
     if window is None or longest is None:
         return request
-    prompt = int((sum(map(len, request.encoded)) + tools_chars) / context.transcript.chars_per_token)
+    chars = sum(map(len, request.encoded)) + sum([len(tool.encoded) for tool in request.tools])
+    prompt = int(chars / transcript.chars_per_token)
     left = max(_LEAST_ANSWER_TOKENS, window - prompt - prompt // 8 - _LEAST_ANSWER_TOKENS)
     if longest <= left:
         return request
