@@ -16,7 +16,7 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS
 
-MAX_ANSWER_CHARS = 4 * 1024 * 1024
+MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
 
 _LEAST_ANSWER_CHARS = 64 * 1024

@@ -5,6 +5,7 @@ import logging
 import msgspec
 
 from gaia_core.models import ModelError, ModelRequest
+from gaia_core.models.slots._pool import SlotBudgetError
 from gaia_core.turn._turn_context import ModelAccess, TurnContext
 from gaia_core.turn.context._transcript import Transcript
 
@@ -29,6 +30,8 @@ class OverflowRecovery:
     def learn(self, error: ModelError, chars: int, answer: int | None = None) -> str:
         """Learn from *error*, the refusal of a request of *chars* characters and at most *answer* tokens of an answer.
         What happens now, in words; "" when enough was tried."""
+        if isinstance(error, SlotBudgetError):
+            return ""  # the operator's limit, which says nothing of the model
         learnt, transcript = self._context.access.learnt, self._context.transcript
         said = error.window is not None and error.prompt_tokens is not None
         if self._tries >= (_TRIES_WITH_NUMBERS if said else _TRIES):
