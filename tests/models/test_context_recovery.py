@@ -1,6 +1,7 @@
 """A request that exceeds the model's context, refused in each server's own words: the context is learnt, the request is
 shortened and sent again once, and the session lives on."""
 
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable
 
@@ -141,6 +142,7 @@ class Strict:
         self.wire = wire
         self.context = context
         self.refusal = refusal
+        self.reads = 0
         self.refused = 0
         self.served: list[dict] = []
 
@@ -155,7 +157,9 @@ class Strict:
             return self.wire.says(json.dumps(told).encode(), status=self.refusal.status, media="application/json")
         self.served.append(body)
         last = body["messages"][-1]
-        if last["role"] == "user" and "read" in last["content"][:40]:
+        reads = last["role"] == "user" and "read" in last["content"][:40]
+        results = sum(message["role"] == "tool" for message in body["messages"])
+        if reads or results < self.reads:
             call = {
                 "index": 0,
                 "id": f"c{len(self.served)}",
@@ -313,3 +317,28 @@ async def test_a_guess_that_does_not_help_is_forgotten(talking):
 
     assert ends(events) == ["failed"]
     assert strict.refused <= 4
+
+
+async def test_of_many_results_in_one_turn_the_oldest_are_left_out(upstream, wire):
+    strict = Strict(wire, REFUSALS["llama.cpp"], CONTEXT)
+    strict.reads = 8
+    there = await upstream(strict)
+    opens = OpenEndpoints((EndpointConfig(url=there.url, model="m"),))
+    catalog = Catalog.of(AGENT, models={"local": ModelSpec("local", open=opens, window=CONTEXT)})
+    async with Runtime(catalog) as runtime:
+        asked = TurnRequest(transcript=(UserMessage("Please read it."),))
+        turn = await runtime.once(AGENT, asked)  # nothing is recorded, so there is no summary
+        events = [event async for event in turn.events()]
+
+    assert ends(events) == ["completed"]
+    assert strict.refused <= 1
+    assert len(strict.served) == 9
+    last = strict.served[-1]["messages"]
+    assert [message["role"] for message in last[:2]] == ["system", "user"]
+    assert last[-1]["content"].startswith("line 0 of a long file")
+    assert "left out to make room" in last[3]["content"]
+    changed = [
+        after["messages"][: len(before["messages"])] != before["messages"]
+        for before, after in itertools.pairwise(strict.served)
+    ]
+    assert sum(changed) <= 4  # not at every step
