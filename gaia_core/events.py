@@ -37,7 +37,7 @@ TurnStatus: TypeAlias = Literal["completed", "tool_calls", "limit", "cancelled",
 GrantScope: TypeAlias = Literal["once", "session"]
 """What a yes covers: the call that was shown, or what `ApprovalRequested.scope` says for the rest of the session."""
 
-LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds"]
+LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds", "answer_chars"]
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -73,11 +73,16 @@ class Queued(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ModelRetried(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The model request failed before its first token and is sent again after *delay* seconds."""
+    """The model request failed before its first token and is sent again after *delay* seconds.
+
+    *kind* is that of the `ModelError`: `not_ready` while the server loads its model, `context_length` when the request
+    is sent again in a shorter form, `bad_request` without an option that the server refuses.
+    """
 
     attempt: int
     delay: float
     reason: str
+    kind: str = ""
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag=True):

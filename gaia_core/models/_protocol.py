@@ -163,7 +163,8 @@ class ModelError(GaiaError):
 
     *kind* is stable: `connect`, `timeout`, `rate_limited`, `overloaded`, `auth`, `not_found`, `context_length`,
     `bad_request`, `broken_stream`, `incomplete_call` (of a client's tool), `not_ready`, `server`. *retry_after* is
-    in seconds. *status* is the endpoint's.
+    in seconds. *status* is the endpoint's. Of `context_length`: *window* is the model's context, *prompt_tokens* the
+    request's prompt, in tokens, where the endpoint says so.
     """
 
     def __init__(
@@ -174,12 +175,16 @@ class ModelError(GaiaError):
         retryable: bool = False,
         retry_after: float | None = None,
         status: int | None = None,
+        window: int | None = None,
+        prompt_tokens: int | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retryable = retryable
         self.retry_after = retry_after
         self.status = status
+        self.window = window
+        self.prompt_tokens = prompt_tokens
 
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]

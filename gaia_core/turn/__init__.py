@@ -40,6 +40,7 @@ from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import request_of
 from gaia_core.turn.step._model_step import may_become_call
+from gaia_core.turn.step._overflow_recovery import with_room
 from gaia_core.turn.step._response_format import ResponseFormatCheck, check_format
 from gaia_core.turn.step._token_count import tokens_of
 
@@ -91,4 +92,5 @@ __all__ = [
     "unknown_tool",
     "unusable_arguments",
     "window_of",
+    "with_room",
 ]

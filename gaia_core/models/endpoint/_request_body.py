@@ -1,5 +1,7 @@
 """What a chat completion endpoint is sent: a `ModelRequest` as the bytes of its body."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -10,8 +12,15 @@ from gaia_core.models._protocol import ModelRequest
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
-    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text)."""
+_AS_IS: Mapping[str, str] = MappingProxyType({})
+
+
+def request_body(request: ModelRequest, model: str, extra: str, renamed: Mapping[str, str] = _AS_IS) -> bytes:
+    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text).
+
+    *renamed*: members that the endpoint refuses, by name, each with the name under which it is sent ("": it is left
+    out). What the operator wrote in *extra* is sent as it is.
+    """
     members: dict[str, Any] = {
         "model": model,
         "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
@@ -38,6 +47,11 @@ def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
             members["response_format"]["json_schema"] = (
                 schema if form.strict is None else {**schema, "strict": form.strict}
             )
+    for old, new in renamed.items():
+        if old in members:
+            value = members.pop(old)
+            if new:
+                members[new] = value
     if extra != "{}":
         members |= msgspec.json.decode(extra)
     return _ENCODE(members)

@@ -98,6 +98,8 @@ class ResponseReader:
     def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:
         if chunk.error is not None:
             raise stream_error(chunk.error, self._secret)
+        if chunk.object == "error":
+            raise stream_error(chunk.message, self._secret)
         if chunk.usage is not None:
             self._usage = usage_of(chunk.usage)
         for choice in chunk.choices or ():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Limits, ScriptedModel, ToolError, Toolset, call, tool
-from gaia_core.events import ReasoningDelta, TextDelta
+from gaia_core.events import ModelRetried, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, Usage
 from gaia_core.models import Finished, ModelError
 
@@ -148,6 +148,30 @@ async def test_the_chunks_are_the_answer_and_the_message(ui, text_of):
     assert text_of(frames) == done["content"] == answer["content"] == "Let me see.\n\nIt is 3"
     assert (await client.messages(session))[1] == ("assistant", done["content"])
     assert answer["tools_used"] == 2
+
+
+@pytest.mark.parametrize(
+    ("retried", "status", "words"),
+    [
+        (
+            ModelRetried(1, 0.0, "Loading model", "not_ready"),
+            "working",
+            "not ready yet; the server waits for it (Loading",
+        ),
+        (ModelRetried(1, 0.0, "the request is shortened", "context_length"), "warning", "The request is shortened."),
+        (
+            ModelRetried(1, 0.0, "a reset", "server"),
+            "warning",
+            "The model did not answer (a reset); it is asked again.",
+        ),
+    ],
+)
+async def test_a_recovery_is_told_in_words(ui, retried, status, words):
+    client = await ui(ScriptedModel(lambda _request: [retried, TextDelta("Hello"), Finished("stop")]))
+
+    told = [data for _, data in await sent(client) if data["type"] == "status" and data["status"] == status]
+
+    assert any(words in data["message"] for data in told)
 
 
 @pytest.mark.parametrize("fails", [False, True])
