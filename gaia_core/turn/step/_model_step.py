@@ -137,7 +137,7 @@ class ModelStep:
             if told := self.take(batch):
                 emit(*told)
             if self._chars_left < 0:  # leaving closes the stream, and the endpoint stops
-                self._calls.clear()  # the last one is not whole, and whether the others were meant is unknown
+                self._calls = CallAssembly()  # the last one is not whole, and whether the others were meant is unknown
                 self._finished = Finished("length")
                 return
 
