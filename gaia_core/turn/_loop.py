@@ -21,6 +21,7 @@ from gaia_core.events import (
     ModelRetried,
     StepStarted,
     TextDelta,
+    ToolsReplaced,
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
@@ -38,7 +39,7 @@ from gaia_core.turn.context._compaction import compaction_point, summary_request
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._answer_correction import AnswerCorrection
-from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._response_format import correction
 from gaia_core.turn.tool_search._find_tools import core_definitions
@@ -149,6 +150,8 @@ class _Loop:
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
+        if self._client_names and (names := replaced(self._agent, self._context.options)):
+            self._emit(ToolsReplaced(names))
         if self._answer is not None:
             await self._settle()
             if (ended := self._after_calls()) is not None:

@@ -10,8 +10,15 @@ from gaia_core.models._protocol import ModelRequest
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
-    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text)."""
+_OWN_MEMBERS = frozenset(("limit_name", "further"))
+
+
+def request_body(request: ModelRequest, model: str, extra: str, *, local: bool = True) -> bytes:
+    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text).
+
+    A limit that the client sent as `max_completion_tokens` keeps that name. A *local* server gets it as `max_tokens`
+    too, since some know only that (source: Ollama's ChatCompletionRequest); OpenAI refuses both together.
+    """
     members: dict[str, Any] = {
         "model": model,
         "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
@@ -20,8 +27,14 @@ def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
     }
     sampling = request.sampling
     for name in sampling.__struct_fields__:
-        if (value := getattr(sampling, name)) is not None:
+        if (value := getattr(sampling, name)) is not None and name not in _OWN_MEMBERS:
             members[name] = dict(value) if name == "logit_bias" else value
+    if sampling.limit_name != "max_tokens" and sampling.max_tokens is not None:
+        members[sampling.limit_name] = sampling.max_tokens
+        if not local:
+            del members["max_tokens"]
+    for name, value in sampling.further:
+        members[name] = msgspec.Raw(value.encode())
     if request.tools:
         members["tools"] = msgspec.Raw(b"[%b]" % b",".join([tool.encoded for tool in request.tools]))
         choice = request.tool_choice
