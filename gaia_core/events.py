@@ -4,6 +4,7 @@ All surfaces (chat chunks, UI frames, the terminal) are translations of these an
 come in this order:
 
     TurnStarted
+      ToolsReplaced?                            tools of the agent that the client's of the same name replace
       StepStarted                               one step: a model request and the tool calls that it asks for
         Queued*                                 while the request waits for one of the model's slots
         ModelRetried*                           the endpoint failed before its first token, and is asked again
@@ -58,6 +59,13 @@ class TurnStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     agent: str
     fingerprint: str
     model: str
+
+
+class ToolsReplaced(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The client brought tools with these *names*, which the agent has too: in this turn the client's are called and
+    the agent's are not offered. Live only."""
+
+    names: tuple[str, ...]
 
 
 class StepStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -264,6 +272,7 @@ class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event: TypeAlias = (
     TurnStarted
+    | ToolsReplaced
     | StepStarted
     | Queued
     | ModelRetried

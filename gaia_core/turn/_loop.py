@@ -20,6 +20,7 @@ from gaia_core.events import (
     ModelRetried,
     StepStarted,
     TextDelta,
+    ToolsReplaced,
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Ended, Fact
@@ -36,7 +37,7 @@ from gaia_core.turn._turn_request import NO_OPTIONS
 from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._answer_correction import AnswerCorrection
-from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
 from gaia_core.turn.step._response_format import correction
@@ -146,6 +147,8 @@ class _Loop:
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
+        if self._client_names and (names := replaced(self._agent, self._context.options)):
+            self._emit(ToolsReplaced(names))
         if self._answer is not None:
             await self._settle()
             if (ended := self._after_calls()) is not None:

@@ -302,7 +302,7 @@ def test_a_url_that_may_hold_a_password_is_not_shown():
 POOL = (
     None, True, False, 0, 1, 1.0, -0.0, 0.0, 2, 2.0, 0.5, float("inf"), 2**70, "", "a", "A", "1", "é",
     unicodedata.normalize("NFD", "é"), "a\0", "{}", "http://127.0.0.1/v2", "auto", "none", "merge", "json_schema",
-    "process",
+    "process", "max_tokens",
     b"", b"a", b"{}", (), ("a",), ("é",), ("a", "b"), ("b", "a"), frozenset(), frozenset(("a",)), ["a"], ["b", "a"],
     (("a", "b"),), (("a", 1),), (("a", 1.0),), (TextPart("a"),), Path("a"), Path("A"), print, repr, Toolset, AGENT,
     Agent("b"), look, look.parameters, (AGENT,), (SPEC,), (CONFIG,), store(), store("b"), ToolSearch(),

@@ -56,6 +56,15 @@ _FIRST_TOKEN_SECONDS = 900.0
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 
+def _repeatable(request: ModelRequest) -> ModelRequest:
+    """*request*, whose seed gives the same text each time: its prompt is computed anew. What is taken from the prompt
+    cache was computed in other batches, which changes the last bits of the model's numbers, and with them what is
+    drawn (source: llama.cpp's server, README on `cache_prompt`)."""
+    sampling = request.sampling
+    further = (*sampling.further, ("cache_prompt", "false"))
+    return msgspec.structs.replace(request, sampling=msgspec.structs.replace(sampling, further=further))
+
+
 class EmbeddedModel:
     """See the module's text. Satisfies `Model`; `aclose` ends its child. Nothing is started outside an event loop.
 
@@ -141,6 +150,8 @@ class EmbeddedModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`. Raises ModelError, "not_ready" until its child listens."""
         model = await self._ready()
+        if request.sampling.seed is not None:
+            request = _repeatable(request)
         try:
             async with aclosing(model.stream(request)) as answering:
                 async for batch in answering:

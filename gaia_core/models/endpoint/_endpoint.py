@@ -94,6 +94,11 @@ class EndpointConfig:
         return self.url.rstrip("/")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the endpoint speaks plain HTTP, as servers on this machine and in its network do."""
+        return self.url.startswith("http://")
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the endpoint is on this machine."""
         return urlsplit(self.url).hostname in _LOOPBACK
@@ -200,7 +205,8 @@ class Endpoint:
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra, self._refused.renamed)
+        model = config.model or await self._listed_model()
+        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
@@ -321,7 +327,8 @@ class Endpoint:
         """How many tokens the prompt of *request* has, by the endpoint's own template and tokenizer; None when it
         doesn't count (llama.cpp's server does). Raises ModelError."""
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra, self._refused.renamed)
+        model = config.model or await self._listed_model()
+        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         try:

@@ -1,7 +1,7 @@
 """What a model is sent: one function of the agent, the conversation and the client's options, so that a request can be
 made before its turn is recorded and be compared with the one that the turn makes."""
 
-from gaia_core.agent import Agent
+from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.models import ModelRequest, ToolChoice
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._turn_request import TurnOptions
@@ -50,6 +50,9 @@ def request_of(
         tools = loaded = ()
     elif options.client_tools:
         choice, parallel = _choice(options, own=bool(tools), first=first), options.parallel_tool_calls
+        theirs = {tool.name for tool in options.client_tools}
+        tools = tuple([tool for tool in tools if tool.name not in theirs])
+        loaded = tuple([tool for tool in loaded if tool.name not in theirs])
         tools = tuple(sorted((*tools, *options.client_tools), key=lambda tool: tool.name))
     return ModelRequest(
         messages=messages,
@@ -62,6 +65,19 @@ def request_of(
         sampling=options.sampling,
         session_key=session_key,
     )
+
+
+def replaced(agent: Agent, options: TurnOptions) -> tuple[str, ...]:
+    """The names of *agent*'s tools, and of those that a turn adds to them, which the client brings too: its own are
+    called in this turn."""
+    return tuple(sorted(tool.name for tool in options.client_tools if is_own(agent, tool.name)))
+
+
+def is_own(agent: Agent, name: str) -> bool:
+    """Whether a model may be sent a tool of that *name* by itself: one of *agent*'s, or what a turn adds to them."""
+    if name == FIND_TOOLS and agent.search is not None:
+        return True
+    return name in agent.tools or (name == READ_RESULT and len(agent.tools) > 0)
 
 
 def _choice(options: TurnOptions, *, own: bool, first: bool) -> ToolChoice:

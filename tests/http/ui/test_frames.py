@@ -199,6 +199,47 @@ async def test_every_frame_has_an_id_of_its_own(ui):
     assert ids == sorted(ids, key=lambda each: tuple(map(int, each.split(":"))))
 
 
+@pytest.mark.parametrize(
+    ("script", "reason", "words"),
+    [
+        ((TextDelta("It is"), Finished("length")), "length", "It is"),
+        ((Finished("length"),), "length", "cut off"),
+        ((ReasoningDelta("Hm, a long"), Finished("length")), "length", "cut off"),
+        ((ReasoningDelta("Hm."), Finished("stop")), "stop", "thought about it"),
+        ((ReasoningDelta("Hm."), TextDelta("\n\n"), Finished("stop")), "stop", "thought about it"),
+        ((TextDelta(""), Finished("stop")), "stop", "answered nothing"),
+        ((Finished("content_filter"),), "content_filter", "filtered"),
+    ],
+)
+async def test_an_answer_without_text_says_why_and_done_has_the_reason(ui, text_of, script, reason, words):
+    client = await ui(script)
+    session = await client.session()
+
+    frames = await client.send(session)
+
+    (done,) = (data for _, data in frames if data["type"] == "done")
+    assert done["finish_reason"] == reason
+    assert words in done["content"]
+    assert done["content"] == text_of(frames) == (await client.messages(session))[1][1]
+
+
+async def test_a_limit_of_steps_is_the_reason_length(ui):
+    client = await ui(call("add", a=1, b=2), agents=(Agent("a", tools=TOOLS, limits=Limits(steps=1)),))
+
+    _, done = (await sent(client))[-1]
+
+    assert (done["finish_reason"], "cut off at a limit" in done["content"]) == ("length", True)
+
+
+async def test_a_turn_that_failed_has_no_reason(ui):
+    def broken(_request):
+        raise ModelError("server", "broken")
+
+    _, done = (await sent(await ui(ScriptedModel(broken))))[-1]
+
+    assert (done["finish_reason"], done["content"]) == (None, "")
+
+
 async def test_done_names_the_message_and_its_figures(ui):
     client = await ui((TextDelta("Hello"), Finished("stop", Usage(5, 7))))
     session = await client.session()

@@ -17,12 +17,14 @@ from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.chat._chunks import ChunkTranslator
 from gaia_http.openai.chat._completion import completion_of
 from gaia_http.openai.chat._message_reader import paths_in, transcript_of
-from gaia_http.openai.chat._options import options_of
+from gaia_http.openai.chat._options import options_of, unserved_tools
 from gaia_http.openai.chat._stored_completions import CompletionStore, recorded_batches
 from gaia_http.openai.chat._wire import ChatRequest, decode_request
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
+from gaia_http.request._client_tools import told_ignored
 from gaia_http.request._part_converter import PartConverter
+from gaia_http.request._server_options import configured
 from gaia_http.request._session_headers import is_named_task, session_of
 from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
@@ -58,20 +60,20 @@ class ChatCompletions:
         caller = caller_of(scope)
         agent = agent_of(self._runtime, wire.model, caller)
         return await self._idempotency.response(
-            scope, body, lambda: self._respond(scope, wire, agent, caller), safe=lambda: may_run_twice(agent)
+            scope, body, lambda: self._respond(scope, wire, body, agent, caller), safe=lambda: may_run_twice(agent)
         )
 
-    async def _respond(self, scope: Scope, wire: ChatRequest, agent: Agent, caller: Caller) -> ASGIApp:
+    async def _respond(self, scope: Scope, wire: ChatRequest, body: bytes, agent: Agent, caller: Caller) -> ASGIApp:
         transcript = transcript_of(wire.messages, self._settings.max_messages)
         named = session_of(scope, wire.prompt_cache_key)
         runs = agent
         if _is_task(scope, transcript):
             runs, named = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
-        options = options_of(wire, runs, self._settings)
+        options = options_of(wire, runs, self._settings, configured(body, runs, self._runtime))
         turn = await self._turns.start(
             runs, caller, named, transcript, paths_in(wire.messages or ()), options, suspended_as=agent
         )
-        headers = session_headers(named)
+        headers = session_headers(named) + told_ignored(unserved_tools(wire), runs)
         created = int(time.time())
         formed = options.response_format is not None
 
