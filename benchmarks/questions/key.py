@@ -27,7 +27,7 @@ NO = (
 """How an answer denies."""
 
 _NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*\d|(?<![\w.])\d(?![\w.])")
-_QUOTED = re.compile(r"`([^`\n]{2,60})`|\"([^\"\n]{2,60})\"")
+_QUOTED = re.compile(r"`([^`\n]{2,60})`|\"([^\"\n]{2,60})\"|(?<!\w)'([^'\n]{2,60})'(?!\w)")
 
 
 @attrs.frozen
@@ -43,11 +43,12 @@ class Question:
     never: tuple[str, ...] = ()
     looks: bool = True
 
-    def judge(self, answer: str, calls: int, known: Iterable[str]) -> Verdict:
-        """*known*: everything that the answer can have its words from: the files, their names, the results.
+    def judge(self, answer: str, results: int, known: Iterable[str]) -> Verdict:
+        """*results*: calls that brought something; *known*: everything that the answer can have its words from: the
+        files, their names, the results.
 
-        A wrong answer is invented when it was given about the folder without a call, unless it denies; or when it has
-        a number or a quoted text that is nowhere in *known*.
+        A wrong answer is invented when it was given about the folder without a result, unless it denies; or when it
+        has a number or a quoted text that is nowhere in *known*.
         """
         if all(any(has(answer, word) for word in group) for group in self.must) and not any(
             has(answer, word) for word in self.never
@@ -56,10 +57,10 @@ class Question:
         if not self.looks:
             return "wrong"
         denies = any(has(answer, word) for word in NO)
-        if calls == 0 and not denies and answer:
+        if results == 0 and not denies and answer:
             return "invented"
         source = "\n".join((self.text, *known)).casefold()
-        told = [*_NUMBER.findall(answer), *(one or other for one, other in _QUOTED.findall(answer))]
+        told = [*_NUMBER.findall(answer), *("".join(one) for one in _QUOTED.findall(answer))]
         return "invented" if any(part.casefold() not in source for part in told) else "wrong"
 
 

@@ -15,7 +15,7 @@ import attrs
 from benchmarks.questions.key import Question, Verdict
 from gaia_core import Runtime
 from gaia_core.catalog import Catalog, find_plugins
-from gaia_core.catalog._default_catalog import default_catalog, embedded_model
+from gaia_core.catalog._default_catalog import default_catalog, embedded_model, for_small_model
 from gaia_core.events import ToolCalled, ToolEnded, TurnEnded
 from gaia_core.models.embedded import EmbeddedModel
 
@@ -66,7 +66,7 @@ async def _ask(
     plugins, problems = find_plugins()
     catalog = default_catalog(plugins, problems, {}, folder)
     spec = embedded_model(weights, slots=1)
-    catalog = Catalog.of(*catalog.agents, models={spec.name: spec})
+    catalog = Catalog.of(*(for_small_model(agent) for agent in catalog.agents), models={spec.name: spec})
     known = [*files, *files.values()]
     answered: list[Answered] = []
     async with Runtime(catalog) as runtime:
@@ -96,6 +96,7 @@ async def _one(runtime: Runtime, agent: str, question: Question, known: list[str
     began = time.perf_counter()
     calls: list[str] = []
     results: list[str] = []
+    found = 0
     turn = await runtime.start(session, question.text)
     ended: TurnEnded | None = None
     async for event in turn.events():
@@ -104,11 +105,12 @@ async def _one(runtime: Runtime, agent: str, question: Question, known: list[str
         elif isinstance(event, ToolEnded):
             calls.append(f"  -> {event.outcome}: {event.content}")
             results.append(event.content)
+            found += event.outcome == "ok"
         elif isinstance(event, TurnEnded):
             ended = event
     assert ended is not None
     text = ended.text if ended.status == "completed" else f"({ended.status}) {ended.text} {ended.error or ''}"
-    verdict = question.judge(text, len(results), [*known, *results])
+    verdict = question.judge(text, found, [*known, *results])
     return Answered(question, verdict, text, tuple(calls), time.perf_counter() - began)
 
 

@@ -29,6 +29,9 @@ EMBEDDED_TOKENS = 8_192
 
 EMBEDDED_ANSWER_TOKENS = 2_048
 
+_BESIDE = frozenset({"find_files", "file_info"})
+"""Tools of the default agent that a small model is not offered."""
+
 _INSTRUCTIONS = (
     "You are a helpful assistant on the user's own computer. You can look at the files of one folder with your tools. "
     "When a question is about files, look before you answer. Answer briefly, from what you saw."
@@ -96,6 +99,11 @@ async def with_model(
         return catalog
     others = tuple(model for model in catalog.models if model.name != DEFAULT_MODEL)
     return attrs.evolve(catalog, models=tuple(sorted((*others, spec), key=lambda model: model.name)))
+
+
+def for_small_model(agent: Agent) -> Agent:
+    """*agent* with fewer tools, among which a small model finds the right one; what it loses, the others show too."""
+    return attrs.evolve(agent, tools=agent.tools.where(lambda tool: tool.name not in _BESIDE))
 
 
 def _found_model(found: Found) -> ModelSpec:

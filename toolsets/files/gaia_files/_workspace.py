@@ -20,12 +20,27 @@ from typing import Self
 from gaia_files._call_limits import CallLimits, Effort, never
 from gaia_files._edit import edit_text
 from gaia_files._folder_walk import find_names, list_folder
-from gaia_files._path_resolution import PathRefused, open_folder, parts_of, quoted, refusal_of, require_descriptors
+from gaia_files._path_mending import is_there, meant
+from gaia_files._path_resolution import (
+    Parts,
+    PathRefused,
+    folder,
+    joined,
+    kind_of,
+    open_folder,
+    parts_of,
+    quoted,
+    refusal_of,
+    require_descriptors,
+    status_of,
+)
 from gaia_files._read import Encoding, describe, read_lines
 from gaia_files._search import search
 from gaia_files._write import delete, make_folder, move, write_text
 
 _DEFAULT_LIMITS = CallLimits()
+_LINES = 2_000
+_NAME_CHARS = 255
 
 
 class Workspace:
@@ -64,8 +79,12 @@ class Workspace:
     ) -> str:
         """What is in the folder *path*, sorted, folders with a trailing slash; a *glob* with `/` or `**` recurses."""
         with self._call(path) as root:
+            parts, note = self._meant(root, path, cancelled)
+            if _kind(root, parts) == "file":
+                note = f"\n[{quoted(joined(parts))} is a file; this is its text]"
+                return read_lines(root, parts, 1, _LINES, "auto", Effort(self.limits, cancelled)) + note
             effort = Effort(self.limits, cancelled)
-            return list_folder(root, parts_of(path, self.root), glob, recursive=recursive, effort=effort)
+            return list_folder(root, parts, glob, recursive=recursive, effort=effort) + note
 
     def find(self, name: str, path: str = ".", *, cancelled: Callable[[], bool] = never) -> str:
         """Files and folders anywhere below *path* by a part of their name or a glob, in any letter case."""
@@ -83,23 +102,29 @@ class Workspace:
     ) -> str:
         """Lines that contain *text*, in the files below *path* that fit *glob*, as `path:line: text`."""
         with self._call(path) as root:
+            start, note = self._meant(root, path, cancelled)
             effort = Effort(self.limits, cancelled)
-            start = parts_of(path, self.root)
-            return search(root, start, text, glob, case_sensitive=case_sensitive, effort=effort)
+            found = search(root, start, text, glob, case_sensitive=case_sensitive, effort=effort)
+            if found.startswith("[Nothing contains") and (named := self._named(root, text, cancelled)):
+                found += f"\n[{named}; read it to see what is in it]"
+            return found + note
 
     def read(
         self,
         path: str,
         start_line: int = 1,
-        limit: int = 2_000,
+        limit: int = _LINES,
         encoding: Encoding = "auto",
         *,
         cancelled: Callable[[], bool] = never,
     ) -> str:
         """*limit* lines of a text file from *start_line* (counted from 1), and how to continue when there are more."""
         with self._call(path) as root:
-            effort = Effort(self.limits, cancelled)
-            return read_lines(root, parts_of(path, self.root), start_line, limit, encoding, effort)
+            parts, note = self._meant(root, path, cancelled)
+            if _kind(root, parts) == "folder":
+                note = f"\n[{quoted(joined(parts))} is a folder; this is in it]"
+                return list_folder(root, parts, "", recursive=False, effort=Effort(self.limits, cancelled)) + note
+            return read_lines(root, parts, start_line, limit, encoding, Effort(self.limits, cancelled)) + note
 
     def info(self, path: str = ".") -> str:
         """Kind, size, time of change, and for text its encoding and number of lines, as `name: value` lines."""
@@ -147,6 +172,30 @@ class Workspace:
         finally:
             os.close(root)
 
+    def _meant(self, root: int, path: str, cancelled: Callable[[], bool]) -> tuple[Parts, str]:
+        """What *path* names, or the one thing that it can mean, and then a note that says so."""
+        refusal: PathRefused | None = None
+        try:
+            parts = parts_of(path, self.root)
+        except PathRefused as error:
+            if error.rule != "absolute-path":
+                raise
+            parts, refusal = (), error
+        if refusal is None and is_there(root, parts):
+            return parts, ""
+        if (found := meant(root, path, self.root, self.limits, cancelled)) is None:
+            if refusal is not None:
+                raise refusal
+            return parts, ""
+        return found, f"\n[There is no {quoted(path)}; this is {quoted(joined(found))}]"
+
+    def _named(self, root: int, text: str, cancelled: Callable[[], bool]) -> str:
+        """That there is a file or folder called *text*, when there is one."""
+        if "\n" in text or len(text) > _NAME_CHARS:
+            return ""
+        found = meant(root, text, self.root, self.limits, cancelled)
+        return f"There is a {_kind(root, found)} of that name, {quoted(joined(found))}" if found else ""
+
     def _opened(self, descriptor: int) -> int:
         try:
             if os.fstat(descriptor).st_nlink:
@@ -160,6 +209,18 @@ class Workspace:
             f"The workspace folder {quoted(self.root)} was removed.",
             "Tell the user; nothing can be done.",
         )
+
+
+def _kind(root: int, parts: Parts) -> str:
+    """`file`, `folder`, or what else is there; "" when nothing is."""
+    if not parts:
+        return "folder"
+    try:
+        with folder(root, parts[:-1]) as parent:
+            status = status_of(parent, parts[-1])
+    except PathRefused:
+        return ""
+    return kind_of(status.st_mode) if status is not None else ""
 
 
 def _open_root(root: str) -> int:
