@@ -24,7 +24,7 @@ _NAMED = (
 )
 _PROPER_NOUN = re.compile(r"(?<=[\w,;:] )(?!I\b)[A-ZÀ-ÞΑ-ΩА-Я][^\W_]+\b[^.!?]*\?")
 """A capitalised word within a sentence that asks: "Hi, I'm Anna." doesn't."""
-_NOUN = re.compile(r"\b(?:an?|the|all|of|and)\s+([a-z]{3,})")
+_NOUN = re.compile(r"\b(?:an?|the|all|of|and)\s+(?!(?:the|all)\b)([a-z]{3,})")
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _ABOUT_ANYTHING = frozenset(
     {

@@ -137,6 +137,9 @@ class _Step:
         since = _since_user(request.messages)
         made = _made(since)
         failed = _failed(since)
+        if made and not failed and request.response_format is not None:
+            # The form of the final text can't be a part of the schema of calls: the answer is made without tools.
+            return cls((), (), may_answer=True)
         looks = bool(reading) and len(made) < _FORCED and failed
         looks = looks and (_only_read(made, reading) or must_look(_asked_last(request.messages), reading))
         chosen = offered(reading if looks else tools, request.messages)
