@@ -1,7 +1,7 @@
 """What a model that answers by a JSON schema is asked: its tools in words, examples, the conversation, the schema.
 
-The text of a conversation only grows: each result is told once, with the question below it, and is told the same way
-in every later request, so that an endpoint's prefix cache keeps what it has read.
+The text of a conversation only grows: each result is one message, with the question below it, and the same one in every
+later request, so that an endpoint's prefix cache keeps what it has read.
 
 A tool is offered with its required parameters alone, or, when it has none, with its first one: small models fill in
 every parameter that they see. An optional parameter is offered as soon as the user's message or a result since then

@@ -106,11 +106,11 @@ class PromptedTools:
 class _Step:
     """What the model may do in answer to one request.
 
-    *told* are the tools that it is told of, *callable* those that it may call now; *made* the calls, with their
+    *listed* are the tools that its prompt lists, *callable* those that it may call now; *made* the calls, with their
     decoded arguments, since the user spoke, when they may not be made again.
     """
 
-    told: tuple[ToolDefinition, ...]
+    listed: tuple[ToolDefinition, ...]
     callable: tuple[OfferedTool, ...]
     may_answer: bool
     made: tuple[tuple[str, object], ...] = ()
@@ -151,7 +151,7 @@ def _asked(request: ModelRequest, step: _Step) -> ModelRequest:
     form = response_format(step.callable, may_answer=step.may_answer) if step.callable else request.response_format
     return msgspec.structs.replace(
         request,
-        messages=conversation(request.messages, step.told),
+        messages=conversation(request.messages, step.listed),
         encoded=(),
         tools=(),
         response_format=form,
@@ -213,7 +213,7 @@ class _Decoder:
         self._told = -1  # the answer's text up to here was sent; -1: there is no answer yet
         self._ended = False
         self.repeated = ""
-        """The tool whose call the model made again that it has the result of; nothing was told then."""
+        """The tool whose call the model made again that it has the result of; nothing was passed on then."""
         self.finished: Finished | None = None
         """How the model finished then."""
 

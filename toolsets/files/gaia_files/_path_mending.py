@@ -10,7 +10,7 @@ from gaia_files._call_limits import CallLimits, Effort
 from gaia_files._folder_walk import Walk
 from gaia_files._path_resolution import Parts, PathRefused, addressable, folder, parts_of, status_of
 
-_AROUND = "'\"`“”‘’ \t\n.,:;"
+_QUOTES = "'\"`“”‘’ \t\n"
 _MENDING_ENTRIES = 20_000
 
 
@@ -27,14 +27,16 @@ def is_there(root: int, parts: Parts) -> bool:
 
 def meant(root: int, path: str, root_path: str, limits: CallLimits, cancelled: Callable[[], bool]) -> Parts | None:
     """The only thing that *path*, which isn't there, can mean; None: there is none, or there are several."""
-    for spelled in dict.fromkeys((path.replace("\\", "/"), path.replace("\\", "/").strip(_AROUND))):
+    plain = path.replace("\\", "/")
+    bare = plain.strip(_QUOTES).rstrip(_QUOTES + ".,:;")
+    for spelled in dict.fromkeys((plain, bare)):
         try:
             parts = parts_of(spelled or ".", root_path)
         except PathRefused:
             continue
         if is_there(root, parts):
             return parts
-    wanted = tuple(part.casefold() for part in path.replace("\\", "/").strip(_AROUND + "/").split("/") if part)
+    wanted = tuple(part.casefold() for part in bare.split("/") if part not in ("", "."))
     if not wanted:
         return None
     return _only(root, wanted, limits, cancelled)
