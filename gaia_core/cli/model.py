@@ -42,6 +42,7 @@ def model() -> None:
 @config_option
 def status(config: Path | None) -> None:
     """Show which model answers, and why that one was chosen."""
+    _chosen(os.environ)  # refuses an unknown model before anything else is shown
     catalog = asyncio.run(with_model(read_catalog(config, ask=False), environ=os.environ))
     for spec in catalog.models:
         click.echo(f"{spec.name}: {spec.description or spec.kind}")

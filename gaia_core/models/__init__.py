@@ -8,6 +8,8 @@
 | `embedded` | llama.cpp in a managed child process, and its weights |
 | `slots` | how many requests at once, and who is next |
 | `_prompted_tools` | tool calls from models that can't make them, by a JSON schema |
+| `_prompted_form` | what such a model is asked: tools in words, examples, the schema |
+| `_must_look` | which messages are looked into before they are answered |
 | `_tool_call_repair` | nearly right tool calls, made right |
 | `_discovery` | model servers that already run on this machine |
 | `_scripted` | models for tests: a function, a list of answers or a recording |

@@ -83,7 +83,8 @@ class EmbeddedModel:
         choice = WeightsChoice(default, "given") if default is not None else chosen_weights(environ, self._folder)
         self._default = choice.weights
         """Set by `_weights` to the fallback when no source has it."""
-        self._fallback = choice.fallback
+        self._fallback = choice.fallback if sources is None else None
+        """Taken once, by `_weights`, when no source has the chosen ones."""
         self._environ = environ
         self._sources = sources_of(self._default, environ) if sources is None else sources
         self._libraries_folder = libraries_folder(environ)
@@ -284,7 +285,7 @@ class EmbeddedModel:
                     self._default, self._fallback = self._fallback, None
                     self._sources = sources_of(self._default, self._environ)
                     _log.warning("the embedded model: %s instead", self._default.name)
-                    continue
+                    continue  # at once
                 self._tell(State("failed", reason=self._without_folders(str(error)), retry_after=pause))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_FETCH_AGAIN_SECONDS, 2 * pause)

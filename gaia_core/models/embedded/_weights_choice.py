@@ -7,16 +7,18 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import attrs
 
 from gaia_core.errors import ConfigError
+from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.embedded._weights import QWEN_CODER, QWEN_CODER_LARGE, Weights
 
 EmbeddedSize: TypeAlias = Literal["0.5b", "1.5b"]
 
-SIZES: dict[EmbeddedSize, Weights] = {"0.5b": QWEN_CODER, "1.5b": QWEN_CODER_LARGE}
+SIZES: Mapping[EmbeddedSize, Weights] = MappingProxyType({"0.5b": QWEN_CODER, "1.5b": QWEN_CODER_LARGE})
 VARIABLE = "GAIA_EMBEDDED_MODEL"
 
 LARGE_MEMORY_BYTES = 6_000_000_000
@@ -27,9 +29,11 @@ LARGE_DISK_BYTES = 3_000_000_000
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-@attrs.frozen
+@attrs.frozen(field_transformer=typed)
 class WeightsChoice:
     """*weights*, *why* those, and what is taken when no source has them."""
+
+    __attrs_pre_init__ = made_once
 
     weights: Weights
     why: str
