@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+import anyio
 import pytest
 
 from gaia_core import ToolError
@@ -13,6 +14,7 @@ from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._connection import Connection
 from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
 from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._stdio_transport import ServerExit, _read
 from gaia_mcp._toolset_factory import recipe_of, source_of
 
 
@@ -329,3 +331,34 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_call_comes_back(raw, c
     with pytest.raises(ToolError, match="it was ended by SIGKILL"):
         await call
     assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"
+
+
+async def test_the_last_words_are_waited_for_when_the_output_ended_first(raw):
+    class Ended:
+        """A process that has ended."""
+
+        returncode = 1
+        stdout = asyncio.StreamReader()
+
+        async def wait(self) -> int:
+            return 1
+
+    said: list[str] = []
+    heard = asyncio.Event()
+
+    async def listens() -> None:
+        await heard.wait()
+        said.append("there is no oil at all")
+
+    Ended.stdout.feed_eof()
+    send, receive = anyio.create_memory_object_stream(0)
+    why = ServerExit()
+    listening = asyncio.create_task(listens())
+    reading = asyncio.create_task(_read(raw(), Ended(), send, listening, said, why))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    heard.set()
+    await reading
+    receive.close()
+
+    assert why.reason == "it ended with exit code 1; it said last: there is no oil at all"

@@ -102,10 +102,13 @@ async def stdio(
     said: list[str] = []
     # One task for each pipe. They end with their pipe, or `_wind_down` cancels and awaits them. `_read` says in *ended*
     # why it ended; a failed write shows as the end of stdout.
+    listening = asyncio.create_task(_listen(server, process, hidden, said), name=f"mcp {server.name} stderr")
     tasks = (
-        asyncio.create_task(_read(server, process, incoming_send, said, ended), name=f"mcp {server.name} stdout"),
+        asyncio.create_task(
+            _read(server, process, incoming_send, listening, said, ended), name=f"mcp {server.name} stdout"
+        ),
         asyncio.create_task(_write(process, outgoing_receive), name=f"mcp {server.name} stdin"),
-        asyncio.create_task(_listen(server, process, hidden, said), name=f"mcp {server.name} stderr"),
+        listening,
     )
     try:
         yield incoming, outgoing
@@ -130,10 +133,11 @@ async def _read(
     server: McpServerConfig,
     process: asyncio.subprocess.Process,
     incoming: MemoryObjectSendStream[Item],
+    listening: "asyncio.Task[None]",
     said: list[str],
     ended: ServerExit,
 ) -> None:
-    """Lines of stdout → messages, until it ends."""
+    """Lines of stdout → messages, until it ends. *listening* fills *said*."""
     assert process.stdout is not None
     allowance = Allowance(server.max_messages)
     lines = _LineSplitter(server.max_bytes)
@@ -156,6 +160,8 @@ async def _read(
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE_SECONDS):
                     await process.wait()
+                    # Its last words may still be in the pipe.
+                    await asyncio.wait((listening,))
             ended.set(_death(process.returncode, said))
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         pass  # the session is gone
