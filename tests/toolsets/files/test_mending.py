@@ -63,7 +63,9 @@ def test_nothing_is_changed_by_a_mended_path(workspace, fill, refused):
 
 def test_a_listed_file_is_read_and_a_read_folder_is_listed(workspace, fill):
     fill(FILES)
-    assert workspace.list("config.ini") == "c\n['config.ini' is a file; this is its text]"
+    assert workspace.list("config.ini") == "c\n['config.ini' is a file of 1 line; this is its text]"
+    fill({"long.txt": "x\n" * 2_001})
+    assert workspace.list("long.txt").endswith("start_line=2001]\n['long.txt' is a file; this is its text]")
     assert workspace.read("docs") == "docs/a.md\n['docs' is a folder; this is in it]"
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gaia_files._call_limits import CallLimits, Effort, never
+from gaia_files._call_limits import CallLimits, Effort, counted, never
 from gaia_files._edit import edit_text
 from gaia_files._folder_walk import find_names, list_folder
 from gaia_files._path_mending import is_there, meant
@@ -81,8 +81,11 @@ class Workspace:
         with self._call(path) as root:
             parts, note = self._meant(root, path, cancelled)
             if _kind(root, parts) == "file":
-                note = f"\n[{quoted(joined(parts))} is a file; this is its text]"
-                return read_lines(root, parts, 1, _LINES, "auto", Effort(self.limits, cancelled)) + note
+                text = read_lines(root, parts, 1, _LINES, "auto", Effort(self.limits, cancelled))
+                lines = text.count("\n") + 1
+                # A note behind the text says whether more lines follow; then they are not counted here.
+                of = "" if text.rpartition("\n")[2].startswith("[") else f" of {counted(lines, 'line')}"
+                return f"{text}\n[{quoted(joined(parts))} is a file{of}; this is its text]{note}"
             effort = Effort(self.limits, cancelled)
             return list_folder(root, parts, glob, recursive=recursive, effort=effort) + note
 
