@@ -67,7 +67,7 @@ QWEN_CODER = Weights(
     ),
     expect=(
         "A tiny model: right on 29 of 30 questions about a folder that its prompt was tuned with, and on 12 of 15 "
-        "others; some 2 s an answer on two idle cores, 0.9 GB of memory. It invents what it does not look up."
+        "others; some 2 s an answer on two cores, 1.0 GB of memory. It invents what it does not look up."
     ),
     sources=(
         Hub("Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF", "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"),
@@ -95,8 +95,8 @@ QWEN_CODER_LARGE = Weights(
         "(http://www.apache.org/licenses/LICENSE-2.0); quantized to GGUF Q4_K_M by the Qwen team."
     ),
     expect=(
-        "A small model: right on 27 of 30 questions about a folder that its prompt was tuned with, and on 14 of 15 "
-        "others; some 5 s an answer on two idle cores, 2 GB of memory. It is no replacement for a real model."
+        "A small model: right on 26 of 30 questions about a folder that its prompt was tuned with, and on 14 of 15 "
+        "others; some 8 s an answer on two cores, 2.7 GB of memory. It is no replacement for a real model."
     ),
     sources=(
         Hub("Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"),

@@ -22,7 +22,7 @@ SIZES: Mapping[EmbeddedSize, Weights] = MappingProxyType({"0.5b": QWEN_CODER, "1
 VARIABLE = "GAIA_EMBEDDED_MODEL"
 
 LARGE_MEMORY_BYTES = 6_000_000_000
-"""The larger one takes some 2.5 GB with four slots; the agent's user has other programs."""
+"""The larger one takes 2.7 GB with four slots; the agent's user has other programs."""
 LARGE_DISK_BYTES = 3_000_000_000
 """Its file, and once more while it is made of packages, and some room."""
 
