@@ -30,7 +30,7 @@ WRITTEN_HERE = """
 THE_SCHEMA_OF_A_TOOL = """
     gaia_core.catalog._lock_file: of
     gaia_core.cli.tools: _told, _of_lock
-    gaia_core.models._prompted_tools: _embedded, _arguments
+    gaia_core.models._prompted_form: _embedded, _described_arguments, _offered_schema
     gaia_core.testing._sample_arguments: sample
     gaia_core.tools._diff: _change
     gaia_core.tools._tool_index: _document
@@ -45,7 +45,6 @@ ARGUMENTS_THAT_WERE_VALIDATED = """
 """
 
 A_PART_OF_WHAT_WAS_CHECKED = """
-    gaia_core.models._prompted_tools: reply
     gaia_core.models.endpoint._request_body: request_body
     gaia_core.models.endpoint._chunk_wire: _tolerant
     gaia_http.openai._embeddings: _items

@@ -36,7 +36,7 @@ from gaia_core import (
 from gaia_core.agent import Delegate, ToolSearch
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
-from gaia_core.models.embedded import LocalFile, Package
+from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
 from gaia_core.turn import Audience
 from gaia_http.keys import KeyLimits
 
@@ -114,6 +114,7 @@ MADE_BY_CALLERS = {
     "ToolSearch": {},
     "TurnOptions": {},
     "TurnRequest": {},
+    "WeightsChoice": {"weights": QWEN_CODER, "why": "a", "fallback": QWEN_CODER},
     "Weights": {"name": "a", "sha256": "b", "size": 1, "notice": "c", "sources": (LocalFile(Path("a")),)},
     # Structs.
     "AssistantMessage": {"content": "a"},
@@ -311,6 +312,7 @@ POOL = (
     ContextPolicy(), Sampling(), Sampling(temperature=0.0), Sampling(temperature=-0.0), ToolChoice(),
     ToolChoice("none"), ImageURL("a"), InputAudio("a", "b"), FileData(), FunctionCall("a", "{}"), KeyLimits(),
     Audience.CLIENT, Audience.NOBODY, TurnOptions(), TurnOptions(instructions="a"),
+    QWEN_CODER,
 )  # fmt: skip
 
 

@@ -17,16 +17,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gaia_files._call_limits import CallLimits, Effort, never
+from gaia_files._call_limits import CallLimits, Effort, counted, never
 from gaia_files._edit import edit_text
 from gaia_files._folder_walk import find_names, list_folder
 from gaia_files._path_habits import located
-from gaia_files._path_resolution import PathRefused, open_folder, quoted, refusal_of, require_descriptors
+from gaia_files._path_mending import meant
+from gaia_files._path_resolution import (
+    Parts,
+    PathRefused,
+    folder,
+    joined,
+    kind_of,
+    open_folder,
+    quoted,
+    refusal_of,
+    require_descriptors,
+    status_of,
+)
 from gaia_files._read import Encoding, describe, read_lines
 from gaia_files._search import search
 from gaia_files._write import delete, make_folder, move, write_text
 
 _DEFAULT_LIMITS = CallLimits()
+_LINES = 2_000
+_NAME_CHARS = 255
 
 
 class Workspace:
@@ -65,8 +79,15 @@ class Workspace:
     ) -> str:
         """What is in the folder *path*, sorted, folders with a trailing slash; a *glob* with `/` or `**` recurses."""
         with self._call(path) as root:
+            parts, note = self._meant(root, path, cancelled)
+            if _kind(root, parts) == "file":
+                text = read_lines(root, parts, 1, _LINES, "auto", Effort(self.limits, cancelled))
+                lines = text.count("\n") + 1
+                # A note behind the text says whether more lines follow; then they are not counted here.
+                of = "" if text.rpartition("\n")[2].startswith("[") else f" of {counted(lines, 'line')}"
+                return f"{text}\n[{quoted(joined(parts))} is a file{of}; this is its text]{note}"
             effort = Effort(self.limits, cancelled)
-            return list_folder(root, located(root, path, self.root), glob, recursive=recursive, effort=effort)
+            return list_folder(root, parts, glob, recursive=recursive, effort=effort) + note
 
     def find(self, name: str, path: str = ".", *, cancelled: Callable[[], bool] = never) -> str:
         """Files and folders anywhere below *path* by a part of their name or a glob, in any letter case."""
@@ -84,15 +105,18 @@ class Workspace:
     ) -> str:
         """Lines that contain *text*, in the files below *path* that fit *glob*, as `path:line: text`."""
         with self._call(path) as root:
+            start, note = self._meant(root, path, cancelled)
             effort = Effort(self.limits, cancelled)
-            start = located(root, path, self.root)
-            return search(root, start, text, glob, case_sensitive=case_sensitive, effort=effort)
+            found = search(root, start, text, glob, case_sensitive=case_sensitive, effort=effort)
+            if found.startswith("[Nothing contains") and (named := self._named(root, text, cancelled)):
+                found += f"\n[{named}; read it to see what is in it]"
+            return found + note
 
     def read(
         self,
         path: str,
         start_line: int = 1,
-        limit: int = 2_000,
+        limit: int = _LINES,
         encoding: Encoding = "auto",
         start_column: int = 1,
         *,
@@ -103,9 +127,12 @@ class Workspace:
         With a *start_column* above 1: the rest of that one line, from this character on.
         """
         with self._call(path) as root:
+            parts, note = self._meant(root, path, cancelled)
             effort = Effort(self.limits, cancelled)
-            parts = located(root, path, self.root)
-            return read_lines(root, parts, start_line, limit, encoding, effort, column=start_column)
+            if _kind(root, parts) == "folder":
+                note = f"\n[{quoted(joined(parts))} is a folder; this is in it]"
+                return list_folder(root, parts, "", recursive=False, effort=effort) + note
+            return read_lines(root, parts, start_line, limit, encoding, effort, column=start_column) + note
 
     def info(self, path: str = ".") -> str:
         """Kind, size, time of change, and for text its encoding and number of lines, as `name: value` lines."""
@@ -155,6 +182,24 @@ class Workspace:
         finally:
             os.close(root)
 
+    def _meant(self, root: int, path: str, cancelled: Callable[[], bool]) -> tuple[Parts, str]:
+        """What *path* names, or the one thing that it can mean, and then a note that says so."""
+        try:
+            return located(root, path, self.root), ""
+        except PathRefused as refusal:
+            if refusal.rule not in ("absolute-path", "not-found"):
+                raise
+            if (found := meant(root, path, self.root, self.limits, cancelled)) is None:
+                raise  # it names the nearest
+            return found, f"\n[There is no {quoted(path)}; this is {quoted(joined(found))}]"
+
+    def _named(self, root: int, text: str, cancelled: Callable[[], bool]) -> str:
+        """That there is a file or folder called *text*, when there is one."""
+        if "\n" in text or len(text) > _NAME_CHARS:
+            return ""
+        found = meant(root, text, self.root, self.limits, cancelled)
+        return f"There is a {_kind(root, found)} of that name, {quoted(joined(found))}" if found else ""
+
     def _opened(self, descriptor: int) -> int:
         try:
             if os.fstat(descriptor).st_nlink:
@@ -168,6 +213,18 @@ class Workspace:
             f"The workspace folder {quoted(self.root)} was removed.",
             "Tell the user; nothing can be done.",
         )
+
+
+def _kind(root: int, parts: Parts) -> str:
+    """`file`, `folder`, or what else is there; "" when nothing is."""
+    if not parts:
+        return "folder"
+    try:
+        with folder(root, parts[:-1]) as parent:
+            status = status_of(parent, parts[-1])
+    except PathRefused:
+        return ""
+    return kind_of(status.st_mode) if status is not None else ""
 
 
 def _open_root(root: str) -> int:
