@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import msgspec
 
 from gaia_core.frozen_types import refusal
+from gaia_core.nesting import decode_json
 
 # The checks are plain comparisons: a message is made in 0.1 µs, and a turn makes ten.
 _TEXT = frozenset((str, type(None)))
@@ -264,8 +265,9 @@ def wire_bytes(message: Message) -> bytes:
     """*message* in the encoded form that all chat endpoints take.
 
     A developer's message is sent as `system`. A model's reasoning and a tool result's outcome are not sent. A refusal
-    is sent as text, because most endpoints know text parts only and refuse an empty message. Half a surrogate pair,
-    which has no UTF-8, becomes U+FFFD.
+    is sent as text, because most endpoints know text parts only and refuse an empty message. Arguments of a call that
+    are no JSON object are sent as `{}`, because templates of local servers refuse any other for ever. Half a surrogate
+    pair, which has no UTF-8, becomes U+FFFD.
     """
     if isinstance(message, DeveloperMessage):
         message = SystemMessage(message.content, message.name)
@@ -274,12 +276,28 @@ def wire_bytes(message: Message) -> bytes:
             message = AssistantMessage(_said(message), message.tool_calls, message.name)
         elif message.reasoning_content is not None:
             message = AssistantMessage(message.content, message.tool_calls, message.name)
+        if message.tool_calls and not all(is_json_object(call.function.arguments) for call in message.tool_calls):
+            message = msgspec.structs.replace(message, tool_calls=tuple(map(_with_object, message.tool_calls)))
     elif isinstance(message, ToolMessage) and message.outcome is not None:
         message = ToolMessage(message.content, message.tool_call_id)
     try:
         return _encoder.encode(message)
     except UnicodeEncodeError:
         return _encoder.encode(mended(msgspec.to_builtins(message)))
+
+
+def is_json_object(text: str) -> bool:
+    """Whether *text* is one JSON object, as a call's arguments have to be; nested at most `MAX_NESTING` deep."""
+    try:
+        decode_json(text, dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError):
+        return False
+    return True
+
+
+def _with_object(call: ToolCall) -> ToolCall:
+    function = call.function
+    return call if is_json_object(function.arguments) else ToolCall(call.id, FunctionCall(function.name, "{}"))
 
 
 def _said(message: AssistantMessage) -> Content | None:

@@ -8,11 +8,14 @@
 | `embedded` | llama.cpp in a managed child process, and its weights |
 | `slots` | how many requests at once, and who is next |
 | `_prompted_tools` | tool calls from models that can't make them, by a JSON schema |
+| `_call_assembly` | pieces of streamed tool calls → whole calls |
+| `_call_arguments` | arguments: whole, mended in their form, or refused |
 | `_tool_call_repair` | nearly right tool calls, made right |
 | `_discovery` | model servers that already run on this machine |
 | `_scripted` | models for tests: a function, a list of answers or a recording |
 """
 
+from gaia_core.models._call_arguments import problem_of
 from gaia_core.models._discovery import CANDIDATES, OWN, Candidate, Found, discover
 from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import (
@@ -67,6 +70,7 @@ __all__ = [
     "call",
     "discover",
     "first_difference",
+    "problem_of",
     "repair",
     "scripted",
 ]

@@ -35,9 +35,10 @@ _is_bias = check_of(LogitBias | None)
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
-    """A piece of a tool call. *index* tells parallel calls apart; *id* and *name* come once, *arguments* in pieces."""
+    """A piece of a tool call, as it came: see `_call_assembly` for what tells parallel calls apart. *id* and *name*
+    usually come once, *arguments* in pieces."""
 
-    index: int
+    index: int | None
     id: str = ""
     name: str = ""
     arguments: str = ""
@@ -159,7 +160,8 @@ class ModelError(GaiaError):
     """A model request failed.
 
     *kind* is stable: `connect`, `timeout`, `rate_limited`, `overloaded`, `auth`, `not_found`, `context_length`,
-    `bad_request`, `broken_stream`, `not_ready`, `server`. *retry_after* is in seconds. *status* is the endpoint's.
+    `bad_request`, `broken_stream`, `incomplete_call` (of a client's tool), `not_ready`, `server`. *retry_after* is
+    in seconds. *status* is the endpoint's.
     """
 
     def __init__(

@@ -3,8 +3,8 @@
 | nearly right | becomes |
 |---|---|
 | the whole text is one call, or a list of them, in JSON; bare, fenced, or in `<tool_call>` tags | tool calls |
-| arguments that are `null`, empty, or an object written twice as JSON | an object |
-| arguments that are almost JSON | JSON (json-repair) |
+| the same, and the text ends before the call does | a call whose arguments are cut off: it is refused, not completed |
+| arguments whose form is wrong (`_call_arguments`) | an object |
 | a name in another case, or with `-` for `_` | the tool's name |
 | a call that `length` cut off | is left out, and the answer ends by `length` |
 """
@@ -16,15 +16,16 @@ import msgspec
 
 from gaia_core.errors import NestingError
 from gaia_core.events import FinishReason
-from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
-from gaia_core.nesting import MAX_NESTING, decode_json
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, is_json_object
+from gaia_core.models._call_arguments import arguments_of, encoded_json, mended, says_twice, values_of, without_fence
+from gaia_core.nesting import decode_json
 from gaia_core.tools import ToolDefinition
 
-_LANGUAGE = re.compile(r"\A[A-Za-z_]*")
 _TAG, _TAG_END = "<tool_call>", "</tool_call>"
-_BRACKET = re.compile(r"[\[\]{}]")
-# json-repair takes 5 µs a character, and seconds for what opens thousands of brackets; meanwhile nothing else runs.
-_MAX_MENDED_CHARS = 50_000
+_CALL_HEAD = re.compile(
+    r'\s*\[?\s*\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"([^"\\]+)"\s*,\s*"(?:arguments|parameters|args|input)"\s*:'
+)
+_NAME_HEAD = re.compile(r'\s*\[?\s*\{\s*"(?:name|function|tool|tool_name)"\s*:\s*"([^"\\]+)"')
 _NAMES = ("name", "function", "tool", "tool_name")
 _BEGINS = ("{", "[", "`", "<")
 _ARGUMENTS = ("arguments", "parameters", "args", "input")
@@ -49,10 +50,10 @@ def _repair_calls(
     calls = message.tool_calls
     if finish == "tool_calls" and all(_is_right(call, tools) for call in calls):
         return message, finish
-    if finish == "length" and not _is_object(calls[-1].arguments):
+    if finish == "length" and not is_json_object(calls[-1].arguments):
         calls = calls[:-1]  # the call that was being written
     repaired = tuple(
-        ToolCall(call.id, FunctionCall(_offered(call.name, tools) or call.name, _arguments(call.arguments)))
+        ToolCall(call.id, FunctionCall(_offered(call.name, tools) or call.name, arguments_of(call.arguments)))
         for call in calls
     )
     if not repaired:
@@ -66,19 +67,24 @@ def _repair_calls(
 def _is_right(call: ToolCall, tools: tuple[ToolDefinition, ...]) -> bool:
     """Whether *call* needs no repair: most don't."""
     name = call.function.name
-    return any(tool.name == name for tool in tools) and _is_object(call.function.arguments)
+    return any(tool.name == name for tool in tools) and is_json_object(call.function.arguments)
 
 
 def _calls_in(text: str, tools: tuple[ToolDefinition, ...]) -> tuple[ToolCall, ...]:
     """The calls that *text* is, wholly; none when any part of it is something else."""
-    found: list[Any] = []
+    calls: list[ToolCall | None] = []
     for part in _parts(text):
-        values = _values(part)
-        if values is None:
+        values, rest = values_of(part)
+        for text in values:
+            if says_twice(text):
+                calls += _cut_off_in(text, tools)  # as a call that is refused: which of the two is meant?
+                continue
+            value = _decoded(text)
+            calls += [_call(item, tools) for item in (value if isinstance(value, list) else [value])]
+        if rest:
+            calls += _cut_off_in(rest, tools)
+        elif not values:
             return ()
-        for value in map(_decoded, values):
-            found += value if isinstance(value, list) else [value]
-    calls = [_call(item, tools) for item in found]
     return tuple(call for call in calls if call is not None) if all(calls) else ()
 
 
@@ -88,34 +94,28 @@ def _parts(text: str) -> tuple[str, ...]:
         pairs = [piece.partition(_TAG_END) for piece in text.split(_TAG)[1:]]
         return () if any(rest.strip() for *_, rest in pairs) else tuple(inside for inside, *_ in pairs)
     if text.startswith("```"):
-        return (_LANGUAGE.sub("", text[3:].removesuffix("```"), count=1),)
+        return (without_fence(text),)
     return (text,) if text.startswith(("{", "[")) else ()
 
 
-def _values(text: str) -> list[str] | None:
-    """The objects and arrays of *text*, well made or not; None when something stands before, between or after them.
+def _cut_off_in(rest: str, tools: tuple[ToolDefinition, ...]) -> list[ToolCall | None]:
+    """The calls of *rest*, a value that has no end (or that says a name twice).
 
-    json-repair would pass over that, and a text *about* a call would become one.
+    Where only the outermost brackets are missing, after arguments that are whole, it is the calls. Else the last of
+    them gets what was cut off as its arguments, which are refused (`problem_of`).
     """
-    values: list[str] = []
-    depth = start = 0
-    quoted = escaped = False
-    for index, character in enumerate(text):
-        if quoted:
-            quoted = escaped or character != '"'
-            escaped = character == "\\" and not escaped
-        elif character == '"' and depth:
-            quoted = True
-        elif character in "{[":
-            start = start if depth else index
-            depth += 1
-        elif character in "}]":
-            if depth == 1:
-                values.append(text[start : index + 1])
-            depth = max(0, depth - 1)
-        elif not depth and not (character.isspace() or character in ",;"):
-            return None
-    return [*values, text[start:]] if depth else values
+    if rest.rstrip().endswith("}") and not is_json_object(rest):
+        for missing in ("}", "}]", "]"):
+            value = _decoded_strictly(rest.rstrip() + missing)
+            if value is not None:
+                return [_call(item, tools) for item in (value if isinstance(value, list) else [value])]
+    head = _CALL_HEAD.match(rest)
+    named = head or _NAME_HEAD.match(rest)
+    offered = _offered(named[1], tools) if named is not None else None
+    if offered is None:
+        return [None]
+    whole = is_json_object(rest)
+    return [ToolCall("", FunctionCall(offered, rest if head is None or whole else rest[head.end() :].strip() or rest))]
 
 
 def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
@@ -129,8 +129,8 @@ def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
     if offered is None or not set(item) <= {*_NAMES, *_ARGUMENTS, "id", "type"}:
         return None
     arguments: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
-    text = arguments if isinstance(arguments, str) else _encoded(arguments)
-    return None if text is None else ToolCall("", FunctionCall(offered, _arguments(text)))
+    text = arguments if isinstance(arguments, str) else encoded_json(arguments)
+    return None if text is None else ToolCall("", FunctionCall(offered, arguments_of(text)))
 
 
 def _offered(name: str, tools: tuple[ToolDefinition, ...]) -> str | None:
@@ -146,60 +146,17 @@ def _plain(name: str) -> str:
     return name.strip().lower().replace("-", "_").removeprefix("functions.")
 
 
-def _arguments(text: str) -> str:
-    """*text* as the JSON object that it means; as it is when it means none: validation then says what is wrong."""
-    if _is_object(text):
-        return text
-    if text.strip() in ("", "null", '""', '"null"'):
-        return "{}"
-    try:
-        value = decode_json(text)
-    except (msgspec.DecodeError, UnicodeError):
-        return _mended(text)
-    return value if isinstance(value, str) and _is_object(value) else text
-
-
-def _is_object(text: str) -> bool:
-    try:
-        decode_json(text, dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeError):
-        return False
-    return True
-
-
-def _mended(text: str) -> str:
-    value = _decoded(text)
-    return (_encoded(value) if isinstance(value, dict) and value else None) or text
-
-
-def _encoded(value: Any) -> str | None:
-    try:
-        return msgspec.json.encode(value).decode()
-    except (TypeError, UnicodeError):  # half a surrogate pair, a name that is no text
-        return None
-
-
 def _decoded(text: str) -> Any:
     try:
         return decode_json(text)
     except NestingError:
         return None
     except (msgspec.DecodeError, UnicodeError):
-        pass
-    if len(text) > _MAX_MENDED_CHARS or _depth(text) > MAX_NESTING:
-        return None
-    import json_repair  # noqa: PLC0415  # only for what is broken
+        return mended(text)
 
+
+def _decoded_strictly(text: str) -> Any:
     try:
-        return json_repair.loads(text, skip_json_loads=True)
-    except Exception:  # noqa: BLE001  # on some texts the library itself fails, by AssertionError for one
+        return decode_json(text)
+    except (msgspec.DecodeError, UnicodeError):
         return None
-
-
-def _depth(text: str) -> int:
-    """How deep the brackets of *text* are nested at most; those in strings count as well."""
-    depth = deepest = 0
-    for bracket in _BRACKET.findall(text):
-        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest

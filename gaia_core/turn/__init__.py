@@ -33,7 +33,7 @@ from gaia_core.turn.calls._call_plan import RefusedCall
 from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._pending_requests import APPROVAL, QUESTION, Decision, check_kind
-from gaia_core.turn.calls._tool_calls import invalid_arguments, tool_of, unknown_tool
+from gaia_core.turn.calls._tool_calls import invalid_arguments, tool_of, unknown_tool, unusable_arguments
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._compaction import summary_request
 from gaia_core.turn.context._context_window import size
@@ -88,5 +88,6 @@ __all__ = [
     "tool_of",
     "unattended",
     "unknown_tool",
+    "unusable_arguments",
     "window_of",
 ]

@@ -24,8 +24,8 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
-from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
-from gaia_core.models import ModelError, ModelRequest
+from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, is_json_object, text_of
+from gaia_core.models import ModelError, ModelRequest, problem_of
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import NestedRecorder
@@ -220,6 +220,7 @@ class _Loop:
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
             message = self._one_at_a_time(message)
+            self._check_client_calls(message)
             own = [call for call in message.tool_calls if not self._is_the_clients(call)]
             theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
         self._answer = Answered(
@@ -264,6 +265,17 @@ class _Loop:
         """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
         the client could not send it back."""
         return call.name in self._client_names and nested_too_deep(call) is None
+
+    def _check_client_calls(self, message: AssistantMessage) -> None:
+        """Raise ModelError for a call of the client's that is not whole: it must not run it with anything else."""
+        for call in message.tool_calls:
+            if self._is_the_clients(call) and (not is_json_object(call.arguments) or problem_of(call.arguments)):
+                why = problem_of(call.arguments) or "they are no JSON object"
+                raise ModelError(
+                    "incomplete_call",
+                    f"the model called {call.name} with arguments that can't be used: {why}; ask again",
+                    retryable=True,
+                )
 
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
         """*message* without the client's calls after the first, where the client takes one at a time and the model

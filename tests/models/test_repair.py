@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
-from gaia_core.models import repair
+from gaia_core.models import problem_of, repair
 from gaia_core.tools import tool
 
 
@@ -146,6 +146,65 @@ def test_a_name_that_could_mean_two_tools_means_none():
 
 
 @pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ('{"name": "read_file", "arguments": {"path": "a.t', '{"path": "a.t'),
+        ('{"name": "read_file", "arguments": {"path": "a.txt"', '{"path": "a.txt"'),
+        ('```json\n{"name": "read_file", "arguments": {"path": "a.t', '{"path": "a.t'),
+        ('<tool_call>{"name": "read_file", "arguments": {"path": "a.t', '{"path": "a.t'),
+        ('[{"name": "read_file", "arguments": {"path": "a.t', '{"path": "a.t'),
+        ('{"name": "read_file", "argu', '{"name": "read_file", "argu'),
+        ('{"name": "read_file", "arguments":', '{"name": "read_file", "arguments":'),
+    ],
+)
+def test_a_call_in_text_that_is_cut_off_is_refused_and_never_completed(text, arguments):
+    message, reason = repair(AssistantMessage(text), "stop", TOOLS)
+
+    assert [(call.name, call.arguments) for call in message.tool_calls] == [("read_file", arguments)]
+    assert reason == "tool_calls"
+    assert problem_of(arguments) == "they were cut off before their end"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "read_file", "arguments": {"path": "a.txt"}',
+        '[{"name": "read_file", "arguments": {"path": "a.txt"}',
+        '[{"name": "read_file", "arguments": {"path": "a.txt"}}',
+    ],
+)
+def test_a_call_in_text_whose_arguments_are_whole_is_one(text):
+    assert calls_in(text) == [("read_file", {"path": "a.txt"})]
+
+
+def test_a_call_in_text_that_says_a_name_twice_is_refused():
+    text = '{"name": "read_file", "arguments": {"path": "a", "path": "b"}}'
+    message, _ = repair(AssistantMessage(text), "stop", TOOLS)
+
+    assert [problem_of(call.arguments) for call in message.tool_calls] == ['"path" is given twice; which one is meant?']
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ('{"path": "a"}', ""),
+        ("{}", ""),
+        ('{"path": "a', "they were cut off before their end"),
+        ('{"path": {"a": 1}', "they were cut off before their end"),
+        ('"{', "they were cut off before their end"),
+        ('{"a": 1}{"a": 2}', "they are more than one JSON value"),
+        ('{"a": 1} and', "they are more than one JSON value"),
+        ('{"a": 1, "a": 1}', '"a" is given twice; which one is meant?'),
+        ('{"x": [{"a": 1, "a": 2}]}', '"a" is given twice; which one is meant?'),
+        ('["a"]', ""),  # the validation says what is wrong
+        ("a.txt", ""),
+    ],
+)
+def test_what_cannot_be_the_arguments_of_a_call_is_named(arguments, problem):
+    assert problem_of(arguments) == problem
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         ('{"path": "a"}', '{"path": "a"}'),
@@ -157,7 +216,19 @@ def test_a_name_that_could_mean_two_tools_means_none():
         ('"{\\"path\\": \\"a\\"}"', '{"path": "a"}'),
         ('{"path": "a",}', '{"path":"a"}'),
         ("{'path': 'a'}", '{"path":"a"}'),
-        ('{"path": "a"', '{"path":"a"}'),
+        ('{"path": "a"}}', '{"path": "a"}'),
+        ('```json\n{"path": "a"}\n```', '{"path": "a"}'),
+        ('"```json\\n{\\"path\\": \\"a\\"}\\n```"', '{"path": "a"}'),
+        # Never content: what is cut off, said twice, more than one, or only nearly what was written.
+        ('{"path": "a"', '{"path": "a"'),
+        ('{"path": "a', '{"path": "a'),
+        ("{'path': 'a", "{'path': 'a"),
+        ('{"path": "a"}{"path": "b"}', '{"path": "a"}{"path": "b"}'),
+        ("{'path': 'a', 'path': 'b'}", "{'path': 'a', 'path': 'b'}"),
+        ('{"path": "C:\\dir"}', '{"path": "C:\\dir"}'),
+        ("{'path': 'a' // not b\n}", "{'path': 'a' // not b\n}"),
+        ("path=a.txt", "path=a.txt"),
+        ("<path>a</path>", "<path>a</path>"),
         ('["a"]', '["a"]'),
         ("7", "7"),
         ("a.txt", "a.txt"),
@@ -227,8 +298,10 @@ def test_a_call_that_was_complete_before_the_limit_is_kept():
 )
 def test_repair_does_not_take_long(text):
     before = time.process_time()
-    assert calls_in(text) == []
+    message, _ = repair(AssistantMessage(text), "stop", TOOLS)
+    assert all(problem_of(call.arguments) for call in message.tool_calls)
     assert repaired(text)[0] == [("read_file", text)]
+    problem_of(text)
     assert time.process_time() - before < 2
 
 

@@ -45,7 +45,15 @@ def deltas(**delta: object) -> list:
         ({"tool_calls": [{"index": 0, "function": None}]}, [ToolCallDelta(0)]),
         (
             {"tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}, {"function": {"name": "g"}}]},
-            [ToolCallDelta(0, "", "f", '{"a":1}'), ToolCallDelta(1, "", "g")],
+            [ToolCallDelta(None, "", "f", '{"a": 1}'), ToolCallDelta(None, "", "g")],
+        ),
+        (
+            {"tool_calls": [{"index": "1", "id": 7, "function": {"name": "f", "arguments": None}}]},
+            [ToolCallDelta(1, "7", "f")],
+        ),
+        (
+            {"tool_calls": [{"index": 2.0, "id": "c", "function": {"name": "f", "arguments": ["a"]}}]},
+            [ToolCallDelta(2, "c", "f", '["a"]')],
         ),
     ],
 )
@@ -89,7 +97,7 @@ def test_what_is_no_chunk_is_shown_without_the_key():
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        ({}, Usage()),
+        ({}, None),
         ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}, Usage(3, 4)),
         (
             {
@@ -100,7 +108,12 @@ def test_what_is_no_chunk_is_shown_without_the_key():
             },
             Usage(3, 4, 2, 1),
         ),
-        ({"prompt_tokens": None, "prompt_tokens_details": None, "completion_tokens_details": {}}, Usage()),
+        ({"prompt_tokens": None, "prompt_tokens_details": None, "completion_tokens_details": {}}, None),
+        ({"prompt_tokens": 10.0, "completion_tokens": "10"}, Usage(10, 10)),
+        ({"prompt_tokens": "many", "completion_tokens": 3, "prompt_tokens_details": 7}, Usage(0, 3)),
+        ({"prompt_tokens": -1, "completion_tokens": 1e300}, None),
+        ("none", None),
+        ([1], None),
     ],
 )
 def test_usage_is_taken_over(usage, expected):

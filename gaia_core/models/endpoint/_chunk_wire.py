@@ -15,7 +15,7 @@ from gaia_core.errors import NestingError
 from gaia_core.events import FinishReason, ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, ModelError, ToolCallDelta
-from gaia_core.nesting import check_nesting
+from gaia_core.nesting import check_nesting, decode_json
 
 _CONTEXT = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceeds the (?:available )?context|too many tokens"
@@ -25,18 +25,23 @@ _CONTEXT = re.compile(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _MAX_WORDS = 500
 _MAX_SHOWN = 120
+_MOST_TOKENS = 2**53
 MAX_LIST_BYTES = 4 * 1024 * 1024
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
+_NOTHING = msgspec.Raw()
+
+
 class _Function(msgspec.Struct, gc=False):
     name: str | None = None
-    arguments: str | dict[str, Any] | None = None
+    arguments: msgspec.Raw = _NOTHING
+    """A JSON string; from some servers null, an object, or what the model wrote instead of one."""
 
 
 class _ToolCall(msgspec.Struct, gc=False):
-    index: int | None = None
-    id: str | None = None
+    index: int | float | str | None = None
+    id: str | int | float | None = None
     function: _Function | None = None
 
 
@@ -54,26 +59,12 @@ class _ChunkChoice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _InputDetails(msgspec.Struct, gc=False):
-    cached_tokens: int | None = None
-
-
-class _OutputDetails(msgspec.Struct, gc=False):
-    reasoning_tokens: int | None = None
-
-
-class _ChunkUsage(msgspec.Struct, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _InputDetails | None = None
-    completion_tokens_details: _OutputDetails | None = None
-
-
 class Chunk(msgspec.Struct, gc=False):
     """One chunk of a stream, or a whole completion."""
 
     choices: list[_ChunkChoice] | None = None
-    usage: _ChunkUsage | None = None
+    usage: Any = None
+    """A side field: whatever it is, it never costs the answer (`usage_of`)."""
     error: Any = None
 
 
@@ -142,24 +133,53 @@ def deltas_of(message: _ChunkMessage, into: list[Delta]) -> None:
             into += [TextDelta(part["text"]) for part in message.content if isinstance(part.get("text"), str)]
     elif message.refusal:
         into.append(TextDelta(message.refusal))
-    for position, call in enumerate(message.tool_calls or ()):
+    for call in message.tool_calls or ():
         function = call.function or _Function()
-        arguments = function.arguments or ""
-        if not isinstance(arguments, str):
-            arguments = msgspec.json.encode(arguments).decode()
-        index = call.index if call.index is not None else position
-        into.append(ToolCallDelta(index, call.id or "", function.name or "", arguments))
+        name, call_id = function.name or "", "" if call.id is None else str(call.id)
+        into.append(ToolCallDelta(_index(call.index), call_id, name, _arguments(bytes(function.arguments))))
 
 
-def usage_of(usage: _ChunkUsage) -> Usage:
-    """The endpoint's usage as ours."""
-    cached = usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens
-    reasoning = usage.completion_tokens_details and usage.completion_tokens_details.reasoning_tokens
-    return Usage(usage.prompt_tokens or 0, usage.completion_tokens or 0, cached or 0, reasoning or 0)
+def _index(given: float | str | None) -> int | None:
+    return None if given is None or (number := _count(given)) is None else number
+
+
+def _arguments(raw: bytes) -> str:
+    if raw in (b"", b"null"):
+        return ""
+    return decode_json(raw, str) if raw[:1] == b'"' else raw.decode()
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """The endpoint's usage as ours; None when it says no number of tokens. Numbers may be text or have decimals."""
+    if not isinstance(usage, dict):
+        return None
+    counts = [
+        _count(usage.get("prompt_tokens")),
+        _count(usage.get("completion_tokens")),
+        _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
+        _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
+    ]
+    return Usage(*(count or 0 for count in counts)) if counts[:2] != [None, None] else None
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int | None:
+    """*value* as a number of 0 or more; None for anything else."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) else math.nan
+    except ValueError:
+        return None
+    return int(number) if math.isfinite(number) and 0 <= number <= _MOST_TOKENS else None
 
 
 def finish_of(reason: str, *, called: bool) -> FinishReason:
-    """The endpoint's finish reason as one of the API's four; unknown ones are `stop`."""
+    """The endpoint's finish reason as one of the API's four; unknown ones are `stop`. Raises ModelError for a failure
+    (vLLM, SGLang: `abort`, `error`), which must not look like a finished answer."""
+    if reason in ("abort", "aborted", "error", "cancelled", "failed"):
+        raise ModelError("server", f"the model's endpoint gave up: it ended its answer with {reason!r}", retryable=True)
     if reason in ("length", "max_tokens"):
         return "length"
     if reason == "content_filter":

@@ -18,7 +18,7 @@ from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, En
 from gaia_core.frozen_types import made_once
 from gaia_core.journal import Record
 from gaia_core.messages import Message, ToolCall, ToolMessage, text_of, wire_bytes
-from gaia_core.models import first_difference
+from gaia_core.models import first_difference, problem_of
 from gaia_core.runtime.sessions._history import audience_of
 from gaia_core.turn import (
     MOST_CHARS,
@@ -32,6 +32,7 @@ from gaia_core.turn import (
     tool_of,
     unattended,
     unknown_tool,
+    unusable_arguments,
 )
 
 
@@ -223,6 +224,9 @@ class _Replay:
         bound = tool_of(self._agent, self._now, call.call.name)
         if bound is None:
             call.refused = unknown_tool(self._agent, call.call)
+            return
+        if problem := problem_of(call.call.arguments):
+            call.refused = unusable_arguments(call.call, problem)
             return
         try:
             bound.tool.parameters.decode(call.call.name, call.call.arguments)

@@ -13,6 +13,7 @@ from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Done, Fact, Started
 from gaia_core.messages import ToolCall
+from gaia_core.models import problem_of
 from gaia_core.nesting import check_nesting
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._turn_context import TurnContext
@@ -44,17 +45,23 @@ def tool_of(agent: Agent, transcript: Transcript, name: str) -> Bound | None:
     return bound
 
 
-def unknown_tool(agent: Agent, call: ToolCall) -> RefusedCall:
-    """A call of a tool that *agent* doesn't have."""
-    names = agent.tools.names
-    known = ", ".join(agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)) or "none"
-    content = f"There is no tool {call.name!r}.{nearest(call.name, names)} Tools: {known}"
+def unknown_tool(agent: Agent, call: ToolCall, others: tuple[str, ...] = ()) -> RefusedCall:
+    """A call of a tool that *agent* doesn't have, and that is none of the *others*, which the client runs."""
+    core = agent.core.names if agent.search is None else (*agent.core.names, FIND_TOOLS)
+    known = ", ".join((*core, *others)) or "none"
+    content = f"There is no tool {call.name!r}.{nearest(call.name, (*agent.tools.names, *others))} Tools: {known}"
     return RefusedCall(call, "unknown_tool", content)
 
 
 def invalid_arguments(call: ToolCall, error: ArgumentsError) -> RefusedCall:
     """A call whose arguments don't fit."""
     return RefusedCall(call, "invalid", f"{error}\nCall {call.name} again with valid arguments.")
+
+
+def unusable_arguments(call: ToolCall, problem: str) -> RefusedCall:
+    """A call whose arguments are not one whole JSON object, for the reason *problem*."""
+    words = f"The call of {call.name} was not run: its arguments can't be used, {problem}."
+    return RefusedCall(call, "invalid", f"{words}\nCall {call.name} again with one whole JSON object.")
 
 
 def nested_too_deep(call: ToolCall) -> RefusedCall | None:
@@ -101,7 +108,8 @@ class ToolCalls:
         """What becomes of *call*, counted against the limits."""
         bound = self.get(call.name)
         if bound is None:
-            return nested_too_deep(call) or unknown_tool(self._context.agent, call)
+            offered = tuple(tool.name for tool in self._context.options.client_tools)
+            return nested_too_deep(call) or unknown_tool(self._context.agent, call, offered)
         most, budget = self._context.options.tool_calls, self._context.budget
         if most is not None and budget.tool_calls >= most:
             content = f"Not run: the request allows {most} tool calls, and they were made. Answer with what you know."
@@ -109,6 +117,8 @@ class ToolCalls:
         if reached := budget.tool_call():
             self.limit = reached
             return RefusedCall(call, "denied", f"Not run: {reached.message}.")
+        if problem := problem_of(call.arguments):
+            return unusable_arguments(call, problem)
         try:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
-from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, Usage, wire_bytes
+from gaia_core.messages import AssistantMessage, ToolCall, Usage, wire_bytes
+from gaia_core.models._call_assembly import CallAssembly
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._tool_call_repair import repair
 from gaia_core.models.slots._pool import SlotRequest
@@ -75,7 +76,7 @@ class ModelStep:
         self._request = request
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int, list[str]] = {}
+        self._calls = CallAssembly()
         self._finished: Finished | None = None
         self._held: list[Delta] | None = [] if request.tools else None
 
@@ -134,7 +135,7 @@ class ModelStep:
                 else:
                     self._hold(delta, told)
             elif kind is ToolCallDelta:
-                self._add_call(delta)  # type: ignore[arg-type]
+                self._calls.add(delta)  # type: ignore[arg-type]
             elif kind is Finished:
                 self._finished = delta  # type: ignore[assignment]
             else:
@@ -149,12 +150,6 @@ class ModelStep:
         if not may_become_call(self.text):
             told += self._held
             self._held = None
-
-    def _add_call(self, delta: ToolCallDelta) -> None:
-        call = self._calls.setdefault(delta.index, ["", "", ""])
-        call[0] = call[0] or delta.id
-        call[1] = call[1] or delta.name
-        call[2] += delta.arguments
 
     def answer(self) -> Answer:
         """The whole message. Raises ModelError when the stream had no end."""
@@ -173,8 +168,7 @@ class ModelStep:
     def _message(self) -> AssistantMessage:
         """What has come so far, as it came."""
         text = self.text
-        called = sorted(self._calls.items()) if self._calls else ()
-        calls = tuple([ToolCall(call_id, FunctionCall(name, given)) for _, (call_id, name, given) in called])
+        calls = self._calls.calls() if self._calls else ()
         return AssistantMessage(
             text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
         )
