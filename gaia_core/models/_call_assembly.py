@@ -33,16 +33,19 @@ class _OpenCall:
         "_whole",
         "doubtful",
         "id",
+        "index",
         "matched",
         "name",
         "named",
         "pieces",
+        "renamed",
         "repeated",
         "unnamed",
     )
 
     def __init__(self, delta: ToolCallDelta) -> None:
         self.id = delta.id
+        self.index = delta.index
         self.name = delta.name
         self.pieces: list[str] = []
         self.named = 0
@@ -55,6 +58,8 @@ class _OpenCall:
         """What has come of a repetition, or of a new call of the same name; None while neither has begun."""
         self.matched = 0
         """How many characters of *repeated* are those of the arguments."""
+        self.renamed = False
+        """Whether the name came again within *repeated*, which may be the pieces of two calls then."""
         self._scanner = JsonScanner()
         self._scanned = 0
         self._whole: str | None = None
@@ -78,6 +83,17 @@ class _OpenCall:
             self._scanner.feed(self.pieces[self._scanned])
             self._scanned += 1
         return self._scanner.closed
+
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more pieces may come: of this call, or of another one of its name that has only begun.
+
+        If the name came twice, without ids, it may be two calls, and only one of them complete.
+        """
+        if not self.complete or (self.named > 1 and not self.id):
+            return True
+        return self.repeated is not None and self.matched < len(self.whole)
 
 
 class CallAssembly:
@@ -129,7 +145,12 @@ class CallAssembly:
     def _add_repeated(self, call: _OpenCall, delta: ToolCallDelta) -> None:
         """*call* is complete, and its name came once more: the same arguments repeat it, others begin a new call."""
         if call.repeated is None:
-            call.repeated, call.matched = [], 0
+            call.repeated, call.matched, call.renamed = [], 0, False
+            self._open[None].append(call)
+            if call.index is not None:
+                self._open[call.index].append(call)
+        elif delta.name:
+            call.renamed = True
         piece = delta.arguments if call.matched else delta.arguments.lstrip()
         if call.matched == len(call.whole) and not piece.strip():
             return
@@ -137,11 +158,12 @@ class CallAssembly:
         if call.whole.startswith(piece, call.matched):
             call.matched += len(piece)
             return
-        begun, call.repeated = "".join(call.repeated[:-1])[: call.matched], None
-        self._begin(msgspec.structs.replace(delta, name=call.name), begun + piece)
+        begun, call.repeated = call.whole[: call.matched], None
+        self._begin(msgspec.structs.replace(delta, name=call.name), begun + piece, doubtful=call.renamed)
 
-    def _begin(self, delta: ToolCallDelta, arguments: str) -> None:
+    def _begin(self, delta: ToolCallDelta, arguments: str, *, doubtful: bool = False) -> None:
         call = _OpenCall(delta)
+        call.doubtful = doubtful
         self._calls.append(call)
         if delta.id:
             self._by_id[delta.id] = call
@@ -161,9 +183,9 @@ class CallAssembly:
 
     def _another_is_open(self, call: _OpenCall, index: int | None) -> bool:
         waiting = self._open.get(index, [])
-        # The first of them that isn't *call* and isn't complete; those that are complete leave the list for good.
+        # The first of them that isn't *call* and is open; those that aren't leave the list, until their name comes again.
         while len(waiting) > (at := int(bool(waiting) and waiting[0] is call)):
-            if not waiting[at].complete:
+            if waiting[at].is_open and waiting[at] is not call:
                 return True
             del waiting[at]
         return False

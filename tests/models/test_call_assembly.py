@@ -7,9 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gaia_core.messages import is_json_object
-from gaia_core.models import ToolCallDelta, problem_of
+from gaia_core.messages import AssistantMessage, is_json_object
+from gaia_core.models import ToolCallDelta, problem_of, repair
 from gaia_core.models._call_assembly import CallAssembly
+from gaia_core.tools import tool
+
+
+@tool(effects="read")
+def f() -> None:
+    """F."""
+
+
+@tool(effects="read")
+def g() -> None:
+    """G."""
+
 
 A, B = '{"path": "junk.txt"}', '{"path": "keep.txt"}'
 
@@ -142,10 +154,12 @@ def test_what_is_run_was_meant_however_the_pieces_come(stream):
     for delta in sent:
         assembly.add(delta)
 
+    # An empty text is a call without arguments: one that was cut off there can't be told from it.
+    calls = tuple(call for call in assembly.calls() if call.arguments)
+    message, _ = repair(AssistantMessage(None, calls), "tool_calls", (f.definition, g.definition))
     left = [(name, json.loads(arguments)) for name, arguments in meant]
-    for call in assembly.calls():
-        # An empty text is a call without arguments: one that was cut off there can't be told from it.
-        if call.arguments and is_json_object(call.arguments) and not problem_of(call.arguments):
+    for call in message.tool_calls:
+        if is_json_object(call.arguments) and not problem_of(call.arguments):
             left.remove((call.name, json.loads(call.arguments)))
 
 
