@@ -84,7 +84,6 @@ class _OpenCall:
             self._scanned += 1
         return self._scanner.closed
 
-
     @property
     def is_open(self) -> bool:
         """Whether more pieces may come: of this call, or of another one of its name that has only begun.
@@ -183,7 +182,7 @@ class CallAssembly:
 
     def _another_is_open(self, call: _OpenCall, index: int | None) -> bool:
         waiting = self._open.get(index, [])
-        # The first of them that isn't *call* and is open; those that aren't leave the list, until their name comes again.
+        # The first of them that isn't *call* and is open. Those that aren't are removed, until their name comes anew.
         while len(waiting) > (at := int(bool(waiting) and waiting[0] is call)):
             if waiting[at].is_open and waiting[at] is not call:
                 return True

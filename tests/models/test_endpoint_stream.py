@@ -152,7 +152,7 @@ async def test_an_answer_may_come_all_at_once(endpoint, ask, wire):
     assert batch == (
         ReasoningDelta("Hm"),
         TextDelta("Hi"),
-        ToolCallDelta(0, "c", "f", "{}"),
+        ToolCallDelta(None, "c", "f", "{}"),
         Finished("tool_calls", Usage(1, 2)),
     )
 

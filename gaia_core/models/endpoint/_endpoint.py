@@ -164,6 +164,9 @@ class Endpoint:
         response = await self._post("/chat/completions", headers, body, secret)
         reader = ResponseReader(secret)
         try:
+            if "html" in response.headers.get("content-type", ""):
+                words = "answered with a web page (HTML) instead of a chat completion; check the model's url"
+                raise ModelError("bad_request", f"{config.base} {words}")
             if _is_json(response):
                 yield reader.all_at_once(await self._read_all(response, began))
                 return

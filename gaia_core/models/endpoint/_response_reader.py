@@ -22,6 +22,7 @@ from gaia_core.models.endpoint._chunk_wire import (
     usage_of,
 )
 from gaia_core.models.endpoint._sse_decoder import EventTooLargeError, SSEDecoder
+from gaia_core.models.endpoint._think_tags import ThinkTags
 
 _FIRST_EVENTS = 8
 """Events of a read that are decoded before the fast path is tried again: a short answer is decoded in one go."""
@@ -37,6 +38,7 @@ class ResponseReader:
         self._usage: Usage | None = None
         self._finish: str | None = None
         self._called = False
+        self._think = ThinkTags()
         self.done = False
         """Whether `[DONE]` was read."""
 
@@ -63,7 +65,8 @@ class ResponseReader:
             self._decode(self._split(data[:end]), deltas)
             data = data[end:]
             events *= 4
-        return _joined(deltas)
+        batch = _joined(deltas)
+        return batch if self._think.passed or not batch else self._think.take(batch)
 
     def _split(self, data: bytes) -> list[bytes]:
         try:
@@ -109,7 +112,7 @@ class ResponseReader:
         """The answer of an endpoint that does not stream. Raises ModelError."""
         deltas: list[Delta] = []
         self._take(decode_chunk(body, self._secret), deltas)
-        return (*deltas, *self.end())
+        return (*self._think.take(tuple(deltas)), *self.end())
 
     def end(self) -> tuple[Delta, ...]:
         """What was left, and the end. Raises ModelError("broken_stream") when the answer had none."""
@@ -123,7 +126,8 @@ class ResponseReader:
             rest = ()  # half an event
         if not self.whole:
             raise ModelError("broken_stream", "the endpoint's answer broke off before its end", retryable=True)
-        return (*rest, Finished(finish_of(self._finish or "stop", called=self._called), self._usage))
+        finished = Finished(finish_of(self._finish or "stop", called=self._called), self._usage)
+        return self._think.take((*rest, finished))
 
 
 def _end_of(data: bytes, events: int) -> int:

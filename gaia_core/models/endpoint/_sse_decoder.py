@@ -1,7 +1,12 @@
 """Server-sent events, read incrementally (source: the WHATWG HTML standard, section 9.2.6).
 
-Only `data` is of interest here: chat completions use nothing else. What arrives may be split anywhere.
+Only `data` is of interest here: chat completions use nothing else, but for an error. What arrives may be split
+anywhere.
 """
+
+import msgspec
+
+from gaia_core.nesting import decode_json
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 
@@ -72,5 +77,17 @@ class SSEDecoder:
 def _data(event: bytes) -> bytes | None:
     lines = [line for line in event.split(b"\n") if line.startswith(b"data") and line[4:5] in (b":", b"")]
     if not lines:
-        return None
+        return _error(event)
     return b"\n".join(line[5:].removeprefix(b" ") for line in lines)
+
+
+def _error(event: bytes) -> bytes | None:
+    """An error that older llama.cpp servers send in a field of its own, `error: {…}`, as the object of a chunk."""
+    told = next((line[6:].strip() for line in event.split(b"\n") if line.startswith(b"error:")), None)
+    if told is None:
+        return None
+    try:
+        value = decode_json(told)
+    except (ValueError, UnicodeError):
+        value = told.decode("utf-8", "replace")
+    return msgspec.json.encode(value if isinstance(value, dict) and "error" in value else {"error": value})

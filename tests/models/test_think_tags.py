@@ -1,0 +1,58 @@
+"""A thought in tags at the beginning of a text is reasoning, wherever the stream is cut."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gaia_core.events import ReasoningDelta, TextDelta
+from gaia_core.models import Finished, ToolCallDelta
+from gaia_core.models.endpoint._think_tags import ThinkTags
+
+CALL = ToolCallDelta(0, "c", "f", "{}")
+
+
+def split(*deltas) -> tuple[str, str, list]:
+    tags = ThinkTags()
+    told = [told for delta in (*deltas, Finished("stop")) for told in tags.take((delta,))]
+    thought = "".join(delta.text for delta in told if type(delta) is ReasoningDelta)
+    text = "".join(delta.text for delta in told if type(delta) is TextDelta)
+    return thought, text, [delta for delta in told if type(delta) not in (TextDelta, ReasoningDelta)]
+
+
+TEXTS = [
+    ("Hello", "", "Hello"),
+    ("<think>Hm.</think>Hello", "Hm.", "Hello"),
+    ('\n<think>\nHm.\n</think>\n\n{"a": 1}', "\nHm.\n", '{"a": 1}'),
+    ("<think>\n\n</think>\n\nHello", "\n\n", "Hello"),
+    ("<think></think>Hello", "", "Hello"),
+    ("<think>It never ends", "It never ends", ""),
+    ("<think>Half a tag: </thi", "Half a tag: </thi", ""),
+    ("<think>a < b </ c</think>x", "a < b </ c", "x"),
+    ("The tag <think>x</think> is Qwen's", "", "The tag <think>x</think> is Qwen's"),
+    ("<thinking>x</thinking>", "", "<thinking>x</thinking>"),
+    ("<thi", "", "<thi"),
+    ("  \n", "", "  \n"),
+    ("<think>a</think>b<think>c</think>", "a", "b<think>c</think>"),
+    ("", "", ""),
+]
+
+
+@pytest.mark.parametrize(("sent", "thought", "text"), TEXTS)
+def test_a_thought_is_told_from_the_text(sent, thought, text):
+    assert split(TextDelta(sent))[:2] == (thought, text)
+    assert split(*map(TextDelta, sent))[:2] == (thought, text)
+
+
+@given(st.sampled_from(TEXTS), st.data())
+def test_it_may_be_cut_anywhere(sample, data):
+    sent, thought, text = sample
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(sent)))))
+    pieces = [sent[a:b] for a, b in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+
+    assert split(*map(TextDelta, pieces))[:2] == (thought, text)
+
+
+def test_a_call_or_reasoning_of_its_own_ends_the_search():
+    assert split(TextDelta("<think>Hm</think>"), CALL) == ("Hm", "", [CALL, Finished("stop")])
+    assert split(TextDelta("<th"), CALL) == ("", "<th", [CALL, Finished("stop")])
+    assert split(ReasoningDelta("Hm"), TextDelta("<think>x</think>"))[:2] == ("Hm", "<think>x</think>")
