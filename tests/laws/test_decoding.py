@@ -60,7 +60,7 @@ NO_NESTING = """
 """The decoder's type is a text, or a list of texts."""
 
 BOUNDED_OTHERWISE = """
-    gaia_core.models._tool_call_repair: _decoded
+    gaia_core.models._call_arguments: mended
 """
 """json-repair is given what is no JSON, whose brackets are counted there."""
 

@@ -91,7 +91,20 @@ def _tolerant(data: bytes, error: Exception, secret: str | None) -> Chunk:
         raise _no_chunk(data, error, secret) from None
 
 
+def web_page() -> ModelError:
+    """The error of an endpoint that answers with HTML, as login pages, proxies and wrong paths do, with status 200."""
+    words = "answered with a web page (HTML) instead of a chat completion; check the model's url"
+    return ModelError("bad_request", f"the model's endpoint {words}")
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether *data*, the beginning of an answer, is HTML: neither JSON nor events begin so."""
+    return data.lstrip()[:1] == b"<"
+
+
 def _no_chunk(data: bytes, error: Exception, secret: str | None) -> ModelError:
+    if is_web_page(data):
+        return web_page()
     shown = _CONTROL.sub(" ", redacted(data[:4096].decode("utf-8", "replace"), secret))[:_MAX_SHOWN]
     return ModelError("broken_stream", f"the endpoint sent something that is no chunk ({error}): {shown}")
 
@@ -153,13 +166,12 @@ def usage_of(usage: Any) -> Usage | None:
     """The endpoint's usage as ours; None when it says no number of tokens. Numbers may be text or have decimals."""
     if not isinstance(usage, dict):
         return None
-    counts = [
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens")),
-        _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens")),
-    ]
-    return Usage(*(count or 0 for count in counts)) if counts[:2] != [None, None] else None
+    asked, answered = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if asked is None and answered is None:
+        return None
+    cached = _count(_dict(usage.get("prompt_tokens_details")).get("cached_tokens"))
+    reasoning = _count(_dict(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    return Usage(asked or 0, answered or 0, cached or 0, reasoning or 0)
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """`<think>…</think>` at the beginning of a text → reasoning and text.
 
-LM Studio, older llama.cpp servers and Qwen's templates send the model's thinking in the text. It is told as reasoning,
-so that a call, a JSON answer or a title behind it is seen as such. Only at the beginning: later it is part of a text
+LM Studio, older llama.cpp servers and Qwen's templates send the model's thinking in the text. It becomes reasoning, so
+that a call, a JSON answer or a title behind it is seen as such. Only at the beginning: later it is part of a text
 about it. A thought without an end is no answer.
 """
 
