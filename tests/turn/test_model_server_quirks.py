@@ -143,7 +143,8 @@ async def test_odd_usage_is_counted(turn, quirk):
 async def test_a_thought_in_tags_is_apart_from_the_text(turn):
     told = await turn("think_tags", "Hello")
 
-    assert (told.text().strip(), told.text(ReasoningDelta)) == ("Hello", "I should look first.")
+    assert (told.text(), told.text(ReasoningDelta)) == ("Hello", "I should look first.")
+    assert told.ended.text == "Hello"  # of which the title of the session is made
 
 
 async def test_a_thought_without_an_end_is_no_answer(turn):
