@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gaia_core.messages import AssistantMessage, is_json_object
 from gaia_core.models import ToolCallDelta, problem_of, repair
 from gaia_core.models._call_assembly import CallAssembly
+from gaia_core.models.endpoint._response_reader import ResponseReader
 from gaia_core.tools import tool
 
 
@@ -157,6 +158,32 @@ def test_what_is_run_was_meant_however_the_pieces_come(stream):
     # An empty text is a call without arguments: one that was cut off there can't be told from it.
     calls = tuple(call for call in assembly.calls() if call.arguments)
     message, _ = repair(AssistantMessage(None, calls), "tool_calls", (f.definition, g.definition))
+    left = [(name, json.loads(arguments)) for name, arguments in meant]
+    for call in message.tool_calls:
+        if is_json_object(call.arguments) and not problem_of(call.arguments):
+            left.remove((call.name, json.loads(call.arguments)))
+
+
+def event_of(delta: ToolCallDelta) -> bytes:
+    piece = {"index": delta.index, "id": delta.id or None, "function": {"name": delta.name or None}}
+    piece["function"]["arguments"] = delta.arguments
+    return b"data: " + json.dumps({"choices": [{"delta": {"tool_calls": [piece]}}]}).encode() + b"\n\n"
+
+
+@given(streams(), st.sampled_from(("tool_calls", "stop", "length", None)), st.data())
+def test_what_is_run_was_meant_wherever_the_bytes_are_cut(stream, finish, data):
+    meant, sent = stream
+    end = json.dumps({"choices": [{"delta": {}, "finish_reason": finish}]}).encode()
+    raw = b"".join(map(event_of, sent)) + b"data: " + end + b"\n\ndata: [DONE]\n\n"
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(raw)), max_size=8)))
+    reader, assembly = ResponseReader(None), CallAssembly()
+    batches = [reader.feed(raw[a:b]) for a, b in zip([0, *cuts], [*cuts, len(raw)], strict=True)]
+    *deltas, finished = [delta for batch in (*batches, reader.end()) for delta in batch]
+    for delta in deltas:
+        assembly.add(delta)
+
+    calls = tuple(call for call in assembly.calls() if call.arguments)
+    message, _ = repair(AssistantMessage(None, calls), finished.reason, (f.definition, g.definition))
     left = [(name, json.loads(arguments)) for name, arguments in meant]
     for call in message.tool_calls:
         if is_json_object(call.arguments) and not problem_of(call.arguments):

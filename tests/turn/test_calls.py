@@ -323,3 +323,35 @@ async def test_a_tool_that_asks_nobody_is_told_so(run):
     told = await run((choose,), call("choose"), "ok")
 
     assert told.result.content == "Error: nobody is here to answer: Which?"
+
+
+async def test_the_third_identical_failing_call_is_answered_with_what_to_do_instead(run):
+    ran = []
+
+    @tool
+    async def fails(a: int) -> None:
+        """Fail."""
+        ran.append(a)
+        raise ToolError("no such file")
+
+    told = await run((fails,), *[call("fails", a=1)] * 4, call("fails", a=2), "sorry")
+
+    assert ran == [1, 1, 2]
+    assert [ended.outcome for ended in told.of(ToolEnded)] == ["error", "error", "denied", "denied", "error"]
+    assert "has failed twice" in told.of(ToolEnded)[2].content
+    assert "other arguments" in told.of(ToolEnded)[2].content
+
+
+async def test_a_call_that_succeeded_since_it_failed_may_be_made_again(run):
+    outcomes = ["bad", "good", "bad", "bad", "good"]
+
+    @tool
+    async def flaky() -> str:
+        """Fail at times."""
+        if (now := outcomes.pop(0)) == "bad":
+            raise ToolError(now)
+        return now
+
+    told = await run((flaky,), *[call("flaky")] * 5, "done")
+
+    assert [ended.outcome for ended in told.of(ToolEnded)] == ["error", "ok", "error", "error", "denied"]

@@ -95,7 +95,20 @@ def _tolerant(data: bytes, error: Exception, secret: str | None) -> Chunk:
         raise _no_chunk(data, error, secret) from None
 
 
+def web_page() -> ModelError:
+    """The error of an endpoint that answers with HTML, as login pages, proxies and wrong paths do, with status 200."""
+    words = "answered with a web page (HTML) instead of a chat completion; check the model's url"
+    return ModelError("bad_request", f"the model's endpoint {words}")
+
+
+def is_web_page(data: bytes) -> bool:
+    """Whether *data*, the beginning of an answer, is HTML: neither JSON nor events begin so."""
+    return data.lstrip()[:1] == b"<"
+
+
 def _no_chunk(data: bytes, error: Exception, secret: str | None) -> ModelError:
+    if is_web_page(data):
+        return web_page()
     shown = _CONTROL.sub(" ", redacted(data[:4096].decode("utf-8", "replace"), secret))[:_MAX_SHOWN]
     return ModelError("broken_stream", f"the endpoint sent something that is no chunk ({error}): {shown}")
 

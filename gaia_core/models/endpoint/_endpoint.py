@@ -19,7 +19,7 @@ from gaia_core.errors import ConfigError
 from gaia_core.events import ModelRetried
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Input, ModelError, ModelRequest
-from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of
+from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of, web_page
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
 from gaia_core.models.endpoint._model_list import ListedModel, listed_models
 from gaia_core.models.endpoint._refused_options import RefusedOptions
@@ -214,8 +214,7 @@ class Endpoint:
         reader = ResponseReader(secret)
         try:
             if "html" in response.headers.get("content-type", ""):
-                words = "answered with a web page (HTML) instead of a chat completion; check the model's url"
-                raise ModelError("bad_request", f"{config.base} {words}")
+                raise web_page()
             if _is_json(response):
                 yield reader.all_at_once(await self._read_all(response, began))
                 return

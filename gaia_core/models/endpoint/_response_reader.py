@@ -17,9 +17,11 @@ from gaia_core.models.endpoint._chunk_wire import (
     decode_chunk,
     deltas_of,
     finish_of,
+    is_web_page,
     piece_of,
     stream_error,
     usage_of,
+    web_page,
 )
 from gaia_core.models.endpoint._sse_decoder import EventTooLargeError, SSEDecoder
 from gaia_core.models.endpoint._think_tags import ThinkTags
@@ -40,6 +42,8 @@ class ResponseReader:
         self._stop: str | None = None
         self._called = False
         self._think = ThinkTags()
+        self._begun = False
+        """Whether anything but white space has come."""
         self.done = False
         """Whether `[DONE]` was read."""
 
@@ -53,6 +57,10 @@ class ResponseReader:
 
         Raises ModelError.
         """
+        if not self._begun and data.strip():
+            self._begun = True
+            if is_web_page(data):
+                raise web_page()
         deltas: list[Delta] = []
         events = _FIRST_EVENTS
         while data and not self.done:

@@ -30,6 +30,13 @@ UNKNOWN_OUTCOME = (
     "itself. Find out before you repeat it."
 )
 
+_FAILED = frozenset(("error", "invalid", "unknown_tool", "timeout"))
+_MOST_FAILURES = 2
+_REPEATED = (
+    "Not run: the same call of {0} has failed twice, and would fail again. Do something else: call {0} with other "
+    "arguments, as its error says, call another tool, or tell the user what is missing."
+)
+
 _READ_RESULT = Bound(read_result, "gaia")
 _FIND_TOOLS = Bound(find_tools, "gaia")
 
@@ -106,6 +113,8 @@ class ToolCalls:
 
     def plan(self, call: ToolCall) -> Plan:
         """What becomes of *call*, counted against the limits."""
+        if reason := self._failed_before(call):
+            return RefusedCall(call, "denied", reason)
         bound = self.get(call.name)
         if bound is None:
             offered = tuple(tool.name for tool in self._context.options.client_tools)
@@ -124,6 +133,25 @@ class ToolCalls:
         except ArgumentsError as error:
             return invalid_arguments(call, error)
         return approval_of(self._context, call, bound, arguments)
+
+    def _failed_before(self, call: ToolCall) -> str:
+        """What to do instead of *call*, if the same one has failed twice since the user spoke, and not succeeded since;
+        else ""."""
+        outcomes: dict[str, Outcome | None] = {}
+        failed = 0
+        for entry in reversed(self._context.transcript.entries):
+            message = entry.message
+            if isinstance(message, ToolMessage):
+                outcomes[message.tool_call_id] = message.outcome
+            elif isinstance(message, AssistantMessage):
+                same = [made for made in message.tool_calls if made.function == call.function]
+                ended = [outcomes.get(made.id) for made in same]
+                if "ok" in ended:
+                    break
+                failed += sum(outcome in _FAILED for outcome in ended)
+            elif isinstance(message, UserMessage):
+                break
+        return _REPEATED.format(call.name) if failed >= _MOST_FAILURES else ""
 
     def replan(self, opened: OpenCall) -> Plan:
         """What becomes of a call that another process left open."""
