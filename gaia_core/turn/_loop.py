@@ -270,15 +270,19 @@ class _Loop:
         return call.name in self._client_names and nested_too_deep(call) is None
 
     def _check_client_calls(self, message: AssistantMessage) -> None:
-        """Raise ModelError for a call of the client's that is not whole: it must not run it with anything else."""
+        """Raise ModelError for a call of the client's that is not whole: it must not run it with anything else.
+
+        Free text is the client's to judge: models write it for custom tools.
+        """
         for call in message.tool_calls:
-            if self._is_the_clients(call) and (not is_json_object(call.arguments) or problem_of(call.arguments)):
-                why = problem_of(call.arguments) or "they are no JSON object"
-                raise ModelError(
-                    "incomplete_call",
-                    f"the model called {call.name} with arguments that can't be used: {why}; ask again",
-                    retryable=True,
-                )
+            if not self._is_the_clients(call):
+                continue
+            why = problem_of(call.arguments)
+            if not why and call.arguments.lstrip()[:1] in ("{", "[") and not is_json_object(call.arguments):
+                why = "they are no JSON object"
+            if why:
+                words = f"the model called {call.name} with arguments that can't be used: {why}; ask again"
+                raise ModelError("incomplete_call", words, retryable=True)
 
     def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
         """*message* without the client's calls after the first, where the client takes one at a time and the model

@@ -12,7 +12,7 @@ from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
 from gaia_core.facts import Done, Fact, Started
-from gaia_core.messages import ToolCall
+from gaia_core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import problem_of
 from gaia_core.nesting import check_nesting
 from gaia_core.tools import Bound, nearest
