@@ -228,17 +228,19 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
     )
 
     assert status == 200, answer
-    system, user, calls, *results, rains, last = server.model.requests[0].messages
+    system, user, calls, *results, own, secret, gone, rains, last = server.model.requests[0].messages
     assert (system, user) == (SystemMessage("Speak German."), UserMessage("Weather?"))
     assert [(each.id, each.name, each.arguments) for each in calls.tool_calls] == [
         ("c1", "weather", '{"city":"Ulm"}'),
         ("c2", "patch", '{"input":"+ line"}'),
+    ]
+    assert results == [ToolMessage("rain", "c1"), ToolMessage("done", "c2")]
+    # The results stand before them: the model made these calls in its next step.
+    assert [(each.id, each.name, each.arguments) for each in own.tool_calls] == [
         ("m1", "secret", "{}"),
         ("m2", "secret", "{}"),
     ]
-    assert results == [
-        ToolMessage("rain", "c1"),
-        ToolMessage("done", "c2"),
+    assert [secret, gone] == [
         ToolMessage("42", "m1"),
         ToolMessage('Error: "gone"', "m2", "error"),
     ]

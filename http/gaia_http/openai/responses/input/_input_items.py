@@ -3,7 +3,7 @@
 | item | becomes |
 |---|---|
 | message | a message of its role; an assistant's `phase` is kept with the item, models' servers have no field for it |
-| function_call, custom_tool_call, mcp_call | calls of one assistant message, with what follows without a gap |
+| function_call, custom_tool_call, mcp_call | calls of one assistant message, up to the first result of one of them |
 | function_call_output, custom_tool_call_output | the result behind its call, here or in the stored conversation |
 | images and files of such an output | a user's, behind the results: a model's server takes text from tools |
 | mcp_approval_response | an answer to a turn that waits: see `_create_response` |
@@ -134,6 +134,8 @@ class _ItemReading:
         """Results whose calls were not met yet, by their ids."""
         self._behind: list[ToolResult] = []
         """The results of *_calls*."""
+        self._call_ids: set[str] = set()
+        """The ids of the calls since the last message."""
         self.messages: list[Message] = []
         self.sources: list[str | None] = []
         self.paths: list[tuple[PartPaths, ...]] = []
@@ -174,7 +176,11 @@ class _ItemReading:
 
     def _take(self, item: WireItem, path: str) -> None:
         kind = item.type or "message"
-        if kind in _OUTPUTS or kind in _KEPT:
+        if kind in _OUTPUTS:
+            if any(call.id == item.call_id for call in self._calls):
+                self._close()  # the model saw this result before it called again: a further call is the next step's
+            return
+        if kind in _KEPT:
             return
         if kind in _CALLS:
             self._call(kind, item, path)
@@ -182,6 +188,7 @@ class _ItemReading:
             self._message(item, path)
         elif kind == "compaction":
             self._close()
+            self._call_ids.clear()
             self._add(path, UserMessage(summary_of(item.encrypted_content, f"{path}.encrypted_content")))
         else:
             raise invalid_at(f"{path}.type", f"items of type {shortened(kind)!r} are not accepted", "unsupported_value")
@@ -195,6 +202,7 @@ class _ItemReading:
             raise not_one_of(f"{path}.phase", item.phase, _PHASES)
         content = message_content(item.content, f"{path}.content", role)
         self._close()
+        self._call_ids.clear()
         if role == "assistant":
             self._open = _assistant_item(path, content)
             return
@@ -210,8 +218,9 @@ class _ItemReading:
             raise missing_at(f"{path}.{id_field}")
         if not item.name:
             raise missing_at(f"{path}.name")
-        if any(call.id == call_id for call in self._calls):
+        if call_id in self._call_ids:
             raise invalid_at(path, f"two calls have the id {shortened(call_id)!r}")
+        self._call_ids.add(call_id)
         if kind == "custom_tool_call":
             arguments = msgspec.json.encode({"input": decode_text(item.input, f"{path}.input")}).decode()
         else:
