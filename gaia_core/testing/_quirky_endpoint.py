@@ -208,7 +208,7 @@ class QuirkyEndpoint:
         if quirk not in _QUIRKS:
             raise ConfigError(f"there is no quirk {quirk!r}.{nearest(quirk, _QUIRKS)} There are: {', '.join(_QUIRKS)}")
         self._bend = _QUIRKS[quirk][1]
-        self._answers = [_message(answer) for answer in answers]
+        self._answers = [message_of(answer) for answer in answers]
         self._runner: web.AppRunner | None = None
         self.url = ""
         """Its base URL, which ends in /v1. Set when it is entered."""
@@ -250,7 +250,13 @@ async def _models(_request: web.Request) -> web.Response:
     return web.json_response({"data": [{"id": "m"}]})
 
 
-def _message(answer: Scripted) -> AssistantMessage:
+def plain_pieces(message: AssistantMessage) -> tuple[bytes, ...]:
+    """The writes of an ordinary answer that says *message*."""
+    return _stream(message).pieces
+
+
+def message_of(answer: Scripted) -> AssistantMessage:
+    """*answer* as a message."""
     if isinstance(answer, AssistantMessage):
         return answer
     if isinstance(answer, str):

@@ -10,6 +10,7 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
+from gaia_core.turn.context._alternation import alternating
 from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of
 from gaia_core.turn.tool_search._find_tools import loaded_definitions
 
@@ -23,14 +24,15 @@ def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None
     *form*: a further system text for this turn only, such as the response format.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
-    only, and only as the first. The last user's message and all after it are always sent.
+    only, and only as the first; later ones are folded into the user's (`_alternation`). The last user's message and
+    all after it are always sent.
     """
     entries = transcript.entries
     leading = 0
     while leading < len(entries) and isinstance(entries[leading].message, SystemMessage | DeveloperMessage):
         leading += 1
     system = _system(agent, entries[:leading], form)
-    rest = entries[leading:] if leading else entries
+    rest = alternating(entries[leading:] if leading else entries)
     if budget is not None:
         rest = _newest(transcript, rest, budget - (transcript.tokens(system) if system is not None else 0))
     shown = [system, *rest] if system is not None else rest

@@ -6,6 +6,7 @@ building a request joins bytes. Results follow their calls in the calls' order, 
 
 import hashlib
 from collections.abc import Iterable
+from types import MappingProxyType
 
 import msgspec
 
@@ -17,6 +18,14 @@ CHARS_PER_TOKEN = 4.0
 
 INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
 _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
+_CUT_OFF = "[This answer was interrupted here.]"
+_UNANSWERED = MappingProxyType(
+    {
+        "cancelled": "[No answer: the turn was stopped.]",
+        "failed": "[No answer: the turn failed.]",
+        "limit": "[No answer: the turn reached a limit.]",
+    }
+)
 _OF_A_CALL = frozenset((Started, Asked, Decided, Replied))
 
 
@@ -69,6 +78,7 @@ class Transcript:
         "_calls",
         "_results",
         "_seq",
+        "_step",
         "chars_per_token",
         "client_calls",
         "entries",
@@ -93,6 +103,8 @@ class Transcript:
         self._results: dict[str, ToolMessage] = {}
         self._calls: tuple[ToolCall, ...] = ()
         self._seq = 0
+        self._step = 0
+        """The turn's last step that has an answer."""
 
     def followed_by(self, began: Began) -> "Transcript":
         """What this becomes when a turn begins with *began*; this stays as it is."""
@@ -128,7 +140,7 @@ class Transcript:
         elif kind is Began:
             self._began(fact, seq)  # type: ignore[arg-type]
         elif kind is Ended:
-            self._close()
+            self._ended(fact, seq)  # type: ignore[arg-type]
         elif kind is Compacted:
             self._compact(fact, seq)  # type: ignore[arg-type]
             return ()
@@ -138,8 +150,20 @@ class Transcript:
             return ()
         return tuple([entry.message for entry in self.entries[before:]])
 
+    def _ended(self, fact: Ended, seq: int) -> None:
+        """Close the turn's calls. An answer that was cut short is kept, marked as such: the user saw it; and a turn
+        without an answer gets a note in its place, as the next message is a user's."""
+        self._close()
+        if (note := _UNANSWERED.get(fact.status)) is None or not self.entries or self.client_calls:
+            return
+        if fact.text and fact.steps > self._step:
+            self._add(AssistantMessage(f"{fact.text}\n\n{_CUT_OFF}"), seq)
+        elif not isinstance(self.entries[-1].message, AssistantMessage):
+            self._add(AssistantMessage(note), seq)
+
     def _began(self, fact: Began, seq: int) -> None:
         self._close()
+        self._step = 0
         results = [message for message in fact.input if isinstance(message, ToolMessage)]
         given: dict[str, Message] = {message.tool_call_id: message for message in results}
         for call in self.client_calls:  # the client may go on without their results
@@ -176,7 +200,7 @@ class Transcript:
 
     def _answered(self, fact: Answered, seq: int) -> None:
         self._close()
-        message = fact.message
+        message, self._step = fact.message, fact.step
         self._add(message, seq)
         if message.tool_calls:
             theirs = fact.client_calls
