@@ -28,9 +28,9 @@ from gaia_core.messages import (
 )
 from gaia_core.turn.context._transcript import INTERRUPTED, TranscriptEntry, entry_of
 
-_BEGINNING = "(The assistant begins the conversation.)"
-_GOING_ON = "(The results are there.)"
-_EMPTY = "(This answer was empty.)"
+_BEGINNING = "[The assistant begins.]"
+_GOING_ON = "[No answer yet.]"
+_EMPTY = "[This answer was empty.]"
 
 
 def alternating(entries: list[TranscriptEntry]) -> list[TranscriptEntry]:
