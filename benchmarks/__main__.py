@@ -5,6 +5,7 @@ show that the tables run, in a few seconds; their figures mean nothing then.
 
 python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; not among the tables, because of that.
 python -m benchmarks paired FOLDER: this version of the server beside the one in FOLDER.
+python -m benchmarks questions WEIGHTS.gguf: how many questions about a folder a small model answers right.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import sys
 from benchmarks.size import Size
 
 TABLES = ("core", "journal", "sessions", "server", "slots", "seeing", "keys", "tool_search")
-OTHERS = ("soak", "paired")
+OTHERS = ("soak", "paired", "questions")
 """Commands with arguments of their own."""
 
 

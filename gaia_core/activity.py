@@ -17,6 +17,7 @@ from gaia_core.events import (
     ToolCalled,
     ToolEnded,
     ToolProgress,
+    ToolsReplaced,
     ToolStarted,
 )
 from gaia_core.nesting import decode_json
@@ -24,7 +25,7 @@ from gaia_core.nesting import decode_json
 _VALUE_CHARS = 60
 _LINE_CHARS = 160
 
-TOLD = frozenset((ToolCalled, ToolStarted, ToolProgress, ToolEnded, ApprovalDecided, LimitReached))
+TOLD = frozenset((ToolCalled, ToolStarted, ToolProgress, ToolEnded, ApprovalDecided, LimitReached, ToolsReplaced))
 """The events that a client receives beside the text."""
 
 

@@ -22,7 +22,7 @@ from gaia_core.errors import ConfigError
 from gaia_core.frozen_types import first_problem, is_count, is_seconds, made_once, shown, typed
 from gaia_core.tools import EFFECTS, Bound, Context, Effect, Tool, ToolIndex, Toolset, doc, effects_text, nearest, tool
 
-ClientTools: TypeAlias = Literal["merge", "ignore", "reject"]
+ClientTools: TypeAlias = Literal["merge", "ignore", "reject", "strict"]
 
 NO_TOOLS = Toolset("none")
 
@@ -161,9 +161,16 @@ class _Open:
 class Agent(_Open):
     """A name, instructions, a model's name, one composed toolset, and policies.
 
-    *model* is a name in the catalog. *client_tools* says what becomes of tools that a client brings: `merge` beside
-    the agent's own, `ignore`, or `reject`. *search*: not all
-    tools are sent at once, see `ToolSearch`. Equal content makes equal agents.
+    *model* is a name in the catalog. *client_tools* says what becomes of tools that a client brings:
+
+    | value | the client's tools | one with the name of an agent's own |
+    |---|---|---|
+    | `merge` | are offered beside the agent's own | replaces the agent's for that turn; see `ToolsReplaced` |
+    | `strict` | are offered beside the agent's own | the request is refused |
+    | `reject` | the request is refused | the same |
+    | `ignore` | are not offered | the same |
+
+    *search*: not all tools are sent at once, see `ToolSearch`. Equal content makes equal agents.
 
     Raises ConfigError for an argument that is of another type than its field. What is in a toolset or a policy was
     checked when that was made.

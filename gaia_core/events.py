@@ -4,6 +4,7 @@ All surfaces (chat chunks, UI frames, the terminal) are translations of these an
 come in this order:
 
     TurnStarted
+      ToolsReplaced?                            tools of the agent that the client's of the same name replace
       StepStarted                               one step: a model request and the tool calls that it asks for
         Queued*                                 while the request waits for one of the model's slots
         ModelRetried*                           the endpoint failed before its first token, and is asked again
@@ -37,7 +38,7 @@ TurnStatus: TypeAlias = Literal["completed", "tool_calls", "limit", "cancelled",
 GrantScope: TypeAlias = Literal["once", "session"]
 """What a yes covers: the call that was shown, or what `ApprovalRequested.scope` says for the rest of the session."""
 
-LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds"]
+LimitName: TypeAlias = Literal["steps", "tool_calls", "tokens", "seconds", "answer_chars"]
 
 
 class ErrorInfo(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -60,6 +61,13 @@ class TurnStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     model: str
 
 
+class ToolsReplaced(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The client brought tools with these *names*, which the agent has too: in this turn the client's are called and
+    the agent's are not offered. Live only."""
+
+    names: tuple[str, ...]
+
+
 class StepStarted(msgspec.Struct, frozen=True, gc=False, tag=True):
     """A step began; *step* counts from 1."""
 
@@ -73,11 +81,16 @@ class Queued(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ModelRetried(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """The model request failed before its first token and is sent again after *delay* seconds."""
+    """The model request failed before its first token and is sent again after *delay* seconds.
+
+    *kind* is that of the `ModelError`: `not_ready` while the server loads its model, `context_length` when the request
+    is sent again in a shorter form, `bad_request` without an option that the server refuses.
+    """
 
     attempt: int
     delay: float
     reason: str
+    kind: str = ""
 
 
 class ReasoningDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -97,7 +110,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
-    it and is asked once more.
+    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which.
     """
 
     step: int
@@ -107,6 +120,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     seconds: float = 0.0
     first_seconds: float | None = None
     objection: str = ""
+    stop_sequence: str | None = None
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
@@ -258,6 +272,7 @@ class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 Event: TypeAlias = (
     TurnStarted
+    | ToolsReplaced
     | StepStarted
     | Queued
     | ModelRetried

@@ -120,6 +120,8 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     servers: tuple[tuple[str, str], ...] = ()
     """For each call of a server's tool, its id and the server's name."""
     problems: tuple[str, ...] = ()
+    stop_sequence: str | None = None
+    """The one that ended the text, where the endpoint said which."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -330,6 +332,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.seconds,
         fact.first_seconds,
         fact.objection,
+        fact.stop_sequence,
     )
     if not fact.message.tool_calls:
         return (ended,)

@@ -22,6 +22,11 @@ EMBEDDED_SLOTS = 4
 QUEUE = 256
 
 
+_OWN_MEMBERS = frozenset(
+    ("model", "messages", "stream", "stream_options", "tools", "tool_choice", "parallel_tool_calls", "response_format")
+)
+
+
 @attrs.frozen(field_transformer=typed)
 class ModelSpec:
     """How a model is opened, and how many requests it takes at once. Values only: nothing is open yet.
@@ -48,8 +53,12 @@ class ModelSpec:
     """Whether it makes vectors of texts, and answers no conversation."""
     served: str | None = None
     """The endpoint's name for it, where that is configured."""
+    forward: frozenset[str] = frozenset()
+    """Members of a client's chat completion request that reach it, beside those that every endpoint is sent."""
 
     def __attrs_post_init__(self) -> None:
+        if own := sorted(self.forward & _OWN_MEMBERS):
+            raise ConfigError(f"model {self.name!r}: forward can't name {own[0]!r}, which this server sets itself")
         if self.slots < 1 or self.queue < 0:
             raise ConfigError(f"model {self.name!r}: slots must be at least 1 and queue at least 0")
         if self.context_tokens is not None and self.context_tokens < 1:

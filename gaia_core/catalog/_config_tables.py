@@ -24,6 +24,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
     together (prompt and longest answer, estimated), for a server whose slots share one KV cache. *inputs*: what it
     takes beside text (left out: what the endpoint says). *embeddings*: it makes vectors, and is no agent's model.
+    *forward*: names of further members of a chat completion request that reach the endpoint, such as `mirostat`.
     """
 
     url: str | list[str] | None = None
@@ -42,6 +43,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     silence_timeout: Seconds = 60.0
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     extra: dict[str, Any] = {}
+    forward: list[str] = []
 
 
 class _LimitsTable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -78,7 +80,7 @@ class AgentTable(msgspec.Struct, forbid_unknown_fields=True):
     instructions: str = ""
     description: str = ""
     tools: list[dict[str, Any]] = []
-    client_tools: Literal["merge", "ignore", "reject"] = "merge"
+    client_tools: Literal["merge", "ignore", "reject", "strict"] = "merge"
     limits: _LimitsTable = msgspec.field(default_factory=_LimitsTable)
     approvals: _ApprovalsTable = msgspec.field(default_factory=_ApprovalsTable)
     context: _ContextTable = msgspec.field(default_factory=_ContextTable)

@@ -4,6 +4,7 @@ Which model answers, in this order: the one that is configured; one that already
 one; none, and then every turn says what to do.
 """
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +29,9 @@ EMBEDDED_TOKENS = 8_192
 """What each slot of the embedded model holds, of a request and its answer, unless configured."""
 
 EMBEDDED_ANSWER_TOKENS = 2_048
+
+_BESIDE = frozenset({"find_files", "file_info"})
+"""Tools of the default agent that a small model is not offered."""
 
 _INSTRUCTIONS = (
     "You are a helpful assistant on the user's own computer. You can look at the files of one folder with your tools. "
@@ -91,11 +95,24 @@ async def with_model(
     if found:
         spec = _found_model(found[0])
     elif find_spec("xllamacpp") is not None:
-        spec = embedded_model(_named_weights(environ))
+        spec = embedded_model(_named_weights(environ), environ=environ)
     else:
         return catalog
+    if spec.kind == "embedded" and _is_default(catalog):
+        catalog = attrs.evolve(catalog, agents=tuple(for_small_model(agent) for agent in catalog.agents))
     others = tuple(model for model in catalog.models if model.name != DEFAULT_MODEL)
     return attrs.evolve(catalog, models=tuple(sorted((*others, spec), key=lambda model: model.name)))
+
+
+def _is_default(catalog: Catalog) -> bool:
+    """Whether *catalog* is that of `default_catalog`: what somebody configured keeps its tools."""
+    (agent, *others) = catalog.agents or (None,)
+    return agent is not None and not others and (agent.name, agent.instructions) == (DEFAULT_AGENT, _INSTRUCTIONS)
+
+
+def for_small_model(agent: Agent) -> Agent:
+    """*agent* with fewer tools, among which a small model finds the right one; what it loses, the others show too."""
+    return attrs.evolve(agent, tools=agent.tools.where(lambda tool: tool.name not in _BESIDE))
 
 
 def _found_model(found: Found) -> ModelSpec:
@@ -110,15 +127,29 @@ def _named_weights(environ: Mapping[str, str]) -> Path | None:
 
 
 def embedded_model(
-    weights: Path | None = None, *, context_tokens: int | None = None, slots: int = EMBEDDED_SLOTS
+    weights: Path | None = None,
+    *,
+    context_tokens: int | None = None,
+    slots: int = EMBEDDED_SLOTS,
+    environ: Mapping[str, str] | None = None,
 ) -> ModelSpec:
-    """The embedded model: llama.cpp in a child process, on *weights* or the default ones."""
-    name = weights.name if weights else "Qwen2.5-Coder 0.5B, a tiny model"
+    """The embedded model: llama.cpp in a child process, on *weights* or those that this machine gets.
+
+    Raises ConfigError when GAIA_EMBEDDED_MODEL (of *environ*; None: this process's) names no model.
+    """
+    name = weights.name if weights else _embedded_name(os.environ if environ is None else environ)
     said = f"{name} (embedded; start a real model to replace it)"
     make = OpenEmbedded(weights, context_tokens, slots)
     share = context_tokens // slots if context_tokens is not None else EMBEDDED_TOKENS
     window = max(share - EMBEDDED_ANSWER_TOKENS, share // 2)
     return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said, window=window)
+
+
+def _embedded_name(environ: Mapping[str, str]) -> str:
+    from gaia_core.models.embedded import QWEN_CODER, cache_folder, chosen_weights  # noqa: PLC0415  # only who needs it
+
+    weights = chosen_weights(environ, cache_folder(environ)).weights
+    return f"Qwen2.5-Coder {'0.5B' if weights == QWEN_CODER else '1.5B'}, a tiny model"
 
 
 @attrs.frozen(field_transformer=typed)

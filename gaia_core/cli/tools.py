@@ -28,7 +28,7 @@ from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
-from gaia_core.turn.context._transcript import CHARS_PER_TOKEN
+from gaia_core.turn.context._context_budget import CHARS_PER_TOKEN
 
 _COLUMNS = ("tool", "agent", "from", "effects", "approval", "description")
 

@@ -76,8 +76,9 @@ class Journal(Protocol):
     ) -> tuple[tuple[SessionInfo, ...], int]:
         """A page of the owner's sessions, the newest `updated_at` first, and how many there are in all.
 
-        *query*: every word of it occurs, whole and whatever its case, in the session's title or messages. *agent* and
-        *surface*: only the sessions of that agent or surface ("": conversations); None: of all.
+        *query*: every word of it occurs, whatever its case, as a word or a part of one in the session's title or
+        messages; so texts without spaces (Chinese, Japanese, Thai) are found by any part, too. *agent* and *surface*:
+        only the sessions of that agent or surface ("": conversations); None: of all.
         """
         ...
 

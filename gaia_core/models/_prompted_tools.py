@@ -1,27 +1,30 @@
 """Prompted tools: tool calls from models that can't make them, over any endpoint that takes a JSON schema.
 
-The model must answer with one JSON object: `{"name": <a tool>, "arguments": {…}}`, or `{"name": "reply", "text": …}`.
-The text of a reply is streamed on as it comes. In the step after a tool's result the tools are left out and the model
-is asked to answer from the result, because small models repeat the call otherwise. When the call failed, the tools
-stay, so that the model can correct the call; a tool whose same call was made twice is left out.
+The model must write one JSON object: `{"name": <a tool>, "arguments": {…}}`, or `{"answer": …}`, whose text is streamed
+on as it comes (`_prompted_form`). Three rules make small models look, and stop:
+
+- in the first step there is no answer to give when the message names something that a tool can show (`_must_look`);
+- after a result all tools are still there, for a further call;
+- the same call is not made twice since the user spoke: the model is asked once more, and can only answer.
 """
 
 import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
+import attrs
 import msgspec
 
 from gaia_core.events import FinishReason, TextDelta
-from gaia_core.messages import (
-    AssistantMessage,
-    DeveloperMessage,
-    Message,
-    SystemMessage,
-    ToolMessage,
-    UserMessage,
-    text_of,
+from gaia_core.messages import AssistantMessage, Message, ToolMessage, UserMessage, text_of
+from gaia_core.models._must_look import must_look
+from gaia_core.models._prompted_form import (
+    FAILURES,
+    OfferedTool,
+    conversation,
+    offered,
+    repeated,
+    response_format,
 )
 from gaia_core.models._protocol import (
     Delta,
@@ -30,45 +33,19 @@ from gaia_core.models._protocol import (
     Input,
     Model,
     ModelRequest,
-    ResponseFormat,
     ToolCallDelta,
 )
 from gaia_core.nesting import decode_json
 from gaia_core.tools import ToolDefinition
 
-REPLY = "reply"
+_FORCED = 2
+"""So many calls are made before an answer, when the message names something and they fail."""
 
-_REPLY = re.compile(r'\s*\{\s*"name"\s*:\s*"reply"\s*,\s*"text"\s*:\s*"')
+_ANSWER = re.compile(r'\s*\{\s*"answer"\s*:\s*"')
 _CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
-_CORRECTABLE = frozenset({"error", "timeout", "invalid", "unknown_tool"})
-"""The outcomes after which the model may make the call again."""
-
-_EXAMPLES = """\
-Examples of the form, with tools that you do not have:
-
-User: Hello!
-{"name": "reply", "text": "Hello! What can I do for you?"}
-
-User: How warm is it in Oslo?
-{"name": "get_temperature", "arguments": {"city": "Oslo"}}
-
-User: Which lamps are on?
-{"name": "list_lamps", "arguments": {}}
-
-User: What does "serendipity" mean?
-{"name": "reply", "text": "A happy discovery made by chance."}
-
-User: What does the letter from Zoe say?
-{"name": "open_letter", "arguments": {"from": "Zoe"}}
-
-User: Thank you, that helps.
-{"name": "reply", "text": "You are welcome."}"""
-_LOOKED = "Let me look."
-_CORRECT = "This call failed. Read the error, and make the right call for {}."
-_QUESTION_CHARS = 500
 
 
 class PromptedTools:
@@ -81,12 +58,27 @@ class PromptedTools:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`."""
-        tools = _offered(request)
-        decoder = _Decoder(tools) if tools else None
-        async with aclosing(self._model.stream(_asked(request, tools))) as answering:
+        step = _Step.of(request)
+        asked = _asked(request, step)
+        decoder = _Decoder(step) if step.callable else None
+        async with aclosing(self._model.stream(asked)) as answering:
             async for batch in answering:
                 told = decoder.feed(batch) if decoder is not None else batch
                 if told:
+                    yield told
+        if decoder is None or not decoder.repeated:
+            return
+        # The same call once more: its result is shown again, and what is left is another tool, or the answer.
+        left = step.without(decoder.repeated) if step.failed else attrs.evolve(step, callable=(), may_answer=True)
+        asked = msgspec.structs.replace(
+            asked,
+            messages=repeated(asked.messages, request.messages, decoder.text, failed=step.failed),
+            response_format=response_format(left.callable, may_answer=left.may_answer),
+        )
+        again = _Decoder(left, before=decoder.finished)
+        async with aclosing(self._model.stream(asked)) as answering:
+            async for batch in answering:
+                if told := again.feed(batch):
                     yield told
 
     @property
@@ -102,7 +94,7 @@ class PromptedTools:
     async def count(self, request: ModelRequest) -> int | None:
         """The tokens of the prompt, as the model beneath counts them."""
         ask = getattr(self._model, "count", None)
-        return await ask(_asked(request, _offered(request))) if ask is not None else None
+        return await ask(_asked(request, _Step.of(request))) if ask is not None else None
 
     async def aclose(self) -> None:
         """Close the model beneath."""
@@ -110,236 +102,183 @@ class PromptedTools:
             await close()
 
 
-def _asked(request: ModelRequest, tools: tuple[ToolDefinition, ...]) -> ModelRequest:
-    """*request* with its *tools* in words."""
+@attrs.frozen
+class _Step:
+    """What the model may do in answer to one request.
+
+    *listed* are the tools that its prompt lists, *callable* those that it may call now; *made* the calls, with their
+    decoded arguments, since the user spoke, when they may not be made again.
+    """
+
+    listed: tuple[ToolDefinition, ...]
+    callable: tuple[OfferedTool, ...]
+    may_answer: bool
+    made: tuple[tuple[str, object], ...] = ()
+    failed: bool = False
+    """Whether there were calls since the user spoke, and each failed."""
+
+    def without(self, name: str) -> "_Step":
+        """This step without the tool *name*, and, when there is no other, with an answer. No call is looked up again:
+        another one that was made already is made again, and the turn's own limits end it."""
+        others = tuple(tool for tool in self.callable if tool.name != name)
+        return attrs.evolve(self, callable=others, may_answer=self.may_answer or not others, made=())
+
+    @classmethod
+    def of(cls, request: ModelRequest) -> "_Step":
+        choice, tools = request.tool_choice, request.tools
+        if choice.name is not None:
+            named = tuple(tool for tool in tools if tool.name == choice.name)
+            return cls(tools, offered(named, request.messages), may_answer=False)
+        if choice.mode == "none" or not tools:
+            return cls((), (), may_answer=True)
+        if choice.mode == "required":
+            return cls(tools, offered(tools, request.messages), may_answer=False)
+        reading = tuple(tool for tool in tools if tool.reads)
+        since = _since_user(request.messages)
+        made = _made(since)
+        failed = _failed(since)
+        if made and not failed and request.response_format is not None:
+            # The form of the final text can't be a part of the schema of calls: the answer is made without tools.
+            return cls((), (), may_answer=True)
+        looks = bool(reading) and len(made) < _FORCED and failed
+        looks = looks and (_only_read(made, reading) or must_look(_asked_last(request.messages), reading))
+        chosen = offered(reading if looks else tools, request.messages)
+        return cls(tools, chosen, may_answer=not looks, made=made, failed=bool(made) and failed)
+
+
+def _asked(request: ModelRequest, step: _Step) -> ModelRequest:
+    """*request* with its tools in words."""
+    form = response_format(step.callable, may_answer=step.may_answer) if step.callable else request.response_format
     return msgspec.structs.replace(
         request,
-        messages=_plain(request.messages, tools),
+        messages=conversation(request.messages, step.listed),
         encoded=(),
         tools=(),
-        response_format=_form(tools, may_reply=_may_reply(request)) if tools else request.response_format,
+        response_format=form,
     )
 
 
-def _offered(request: ModelRequest) -> tuple[ToolDefinition, ...]:
-    """The tools that the model may call in this step."""
-    choice = request.tool_choice
-    if choice.mode == "none" and choice.name is None:
-        return ()
-    if choice.name is not None:
-        return tuple(tool for tool in request.tools if tool.name == choice.name)
-    last = request.messages[-1] if request.messages else None
-    if isinstance(last, ToolMessage) and choice.mode == "auto" and last.outcome not in _CORRECTABLE:
-        return ()
-    stuck = _stuck(request.messages)
-    return tuple(tool for tool in request.tools if tool.name not in stuck) or request.tools
+def _since_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages after the user's last one; none, when no user has spoken."""
+    for position in range(len(messages) - 1, -1, -1):
+        if isinstance(messages[position], UserMessage):
+            return messages[position + 1 :]
+    return ()
 
 
-def _stuck(messages: tuple[Message, ...]) -> frozenset[str]:
-    """Tools of which the same call was made twice since the user spoke, and failed at last: once more won't help."""
-    seen: list[tuple[str, str]] = []
-    for message in reversed(messages):
-        if isinstance(message, UserMessage):
-            break
-        if isinstance(message, AssistantMessage):
-            seen += [(call.name, call.arguments) for call in message.tool_calls]
-    return frozenset(name for name, arguments in seen if seen.count((name, arguments)) > 1)
+def _asked_last(messages: tuple[Message, ...]) -> str:
+    return next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "")
 
 
-def _may_reply(request: ModelRequest) -> bool:
-    return request.tool_choice.mode != "required" and request.tool_choice.name is None
+def _failed(messages: tuple[Message, ...]) -> bool:
+    """Whether no call of *messages* brought something: there was none, or each failed."""
+    return all(one.outcome in FAILURES for one in messages if isinstance(one, ToolMessage))
 
 
-def _form(tools: tuple[ToolDefinition, ...], *, may_reply: bool) -> ResponseFormat:
-    """The schema of one answer: any of the calls, or a reply."""
-    shared: list[bytes] = []
-    forms = [
-        b'{"type":"object","properties":{"name":{"const":%b},"arguments":%b},'
-        b'"required":["name","arguments"],"additionalProperties":false}'
-        % (msgspec.json.encode(tool.name), _embedded(tool, shared))
-        for tool in tools
-    ]
-    if may_reply:
-        forms.append(
-            b'{"type":"object","properties":{"name":{"const":"reply"},"text":{"type":"string"}},'
-            b'"required":["name","text"],"additionalProperties":false}'
-        )
-    defined = b',"$defs":{%b}' % b",".join(shared) if shared else b""
-    return ResponseFormat("json_schema", b'{"anyOf":[%b]%b}' % (b",".join(forms), defined), name="answer")
+def _only_read(made: tuple[tuple[str, object], ...], reading: tuple[ToolDefinition, ...]) -> bool:
+    """Whether there are calls, all of tools that read: such a model has begun to look."""
+    names = {tool.name for tool in reading}
+    return bool(made) and all(name in names for name, _ in made)
 
 
-def _embedded(tool: ToolDefinition, shared: list[bytes]) -> bytes:
-    """The schema of *tool*'s arguments as a part of another one: what refers to its own root goes into *shared*."""
-    if b'"$ref"' not in tool.parameters:
-        return tool.parameters
-    place = f"#/$defs/{tool.name}".encode()
-    compact = msgspec.json.encode(msgspec.json.decode(tool.parameters))
-    shared.append(b"%b:%b" % (msgspec.json.encode(tool.name), compact.replace(b'"$ref":"#', b'"$ref":"' + place)))
-    return b'{"$ref":"%b"}' % place
-
-
-def _plain(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
-    """*messages* without the API's tool calls, which the model's template doesn't know."""
-    plain: list[Message] = []
-    names: dict[str, str] = {}
-    previous: Message | None = None
-    for message in messages:
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            names |= {call.id: call.name for call in message.tool_calls}
-            calls = (f'{{"name": "{call.name}", "arguments": {call.arguments or "{}"}}}' for call in message.tool_calls)
-            said = text_of(message.content)
-            plain.append(AssistantMessage("\n".join((*((said,) if said else ()), *calls))))
-        elif isinstance(message, ToolMessage):
-            result = f"Result of {names.get(message.tool_call_id, 'the tool')}:\n{text_of(message.content)}"
-            if isinstance(previous, ToolMessage):  # results of one step are one message
-                plain[-1] = UserMessage(f"{text_of(plain[-1].content)}\n\n{result}")
-            else:
-                plain.append(UserMessage(result))
-        else:
-            plain.append(message)
-        previous = message
-    if isinstance(previous, ToolMessage):
-        if not tools:
-            return _answering(plain, messages)
-        asked = _question(messages)
-        words = _CORRECT.format(f'my question "{asked}"' if asked else "my question")
-        plain[-1] = UserMessage(f"{text_of(plain[-1].content)}\n\n{words}")
-    return _instructed(tuple(plain), tools) if tools else tuple(plain)
-
-
-def _answering(plain: list[Message], messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """*plain* for the step that answers from a result: a small model that sees its call there calls again, or names
-    the tool, so the result stands as what was found, with the question behind it."""
-    calls = len(plain) - 2
-    if calls >= 0 and isinstance(plain[calls], AssistantMessage):
-        said = next((one for one in reversed(messages) if isinstance(one, AssistantMessage)), None)
-        plain[calls] = AssistantMessage((text_of(said.content) if said is not None else "") or _LOOKED)
-    single = len(messages) < 2 or not isinstance(messages[-2], ToolMessage)
-    found = text_of((messages if single else plain)[-1].content)  # of one result, without its heading
-    asked = _question(messages)
-    words = (
-        f"Answer from it, in plain words, with all names and numbers: {asked}"
-        if asked
-        else "Answer my question from it, in plain words."
+def _made(messages: tuple[Message, ...]) -> tuple[tuple[str, object], ...]:
+    """The calls in *messages*, with their decoded arguments."""
+    return tuple(
+        (call.name, _decoded(call.arguments))
+        for message in messages
+        if isinstance(message, AssistantMessage)
+        for call in message.tool_calls
     )
-    plain[-1] = UserMessage(f"This is there:\n{found}\n\n{words}")
-    return tuple(plain)
 
 
-def _question(messages: tuple[Message, ...]) -> str:
-    """What the user asked last, said again: after a long result a small model has forgotten it. "" if it is long."""
-    asked = next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "").strip()
-    return asked if len(asked) <= _QUESTION_CHARS else ""
-
-
-def _instructed(messages: tuple[Message, ...], tools: tuple[ToolDefinition, ...]) -> tuple[Message, ...]:
-    listed = "\n".join(
-        f"- {tool.name}: {' '.join(tool.description.split())} Arguments: {_arguments(tool)}" for tool in tools
-    )
-    # Small models follow best what they read last: the agent's words after the tools, the form and its examples last.
-    first = f"Your tools:\n{listed}\n\n"
-    last = (
-        "Answer every message with one JSON object and nothing else: a call of the tool that fits, or a reply.\n"
-        'To call a tool: {"name": "<the tool>", "arguments": {…}}; '
-        "leave out arguments that the message does not speak of.\n"
-        'To talk to the user: {"name": "reply", "text": "<your words>"}, for greetings and general knowledge.\n\n'
-        f"{_EXAMPLES}"
-    )
-    if messages and isinstance(messages[0], SystemMessage | DeveloperMessage):
-        return (SystemMessage(f"{first}{text_of(messages[0].content)}\n\n{last}"), *messages[1:])
-    return (SystemMessage(first + last), *messages)
-
-
-def _arguments(tool: ToolDefinition) -> str:
-    schema = msgspec.json.decode(tool.parameters)
-    required = schema.get("required", ())
-    members = [
-        f"{name}{'' if name in required else _optional(member)}: {_described(member)}"
-        for name, member in schema.get("properties", {}).items()
-    ]
-    return "; ".join(members) or "none"
-
-
-def _optional(member: Any) -> str:
-    """That it may be left out, and what is meant then: small models give every argument that they see otherwise."""
-    if isinstance(member, dict) and "default" in member:
-        return f" (optional, else {msgspec.json.encode(member['default']).decode()})"
-    return " (optional)"
-
-
-def _described(member: Any) -> Any:
-    if not isinstance(member, dict):  # a schema may be `true`
-        return "any"
-    return member.get("description") or member.get("type", "any")
+def _decoded(arguments: str) -> object:
+    """What *arguments* mean, so that the same ones in another spelling are equal; their text, when they are no JSON."""
+    try:
+        return decode_json(arguments or "{}", object)
+    except (msgspec.DecodeError, UnicodeError):
+        return arguments
 
 
 class _Decoder:
-    """Turns the text of the JSON object, as it streams, into the text of the reply or a tool call."""
+    """Turns the text of the JSON object, as it streams, into the text of the answer or a tool call.
 
-    def __init__(self, tools: tuple[ToolDefinition, ...]) -> None:
-        self._names = frozenset(tool.name for tool in tools)
-        self._text = ""
-        self._told = -1  # the reply's text up to here was sent; -1: there is no reply yet
+    *before*: how an earlier request of this step finished, whose usage is added.
+    """
+
+    def __init__(self, step: _Step, before: Finished | None = None) -> None:
+        self._names = frozenset(tool.name for tool in step.callable)
+        self._made = step.made
+        self._before = before
+        self.text = ""
+        self._told = -1  # the answer's text up to here was sent; -1: there is no answer yet
         self._ended = False
+        self.repeated = ""
+        """The tool whose call the model made again that it has the result of; nothing was passed on then."""
+        self.finished: Finished | None = None
+        """How the model finished then."""
 
     def feed(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
         """What *batch* means."""
         told: list[Delta] = []
         for delta in batch:
             if isinstance(delta, TextDelta):
-                self._text += delta.text
+                self.text += delta.text
                 if text := self._more():
                     told.append(TextDelta(text))
             elif isinstance(delta, Finished):
-                told += self._finish(delta)
+                told += self._finish(_summed(delta, self._before))
             else:
                 told.append(delta)
         return tuple(told)
 
     def _more(self) -> str:
-        """The reply's text that came since."""
+        """The answer's text that came since."""
         if self._told < 0:
-            if (match := _REPLY.match(self._text)) is None:
+            if (match := _ANSWER.match(self.text)) is None:
                 return ""
             self._told = match.end()
         if self._ended:
             return ""
-        end, self._ended = _safe_end(self._text, self._told)
-        raw, self._told = self._text[self._told : end], end
+        end, self._ended = _safe_end(self.text, self._told)
+        raw, self._told = self.text[self._told : end], end
         return _unescaped(raw)
 
     def _finish(self, finished: Finished) -> tuple[Delta, ...]:
         reason: FinishReason = finished.reason
         if self._told >= 0:
-            return (Finished("stop" if self._ended and reason == "tool_calls" else reason, finished.usage),)
+            return (
+                Finished(
+                    "stop" if self._ended and reason == "tool_calls" else reason, finished.usage, finished.stop_sequence
+                ),
+            )
         try:
-            answer = decode_json(self._text, _DecodedAnswer)
+            answer = decode_json(self.text, _DecodedAnswer)
         except (msgspec.DecodeError, UnicodeError):
             # Cut off, or an endpoint that ignores schemas: half a call is not run, and plain text is an answer.
-            text = self._text if reason != "length" or not self._text.lstrip().startswith("{") else ""
+            text = self.text if reason != "length" or not self.text.lstrip().startswith("{") else ""
         else:
             if answer.name in self._names and (arguments := bytes(answer.arguments).decode()):
+                if (answer.name, _decoded(arguments)) in self._made:
+                    self.repeated, self.finished = answer.name, finished
+                    return ()
                 return (ToolCallDelta(0, "", answer.name, arguments), Finished("tool_calls", finished.usage))
-            text = self._text if (reply := answer.reply) is None else reply
+            text = self.text if answer.answer is None else answer.answer
         return (TextDelta(text), finished) if text else (finished,)
 
 
 class _DecodedAnswer(msgspec.Struct):
-    """An answer whose members came in another order than the schema's, or that is a call."""
+    """A call; or an answer with further members, or whose endpoint doesn't keep to the schema."""
 
-    name: str
-    text: str | None = None
+    name: str = ""
+    answer: str | None = None
     arguments: msgspec.Raw = msgspec.Raw(b"")
 
-    @property
-    def reply(self) -> str | None:
-        """The text, when this is a reply, also one in the form of a call; else None."""
-        if self.name != REPLY or self.text is not None:
-            return self.text if self.name == REPLY else None
-        try:
-            return msgspec.json.decode(self.arguments, type=dict[str, str]).get("text")
-        except (msgspec.DecodeError, UnicodeError):
-            return None
+
+def _summed(finished: Finished, before: Finished | None) -> Finished:
+    if before is None or before.usage is None:
+        return finished
+    usage = before.usage if finished.usage is None else before.usage + finished.usage
+    return Finished(finished.reason, usage)
 
 
 def _safe_end(text: str, start: int) -> tuple[int, bool]:

@@ -21,6 +21,8 @@ ToolMode: TypeAlias = Literal["auto", "none", "required"]
 FormType: TypeAlias = Literal["json_object", "json_schema"]
 Stop: TypeAlias = str | tuple[str, ...]
 LogitBias: TypeAlias = tuple[tuple[str, float], ...]
+LimitName: TypeAlias = Literal["max_tokens", "max_completion_tokens"]
+Further: TypeAlias = tuple[tuple[str, str], ...]
 
 # What a caller may say of a turn is checked when it is said. What a model says is not (deltas, usage), nor the request
 # that a turn makes at each step: together that took 3 µs of a turn's 110.
@@ -32,6 +34,8 @@ _is_number = check_of(float | None)
 _is_int = check_of(int | None)
 _is_stop = check_of(Stop | None)
 _is_bias = check_of(LogitBias | None)
+_is_limit_name = check_of(LimitName)
+_is_further = check_of(Further)
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
@@ -45,10 +49,12 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class Finished(msgspec.Struct, frozen=True, gc=False):
-    """The model is done. *usage* is None when the endpoint sent none."""
+    """The model is done. *usage* is None when the endpoint sent none. *stop_sequence*: the one
+    that ended the text, where the endpoint says which."""
 
     reason: FinishReason
     usage: Usage | None = None
+    stop_sequence: str | None = None
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | Finished
@@ -83,6 +89,9 @@ class ResponseFormat(msgspec.Struct, frozen=True, gc=False):
 class Sampling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Options that reach the model as they are; None is not sent. Names are those of the chat completions API.
 
+    *limit_name* is the name by which the client sent *max_tokens*. *further* are options that a model server knows and
+    that API does not, such as `top_k`: each by its name, with its value as JSON text.
+
     Raises ConfigError for a value of another type, and for a number that JSON doesn't know (nan, inf).
     """
 
@@ -95,6 +104,8 @@ class Sampling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     logit_bias: LogitBias | None = None
     reasoning_effort: str | None = None
     max_tokens: int | None = None
+    limit_name: LimitName = "max_tokens"
+    further: Further = ()
 
     def __post_init__(self) -> None:
         numbers = (self.temperature, self.top_p, self.presence_penalty, self.frequency_penalty)
@@ -105,6 +116,8 @@ class Sampling(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
             and _is_bias(self.logit_bias)
             and _is_text(self.reasoning_effort)
             and _is_int(self.max_tokens)
+            and _is_limit_name(self.limit_name)
+            and _is_further(self.further)
         ):
             raise refusal(self)
         if inf in numbers or -inf in numbers:
@@ -161,7 +174,8 @@ class ModelError(GaiaError):
 
     *kind* is stable: `connect`, `timeout`, `rate_limited`, `overloaded`, `auth`, `not_found`, `context_length`,
     `bad_request`, `broken_stream`, `incomplete_call` (of a client's tool), `not_ready`, `server`. *retry_after* is
-    in seconds. *status* is the endpoint's.
+    in seconds. *status* is the endpoint's. Of `context_length`: *window* is the model's context, *prompt_tokens* the
+    request's prompt, in tokens, where the endpoint says so.
     """
 
     def __init__(
@@ -172,12 +186,16 @@ class ModelError(GaiaError):
         retryable: bool = False,
         retry_after: float | None = None,
         status: int | None = None,
+        window: int | None = None,
+        prompt_tokens: int | None = None,
     ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retryable = retryable
         self.retry_after = retry_after
         self.status = status
+        self.window = window
+        self.prompt_tokens = prompt_tokens
 
 
 BreakerState: TypeAlias = Literal["closed", "open", "half_open"]

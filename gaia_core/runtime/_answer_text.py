@@ -11,6 +11,11 @@ from gaia_core.messages import text_of
 
 PARAGRAPH = "\n\n"
 
+_CUT = "(The answer was cut off at a limit before it said anything.)"
+_FILTERED = "(The model's endpoint filtered the answer.)"
+_THOUGHT = "(The model thought about it and gave no answer.)"
+_NOTHING = "(The model answered nothing.)"
+
 
 class AnswerStats(msgspec.Struct, frozen=True, gc=False):
     """What a turn's model requests took. Seconds include waiting for a slot."""
@@ -29,7 +34,17 @@ def rest_of(text: str, told: str) -> str:
 class AnswerText:
     """What is known of a turn after the events that it took. One stream's or one answer's; only its task calls it."""
 
-    __slots__ = ("_generated", "_generating", "_told", "calls", "first_seconds", "parts", "step", "tools_ran")
+    __slots__ = (
+        "_generated",
+        "_generating",
+        "_told",
+        "calls",
+        "first_seconds",
+        "parts",
+        "reasoned",
+        "step",
+        "tools_ran",
+    )
 
     def __init__(self) -> None:
         self.parts: list[str] = []
@@ -38,6 +53,8 @@ class AnswerText:
         """The last step that has ended."""
         self.calls: dict[str, ToolCalled] = {}
         self.first_seconds: float | None = None
+        self.reasoned = False
+        """The last step had reasoning."""
         self.tools_ran = False
         """A tool was started, so the turn may have had effects."""
         self._told: list[str] = []
@@ -50,6 +67,7 @@ class AnswerText:
         if isinstance(event, StepEnded):
             self.step = event.step
             self._told = []
+            self.reasoned = bool(event.message.reasoning_content)
             if not event.objection and (text := text_of(event.message.content)):
                 self.parts.append(text)
             if event.first_seconds is not None:
@@ -85,6 +103,21 @@ class AnswerText:
         """The whole answer's text."""
         last = self.unrecorded(ended)
         return PARAGRAPH.join((*self.parts, last) if last else self.parts)
+
+    def instead(self, ended: TurnEnded) -> str:
+        """For people, what an answer without text is: cut off, filtered, only thought about. Empty where there is text,
+        and for a turn that failed, was cancelled or waits for its client, each of which is shown as what it is."""
+        if ended.status not in ("completed", "limit") or self.content(ended).strip():
+            return ""
+        if ended.finish_reason == "length":
+            return _CUT
+        if ended.finish_reason == "content_filter":
+            return _FILTERED
+        return _THOUGHT if self.reasoned or ended.reasoning else _NOTHING
+
+    def shown(self, ended: TurnEnded) -> str:
+        """The whole answer for people: its text, or what there is instead."""
+        return self.content(ended) + self.instead(ended)
 
     def stats(self, ended: TurnEnded) -> AnswerStats:
         """What the turn took."""

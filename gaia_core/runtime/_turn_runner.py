@@ -47,6 +47,7 @@ from gaia_core.turn import (
     run_turn,
     size,
     window_of,
+    with_room,
 )
 from gaia_core.uninterrupted import uninterrupted
 
@@ -182,9 +183,10 @@ class TurnRunner:
             return None  # how many tokens it needs, the turn will say
         transcript = before.followed_by(began)
         window = window_of(agent, access)
-        if window is not None and agent.context.compact and size(agent, transcript) > window:
+        if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first
         request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        request = with_room(access, transcript, request)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
 

@@ -7,6 +7,7 @@
 | `_signature` | a function's parameters, and its annotations before they are evaluated |
 | `_suggestion` | the nearest valid name |
 | `_argument_errors` | everything that is wrong with arguments, in words |
+| `_argument_repair` | texts that stand for numbers, booleans, arrays and objects |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
 | `_context` | what a running tool is given |
 | `_resource` | recipes of what tools work on |

@@ -20,6 +20,7 @@ from gaia_core.errors import ArgumentsError, NestingError, ToolDeclarationError
 from gaia_core.frozen_types import made_once, typed_as
 from gaia_core.nesting import check_nesting
 from gaia_core.tools._argument_errors import passed_unseen, problems_of
+from gaia_core.tools._argument_repair import repaired
 from gaia_core.tools._context import Context
 from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
@@ -74,7 +75,7 @@ class Parameters:
 
     Equal schemas make equal values. Without a *decoder* (schemas that come from elsewhere, such as MCP) the arguments
     are a JSON object, and *check* lists everything that is wrong with it; without *check*, the schema's source
-    validates the arguments.
+    validates the arguments. Arguments that fail are tried once more with their texts as the values that they hold.
     """
 
     __attrs_pre_init__ = made_once
@@ -112,6 +113,8 @@ class Parameters:
         try:
             decoded = msgspec.json.decode(arguments, type=kind, dec_hook=decode_custom, strict=False)
         except Exception as error:
+            if (again := self._repaired(arguments)) is not None:
+                return again
             words = str(error)
             _refuse_unless_fit(
                 tool, arguments, lambda value: problems_of(value, self.fields, decode_custom) or (words,)
@@ -120,13 +123,28 @@ class Parameters:
         _refuse_unless_fit(tool, arguments, lambda value: passed_unseen(value, self.fields, decode_custom))
         return decoded
 
+    def _repaired(self, arguments: str | bytes) -> Any:
+        """The arguments with arrays and objects taken that were sent as texts; None when they don't fit then either."""
+        assert self.decoder is not None
+        try:
+            given = msgspec.json.decode(arguments, type=dict[str, Any])
+            again = repaired(msgspec.json.decode(self.schema), given)
+            if again is None or passed_unseen(again, self.fields, decode_custom):
+                return None
+            return msgspec.convert(again, self.decoder.type, dec_hook=decode_custom, strict=False, str_keys=True)
+        except Exception:  # noqa: BLE001  # besides msgspec's errors, whatever a class of the tool's author raises
+            return None
+
     def _any_object(self, tool: str, arguments: str | bytes) -> dict[str, Any]:
         try:
             given = msgspec.json.decode(arguments or b"{}", type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeError) as malformed:
             raise ArgumentsError(tool, (f"not a valid JSON object: {malformed}",)) from None
         if self.check is not None and (problems := self.check(given)):
-            raise ArgumentsError(tool, problems)
+            again = repaired(msgspec.json.decode(self.schema), given)
+            if again is None or self.check(again):
+                raise ArgumentsError(tool, problems)
+            return again
         return given
 
 

@@ -42,19 +42,23 @@ class ToolDefinition(msgspec.Struct, frozen=True, gc=False):
     parameters: bytes
     encoded: bytes
     """The whole definition on the chat wire: `{"type":"function","function":{…}}`."""
+    reads: bool = False
+    """Whether a call is known to change nothing (its only effect is `read`). Not sent to models."""
 
     def __post_init__(self) -> None:
         if not (
-            type(self.name) is type(self.description) is str and type(self.parameters) is type(self.encoded) is bytes
+            type(self.name) is type(self.description) is str
+            and type(self.parameters) is type(self.encoded) is bytes
+            and type(self.reads) is bool
         ):
             raise refusal(self)
 
 
-def define(name: str, description: str, parameters: bytes) -> ToolDefinition:
-    """A definition with its encoded form."""
+def define(name: str, description: str, parameters: bytes, *, reads: bool = False) -> ToolDefinition:
+    """A definition with its encoded form; *reads*: see `ToolDefinition`."""
     function = {"name": name, "description": description, "parameters": msgspec.Raw(parameters)}
     return ToolDefinition(
-        name, description, parameters, msgspec.json.encode({"type": "function", "function": function})
+        name, description, parameters, msgspec.json.encode({"type": "function", "function": function}), reads
     )
 
 
@@ -148,7 +152,11 @@ class Tool:
             check_nesting(self.parameters.schema)
         except NestingError as error:
             raise ToolDeclarationError(f"{owner}: its parameters' schema is {error}") from None
-        object.__setattr__(self, "definition", define(self.name, self.description, self.parameters.schema))
+        object.__setattr__(
+            self,
+            "definition",
+            define(self.name, self.description, self.parameters.schema, reads=self.effects == {"read"}),
+        )
         object.__setattr__(self, "is_async", _is_async(self.handler))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -38,9 +38,10 @@ from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._compaction import summary_request
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
-from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_request import is_own, request_of
 from gaia_core.turn.step._model_step import may_become_call
-from gaia_core.turn.step._response_format import check_format
+from gaia_core.turn.step._overflow_recovery import with_room
+from gaia_core.turn.step._response_format import ResponseFormatCheck, check_format
 from gaia_core.turn.step._token_count import tokens_of
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "OpenResources",
     "Recorder",
     "RefusedCall",
+    "ResponseFormatCheck",
     "SpeculativeRequest",
     "ToolThreads",
     "Transcript",
@@ -76,6 +78,7 @@ __all__ = [
     "decode_grant",
     "finish",
     "invalid_arguments",
+    "is_own",
     "may_become_call",
     "record_of",
     "replay_of",
@@ -90,4 +93,5 @@ __all__ = [
     "unknown_tool",
     "unusable_arguments",
     "window_of",
+    "with_room",
 ]

@@ -5,7 +5,6 @@ process left is continued by the same code. A sub-agent is the same loop on a ch
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -21,9 +20,10 @@ from gaia_core.events import (
     ModelRetried,
     StepStarted,
     TextDelta,
+    ToolsReplaced,
     TurnStatus,
 )
-from gaia_core.facts import Answered, Began, Compacted, Ended, Fact
+from gaia_core.facts import Answered, Began, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, is_json_object, text_of
 from gaia_core.models import ModelError, ModelRequest, problem_of
 from gaia_core.tools import ToolDefinition
@@ -35,16 +35,14 @@ from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
 from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
-from gaia_core.turn.context._compaction import compaction_point, summary_request
-from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._answer_correction import AnswerCorrection
-from gaia_core.turn.step._model_request import request_of
+from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
+from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
 from gaia_core.turn.step._response_format import correction
+from gaia_core.turn.step._summary import compact
 from gaia_core.turn.tool_search._find_tools import core_definitions
-
-_log = logging.getLogger(__name__)
 
 _NO_ANSWER = AssistantMessage("")
 _PAUSE_SECONDS = 2.0
@@ -99,7 +97,6 @@ class _Loop:
         "_steps",
         "_tools",
         "_tools_chars",
-        "_window",
         "last",
     )
 
@@ -123,11 +120,10 @@ class _Loop:
         self._tools: tuple[ToolDefinition, ...] = ()
         """The tools of the last request, and below their size: computed again by `_ask` when they change."""
         self._tools_chars = 0
-        self._window = context.window
         self._answer = resumed
         """The last answer of the model. Written by `_ask`, before it is recorded."""
         self._limit: LimitReached | None = None
-        """The limit that ended the turn. Written by `_limited`."""
+        """The limit that ended the turn. Written by `_limited`, and by `_ask` for an answer without an end."""
         self._correction = AnswerCorrection(context.options.response_format)
         """Whether the model was already asked to correct its answer. Its state is written from `_ask`."""
         self._began = time.monotonic()
@@ -151,6 +147,8 @@ class _Loop:
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
+        if self._client_names and (names := replaced(self._agent, self._context.options)):
+            self._emit(ToolsReplaced(names))
         if self._answer is not None:
             await self._settle()
             if (ended := self._after_calls()) is not None:
@@ -177,6 +175,8 @@ class _Loop:
     def _after_text(self) -> Ended | None:
         """The end by an answer in words; None when it doesn't match the response format, and may be corrected."""
         assert self._answer is not None
+        if self._limit is not None:
+            return self.ended("limit")
         if not self._answer.objection:
             return self.ended("completed")
         if not self._correction.made:
@@ -205,9 +205,6 @@ class _Loop:
         self._emit(StepStarted(self._steps))
         self._correction.made = self._correction.made or (self._answer is not None and bool(self._answer.objection))
         request = self._request()
-        if request.tools is not self._tools:
-            self._tools = request.tools
-            self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
         formed = context.options.response_format is not None
         speculative = await self._speculated(request)
         clock = Clock(self._emit, quiet=formed, asked=speculative.began if speculative is not None else None)
@@ -236,7 +233,12 @@ class _Loop:
             correction(problems) if problems else "",
             self._servers(own),
             problems,
+            self._step.stop_sequence if self._step is not None else None,
         )
+        if self._step is not None and self._step.endless:
+            most = self._step.most_chars
+            words = f"the answer was cut off after {most} characters: the model went on without an end"
+            self._limit = LimitReached("answer_chars", most, words)
         self._step = None
         if not message.tool_calls:
             await self._said(message)
@@ -293,26 +295,37 @@ class _Loop:
         return tuple([pair for pair in found if pair[1]]) if found else ()
 
     async def _patiently(self, request: ModelRequest, clock: Clock, speculative: SpeculativeRequest | None) -> Answer:
-        """The answer to *request*; a model that isn't ready is asked again, as long as there is patience."""
+        """The answer to *request*; a model that isn't ready is asked again, as long as there is patience, and one whose
+        context it exceeds is sent a shorter one."""
         left = self._context.patience
+        recovery = OverflowRecovery(self._context)
         attempt = 0
         while True:
             self._step = ModelStep(self._context, request, self._call_ids, self._tools_chars)
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
-                if error.kind == "bad_request" and request.response_format is not None:
+                delay = 0.0
+                longest = request.sampling.max_tokens
+                if error.kind == "context_length" and (words := recovery.learn(error, self._step.chars(), longest)):
+                    await self._compact()
+                    shorter = self._request()
+                    if shorter == request:  # nothing is left to leave out
+                        recovery.forget()
+                        raise
+                    request = shorter
+                    self._emit(ModelRetried(attempt + 1, 0.0, words, error.kind))
+                elif error.kind == "bad_request" and request.response_format is not None:
                     # An endpoint that knows no such form, or not all of it: the text is checked here in any case.
                     request = msgspec.structs.replace(request, response_format=None)
-                    speculative = None
-                    self._emit(ModelRetried(attempt := attempt + 1, 0.0, str(error)))
-                    continue
-                if error.kind != "not_ready" or left <= 0:
+                    self._emit(ModelRetried(attempt + 1, 0.0, str(error), error.kind))
+                elif error.kind == "not_ready" and left > 0:
+                    delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
+                    self._emit(ModelRetried(attempt + 1, delay, str(error), error.kind))
+                else:
                     raise
-                delay = min(error.retry_after or _PAUSE_SECONDS, _PAUSE_SECONDS, left)
                 attempt += 1
                 speculative = None
-                self._emit(ModelRetried(attempt, delay, str(error)))
             # Without a slot: `ModelStep.run` has given it back. A reload meanwhile doesn't change this turn's model.
             await asyncio.sleep(delay)
             left -= delay
@@ -321,17 +334,21 @@ class _Loop:
         context = self._context
         if self._agent.search is not None:
             self._core = self._core or core_definitions(self._agent)
-        return request_of(
+        request = request_of(
             self._agent,
             context.transcript,
             context.options,
-            self._window,
+            context.window,
             context.affinity or context.turn.session_id,
             first=self._steps == 1,
             calls=context.budget.tool_calls,
             mended=self._correction.made,
             core=self._core,
         )
+        if request.tools is not self._tools:
+            self._tools = request.tools
+            self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
+        return with_room(context.access, context.transcript, request)
 
     async def _speculated(self, request: ModelRequest) -> SpeculativeRequest | None:
         """The request that was sent while the session was being claimed, if it equals *request*; else it is closed."""
@@ -347,26 +364,8 @@ class _Loop:
 
     async def _compact(self) -> None:
         """Put the older messages into a summary when all of them would be too many, as a fact."""
-        context = self._context
-        window, transcript = self._window, context.transcript
-        if window is None or not context.compacts or not self._agent.context.compact:
-            return
-        tokens = size(self._agent, transcript)
-        point = compaction_point(transcript, window) if tokens > window else None
-        if point is None:
-            return
-        request = ModelRequest(
-            summary_request(self._agent, transcript.entries[:point]), session_key=context.turn.session_id
-        )
-        step = ModelStep(context, request, set())
-        try:
-            message, _, usage = await step.run(lambda *_events: None)
-        except (ModelError, QueueFullError) as error:
-            _log.warning("turn %s: no summary could be had (%s); older messages are left out", context.turn.id, error)
-            return
-        context.budget.charge(usage)
-        if summary := text_of(message.content).strip():
-            await context.recorder.add(Compacted(summary, transcript.entries[point].seq, usage, tokens))
+        if (compacted := await compact(self._context)) is not None:
+            await self._context.recorder.add(compacted)
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached

@@ -19,6 +19,7 @@ from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions
 from gaia_core.turn.calls._approval_grant import Grant
 from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
+from gaia_core.turn.context._context_budget import ContextBudget, LearntContext, prompt_budget
 from gaia_core.turn.context._transcript import Transcript
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
@@ -29,6 +30,7 @@ class ModelAccess:
     """A model, its slots, and the longest request that it takes (tokens; None: unknown).
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
+    *learnt*: what its refusals said of its window.
     """
 
     __attrs_pre_init__ = made_once
@@ -37,6 +39,7 @@ class ModelAccess:
     slots: SlotPool
     window: int | None = None
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
+    learnt: LearntContext = attrs.field(factory=LearntContext)
 
 
 class Counting(Protocol):
@@ -91,12 +94,11 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The calls (path and id) whose thread could not be stopped."""
 
     @property
-    def window(self) -> int | None:
-        """How many tokens a request may have."""
+    def window(self) -> ContextBudget | None:
+        """How many tokens a prompt may have now."""
         return window_of(self.agent, self.access)
 
 
-def window_of(agent: Agent, access: ModelAccess) -> int | None:
-    """How many tokens a request may have: the smaller of the agent's wish and the model's window."""
-    wished, window = agent.context.tokens, access.window
-    return min(wished, window) if wished is not None and window is not None else wished or window
+def window_of(agent: Agent, access: ModelAccess) -> ContextBudget | None:
+    """How many tokens a prompt may have: by the agent's wish and by the model's window, configured or learnt."""
+    return prompt_budget(agent.context.tokens, access.window, access.learnt)

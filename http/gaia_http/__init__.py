@@ -13,7 +13,10 @@
 | `keys` | API keys: their file, what each may do, `gaia keys` |
 | `request` | what every wire protocol reads from a request: content parts, files, URLs, client tools, options |
 | `streaming` | server-sent events: how bytes reach a client |
+| `transcript` | turns whose request is the whole conversation: what three protocols share |
 | `openai` | the OpenAI API: chat completions, Responses, embeddings, files, models |
+| `anthropic` | the Anthropic Messages API |
+| `ollama` | the Ollama API |
 | `ui` | the UI API: sessions, conversations and their streams |
 | `mcp` | agents and toolsets as an MCP server |
 | `page` | a built page at `/` |

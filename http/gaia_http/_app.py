@@ -4,6 +4,8 @@
 |---|---|
 | GET /v1/models, /v1/models/{id} | the agents |
 | POST /v1/chat/completions | a turn of an agent |
+| /v1/chat/completions… | those that were stored: see `gaia_http.openai.chat._stored_routes` |
+| POST /v1/messages, /v1/messages/count_tokens | the same as Anthropic has it: see `gaia_http.anthropic` |
 | POST /v1/embeddings | vectors, by a model that makes them |
 | /v1/files | uploads |
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
@@ -13,6 +15,7 @@
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
+| /ollama/api/…, and what of it the UI API doesn't have at /api/… | Ollama's API: see `gaia_http.ollama` |
 | GET /… | the page, where `Settings.ui_dist` names one: see `_static_files` |
 """
 
@@ -31,17 +34,24 @@ from litestar.types import ASGIApp
 from gaia_core import ConfigError, Runtime
 from gaia_http._errors import SERVER, ErrorReply, of_exception
 from gaia_http._settings import Settings
+from gaia_http.anthropic import message_handlers
+from gaia_http.anthropic._models import list_models as anthropic_models
+from gaia_http.anthropic._models import one_model as anthropic_model
 from gaia_http.door._caller import caller_of
+from gaia_http.door._envelope import body_of, speaks_anthropic
 from gaia_http.door._idempotency import Idempotency
-from gaia_http.door._middleware import DoorMiddleware, body_of
+from gaia_http.door._middleware import DoorMiddleware
 from gaia_http.door._post_route import post_handler
 from gaia_http.keys import Allowances
 from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools
+from gaia_http.ollama import ollama_handlers
 from gaia_http.openai._embeddings import EmbeddingsRoute
 from gaia_http.openai._file_routes import FileRoutes
 from gaia_http.openai._models import list_models, one_model
 from gaia_http.openai._openapi import openapi_handler
 from gaia_http.openai.chat._chat_completions import ChatCompletions
+from gaia_http.openai.chat._stored_completions import CompletionStore
+from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
@@ -124,7 +134,9 @@ def _routes(
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data)
     parts = PartConverter(runtime, settings, files)
-    completions = ChatCompletions(runtime, settings, counts, parts, idempotency)
+    store = CompletionStore(runtime)
+    completions = ChatCompletions(runtime, settings, counts, parts, idempotency, store)
+    stored = StoredCompletionRoutes(store, settings)
 
     vectors, uploads = EmbeddingsRoute(runtime, settings), FileRoutes(files, settings)
 
@@ -147,11 +159,15 @@ def _routes(
         return await uploads.content(request)
 
     async def models(request: Request[Any, Any, Any]) -> Response[bytes]:
+        if speaks_anthropic(request.scope):
+            found = anthropic_models(runtime, caller_of(request.scope), request.query_params)
+            return Response(found, media_type=_JSON)
         return Response(list_models(runtime, caller_of(request.scope)), media_type=_JSON)
 
     async def model(request: Request[Any, Any, Any]) -> Response[bytes]:
         path = request.scope.get("raw_path") or request.scope["path"].encode()
-        return Response(one_model(runtime, path.decode("latin-1"), caller_of(request.scope)), media_type=_JSON)
+        find = anthropic_model if speaks_anthropic(request.scope) else one_model
+        return Response(find(runtime, path.decode("latin-1"), caller_of(request.scope)), media_type=_JSON)
 
     async def health() -> Response[bytes]:
         return Response(b'{"status":"ok"}', media_type=_JSON)
@@ -164,7 +180,8 @@ def _routes(
         return Response(prometheus_text(runtime, counts), media_type=MEDIA_TYPE)
 
     handlers: list[BaseRouteHandler] = [
-        post_handler("/v1/chat/completions", completions.handle),
+        post_handler("/v1/chat/completions", completions.handle, stored.list),
+        *stored.handlers(),
         HTTPRouteHandler("/v1/embeddings", http_method="POST", status_code=200)(embeddings),
         HTTPRouteHandler("/v1/files", http_method="POST", status_code=200)(upload_file),
         HTTPRouteHandler("/v1/files", http_method=_READ, status_code=200)(list_files),
@@ -179,7 +196,9 @@ def _routes(
         *response_handlers(settings, runtime, counts, parts, idempotency),
         *ui_handlers(settings, runtime, counts, idempotency),
     ]
-    return [*handlers, openapi_handler(handlers)]
+    messages = message_handlers(settings, runtime, counts, parts, idempotency)
+    ollama = ollama_handlers(settings, runtime, counts, parts, idempotency)
+    return [*handlers, *messages, *ollama, openapi_handler(handlers)]
 
 
 def _readiness(runtime: Runtime) -> Response[bytes]:
@@ -214,7 +233,9 @@ def _answer_to_exception(request: Request[Any, Any, Any], error: Exception) -> R
         reply = ErrorReply(
             status=500, message="the server failed; its log has more", type=SERVER, code="internal_error"
         )
-    return Response(body_of(reply, path), status_code=reply.status, media_type=_JSON, headers=dict(reply.headers))
+    return Response(
+        body_of(reply, request.scope), status_code=reply.status, media_type=_JSON, headers=dict(reply.headers)
+    )
 
 
 def _of_litestar(error: Exception, method: str, path: str) -> ErrorReply | None:

@@ -33,6 +33,19 @@ SERVER = "server_error"
 RATE = "rate_limit_error"
 
 
+_ANTHROPIC_TYPES = (
+    (401, "authentication_error"),
+    (403, "permission_error"),
+    (404, "not_found_error"),
+    (408, "timeout_error"),
+    (409, "conflict_error"),
+    (413, "request_too_large"),
+    (429, RATE),
+    (503, "overloaded_error"),
+    (504, "timeout_error"),
+)
+
+
 class _Error(msgspec.Struct, frozen=True, gc=False):
     message: str
     type: str
@@ -67,6 +80,20 @@ class ErrorReply:
     def plain_body(self) -> bytes:
         """The same outside the OpenAI API."""
         return encoded({"error": self.message, "code": self.code})
+
+    def anthropic_body(self, request_id: str) -> bytes:
+        """The same in Anthropic's API. Source: its API reference, errors."""
+        error: dict[str, object] = {"type": self._anthropic_type, "message": self.message}
+        if self.code is not None:
+            error["details"] = {"error_code": self.code}
+        return encoded({"type": "error", "error": error, "request_id": request_id})
+
+    @property
+    def _anthropic_type(self) -> str:
+        for status, name in _ANTHROPIC_TYPES:
+            if status == self.status:
+                return name
+        return INVALID if self.status < 500 and self.status != 424 else "api_error"
 
     @property
     def ui_body(self) -> bytes:

@@ -123,14 +123,20 @@ def test_the_system_text_is_the_agents_instructions_then_its_toolsets():
         ({"approvals": None}, "agent 'a': approvals must be an ApprovalPolicy, not None"),
         ({"context": False}, "agent 'a': context must be a ContextPolicy, not False"),
         ({"search": False}, "agent 'a': search must be a ToolSearch or None, not False"),
-        ({"client_tools": None}, "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not None"),
+        (
+            {"client_tools": None},
+            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject' or 'strict', not None",
+        ),
         (
             {"client_tools": "marge"},
-            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not 'marge'. Did you mean 'merge'?",
+            (
+                "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject' or 'strict', not 'marge'. "
+                "Did you mean 'merge'?"
+            ),
         ),
         (
             {"client_tools": Text("merge")},
-            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject', not 'merge' (Text)",
+            "agent 'a': client_tools must be 'merge' or 'ignore' or 'reject' or 'strict', not 'merge' (Text)",
         ),
     ],
 )

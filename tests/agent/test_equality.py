@@ -224,7 +224,7 @@ FIELDS = {
     ) | st.just(Limits()),
     "approvals": st.builds(ApprovalPolicy, effects=effects, tools=names, never=names, timeout=times),
     "context": st.builds(ContextPolicy, tokens=st.none() | counts, compact=st.booleans()),
-    "client_tools": st.sampled_from(("merge", "ignore", "reject")),
+    "client_tools": st.sampled_from(("merge", "ignore", "reject", "strict")),
     "search": st.none() | st.builds(ToolSearch, core=names, embeddings=st.none() | st.sampled_from(TEXTS)),
 }  # fmt: skip
 
@@ -266,7 +266,7 @@ ACCEPTED = {
     "limits": lambda value: type(value) is Limits,
     "approvals": lambda value: type(value) is ApprovalPolicy,
     "context": lambda value: type(value) is ContextPolicy,
-    "client_tools": lambda value: type(value) is str and value in ("merge", "ignore", "reject"),
+    "client_tools": lambda value: type(value) is str and value in ("merge", "ignore", "reject", "strict"),
     "search": lambda value: value is None or type(value) is ToolSearch,
 }
 

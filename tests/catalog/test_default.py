@@ -106,7 +106,27 @@ async def test_then_the_embedded_one(tmp_path, installed):
     assert catalog.model("local").kind == "embedded"
     assert catalog.model("local").slots == 4
     assert "tiny" in catalog.model("local").description
-    assert (catalog.agents, catalog.default_agent) == (before.agents, before.default_agent)
+    assert catalog.default_agent == before.default_agent
+
+
+async def test_the_default_agent_has_three_tools_on_the_embedded_model_and_another_one_keeps_its_own(
+    tmp_path, installed
+):
+    installed(True)
+    (agent,) = (await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=nothing)).agents
+    assert set(agent.tools.names) == {"list_files", "read_file", "search_files"}
+
+    (tmp_path / "gaia.toml").write_text('[agents.mine]\ntools = [{ use = "files" }]\n')
+    mine = await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=nothing)
+    assert "find_files" in mine.agent("mine").tools.names
+
+
+@pytest.mark.parametrize(("named", "said"), [("0.5b", "0.5B"), ("1.5b", "1.5B")])
+async def test_the_embedded_one_is_named_by_its_size(tmp_path, installed, named, said):
+    installed(True)
+    environ = {"GAIA_EMBEDDED_MODEL": named, "GAIA_CACHE": str(tmp_path)}
+    catalog = await with_model(load_catalog(environ={}, cwd=tmp_path), environ=environ, discover=nothing)
+    assert said in catalog.model("local").description
 
 
 async def test_then_none_and_every_turn_says_what_to_do(tmp_path, installed):

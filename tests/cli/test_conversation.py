@@ -307,6 +307,18 @@ class Says:
             "Yes\n",
             "the model failed (a reset); asked again in 0.5 s\n",
         ),
+        (
+            (ModelRetried(1, 2.0, "Loading model", "not_ready"), TextDelta("Yes"), Finished("stop")),
+            0,
+            "Yes\n",
+            "waiting for the model (Loading model); asked again in 2.0 s\n",
+        ),
+        (
+            (ModelRetried(1, 0.0, "it is shortened", "context_length"), TextDelta("Yes"), Finished("stop")),
+            0,
+            "Yes\n",
+            "it is shortened\n",
+        ),
         ((KeyError("a bug"),), 1, "", "✗ the server failed (KeyError)"),
     ],
 )

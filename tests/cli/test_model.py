@@ -23,6 +23,7 @@ def gaia(tmp_path, monkeypatch):
             "GAIA_DISCOVER": "0",
             "GAIA_MODEL_URL": None,
             "GAIA_WEIGHTS": None,
+            "GAIA_EMBEDDED_MODEL": "0.5b",
         }
         result = CliRunner().invoke(model, arguments, env=base | environ)
         assert result.exit_code == code, result.output
@@ -42,6 +43,16 @@ def test_status_names_the_embedded_model_and_what_is_missing(gaia):
 
     assert "local: Qwen2.5-Coder 0.5B, a tiny model (embedded" in said
     assert "no weights yet; `gaia model pull` fetches Qwen2.5-Coder-0.5B-Instruct (Q4_K_M), 491 MB" in said
+    assert "(GAIA_EMBEDDED_MODEL=0.5b)" in said
+    assert "of 30 questions about a folder" in said
+
+
+def test_status_and_pull_name_the_larger_one_too(gaia, tmp_path):
+    said = gaia("status", GAIA_EMBEDDED_MODEL="1.5b")
+    assert "`gaia model pull` fetches Qwen2.5-Coder-1.5B-Instruct (Q4_K_M), 1117 MB" in said
+    (tmp_path / "wrong.gguf").write_bytes(b"x")
+    assert "Qwen2.5-Coder-1.5B" in gaia("pull", "--model", "1.5b", "--path", "wrong.gguf", code=1)
+    assert "GAIA_EMBEDDED_MODEL must be 0.5b or 1.5b" in gaia("status", GAIA_EMBEDDED_MODEL="7b", code=1)
 
 
 def test_status_names_weights_of_the_environment(gaia, noise):

@@ -8,7 +8,7 @@ The agent `a` has a tool of its own, `secret`. What its model does follows from 
 |---|---|
 | secret | calls `secret`, then says what it was told |
 | weather | calls the client's `get_weather` for Paris, then says what the client answered |
-| shell | calls the client's own shell (Codex's or qwen-code's name of it) for `echo 21 degrees`, then the same |
+| shell | calls the client's own shell (of Codex, qwen-code, Claude Code) for `echo 21 degrees`, then the same |
 | forever | says a few words, and streams until it is cancelled |
 | break | fails |
 | JSON | answers `{"city": "Paris", "degrees": 21}` |
@@ -30,7 +30,11 @@ from gaia_core.models import Embeddings, Finished, ModelError, ToolCallDelta
 from gaia_http import Settings
 from gaia_http.server.process import listen, loop_factory, run_server
 
-SHELLS = (("exec_command", {"cmd": "echo 21 degrees"}), ("run_shell_command", {"command": "echo 21 degrees"}))
+SHELLS = (
+    ("exec_command", {"cmd": "echo 21 degrees"}),
+    ("run_shell_command", {"command": "echo 21 degrees"}),
+    ("Bash", {"command": "echo 21 degrees", "description": "Say the degrees"}),
+)
 TRUE_JSON = '{"city": "Paris", "degrees": 21}'
 
 

@@ -200,7 +200,7 @@ async def test_sampling_options_reach_the_model(serve, body):
         temperature=0.1, top_p=0.9, stop=("a", "b"), seed=42, presence_penalty=0.5, frequency_penalty=-0.5,
         logit_bias=(("3", -1.0), ("7", 1.0)), reasoning_effort="low", max_tokens=9,
     )  # fmt: skip
-    assert server.model.requests[1].sampling == Sampling(stop="x", max_tokens=10)
+    assert server.model.requests[1].sampling == Sampling(stop="x", max_tokens=10, limit_name="max_completion_tokens")
 
 
 async def test_no_limit_as_clients_of_local_servers_say_it(serve, body):

@@ -6,12 +6,12 @@ import attrs
 import msgspec
 import pytest
 
-from gaia_core import Agent, Context, Toolset, call, tool
+from gaia_core import Agent, Context, ScriptedModel, Toolset, call, tool
 from gaia_core.agent import ToolSearch
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall, ToolMessage, UserMessage
-from gaia_core.models import ToolChoice
+from gaia_core.models import ModelError, ToolChoice
 from gaia_core.turn import TurnRequest
-from gaia_http.openai.chat._suspended_turns import SuspendedTurns, client_ids
+from gaia_http.transcript._suspended_turns import SuspendedTurns, client_ids
 
 
 @tool(effects="read")
@@ -78,15 +78,87 @@ async def test_an_agent_may_reject_client_tools(serve, body):
 
 
 @pytest.mark.parametrize("name", ["secret", "find_tools", "read_result"])
-async def test_a_name_that_the_agent_has_is_refused(serve, body, name):
+async def test_a_strict_agent_refuses_a_name_that_it_has(serve, body, name):
     """Those of the tools, too, that a turn adds to them: else the model had two of one name."""
-    server = await serve("ok", agents=(attrs.evolve(OWN, search=ToolSearch(core={"secret"})),))
+    agent = attrs.evolve(OWN, search=ToolSearch(core={"secret"}), client_tools="strict")
+    server = await serve("ok", agents=(agent,))
 
     status, _, answer = await server.post(body(tools=[function("weather"), function(name)]))
 
     assert (status, answer["error"]["param"]) == (400, "tools[1].function.name")
     assert answer["error"]["code"] == "tool_name_taken"
     assert repr(name) in answer["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["secret", "read_result"])
+async def test_a_clients_tool_replaces_the_agents_of_that_name(serve, body, name):
+    """qwen-code brings `read_file` to an agent that has one: the client's is offered, called and run by the client."""
+    server = await serve(call(name, path="a.txt"), agents=(OWN,))
+    theirs = function(name, description="Theirs")
+
+    status, _, answer = await server.post(body(tools=[theirs, function("weather")]))
+
+    assert status == 200, answer
+    offered = [tool for tool in server.model.requests[0].tools if tool.name == name]
+    assert [json.loads(tool.encoded) for tool in offered] == [theirs]
+    (wanted,) = answer["choices"][0]["message"]["tool_calls"]
+    assert (wanted["function"]["name"], answer["choices"][0]["finish_reason"]) == (name, "tool_calls")
+    assert "secret" in [tool.name for tool in server.model.requests[0].tools]
+
+
+async def test_a_search_for_tools_gives_way_to_a_clients_tool_of_its_name(serve, body):
+    agent = attrs.evolve(OWN, search=ToolSearch(core={"secret"}))
+    server = await serve(call("find_tools", q="x"), agents=(agent,))
+
+    _, _, answer = await server.post(body(tools=[function("find_tools"), function("secret")]))
+
+    assert [tool.name for tool in server.model.requests[0].tools] == ["find_tools", "read_result", "secret"]
+    assert b"Tell the secret" not in server.model.requests[0].tools[2].encoded
+    assert answer["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "find_tools"
+
+
+async def test_a_replaced_tool_is_the_agents_again_in_the_next_turn(serve, body):
+    server = await serve("ok", call("secret"), "It is 42", agents=(OWN,))
+
+    await server.post(body(tools=[function("secret")]))
+    _, _, answer = await server.post(body())
+
+    assert answer["choices"][0]["message"]["content"] == "It is 42"
+    assert [each["tool"] for each in answer["x_gaia"]["tool_calls"]] == ["secret"]
+
+
+async def test_a_stream_says_which_tools_are_replaced(serve, body):
+    server = await serve("ok", "ok", agents=(OWN,))
+
+    told = await server.stream(tools=[function("secret"), function("weather")])
+    untold = await server.stream(tools=[function("weather")])
+
+    chunks = [json.loads(line[6:]) for line in told.split("\n\n") if line.startswith("data: {")]
+    assert [chunk["x_gaia"] for chunk in chunks if "x_gaia" in chunk] == [
+        {"type": "ToolsReplaced", "names": ["secret"]}
+    ]
+    assert chunks[0]["choices"][0]["delta"]["role"] == "assistant"
+    assert "ToolsReplaced" not in untold
+
+
+async def test_a_turn_that_fails_at_once_keeps_its_status_when_tools_are_replaced(serve, body):
+    def busy(_request):
+        raise ModelError("rate_limited", "slow down")
+
+    server = await serve(ScriptedModel(busy), agents=(OWN,))
+
+    async with server.http.post("/v1/chat/completions", json=body(tools=[function("secret")], stream=True)) as reply:
+        assert reply.status == 429
+
+
+async def test_responses_let_a_clients_tool_win_too(serve):
+    server = await serve(call("secret", q="x"), agents=(OWN,))
+    tool = {"type": "function", "name": "secret", "parameters": {"type": "object"}}
+
+    async with server.http.post("/v1/responses", json={"model": "a", "input": "Hi", "tools": [tool]}) as reply:
+        response = await reply.json()
+
+    assert [(item["type"], item["name"]) for item in response["output"]] == [("function_call", "secret")]
 
 
 async def test_a_name_that_no_turn_adds_is_the_clients(serve, body):

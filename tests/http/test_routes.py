@@ -60,7 +60,7 @@ async def test_an_unknown_model(serve, id):
 # Routes that are not there.
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nope", "/v1/chat", "/v1/chat/completions/x"])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nope", "/v1/chat", "/v1/chat/completions/x/y"])
 async def test_unknown_paths_below_v1_have_the_envelope(serve, path):
     server = await serve()
 
@@ -80,8 +80,8 @@ async def test_unknown_paths_elsewhere_have_plain_json(serve):
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("GET", "/v1/chat/completions", {"POST", "OPTIONS"}),
-        ("DELETE", "/v1/chat/completions", {"POST", "OPTIONS"}),
+        ("GET", "/v1/responses/compact", {"POST", "OPTIONS"}),
+        ("DELETE", "/v1/chat/completions", {"GET", "POST", "OPTIONS"}),
         ("POST", "/v1/models", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
@@ -100,7 +100,7 @@ async def test_options_says_what_a_route_takes(serve):
 
     async with server.http.options(f"{server.url}/v1/chat/completions") as response:
         assert (response.status, await response.read()) == (204, b"")
-        assert set(response.headers["allow"].split(", ")) == {"POST", "OPTIONS"}
+        assert set(response.headers["allow"].split(", ")) == {"GET", "POST", "OPTIONS"}
 
 
 # Health, readiness, metrics.

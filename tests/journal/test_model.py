@@ -248,7 +248,11 @@ class JournalMachine(RuleBasedStateMachine):
     def search(self, owner, query):
         wanted = set(query.casefold().split())
         rows, total = self.run(self.journal.list(owner, query=query))
-        found = {name for (who, name), session in self.model.items() if who == owner and wanted <= session.says()}
+        found = {
+            name
+            for (who, name), session in self.model.items()
+            if who == owner and all(any(part in word for word in session.says()) for part in wanted)
+        }
         assert ({row.id for row in rows}, total) == (found, len(found))
         assert [row.updated_at for row in rows] == sorted((row.updated_at for row in rows), reverse=True)
 

@@ -1,14 +1,17 @@
 """What PostgreSQL's journal does besides: lost connections, restarts, lost answers, addresses that stay secret."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from gaia_core.errors import FencedError, JournalError
+from gaia_core.facts import Began, encode_fact
 from gaia_core.journal import NewRecord, NewSession
 from gaia_core.journal.postgres import PostgresJournal
 from gaia_core.journal.postgres._schema import MIGRATIONS
+from gaia_core.messages import UserMessage
 
 
 async def begun(journal, id="s"):
@@ -242,3 +245,45 @@ async def test_an_answer_whose_beginning_was_lost_is_begun_once(postgres, schema
         begun = await journal.answer_begin("answer-of-the-lost", "b1:x", "r", max_age=60.0)
         assert (relay.lost, begun.begun) == (1, True)
         assert await journal.answer_put(begun.number, b"1")
+
+
+async def test_a_schema_of_version_3_is_searched_by_parts_of_its_words(version_1):
+    dsn, db = version_1
+    await db.execute(MIGRATIONS[1] + MIGRATIONS[2])
+    await db.execute("INSERT INTO gaia_schema VALUES (2), (3)")
+    fact_of_then = encode_fact(Began("coder", "t1:x", "m", message=UserMessage("ที่อยู่ของฉันคือกรุงเทพ")))
+    for name, body, said in (
+        ("plain", b"{}", ["reconfiguration", "gateway"]),
+        ("thai", fact_of_then, ["ท", "อย", "ของฉ", "นค", "อกร", "งเทพ"]),
+    ):
+        number = await db.fetchval(OLD_SESSION, "", name, b"{}")
+        await db.execute(
+            "UPDATE gaia_session SET title = 'हिन्दी', title_words = ARRAY['ह', 'न', 'द'] WHERE number = $1", number
+        )
+        await db.execute(
+            "INSERT INTO gaia_record (line, seq, parent, kind, turn, at, body, message_count, words) "
+            "VALUES ($1, 1, 0, 'k', 't', 1, $2, 1, $3)",
+            number,
+            body,
+            said,
+        )
+    async with PostgresJournal(dsn) as journal:
+        for query, ids in (
+            ("figur", {"plain"}), ("way", {"plain"}), ("re", {"plain"}), ("อยู่", {"thai"}), ("กรุงเทพ", {"thai"}),
+            ("हिन्", {"plain", "thai"}), ("nothing", set()),
+        ):  # fmt: skip
+            assert {row.id for row in (await journal.list("", query=query))[0]} == ids, query
+
+
+async def test_a_role_without_superuser_rights_can_migrate_and_search(postgres, schema):
+    db = await asyncpg.connect(postgres.dsn)
+    await db.execute(f"CREATE ROLE plain_{schema} LOGIN; CREATE SCHEMA plain_{schema} AUTHORIZATION plain_{schema}")
+    try:
+        host = urlsplit(postgres.dsn)
+        dsn = f"postgresql://plain_{schema}@{host.hostname}:{host.port}{host.path}?search_path=plain_{schema}"
+        async with PostgresJournal(dsn) as journal:
+            await journal.create(NewSession("s", "", "coder", "t1:x", "我们明天在北京开会"))
+            assert (await journal.list("", query="北京"))[1] == 1
+    finally:
+        await db.execute(f"DROP SCHEMA plain_{schema} CASCADE; DROP ROLE plain_{schema}")
+        await db.close()

@@ -12,10 +12,12 @@ from contextlib import closing
 import pytest
 
 from gaia_core.errors import ClosedError, JournalError
+from gaia_core.facts import Began, encode_fact
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.journal.sqlite._schema import APPLICATION_ID, MIGRATIONS
 from gaia_core.journal.sqlite._writer import index_levels
+from gaia_core.messages import UserMessage
 
 WRITER = """
 import asyncio, sys
@@ -341,3 +343,50 @@ async def test_what_a_sweep_forgets_is_gone_from_the_file_and_its_log(path):
         assert on_disk(path, "Sphygmomanometer")
         assert await journal.answer_sweep(max_age=0.0, keep=0) == 1
         assert on_disk(path, "Sphygmomanometer") == []
+
+
+def file_of_version_3(path):
+    """A journal's file as version 3 had it, open for rows of that time."""
+    db = file_of_version_1(path)
+    for statement in (*MIGRATIONS[1], *MIGRATIONS[2]):
+        db.execute(statement)
+    db.execute("PRAGMA user_version = 3")
+    return db
+
+
+async def test_a_file_of_version_3_is_searched_by_parts_of_its_words(path):
+    said = "ที่อยู่ของฉันคือกรุงเทพ"
+    fact = encode_fact(Began("coder", "t1:x", "m", message=UserMessage(said)))
+    with closing(file_of_version_3(path)) as db:
+        for name, body, words in (("plain", b"{}", "reconfiguration gateway"), ("thai", fact, "ท อย ของฉ นค อกร งเทพ")):
+            (number,) = db.execute(OLD_SESSION, ("", name, b"{}")).fetchone()
+            db.execute("UPDATE session SET title = 'हिन्दी' WHERE number = ?", (number,))
+            db.execute("INSERT INTO word (rowid, words) VALUES (?, 'ह न द')", (number << 32,))
+            db.execute(
+                "INSERT INTO record (key, parent, kind, turn, at, body, message_count) "
+                "VALUES (?, 0, 'k', 't', 1, ?, 1)",
+                (number << 32 | 1, body),
+            )
+            db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (number << 32 | 1, words))
+    async with SQLiteJournal(path) as journal:
+        for query, ids in (
+            ("figur", {"plain"}), ("way", {"plain"}), ("re", {"plain"}), ("อยู่", {"thai"}), ("กรุงเทพ", {"thai"}),
+            ("हिन्", {"plain", "thai"}), ("nothing", set()),
+        ):  # fmt: skip
+            assert {row.id for row in (await journal.list("", query=query))[0]} == ids, query
+
+
+async def test_a_deleted_session_leaves_no_trigram_in_the_file_or_its_log(path):
+    async with SQLiteJournal(path, "NORMAL") as journal:
+        await journal.create(NewSession("kept", "", "coder", "t1:x", "other words"))
+        await journal.create(NewSession("s", "", "coder", "t1:x", "qjx"))
+        lease = await journal.claim("", "s", "r", "t")
+        await journal.append(lease, (NewRecord("user", b"{}", "zvk 東京都", visible=True),), done=True)
+        assert (await journal.list("", query="zv"))[1] == 1
+        assert on_disk(path, "qjx")
+        await journal.delete("", "s")
+        assert [on_disk(path, each) for each in ("qjx", "zvk", "東京都", "京都 ")] == [[]] * 4
+        with closing(sqlite3.connect(path)) as db:
+            terms = {term for (term,) in db.execute("SELECT term FROM gram")}
+        assert terms
+        assert all(term in "other words  " for term in terms)

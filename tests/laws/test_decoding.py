@@ -20,7 +20,8 @@ WRITTEN_HERE = """
     gaia_core.testing._quirky_endpoint: _tagged
     gaia_core.turn.calls._approval_grant: __str__, decode_grant
     gaia_http.door._idempotency: _begin
-    gaia_http.openai.chat._suspended_turns: restored
+    gaia_http.transcript._suspended_turns: restored
+    gaia_http.openai.chat._stored_completions: _metadata, _noted
     gaia_http.openai.responses.stored._conversations: _shape
     gaia_http.openai.responses.stored._request_note: decode_note, input_items, kept_of, merged
     gaia_http.openai.responses.output._response_object: response_object
@@ -29,7 +30,7 @@ WRITTEN_HERE = """
 THE_SCHEMA_OF_A_TOOL = """
     gaia_core.catalog._lock_file: of
     gaia_core.cli.tools: _told, _of_lock
-    gaia_core.models._prompted_tools: _embedded, _arguments
+    gaia_core.models._prompted_form: _embedded, _described_arguments, _offered_schema
     gaia_core.testing._sample_arguments: sample
     gaia_core.tools._diff: _change
     gaia_core.tools._tool_index: _document
@@ -39,12 +40,11 @@ THE_SCHEMA_OF_A_TOOL = """
 
 ARGUMENTS_THAT_WERE_VALIDATED = """
     gaia_core.cli.terminal._conversation: _call_text
-    gaia_core.tools._parameters: _forgiving, _any_object, _refuse_unless_fit
+    gaia_core.tools._parameters: _forgiving, _repaired, _any_object, _refuse_unless_fit
     gaia_core.turn.calls._approval_grant: _object
 """
 
 A_PART_OF_WHAT_WAS_CHECKED = """
-    gaia_core.models._prompted_tools: reply
     gaia_core.models.endpoint._request_body: request_body
     gaia_core.models.endpoint._chunk_wire: _tolerant
     gaia_http.openai._embeddings: _items

@@ -36,7 +36,7 @@ from gaia_core import (
 from gaia_core.agent import Delegate, ToolSearch
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
-from gaia_core.models.embedded import LocalFile, Package
+from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
 from gaia_core.turn import Audience
 from gaia_http.keys import KeyLimits
 
@@ -114,6 +114,7 @@ MADE_BY_CALLERS = {
     "ToolSearch": {},
     "TurnOptions": {},
     "TurnRequest": {},
+    "WeightsChoice": {"weights": QWEN_CODER, "why": "a", "fallback": QWEN_CODER},
     "Weights": {"name": "a", "sha256": "b", "size": 1, "notice": "c", "sources": (LocalFile(Path("a")),)},
     # Structs.
     "AssistantMessage": {"content": "a"},
@@ -302,7 +303,7 @@ def test_a_url_that_may_hold_a_password_is_not_shown():
 POOL = (
     None, True, False, 0, 1, 1.0, -0.0, 0.0, 2, 2.0, 0.5, float("inf"), 2**70, "", "a", "A", "1", "é",
     unicodedata.normalize("NFD", "é"), "a\0", "{}", "http://127.0.0.1/v2", "auto", "none", "merge", "json_schema",
-    "process",
+    "process", "max_tokens",
     b"", b"a", b"{}", (), ("a",), ("é",), ("a", "b"), ("b", "a"), frozenset(), frozenset(("a",)), ["a"], ["b", "a"],
     (("a", "b"),), (("a", 1),), (("a", 1.0),), (TextPart("a"),), Path("a"), Path("A"), print, repr, Toolset, AGENT,
     Agent("b"), look, look.parameters, (AGENT,), (SPEC,), (CONFIG,), store(), store("b"), ToolSearch(),
@@ -311,6 +312,7 @@ POOL = (
     ContextPolicy(), Sampling(), Sampling(temperature=0.0), Sampling(temperature=-0.0), ToolChoice(),
     ToolChoice("none"), ImageURL("a"), InputAudio("a", "b"), FileData(), FunctionCall("a", "{}"), KeyLimits(),
     Audience.CLIENT, Audience.NOBODY, TurnOptions(), TurnOptions(instructions="a"),
+    QWEN_CODER,
 )  # fmt: skip
 
 

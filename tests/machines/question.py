@@ -55,7 +55,7 @@ def answer(url: str) -> tuple[str, list[dict]]:
 
 
 def main() -> int:
-    environ = os.environ | {"GAIA_DISCOVER": "0", "GAIA_JOURNAL": "memory"}
+    environ = os.environ | {"GAIA_EMBEDDED_MODEL": "0.5b", "GAIA_DISCOVER": "0", "GAIA_JOURNAL": "memory"}
     with tempfile.TemporaryDirectory() as folder:
         for name, text in FILES.items():
             Path(folder, name).write_text(text)

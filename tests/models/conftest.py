@@ -92,6 +92,8 @@ class Upstream:
     listed: Says = Says((b'{"data": [{"id": "first"}, {"id": "second"}]}',), media="application/json")
     counts: Says | None = None
     """What it answers where tokens are counted; None: there is no such route."""
+    below: dict[str, object] = attrs.field(factory=dict)
+    """What it answers to GET at further paths, as JSON."""
     asked: list[Asked] = attrs.field(factory=list)
     lists: list[dict[str, str]] = attrs.field(factory=list)
     arrived: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -118,6 +120,11 @@ class Upstream:
         if self.counts is None:
             raise web.HTTPNotFound
         return await _told(request, self.counts)
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        if request.path not in self.below:
+            raise web.HTTPNotFound
+        return web.json_response(self.below[request.path])
 
     async def models(self, request: web.Request) -> web.StreamResponse:
         self.lists.append({name.lower(): value for name, value in request.headers.items()})
@@ -163,6 +170,7 @@ async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
             app.router.add_post("/v1/chat/completions", made.complete)
             app.router.add_post("/v1/chat/completions/input_tokens", made.count)
             app.router.add_get("/v1/models", made.models)
+            app.router.add_get("/{path:.*}", made.get)
             runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
             await runner.setup()
             stack.push_async_callback(runner.cleanup)

@@ -1,5 +1,6 @@
 """What an endpoint is sent: the request as the API has it, and a key that nobody else sees."""
 
+import json
 import logging
 
 import pytest
@@ -19,6 +20,7 @@ from gaia_core.messages import (
     UserMessage,
 )
 from gaia_core.models import Endpoint, EndpointConfig, ModelRequest, ResponseFormat, Sampling, ToolChoice
+from gaia_core.models.endpoint._request_body import request_body
 from gaia_core.tools import tool
 
 KEY = "sk-0123456789/abcdef"
@@ -357,3 +359,30 @@ async def test_making_an_endpoint_connects_nothing():
     model = Endpoint(EndpointConfig(url="http://127.0.0.1:9/v1"))
     assert "127.0.0.1:9" in repr(model)
     await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "local", "members"),
+    [
+        ("max_tokens", True, {"max_tokens": 7}),
+        ("max_tokens", False, {"max_tokens": 7}),
+        ("max_completion_tokens", True, {"max_tokens": 7, "max_completion_tokens": 7}),
+        ("max_completion_tokens", False, {"max_completion_tokens": 7}),
+    ],
+)
+def test_a_limit_keeps_the_name_that_its_client_used(name, local, members):
+    """OpenAI refuses both names together; a local server may know `max_tokens` only."""
+    request = ModelRequest((UserMessage("Hi"),), sampling=Sampling(max_tokens=7, limit_name=name))
+
+    sent = json.loads(request_body(request, "m", "{}", local=local))
+
+    assert {key: value for key, value in sent.items() if key.startswith("max_")} == members
+
+
+def test_further_options_are_members_of_the_body():
+    request = ModelRequest((UserMessage("Hi"),), sampling=Sampling(further=(("top_k", "40"), ("reasoning", "{}"))))
+
+    sent = json.loads(request_body(request, "m", '{"top_k": 5}'))
+
+    assert (sent["top_k"], sent["reasoning"]) == (5, {}), "what is configured holds"
+    assert not {"further", "limit_name"} & set(sent)

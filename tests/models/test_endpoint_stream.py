@@ -196,3 +196,20 @@ async def test_text_that_can_t_be_written_becomes_marks(endpoint, ask, wire, tex
     told = await ask(model)
     assert told.text == expected
     told.text.encode()
+
+
+@pytest.mark.parametrize(
+    ("said", "met"),
+    [
+        ('"stop_reason": "END"', "END"),  # vLLM
+        ('"matched_stop": "END"', "END"),  # SGLang
+        ('"stop_reason": null, "matched_stop": 151645', None),  # a token's id
+        ('"stop_reason": {"odd": 1}', None),
+    ],
+)
+def test_the_stop_sequence_is_known_where_the_endpoint_says_which(said, met):
+    reader = ResponseReader(None)
+
+    reader.feed(f'data: {{"choices": [{{"delta": {{}}, "finish_reason": "stop", {said}}}]}}\n\n'.encode())
+
+    assert reader.end() == (Finished("stop", None, met),)

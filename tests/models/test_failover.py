@@ -1,11 +1,12 @@
 """A model at several endpoints, on real sockets: who is asked, who next, and what is never asked twice."""
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
 from socket import SO_LINGER, SOL_SOCKET
 
 import attrs
@@ -138,6 +139,11 @@ async def by_preference(model: Failover, made: list[Server], session: str = "s")
     """*made*, the one that *session* prefers first; nothing is remembered of finding out."""
     preferred = [seat.url for seat in model._preferred(session)]
     return sorted(made, key=lambda server: preferred.index(server.url))
+
+
+def sessions(model: Failover, server: Server) -> Iterator[str]:
+    """Sessions that prefer *server*."""
+    return (name for name in map(str, itertools.count()) if model._preferred(name)[0].url == server.url)
 
 
 def states(model: Failover, *servers: Server) -> list[str]:
@@ -339,10 +345,26 @@ async def test_an_endpoint_that_fails_what_another_answers_is_left_alone_too(ser
     model, made = await servers(2)
     first, second = await by_preference(model, made)
     first.does = does
-    for _ in range(5):
-        assert (await ask(model)).text == second.name
+    for session, _ in zip(sessions(model, first), range(5), strict=False):
+        assert (await ask(model, session=session)).text == second.name
 
     assert (len(first.asked), states(model, first)) == (3, ["open"])
+
+
+@pytest.mark.parametrize("does", [500, 503, 404, "die", "broken"])
+@pytest.mark.parametrize("count", [1, 2])
+async def test_one_session_that_breaks_an_endpoint_does_not_shut_it_for_others(servers, does, count):
+    model, made = await servers(count)
+    first, *_ = await by_preference(model, made)
+    session, other = itertools.islice(sessions(model, first), 2)
+    first.does = does
+    for _ in range(5):
+        with suppress(ModelError):
+            await ask(model, session=session)
+    first.does = "ok"
+
+    assert states(model, first) == ["closed"]
+    assert (await ask(model, session=other)).text == first.name
 
 
 async def test_a_request_that_every_endpoint_fails_shuts_none_of_them(servers):
@@ -359,8 +381,8 @@ async def test_endpoints_that_die_in_mid_answer_again_and_again_are_left_alone(s
     model, made = await servers(2)
     first, second = await by_preference(model, made)
     first.does = "die"
-    for _ in range(3):
-        await refused(model)
+    for session, _ in zip(sessions(model, first), range(3), strict=False):
+        await refused(model, session=session)
 
     assert states(model, first) == ["open"]
     assert (await ask(model)).text == second.name

@@ -10,7 +10,8 @@ from gaia_core import ConfigError
 from gaia_core.events import TextDelta
 from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
 from gaia_core.models import EmbeddingRequest, EndpointConfig, Finished, ModelError, ToolCallDelta, repair
-from gaia_core.models._prompted_tools import _Decoder
+from gaia_core.models._prompted_form import offered
+from gaia_core.models._prompted_tools import _Decoder, _Step
 from gaia_core.models.endpoint._chunk_wire import decode_chunk, words_of
 from gaia_core.models.endpoint._embeddings import embeddings_of
 from gaia_core.models.endpoint._model_list import listed_models
@@ -96,7 +97,9 @@ def test_the_text_of_a_prompted_model_is_a_call_within_the_limit_and_text_beyond
     for levels, kind in ((MAX_NESTING, ToolCallDelta), (MAX_NESTING + 1, TextDelta), (100_000, TextDelta)):
         sent = filled(text, levels)
 
-        told, _ = _Decoder((keep.definition,)).feed((TextDelta(sent), Finished("stop")))
+        told, _ = _Decoder(_Step((), offered((keep.definition,), ()), may_answer=True)).feed(
+            (TextDelta(sent), Finished("stop"))
+        )
 
         assert type(told) is kind
         assert (told.arguments in sent) if kind is ToolCallDelta else (told.text == sent)

@@ -31,7 +31,8 @@ from gaia_core.models import (
     ToolChoice,
     repair,
 )
-from gaia_core.models._prompted_tools import _Decoder
+from gaia_core.models._prompted_form import offered
+from gaia_core.models._prompted_tools import _Decoder, _Step
 from gaia_core.tools import ToolDefinition, tool
 
 
@@ -46,14 +47,14 @@ def list_files() -> str:
 
 
 TOOLS = (list_files.definition, read_file.definition)
-ASKED = UserMessage("What is in a.txt?")
+ASKED = UserMessage("What is in it?")
 CALLED = AssistantMessage(None, (ToolCall("c1", FunctionCall("read_file", '{"path":"a.txt"}')),))
 RESULT = ToolMessage("contents", "c1")
 
 
 async def asked(*messages: Message, tools=TOOLS, **options: object) -> ModelRequest:
     """What the model beneath is asked."""
-    model = ScriptedModel(lambda request: '{"name": "reply", "text": "Hi"}')
+    model = ScriptedModel(lambda request: '{"answer": "Hi"}')
     request = ModelRequest(messages or (ASKED,), tools, **options)
     async with aclosing(PromptedTools(model).stream(request)) as stream:
         async for _ in stream:
@@ -63,7 +64,7 @@ async def asked(*messages: Message, tools=TOOLS, **options: object) -> ModelRequ
 
 def told(*texts: str, reason: str = "stop", tools=TOOLS) -> list:
     """What these pieces of an answer mean, each in a batch of its own."""
-    decoder = _Decoder(tools)
+    decoder = _Decoder(_Step(tools, offered(tools, ()), may_answer=True))
     batches = [decoder.feed((TextDelta(text),)) for text in texts]
     return [delta for batch in batches for delta in batch] + list(decoder.feed((Finished(reason, Usage(1, 2)),)))
 
@@ -75,24 +76,26 @@ def text_in(deltas: list) -> str:
 # What is asked.
 
 
-async def test_the_answer_is_any_of_the_calls_or_a_reply():
+async def test_a_message_is_any_of_the_calls_or_an_answer():
     request = await asked()
     assert request.tools == ()
     assert request.response_format.type == "json_schema"
-    *calls, reply = json.loads(request.response_format.schema)["anyOf"]
-    for form, definition in zip(calls, TOOLS, strict=True):
-        assert form == {
-            "type": "object",
-            "properties": {"name": {"const": definition.name}, "arguments": json.loads(definition.parameters)},
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-    assert reply["properties"] == {"name": {"const": "reply"}, "text": {"type": "string"}}
+    listing, reading, answer = json.loads(request.response_format.schema)["anyOf"]
+    assert listing["properties"] == {
+        "name": {"const": "list_files"},
+        "arguments": json.loads(list_files.definition.parameters),
+    }
+    assert reading["properties"]["name"] == {"const": "read_file"}
+    assert list(reading["properties"]["arguments"]["properties"]) == ["path"]
+    assert answer["properties"] == {"answer": {"type": "string"}}
+    for form in (listing, reading, answer):
+        assert form["required"] == list(form["properties"])
+        assert form["additionalProperties"] is False
 
 
 async def test_a_schema_that_refers_to_itself_still_does():
     parameters = (
-        b'{"type":"object","properties":{"tree":{"$ref":"#/$defs/Node"},"self":{"$ref":"#"}},'
+        b'{"type":"object","properties":{"tree":{"$ref":"#/$defs/Node"},"self":{"$ref":"#"}},"required":["tree","self"],'
         b'"$defs":{"Node":{"properties":{"next":{"$ref": "#/$defs/Node"}}}}}'
     )
     definition = ToolDefinition("grow", "Grow.", parameters, b"")
@@ -113,19 +116,20 @@ async def test_a_schema_that_refers_to_itself_still_does():
 
 async def test_the_tools_are_told_beside_the_agents_instructions():
     for first in (SystemMessage("Be brief."), DeveloperMessage("Be brief.")):
-        system, user = (await asked(first, ASKED)).messages
+        system, *_, user = (await asked(first, ASKED)).messages
         assert isinstance(system, SystemMessage)
         assert "\n\nBe brief.\n\n" in system.content
-        for word in ("read_file", "Read a file.", "path", "limit (optional", "list_files"):
+        for word in ("read_file", "Read a file.", "path", "optional, when they are spoken of: limit", "list_files"):
             assert word in system.content
         assert user == ASKED
-    system, user = (await asked()).messages
+    system, *examples, user = (await asked()).messages
     assert "read_file" in system.content
+    assert [type(one) for one in examples] == [UserMessage, AssistantMessage] * (len(examples) // 2)
 
 
 async def test_a_tool_whose_schema_says_little_is_told_too():
     definition = ToolDefinition("any", "Any.", b'{"properties":{"x":true,"y":{}}}', b"")
-    assert "x (optional): any; y (optional): any" in (await asked(tools=(definition,))).messages[0].content
+    assert "x: any; optional, when they are spoken of: y" in (await asked(tools=(definition,))).messages[0].content
 
 
 async def test_what_is_asked_of_the_model_does_not_change_otherwise():
@@ -140,82 +144,69 @@ async def test_without_tools_a_request_passes_as_it_is():
     assert request == ModelRequest((SystemMessage("Be brief."), ASKED), response_format=form)
 
 
-async def test_after_a_result_the_tools_are_left_out_and_then_come_back():
+async def test_after_a_result_a_further_call_can_be_made():
     after = await asked(ASKED, CALLED, RESULT)
-    assert after.response_format is None
-    assert "contents" in text_of(after.messages[-1].content)
-    assert not any(isinstance(message, SystemMessage) for message in after.messages)
-    again = await asked(ASKED, CALLED, RESULT, AssistantMessage("It says: contents"), UserMessage("And b.txt?"))
-    assert again.response_format is not None
-    assert again.messages[-1] == UserMessage("And b.txt?")
+    assert names(after) == ["list_files", "read_file", None]
+    assert (
+        text_of(after.messages[-1].content) == "Result of read_file, 1 line:\ncontents\n\nMy question: What is in it?"
+    )
 
 
 @pytest.mark.parametrize("outcome", ["error", "timeout", "invalid", "unknown_tool"])
-async def test_after_a_call_that_failed_it_can_be_corrected(outcome):
-    assert (await asked(ASKED, CALLED, ToolMessage("No.", "c1", outcome))).response_format is not None
+async def test_a_call_that_failed_is_told_as_failed(outcome):
+    last = (await asked(ASKED, CALLED, ToolMessage("No.", "c1", outcome))).messages[-1]
+    assert last == UserMessage("read_file failed:\nNo.\n\nMy question: What is in it?")
 
 
 @pytest.mark.parametrize("outcome", ["ok", "denied", "cancelled", "unknown", None])
 async def test_a_result_that_begins_like_an_error_is_no_failure(outcome):
     log = ToolMessage("Error: disk full\nError: disk full", "c1", outcome)
-    assert (await asked(ASKED, CALLED, log)).response_format is None
+    last = (await asked(ASKED, CALLED, log)).messages[-1]
+    assert text_of(last.content).startswith("Result of read_file, 2 lines:\nError")
 
 
-async def test_the_question_is_said_again_after_a_result_and_after_an_error():
-    answering = await asked(ASKED, CALLED, RESULT)
-    correcting = await asked(ASKED, CALLED, ToolMessage("Error: no such file", "c1", "error"))
-
-    assert text_of(answering.messages[-1].content).endswith("What is in a.txt?")
-    assert 'make the right call for my question "What is in a.txt?"' in text_of(correcting.messages[-1].content)
+async def test_a_tools_remarks_are_not_counted_as_lines_of_its_result():
+    found = ToolMessage("a\n\nb\n[… 3 more lines]", "c1")
+    assert "read_file, 2 lines:" in text_of((await asked(ASKED, CALLED, found)).messages[-1].content)
 
 
-async def test_a_tool_whose_same_call_failed_twice_is_left_out_until_the_user_speaks():
-    failed = ToolMessage("Error: no such file", "c1", "error")
-    twice = (ASKED, CALLED, failed, CALLED, failed)
-
-    (stuck,) = {form["properties"]["name"]["const"] for form in forms(await asked(*twice))} - {"reply"}
-    later = {form["properties"]["name"]["const"] for form in forms(await asked(*twice, ASKED))}
-
-    assert stuck == "list_files"
-    assert later == {"list_files", "read_file", "reply"}
+async def test_a_question_that_is_long_is_not_said_again():
+    long = UserMessage("x" * 501)
+    assert text_of((await asked(long, CALLED, RESULT)).messages[-1].content).endswith("contents")
 
 
-def forms(request: ModelRequest) -> list:
-    return json.loads(request.response_format.schema)["anyOf"]
+async def test_a_form_of_the_final_text_is_kept_by_an_answer_without_tools():
+    form = ResponseFormat("json_schema", b'{"type":"object"}')
+    first = await asked(ASKED, response_format=form)
+    after = await asked(ASKED, CALLED, RESULT, response_format=form)
+    assert names(first) == ["list_files", "read_file", None]
+    assert after.response_format == form
 
 
-async def test_earlier_calls_and_results_are_told_in_plain_messages():
+def names(request: ModelRequest) -> list:
+    """The tools that can be called, and None where an answer can be given."""
+    forms = json.loads(request.response_format.schema)["anyOf"]
+    return [form["properties"].get("name", {}).get("const") for form in forms]
+
+
+async def test_earlier_calls_results_and_answers_are_told_in_plain_messages():
     both = AssistantMessage("So:", (*CALLED.tool_calls, ToolCall("c2", FunctionCall("list_files", ""))))
     said = AssistantMessage("It has contents.")
-    request = await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"), said, UserMessage("And b.txt?"))
-    _, user, assistant, results, *rest = request.messages
+    request = await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"), said, UserMessage("And b?"))
+    *_, user, assistant, results, answer, last = request.messages
     assert user == ASKED
     assert assistant == AssistantMessage(
         'So:\n{"name": "read_file", "arguments": {"path":"a.txt"}}\n{"name": "list_files", "arguments": {}}'
     )
-    assert results == UserMessage("Result of read_file:\ncontents\n\nResult of list_files:\na.txt")
-    assert rest == [said, UserMessage("And b.txt?")]
-
-
-@pytest.mark.parametrize("said", [None, "So:"])
-async def test_the_answer_is_made_from_what_was_found_and_the_call_is_not_shown(said):
-    called = AssistantMessage(said, CALLED.tool_calls)
-    user, assistant, found = (await asked(ASKED, called, ToolMessage("Result of magic: 7", "c1"))).messages
-    assert user == ASKED
-    assert assistant == AssistantMessage(said or "Let me look.")
-    assert "read_file" not in text_of(found.content)
-    assert "Result of magic: 7" in text_of(found.content)
-
-
-async def test_of_several_results_each_is_named():
-    both = AssistantMessage(None, (*CALLED.tool_calls, ToolCall("c2", FunctionCall("list_files", ""))))
-    *_, found = (await asked(ASKED, both, RESULT, ToolMessage("a.txt", "c2"))).messages
-    for word in ("read_file", "contents", "list_files", "a.txt"):
-        assert word in text_of(found.content)
+    assert results == UserMessage(
+        "Result of read_file, 1 line:\ncontents\n\nResult of list_files, 1 line:\na.txt\n\nMy question: What is in it?"
+    )
+    assert answer == AssistantMessage('{"answer":"It has contents."}')
+    assert last == UserMessage("And b?")
 
 
 @pytest.mark.parametrize(
-    ("choice", "names"),
+    ("choice", "expected"),
     [
         (ToolChoice("required"), ["list_files", "read_file"]),
         (ToolChoice("required", "read_file"), ["read_file"]),
@@ -223,10 +214,9 @@ async def test_of_several_results_each_is_named():
     ],
 )
 @pytest.mark.parametrize("messages", [(ASKED,), (ASKED, CALLED, RESULT)])
-async def test_a_tool_that_must_be_called_leaves_no_reply(choice, names, messages):
+async def test_a_tool_that_must_be_called_leaves_no_answer(choice, expected, messages):
     request = await asked(*messages, tool_choice=choice)
-    forms = json.loads(request.response_format.schema)["anyOf"]
-    assert [form["properties"]["name"]["const"] for form in forms] == names
+    assert names(request) == expected
 
 
 async def test_tools_that_must_not_be_called_are_not_told():
@@ -246,7 +236,7 @@ def test_a_call_is_a_call():
 
 
 def test_a_reply_is_streamed_as_it_comes():
-    pieces = ['{"na', 'me": "reply"', ', "text": "', "Hel", "lo", ' \\"you\\"', '"}']
+    pieces = ['{"an', 'swer"', ': "', "Hel", "lo", ' \\"you\\"', '"}']
     assert told(*pieces) == [
         TextDelta("Hel"),
         TextDelta("lo"),
@@ -256,8 +246,8 @@ def test_a_reply_is_streamed_as_it_comes():
 
 
 def test_order_is_kept_within_a_batch():
-    decoder = _Decoder(TOOLS)
-    start = TextDelta('{"name":"reply","text":"a')
+    decoder = _Decoder(_Step(TOOLS, offered(TOOLS, ()), may_answer=True))
+    start = TextDelta('{"answer":"a')
     batch = (
         ModelRetried(1, 0.1, "x"),
         ReasoningDelta("Hm"),
@@ -289,22 +279,22 @@ replies = st.one_of(st.text(), st.lists(halves, max_size=12).map("".join))
 @example("\ud800\ud83d\ude00", True, None)
 def test_a_reply_that_is_split_anywhere_is_the_text_that_it_means(text, escaped, data):
     text = text if escaped else joined(text)
-    whole = '{"name":"reply","text":' + json.dumps(text, ensure_ascii=escaped) + "}"
+    whole = '{"answer":' + json.dumps(text, ensure_ascii=escaped) + "}"
     count = (
         list(range(len(whole) + 1)) if data is None else data.draw(st.lists(st.integers(0, len(whole)), max_size=20))
     )
     cuts = sorted(count)
     pieces = [whole[start:end] for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
     deltas = told(*pieces)
-    assert text_in(deltas) == joined(json.loads(whole)["text"])
+    assert text_in(deltas) == joined(json.loads(whole)["answer"])
     assert deltas[-1] == Finished("stop", Usage(1, 2))
     text_in(deltas).encode()
 
 
 @given(replies, st.data())
 def test_a_reply_that_is_cut_off_is_told_as_far_as_it_came(text, data):
-    whole = '{"name":"reply","text":' + json.dumps(text) + "}"
-    end = data.draw(st.integers(24, len(whole)))
+    whole = '{"answer":' + json.dumps(text) + "}"
+    end = data.draw(st.integers(11, len(whole)))
     deltas = told(whole[:end], reason="length")
     assert joined(text).startswith(text_in(deltas))
     assert deltas[-1].reason == "length"
@@ -314,7 +304,7 @@ def test_a_reply_that_is_cut_off_is_told_as_far_as_it_came(text, data):
     st.text(st.characters(codec="utf-8")) | st.text(alphabet='\\u"dx0{}:, name'), st.sampled_from(["stop", "length"])
 )
 def test_whatever_stands_in_a_reply_nothing_is_raised(inside, reason):
-    deltas = told('{"name": "reply", "text": "', *inside, reason=reason)
+    deltas = told('{"answer": "', *inside, reason=reason)
     assert isinstance(deltas[-1], Finished)
     text_in(deltas).encode()
 
@@ -324,16 +314,16 @@ def test_whatever_stands_in_a_reply_nothing_is_raised(inside, reason):
     [(r"a\'b", "a'b"), (r"\x41", "x41"), (r"\u12", "u12"), ("a\nb\tc", "a\nb\tc"), (r"\u00zz.", "u00zz.")],
 )
 def test_escapes_that_are_none_are_taken_as_they_stand(inside, expected):
-    assert text_in(told('{"name": "reply", "text": "' + inside + '"}')) == expected
+    assert text_in(told('{"answer": "' + inside + '"}')) == expected
 
 
 @pytest.mark.parametrize(
     "written",
     [
-        '{"text": "Hi", "name": "reply"}',
-        '{"name": "reply", "arguments": {"text": "Hi"}}',
-        '  \n{ "name" : "reply" , "text" : "Hi" }\n',
-        '{"name": "reply", "text": "Hi"} and more',
+        '{"name": "answer", "answer": "Hi"}',
+        '{"thought": "", "answer": "Hi"}',
+        '  \n{ "answer" : "Hi" }\n',
+        '{"answer": "Hi"} and more',
         "Hi",
     ],
 )
@@ -380,7 +370,7 @@ def test_a_call_in_a_fence_is_left_to_be_repaired():
 
 
 def test_calls_that_the_model_makes_by_itself_pass():
-    decoder = _Decoder(TOOLS)
+    decoder = _Decoder(_Step(TOOLS, offered(TOOLS, ()), may_answer=True))
     batch = (ToolCallDelta(0, "c", "read_file", "{}"), Finished("tool_calls"))
     assert decoder.feed(batch) == batch
 
@@ -391,7 +381,7 @@ async def test_leaving_the_stream_closes_the_one_beneath(ask):
     class Beneath:
         async def stream(self, request):
             try:
-                yield (TextDelta('{"name":"reply","text":"Hi'),)
+                yield (TextDelta('{"answer":"Hi'),)
                 yield (Finished("stop"),)
             finally:
                 closed.append("stream")
@@ -410,7 +400,7 @@ async def test_leaving_the_stream_closes_the_one_beneath(ask):
 
 async def test_over_an_endpoint_a_tool_is_called_and_its_result_told(endpoint, ask, wire):
     call = '{"name": "read_file", "arguments": {"path": "a.txt"}}'
-    model, there = await endpoint(wire.answer(*call), wire.answer("It says: ", "contents"))
+    model, there = await endpoint(wire.answer(*call), wire.answer('{"answer": "It says: ', 'contents"}'))
     prompted = PromptedTools(model)
     first = await ask(prompted, ModelRequest((ASKED,), TOOLS))
     assert first.of(ToolCallDelta) == [ToolCallDelta(0, "", "read_file", '{"path": "a.txt"}')]
@@ -418,4 +408,4 @@ async def test_over_an_endpoint_a_tool_is_called_and_its_result_told(endpoint, a
     assert second.text == "It says: contents"
     assert there.asked[0].body["response_format"]["type"] == "json_schema"
     assert "tools" not in there.asked[0].body
-    assert "response_format" not in there.asked[1].body
+    assert there.asked[1].body["response_format"]["type"] == "json_schema"

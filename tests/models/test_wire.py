@@ -150,7 +150,7 @@ def test_finish_reasons_are_those_of_the_api(reason, called, expected):
         (429, "slow down", "rate_limited", True),
         (500, "oops", "server", True),
         (501, "oops", "server", False),
-        (503, "loading", "overloaded", True),
+        (503, "loading", "not_ready", True),
         (529, "overloaded", "overloaded", True),
     ],
 )

@@ -33,7 +33,7 @@ ARGUMENTS = (
     "null",
     '{"x": 1}',
 )
-WINDOW: int | None = None
+WINDOWS: tuple[int | None, ...] = (None, 6_000)
 """Of the strict endpoint, in tokens; None: it takes requests of any size."""
 
 
@@ -149,7 +149,7 @@ async def live(runtime: Runtime, silences: Silences, number: int) -> None:
     )
 
 
-@pytest.mark.parametrize("window", [WINDOW])
+@pytest.mark.parametrize("window", WINDOWS)
 async def test_no_session_dies(window):
     silences = Silences()
     async with StrictEndpoint(answer, window=window, ending=silences.ending) as server:

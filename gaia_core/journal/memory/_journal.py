@@ -123,7 +123,7 @@ class MemoryJournal:
             if session.info.owner == owner
             and (agent is None or session.info.agent == agent)
             and (surface is None or session.info.surface == surface)
-            and all(word in session.title_words or session.line.says(word) for word in wanted)
+            and all(session.titled(part) or session.line.says(part) for part in wanted)
         ]
         found.sort(key=lambda session: (session.info.updated_at, session.number), reverse=True)
         return tuple(session.info for session in found[offset : offset + limit]), len(found)

@@ -27,13 +27,12 @@ class RecordLine:
             line = line.base
         return line.records[seq - line.at - 1]
 
-    def says(self, word: str) -> bool:
-        """Whether this line or its past has the word."""
+    def says(self, part: str) -> bool:
+        """Whether this line or its past has a word with that part."""
         line: RecordLine | None = self
         upto: float = float("inf")
         while line is not None:
-            first = line.first_seen.get(word)
-            if first is not None and first <= upto:
+            if any(first <= upto and part in word for word, first in line.first_seen.items()):
                 return True
             upto = min(upto, line.at)
             line = line.base
@@ -55,6 +54,10 @@ class StoredSession:
     epoch: int = 0
     waiting: list[Signal] = attrs.field(factory=list)
     handed_out: list[Signal] = attrs.field(factory=list)
+
+    def titled(self, part: str) -> bool:
+        """Whether the title has a word with that part."""
+        return any(part in word for word in self.title_words)
 
 
 @attrs.define(eq=False)

@@ -20,7 +20,7 @@ from typing import Any
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
 from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
-from gaia_core.journal._search_words import words
+from gaia_core.journal._search_words import grams, words
 from gaia_core.journal.postgres._schema import Connection
 
 _GROUP = 256
@@ -28,7 +28,7 @@ _GROUP = 256
 _APPEND = """
 WITH moved AS (
     UPDATE gaia_session AS s SET
-        mark = $21, seq = w.last, head = w.head, message_count = w.messages,
+        mark = $22, seq = w.last, head = w.head, message_count = w.messages,
         updated_at = CASE WHEN w.shown THEN gaia_now() ELSE s.updated_at END,
         turn = CASE WHEN w.done THEN NULL ELSE s.turn END,
         replica = CASE WHEN w.done THEN NULL ELSE s.replica END,
@@ -39,14 +39,15 @@ WITH moved AS (
     RETURNING w.i, s.number),
 rows AS (
     SELECT moved.number, r.* FROM unnest($10::int[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
-        $15::bytea[], $16::bytea[], $17::bigint[], $18::text[])
-        AS r (i, seq, parent, kind, turn, body, payload, messages, words) JOIN moved USING (i)),
+        $15::bytea[], $16::bytea[], $17::bigint[], $18::text[], $19::text[])
+        AS r (i, seq, parent, kind, turn, body, payload, messages, words, grams) JOIN moved USING (i)),
 recorded AS (
-    INSERT INTO gaia_record (line, seq, parent, kind, turn, at, body, payload, message_count, words)
-    SELECT number, seq, parent, kind, turn, gaia_now(), body, payload, messages, string_to_array(words, ' ') FROM rows),
+    INSERT INTO gaia_record (line, seq, parent, kind, turn, at, body, payload, message_count, words, grams)
+    SELECT number, seq, parent, kind, turn, gaia_now(), body, payload, messages, string_to_array(words, ' '),
+        string_to_array(grams, ' ') FROM rows),
 kept AS (
     INSERT INTO gaia_payload AS p (hash, uses, body)
-    SELECT large.hash, used.uses, large.body FROM unnest($19::bytea[], $20::bytea[]) AS large (hash, body)
+    SELECT large.hash, used.uses, large.body FROM unnest($20::bytea[], $21::bytea[]) AS large (hash, body)
     JOIN (SELECT payload, count(*) AS uses FROM rows WHERE payload IS NOT NULL GROUP BY payload) AS used
         ON used.payload = large.hash
     ORDER BY large.hash
@@ -54,7 +55,7 @@ kept AS (
 forgotten AS (
     DELETE FROM gaia_signal AS g USING moved WHERE g.session = moved.number AND g.handed_out <> 0),
 given AS (
-    UPDATE gaia_signal AS g SET handed_out = $21 FROM moved WHERE g.session = moved.number AND g.handed_out = 0
+    UPDATE gaia_signal AS g SET handed_out = $22 FROM moved WHERE g.session = moved.number AND g.handed_out = 0
     RETURNING moved.i, g.kind, g.data, g.n)
 SELECT moved.i, given.kind, given.data, given.n FROM moved LEFT JOIN given USING (i) ORDER BY given.n
 """
@@ -220,9 +221,12 @@ def _arguments(group: list[_Append]) -> tuple[list[Any], ...]:
             name = hashlib.sha256(new.body).digest() if len(new.body) > PAYLOAD_BYTES else None
             if name is not None:
                 large[name] = new.body
-            found = " ".join(words(new.text)) or None
+            found = words(new.text)
+            said, parts = " ".join(found) or None, " ".join(grams(found)) or None
             body = None if name is not None else new.body
-            records.append((i, spot.seq, spot.parent, new.kind, lease.turn, body, name, spot.message_count, found))
+            records.append(
+                (i, spot.seq, spot.parent, new.kind, lease.turn, body, name, spot.message_count, said, parts)
+            )
     columns = [list(column) for column in zip(*sessions, strict=True)]
-    rows = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in range(9)]
+    rows = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in range(10)]
     return (*columns, *rows, list(large), list(large.values()))

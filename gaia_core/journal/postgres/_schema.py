@@ -8,10 +8,14 @@ from typing import TypeAlias
 import asyncpg
 
 from gaia_core.errors import JournalError
+from gaia_core.journal._old_words import words_of_old
+from gaia_core.journal._search_words import grams, words
 
 Connection: TypeAlias = "asyncpg.Connection"
 
 _LOCK = 0x67616961  # "gaia"
+_GRAMS_SINCE = 4
+_AT_ONCE = 200
 
 MIGRATIONS = (
     """
@@ -75,6 +79,12 @@ MIGRATIONS = (
     UPDATE gaia_payload AS p SET uses = p.uses - used.uses FROM used WHERE p.hash = used.payload;
     DELETE FROM gaia_payload WHERE uses <= 0;
     """,
+    # Up to version 3 the index had whole words. Arrays need no extension (pg_trgm), which the database's owner may not
+    # be allowed to create. `_index_again` fills the column.
+    """
+    ALTER TABLE gaia_record ADD COLUMN grams text[];
+    DROP INDEX gaia_record_words;
+    """,
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 
@@ -92,7 +102,33 @@ async def migrate(db: Connection, where: str) -> None:
             )
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             await db.execute(script)
+            if number == _GRAMS_SINCE:
+                await _index_again(db)
             await db.execute("INSERT INTO gaia_schema (version) VALUES ($1)", number)
+
+
+async def _index_again(db: Connection) -> None:
+    """Give each record and title of older versions its words again, and its grams; then build the index."""
+    last = (-1, -1)
+    while rows := await db.fetch(
+        "SELECT r.line, r.seq, r.words, coalesce(r.body, p.body) AS body FROM gaia_record AS r "
+        "LEFT JOIN gaia_payload AS p ON p.hash = r.payload WHERE r.words IS NOT NULL AND (r.line, r.seq) > ($1, $2) "
+        "ORDER BY r.line, r.seq LIMIT $3",
+        *last,
+        _AT_ONCE,
+    ):
+        changes = []
+        for row in rows:
+            found = words_of_old(row["words"], row["body"])
+            changes.append((row["line"], row["seq"], found, grams(found)))
+        await db.executemany("UPDATE gaia_record SET words = $3, grams = $4 WHERE line = $1 AND seq = $2", changes)
+        last = (rows[-1]["line"], rows[-1]["seq"])
+    titles = await db.fetch("SELECT number, title FROM gaia_session WHERE title <> ''")
+    await db.executemany(
+        "UPDATE gaia_session SET title_words = $2 WHERE number = $1",
+        [(row["number"], words(row["title"])) for row in titles],
+    )
+    await db.execute("CREATE INDEX gaia_record_grams ON gaia_record USING gin (grams) WHERE grams IS NOT NULL")
 
 
 async def lock_lines(db: Connection) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.journal._contract import missing, storable
 from gaia_core.journal._records import Lease, NewSession, Record, SessionInfo, SessionUpdate
-from gaia_core.journal._search_words import words
+from gaia_core.journal._search_words import query_grams, words
 from gaia_core.journal._session_row import COLUMNS, changed_columns, info
 from gaia_core.journal.postgres._schema import Connection, lock_lines
 
@@ -201,18 +201,21 @@ async def find(
     db: Connection, owner: str, query: str, limit: int, offset: int, agent: str | None, surface: str | None
 ) -> tuple[tuple[SessionInfo, ...], int]:
     """A page of sessions, and how many there are."""
-    where, values = ["owner = $1"], [storable(owner)]
+    where: list[str] = ["owner = $1"]
+    values: list[object] = [storable(owner)]
     for column, wanted in (("agent", agent), ("surface", surface)):
         if wanted is not None:
             values.append(wanted)
             where.append(f"{column} = ${len(values)}")
-    for word in words(query):
-        values.append(word)
-        place = f"ARRAY[${len(values)}::text]"
+    for part in words(query):
+        values += [part, list(query_grams(part))]
+        place, pieces = f"${len(values) - 1}::text", f"${len(values)}::text[]"
         # A word in a line is in every fork whose past reaches it; a word in a title in that session alone.
         where.append(
-            f"(title_words @> {place} OR number IN (WITH RECURSIVE reach (line, first) AS ("  # noqa: S608
-            f"SELECT line, min(seq) FROM gaia_record WHERE words @> {place} GROUP BY line "
+            f"(strpos(array_to_string(title_words, ' '), {place}) > 0 "  # noqa: S608
+            "OR number IN (WITH RECURSIVE reach (line, first) AS ("
+            f"SELECT line, min(seq) FROM gaia_record WHERE grams @> {pieces} "
+            f"AND strpos(array_to_string(words, ' '), {place}) > 0 GROUP BY line "
             "UNION SELECT l.line, reach.first FROM reach JOIN gaia_line AS l ON l.base = reach.line "
             "AND l.at >= reach.first) SELECT line FROM reach))"
         )

@@ -11,6 +11,8 @@ import sqlite3
 from pathlib import Path
 
 from gaia_core.errors import JournalError
+from gaia_core.journal._old_words import words_of_old
+from gaia_core.journal._search_words import GRAM_CHARS, words
 
 APPLICATION_ID = 0x67616961  # "gaia"
 SEQ_BITS = 32
@@ -88,8 +90,28 @@ MIGRATIONS = (
         "DELETE FROM signal WHERE session IN (SELECT number FROM session WHERE owner = 'gaia idempotency')",
         "DELETE FROM session WHERE owner = 'gaia idempotency'",
     ),
+    (
+        # Up to version 3 the index had whole words, and took combining marks for the ends of words.
+        "CREATE TEMP TABLE old_word AS SELECT rowid AS n, words FROM word",
+        "DROP TABLE word",
+        # Case is folded by us. `gram` reads the index, for queries that are shorter than its terms.
+        """CREATE VIRTUAL TABLE word USING fts5(
+            words, detail = 'none', columnsize = 0, tokenize = "trigram case_sensitive 1")""",
+        "CREATE VIRTUAL TABLE gram USING fts5vocab(word, instance)",
+        """INSERT INTO word (rowid, words) SELECT old.n, gaia_words_again(old.words,
+                coalesce(record.body, payload.body), session.title)
+            FROM old_word AS old LEFT JOIN record ON record.key = old.n
+            LEFT JOIN payload ON payload.hash = record.payload
+            LEFT JOIN session ON session.number = old.n >> 32 AND old.n & 4294967295 = 0""",
+        "DROP TABLE old_word",
+    ),
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
+
+
+def indexed(found: tuple[str, ...]) -> str:
+    """Words as a row of `word` has them. At its end there is room for the terms that begin with the last characters."""
+    return " ".join(found) + " " * (GRAM_CHARS - 1) if found else ""
 
 
 def damaged(path: Path, why: object) -> JournalError:
@@ -182,6 +204,7 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
+    db.create_function("gaia_words_again", 3, _words_again, deterministic=True)
     db.execute("BEGIN IMMEDIATE")
     try:
         version = _version(db, path)
@@ -195,6 +218,11 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
         db.execute("ROLLBACK")
         raise
     db.execute("COMMIT")
+
+
+def _words_again(old: str, body: bytes | None, title: str | None) -> str:
+    """A row of the index of version 4, by what version 3 had and what it was made from."""
+    return indexed(words(title) if title is not None else words_of_old(old.split(), body))
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:

@@ -8,9 +8,9 @@ import sqlite3
 from gaia_core.errors import BusyError, NotFoundError
 from gaia_core.journal._contract import missing, storable
 from gaia_core.journal._records import Lease, NewSession, Record, SessionInfo, SessionUpdate
-from gaia_core.journal._search_words import words
+from gaia_core.journal._search_words import GRAM_CHARS, query_grams, words
 from gaia_core.journal._session_row import COLUMNS, changed_columns, info
-from gaia_core.journal.sqlite._schema import SEQ_BITS, SEQ_MASK
+from gaia_core.journal.sqlite._schema import SEQ_BITS, SEQ_MASK, indexed
 
 _ALIVE = "EXISTS (SELECT 1 FROM replica WHERE name = session.replica AND beat_at > ?)"
 
@@ -47,7 +47,7 @@ def create(db: sqlite3.Connection, new: NewSession, now: float) -> SessionInfo:
 def _name(db: sqlite3.Connection, number: int, title: str) -> None:
     """Let search find the title; it stands before the line's first record."""
     db.execute("DELETE FROM word WHERE rowid = ?", (number << SEQ_BITS,))
-    if found := " ".join(words(title)):
+    if found := indexed(words(title)):
         db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (number << SEQ_BITS, found))
 
 
@@ -185,17 +185,17 @@ def find(
         if wanted is not None:
             where.append(f"{column} = ?")
             values.append(wanted)
-    for word in words(query):
+    for part in words(query):
+        matching, given = _rows_with(part)
         # A word in a line is in every fork whose past reaches it; a word in a title (seq 0) in that session alone.
         where.append(
-            "number IN (WITH RECURSIVE reach(line, first) AS ("  # noqa: S608
-            f"SELECT rowid >> {SEQ_BITS}, min(rowid & {SEQ_MASK}) FROM word "
-            f"WHERE word MATCH ? AND rowid & {SEQ_MASK} > 0 GROUP BY rowid >> {SEQ_BITS} "
+            f"number IN (WITH RECURSIVE hit(n) AS MATERIALIZED ({matching}), reach(line, first) AS ("  # noqa: S608
+            f"SELECT n >> {SEQ_BITS}, min(n & {SEQ_MASK}) FROM hit WHERE n & {SEQ_MASK} > 0 GROUP BY n >> {SEQ_BITS} "
             "UNION SELECT line.line, reach.first FROM reach JOIN line ON line.base = reach.line "
             "AND line.at >= reach.first) SELECT line FROM reach "
-            f"UNION SELECT rowid >> {SEQ_BITS} FROM word WHERE word MATCH ? AND rowid & {SEQ_MASK} = 0)"
+            f"UNION SELECT n >> {SEQ_BITS} FROM hit WHERE n & {SEQ_MASK} = 0)"
         )
-        values += [f'"{word}"', f'"{word}"']
+        values += given
     chosen = " AND ".join(where)
     (total,) = db.execute(f"SELECT count(*) FROM session WHERE {chosen}", values).fetchone()  # noqa: S608
     rows = db.execute(
@@ -204,6 +204,17 @@ def find(
         (*values, limit, offset),
     ).fetchall()
     return tuple(info(row) for row in rows), total
+
+
+def _rows_with(part: str) -> tuple[str, list[str]]:
+    """A query for the rows of `word` with a word that has *part*, and its values."""
+    if len(part) < GRAM_CHARS:
+        # A term that begins with it; the tokenizer makes none of a text this short, so the index is read directly.
+        return "SELECT DISTINCT doc FROM gram WHERE term >= ? AND term < ?", [part, part + "\U0010ffff"]
+    wanted = " AND ".join(f'"{gram}"' for gram in query_grams(part))
+    if len(part) == GRAM_CHARS:
+        return "SELECT rowid FROM word WHERE word MATCH ?", [wanted]
+    return "SELECT rowid FROM word WHERE word MATCH ? AND instr(words, ?)", [wanted, part]
 
 
 def read(

@@ -31,7 +31,7 @@ from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
 from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
 from gaia_core.journal._search_words import words
-from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, open_file
+from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, indexed, open_file
 from gaia_core.journal.sqlite._sessions import count_at, unclaim
 
 _log = logging.getLogger(__name__)
@@ -287,7 +287,7 @@ class Writer:
             db.execute(_insert(len(rows) // 8), rows)
         for work, lease, placed in appends:
             for new, spot in zip(work.records, placed, strict=True):
-                if new.text and (found := " ".join(words(new.text))):
+                if new.text and (found := indexed(words(new.text))):
                     key = lease.number << SEQ_BITS | spot.seq
                     db.execute("INSERT INTO word (rowid, words) VALUES (?, ?)", (key, found))
         signals = hand_out(db, [lease.number for _, lease, _ in appends])

@@ -4,7 +4,8 @@
 |---|---|
 | `_model` | `EmbeddedModel`: fetches, starts, restarts, answers |
 | `_state` | how far it is, as a value |
-| `_weights` | which file, where it is kept |
+| `_weights` | which files there are, where they are kept |
+| `_weights_choice` | which of them this machine gets |
 | `_download` | how it gets there: by one process, from the first source that has it |
 | `_weight_sources` | where it can come from |
 | `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
@@ -20,6 +21,7 @@ from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, SourceError, WeightSource
 from gaia_core.models.embedded._weights import (
     QWEN_CODER,
+    QWEN_CODER_LARGE,
     Weights,
     WeightsError,
     cache_folder,
@@ -29,12 +31,16 @@ from gaia_core.models.embedded._weights import (
     libraries_folder,
     sources_of,
 )
+from gaia_core.models.embedded._weights_choice import SIZES, EmbeddedSize, WeightsChoice, chosen_weights
 
 __all__ = [
     "QWEN_CODER",
+    "QWEN_CODER_LARGE",
+    "SIZES",
     "ChildError",
     "ChildFault",
     "EmbeddedModel",
+    "EmbeddedSize",
     "Hub",
     "LocalFile",
     "Package",
@@ -44,9 +50,11 @@ __all__ = [
     "State",
     "WeightSource",
     "Weights",
+    "WeightsChoice",
     "WeightsError",
     "cache_folder",
     "checked_file",
+    "chosen_weights",
     "fetch",
     "given_path",
     "libraries_folder",

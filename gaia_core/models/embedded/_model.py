@@ -27,7 +27,6 @@ from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtim
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import WeightSource
 from gaia_core.models.embedded._weights import (
-    QWEN_CODER,
     Weights,
     WeightsError,
     cache_folder,
@@ -37,6 +36,7 @@ from gaia_core.models.embedded._weights import (
     libraries_folder,
     sources_of,
 )
+from gaia_core.models.embedded._weights_choice import WeightsChoice, chosen_weights
 from gaia_core.models.endpoint._endpoint import Endpoint, EndpointConfig
 
 _log = logging.getLogger(__name__)
@@ -56,13 +56,22 @@ _FIRST_TOKEN_SECONDS = 900.0
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 
+def _repeatable(request: ModelRequest) -> ModelRequest:
+    """*request*, whose seed gives the same text each time: its prompt is computed anew. What is taken from the prompt
+    cache was computed in other batches, which changes the last bits of the model's numbers, and with them what is
+    drawn (source: llama.cpp's server, README on `cache_prompt`)."""
+    sampling = request.sampling
+    further = (*sampling.further, ("cache_prompt", "false"))
+    return msgspec.structs.replace(request, sampling=msgspec.structs.replace(sampling, further=further))
+
+
 class EmbeddedModel:
     """See the module's text. Satisfies `Model`; `aclose` ends its child. Nothing is started outside an event loop.
 
     *weights*: a GGUF file; by default that of GAIA_WEIGHTS, else *default* from the cache or from *sources* (by
-    default, its own). *context_tokens* are divided among *slots*, the requests at once (default: 8,192 each).
-    *libraries* replace those that the runtime expects of the system. *restart_seconds*: the first pause after a crash;
-    it doubles.
+    default, its own). Without *default*: `chosen_weights`, and its fallback when no source has them.
+    *context_tokens* are divided among *slots*, the requests at once (default: 8,192 each). *libraries* replace those
+    that the runtime expects of the system. *restart_seconds*: the first pause after a crash; it doubles.
     """
 
     def __init__(
@@ -71,7 +80,7 @@ class EmbeddedModel:
         *,
         context_tokens: int | None = None,
         slots: int = 4,
-        default: Weights = QWEN_CODER,
+        default: Weights | None = None,
         sources: tuple[WeightSource, ...] | None = None,
         libraries: tuple[ReplacementLibrary, ...] | None = None,
         environ: Mapping[str, str] | None = None,
@@ -79,9 +88,14 @@ class EmbeddedModel:
     ) -> None:
         environ = os.environ if environ is None else environ
         self._given = given_path(weights, environ)
-        self._default = default
         self._folder = cache_folder(environ)
-        self._sources = sources_of(default, environ) if sources is None else sources
+        choice = WeightsChoice(default, "given") if default is not None else chosen_weights(environ, self._folder)
+        self._default = choice.weights
+        """Set by `_weights` to the fallback when no source has it."""
+        self._fallback = choice.fallback if sources is None else None
+        """Taken once, by `_weights`, when no source has the chosen ones."""
+        self._environ = environ
+        self._sources = sources_of(self._default, environ) if sources is None else sources
         self._libraries_folder = libraries_folder(environ)
         self._libraries = replacements() if libraries is None else libraries
         self._context_tokens = context_tokens or slots * TOKENS_OF_A_SLOT
@@ -141,6 +155,8 @@ class EmbeddedModel:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """See `Model`. Raises ModelError, "not_ready" until its child listens."""
         model = await self._ready()
+        if request.sampling.seed is not None:
+            request = _repeatable(request)
         try:
             async with aclosing(model.stream(request)) as answering:
                 async for batch in answering:
@@ -242,7 +258,7 @@ class EmbeddedModel:
 
     async def _serve(self) -> ChildFault:
         """One run of the child, on weights that are fetched first; why it ended. Raises ChildError: it didn't start."""
-        # First, so that 491 MB are not downloaded where no runtime can load them.
+        # First, so that no weights are downloaded where no runtime can load them.
         library = await load_runtime(self._libraries_folder, self._libraries, self._tell)
         if library is not None:
             _log.warning("the embedded model: %s", library)
@@ -274,6 +290,11 @@ class EmbeddedModel:
                 return await fetch(self._default, self._folder, self._sources, self._tell)
             except (WeightsError, ConfigError) as error:
                 _log.error("the embedded model has no weights: %s", error)
+                if self._fallback is not None and self._given is None:
+                    self._default, self._fallback = self._fallback, None
+                    self._sources = sources_of(self._default, self._environ)
+                    _log.warning("the embedded model: %s instead", self._default.name)
+                    continue  # at once
                 self._tell(State("failed", reason=self._without_folders(str(error)), retry_after=pause))
             await asyncio.sleep(pause)
             pause = min(_LONGEST_FETCH_AGAIN_SECONDS, 2 * pause)

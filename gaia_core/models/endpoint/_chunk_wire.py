@@ -16,13 +16,9 @@ from gaia_core.errors import NestingError
 from gaia_core.events import FinishReason, ReasoningDelta, TextDelta
 from gaia_core.messages import Usage
 from gaia_core.models._protocol import Delta, ModelError, ToolCallDelta
+from gaia_core.models.endpoint._known_errors import Overflow, is_loading, overflow_of
 from gaia_core.nesting import check_nesting, decode_json
 
-_CONTEXT = re.compile(
-    r"context[ _](?:length|size|window)|maximum context|exceeds the (?:available )?context|too many tokens"
-    r"|prompt is too long|input length",
-    re.IGNORECASE,
-)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _MAX_WORDS = 500
 _MAX_SHOWN = 120
@@ -58,6 +54,10 @@ class _ChunkChoice(msgspec.Struct, gc=False):
     delta: _ChunkMessage | None = None
     message: _ChunkMessage | None = None
     finish_reason: str | None = None
+    stop_reason: Any = None
+    """The stop sequence that ended the text, or a token's id (source: vLLM)."""
+    matched_stop: Any = None
+    """The same of SGLang."""
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -67,6 +67,9 @@ class Chunk(msgspec.Struct, gc=False):
     usage: Any = None
     """A side field: whatever it is, it never costs the answer (`usage_of`)."""
     error: Any = None
+    object: Any = None
+    message: Any = None
+    """Of an error that stands in the stream without a name around it (vLLM): `{"object": "error", "message": …}`."""
 
 
 _CHUNK = msgspec.json.Decoder(Chunk)
@@ -191,6 +194,7 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], secret: str |
     """The error that an endpoint answered with."""
     words = words_of(body, secret)
     retry_after = retry_after_of(headers)
+    overflow = overflow_of(words, body.decode("utf-8", "replace"))
     if status in (401, 403):
         kind = "auth"
         words = f"{words}. Check the model's api_key_env"
@@ -201,18 +205,23 @@ def error_of(status: int, body: bytes, headers: Mapping[str, str], secret: str |
         words = f"a redirect to {_shown_location(headers)}, which is not followed; set the model's url anew"
     elif status == 429:
         kind = "rate_limited"
+    elif overflow is not None:
+        kind = "context_length"
+    elif is_loading(status, words):
+        kind = "not_ready"
     elif status in (502, 503, 504, 529):
         kind = "overloaded"
-    elif _CONTEXT.search(words):
-        kind = "context_length"
     else:
         kind = "bad_request" if 400 <= status < 500 else "server"
+    overflow = overflow if kind == "context_length" and overflow is not None else Overflow()
     return ModelError(
         kind,
         f"the model's endpoint answered {status}: {words}",
         retryable=status in RETRYABLE and kind != "context_length",
         retry_after=retry_after,
         status=status,
+        window=overflow.window,
+        prompt_tokens=overflow.prompt_tokens,
     )
 
 
@@ -227,9 +236,13 @@ def _shown_location(headers: Mapping[str, str]) -> str:
 
 def stream_error(error: Any, secret: str | None) -> ModelError:
     """An error object in the stream."""
-    words = words_of(msgspec.json.encode({"error": error}, enc_hook=str), secret)
-    kind = "context_length" if _CONTEXT.search(words) else "server"
-    return ModelError(kind, f"the model's endpoint failed: {words}")
+    body = msgspec.json.encode({"error": error}, enc_hook=str)
+    said = words_of(body, secret)
+    overflow = overflow_of(said, body.decode())
+    words = f"the model's endpoint failed: {said}"
+    if overflow is None:
+        return ModelError("server", words)
+    return ModelError("context_length", words, window=overflow.window, prompt_tokens=overflow.prompt_tokens)
 
 
 def words_of(body: bytes, secret: str | None) -> str:

@@ -30,7 +30,9 @@ class Breaker:
     """See the module's text.
 
     *failures* in a row open it for *backoff* seconds, doubled after each failed trial up to *longest*. Requests that
-    ran at once and fail together count as one failure: a server that restarts breaks them all. *clock* gives seconds.
+    ran at once and fail together count as one failure: a server that restarts breaks them all. Failures that may be a
+    request's own count once per session, so that one prompt which breaks the server never shuts it for other sessions.
+    *clock* gives seconds.
     """
 
     def __init__(
@@ -49,6 +51,8 @@ class Breaker:
         self._counted = 0
         self._open_until: float | None = None
         self._trial = False
+        self._sessions: set[str] = set()
+        """The sessions whose failures were counted in this row. Emptied by an answer."""
 
     @property
     def state(self) -> BreakerState:
@@ -85,18 +89,22 @@ class Breaker:
             self._trial = False
             self._open_until = None
             self._failures = self._limit - 1
+            self._sessions.clear()
 
     def answered(self, admission: Admission) -> None:
         """The answer came to its end, and all is forgotten; but what began before a failure says nothing about now."""
         if admission.known == self._counted:
             self._failures = 0
+            self._sessions.clear()
             self._backoff = self._first_backoff
 
-    def failed(self, admission: Admission) -> None:
-        """No answer, or half of one."""
+    def failed(self, admission: Admission, session: str = "") -> None:
+        """No answer, or half of one. *session*: whose request that may be the fault of; "": of none."""
         self.untold(admission)
-        if admission.known != self._counted:
+        if admission.known != self._counted or (session in self._sessions and not admission.trial):
             return
+        if session:
+            self._sessions.add(session)
         self._counted += 1
         self._failures += 1
         if self._failures >= self._limit:

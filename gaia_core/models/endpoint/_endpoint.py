@@ -22,8 +22,10 @@ from gaia_core.models._protocol import Delta, EmbeddingRequest, Embeddings, Inpu
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
 from gaia_core.models.endpoint._model_list import ListedModel, listed_models
+from gaia_core.models.endpoint._refused_options import RefusedOptions
 from gaia_core.models.endpoint._request_body import request_body
 from gaia_core.models.endpoint._response_reader import ResponseReader, SilenceError, SilenceWatchdog
+from gaia_core.models.endpoint._served_context import served_context
 from gaia_core.models.endpoint._sse_decoder import MAX_EVENT_BYTES
 from gaia_core.models.http._aiohttp_client import AiohttpClient
 from gaia_core.models.http._client import (
@@ -45,6 +47,8 @@ _MAX_RETRY_AFTER_SECONDS = 30.0
 _DRAIN_SECONDS = 0.05
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _MODEL_LIST_SECONDS = 10.0
+_CONTEXT_SECONDS = 3.0
+_LOADING_PAUSE_SECONDS = 2.0
 _COUNT_PATH = "/chat/completions/input_tokens"
 _NO_SUCH_ROUTE = frozenset((404, 405, 501))
 
@@ -90,6 +94,11 @@ class EndpointConfig:
         return self.url.rstrip("/")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the endpoint speaks plain HTTP, as servers on this machine and in its network do."""
+        return self.url.startswith("http://")
+
+    @property
     def is_loopback(self) -> bool:
         """Whether the endpoint is on this machine."""
         return urlsplit(self.url).hostname in _LOOPBACK
@@ -104,14 +113,24 @@ def _names_a_host(url: str) -> bool:
 
 
 class Endpoint:
-    """See the module's text. Satisfies `Model`; `aclose` closes its connections."""
+    """See the module's text. Satisfies `Model`; `aclose` closes its connections.
+
+    While the server loads its model, a request waits until `first_token_timeout`; not with *waits* False, when another
+    endpoint may be asked meanwhile.
+    """
 
     any_task = True
 
     def __init__(
-        self, config: EndpointConfig, open_client: "Callable[[EndpointConfig], HttpClient] | None" = None
+        self,
+        config: EndpointConfig,
+        open_client: "Callable[[EndpointConfig], HttpClient] | None" = None,
+        *,
+        waits: bool = True,
     ) -> None:
         self._config = config
+        self._waits = waits
+        self._refused = RefusedOptions(config.base)
         self._open_client = open_client or client_for
         self._clients: list[HttpClient] = []  # the last one is asked
         self._first_listed: str | None = None
@@ -127,8 +146,10 @@ class Endpoint:
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         """Answer *request*. Raises ModelError."""
-        attempt = 0
+        attempt = retries = 0
+        patient_until = asyncio.get_running_loop().time() + self._config.first_token_timeout
         while True:
+            sent = dict(self._refused.renamed)
             answering = self._attempt(request)
             begun = False
             try:
@@ -137,15 +158,42 @@ class Endpoint:
                     yield batch
                 return  # noqa: TRY300  # an answer, whole
             except ModelError as error:
-                if begun or not error.retryable or attempt >= self._config.retries:
+                if begun:
                     raise
-                delay = self._delay(attempt, error)
-                reason = str(error)
+                if error.kind == "context_length":
+                    error.window = error.window or await self._served_context()
+                    raise
+                kind, reason = error.kind, str(error)
+                if what := self._refused.learn(error, request, sent):
+                    delay, reason = 0.0, f"{what}: {error}"
+                elif error.kind == "not_ready" and self._waits:
+                    delay = error.retry_after or min(_LOADING_PAUSE_SECONDS, self._config.backoff * 2.0**attempt)
+                    if asyncio.get_running_loop().time() + delay > patient_until:
+                        raise
+                elif not error.retryable or retries >= self._config.retries:
+                    raise
+                else:
+                    delay = self._delay(retries, error)
+                    retries += 1
             finally:
                 await answering.aclose()
             attempt += 1
-            yield (ModelRetried(attempt, delay, reason),)
+            yield (ModelRetried(attempt, delay, reason, kind),)
             await asyncio.sleep(delay)
+
+    async def _served_context(self) -> int | None:
+        """How many tokens the model's context has, as far as the endpoint says; None when it doesn't, or fails."""
+        base = urlsplit(self._config.base)
+        root = self._open_client(attrs.evolve(self._config, url=f"{base.scheme}://{base.netloc}"))
+        try:
+            async with asyncio.timeout(_CONTEXT_SECONDS):
+                model = self._config.model or await self._listed_model()
+                headers = _headers(self._secret())
+                return await served_context(model, await self._list(), base.path, root, headers)
+        except (ExchangeError, TimeoutError, ModelError):
+            return None
+        finally:
+            await root.aclose()
 
     def _delay(self, attempt: int, error: ModelError) -> float:
         if error.retry_after is not None:
@@ -157,7 +205,8 @@ class Endpoint:
 
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra)
+        model = config.model or await self._listed_model()
+        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
@@ -278,7 +327,8 @@ class Endpoint:
         """How many tokens the prompt of *request* has, by the endpoint's own template and tokenizer; None when it
         doesn't count (llama.cpp's server does). Raises ModelError."""
         config = self._config
-        body = request_body(request, config.model or await self._listed_model(), config.extra)
+        model = config.model or await self._listed_model()
+        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         try:

@@ -6,9 +6,10 @@ delta: half an answer is never begun again. Each endpoint has a circuit breaker,
 time, and a model whose endpoints are all dead fails at once and says when they are tried again.
 
 Not every failure is the endpoint's. One that can't be reached, is silent or breaks off counts at once; a 5xx or a 404
-counts when another endpoint answers the same request (a request that breaks each of them must not shut them all); a
-429 is no failure, and the next endpoint is asked; a 400, a context that is too long or a refused key is the request's
-or the configuration's, and no other endpoint is asked.
+counts when another endpoint answers the same request (a request that breaks each of them must not shut them all). What
+a request itself may have caused (a 5xx, a stream that breaks off) counts once per session. A 429 is no failure, and the
+next endpoint is asked; a 400, a context that is too long or a refused key is the request's or the configuration's, and
+no other endpoint is asked.
 """
 
 import asyncio
@@ -45,6 +46,7 @@ _FAILING = frozenset({"overloaded", "server", "not_ready", "not_found"})
 _ELSEWHERE = frozenset((*_DEAD, *_FAILING, "rate_limited"))
 _MAX_BACKOFF_SECONDS = 8.0
 _MAX_RETRY_AFTER_SECONDS = 30.0
+_LOADING_PAUSE_SECONDS = 2.0
 
 
 @attrs.frozen(field_transformer=typed)
@@ -65,8 +67,8 @@ class _Seat:
 
     __slots__ = ("breaker", "endpoint", "running", "url")
 
-    def __init__(self, config: EndpointConfig, breaker: Breaker) -> None:
-        self.endpoint = Endpoint(config)
+    def __init__(self, config: EndpointConfig, breaker: Breaker, *, waits: bool) -> None:
+        self.endpoint = Endpoint(config, waits=waits)
         self.breaker = breaker
         self.url = config.base
         self.running = 0
@@ -108,8 +110,11 @@ class Failover:
         several = len(configs) > 1
         self._rounds = configs[0].retries + 1 if several else 1
         self._backoff = configs[0].backoff
+        self._patience = configs[0].first_token_timeout if several else 0.0
+        """Seconds to wait while endpoints load their model; a single endpoint waits itself."""
         self._seats = tuple(
-            _Seat(attrs.evolve(config, retries=0) if several else config, Breaker(clock=clock)) for config in configs
+            _Seat(attrs.evolve(config, retries=0) if several else config, Breaker(clock=clock), waits=not several)
+            for config in configs
         )
 
     def __repr__(self) -> str:
@@ -127,24 +132,35 @@ class Failover:
         """See `Model`. Raises ModelError, which names the endpoints that were tried."""
         seats = self._preferred(request.session_key)
         tried: list[_Tried] = []
-        for round_ in range(self._rounds):
+        patient_until = asyncio.get_running_loop().time() + self._patience
+        round_ = 0
+        while True:
             before = len(tried)
             for seat in seats:
                 if (admission := seat.breaker.admit()) is None:
                     continue
                 attempt = _Attempt(seat, admission)
-                said = ModelRetried(len(tried), 0.0, str(tried[-1].error)) if len(tried) > before else None
+                failed = tried[-1].error if len(tried) > before else None
+                said = ModelRetried(len(tried), 0.0, str(failed), failed.kind) if failed is not None else None
                 async with aclosing(attempt.stream(request, said)) as answering:
                     async for batch in answering:
                         yield batch
                 if attempt.error is None:
-                    _blame(tried)
+                    _blame(tried, request.session_key)
                     return
                 tried.append(_Tried(seat, admission, attempt.error))
             delay = self._delay(round_, tried[before:])
-            if delay is None or round_ + 1 == self._rounds:
+            if delay is None:
                 break
-            yield (ModelRetried(len(tried), delay, str(tried[-1].error)),)
+            last = tried[-1].error
+            if any(one.error.kind == "not_ready" for one in tried[before:]) and self._patience:
+                delay = min(delay, _LOADING_PAUSE_SECONDS)
+                if asyncio.get_running_loop().time() + delay > patient_until:
+                    break
+            elif round_ + 1 >= self._rounds:
+                break
+            round_ += 1
+            yield (ModelRetried(len(tried), delay, str(last), last.kind),)
             await asyncio.sleep(delay)
         raise self._failure(seats, tried)
 
@@ -169,7 +185,13 @@ class Failover:
         if len(self._seats) == 1 and tried:
             one = tried[0].error  # told anew: raised from where it is kept, it and the frames would keep each other
             return ModelError(
-                one.kind, str(one), retryable=one.retryable, retry_after=one.retry_after, status=one.status
+                one.kind,
+                str(one),
+                retryable=one.retryable,
+                retry_after=one.retry_after,
+                status=one.status,
+                window=one.window,
+                prompt_tokens=one.prompt_tokens,
             )
         last = {one.seat.url: one.error for one in tried}
         shut = [seat for seat in seats if seat.url not in last]
@@ -255,7 +277,7 @@ class _Attempt:
             breaker.answered(admission)
         except ModelError as error:
             if error.kind in _DEAD:
-                breaker.failed(admission)
+                breaker.failed(admission, request.session_key if error.kind == "broken_stream" else "")
             elif error.kind not in _FAILING:
                 breaker.answers(admission)  # by an error, but it is there
             if begun or error.kind not in _ELSEWHERE:
@@ -266,11 +288,11 @@ class _Attempt:
             breaker.untold(admission)
 
 
-def _blame(tried: list[_Tried]) -> None:
+def _blame(tried: list[_Tried], session: str) -> None:
     """Another endpoint answered what these could not: it was not the request."""
     for one in tried:
         if one.error.kind in _FAILING:
-            one.seat.breaker.failed(one.admission)
+            one.seat.breaker.failed(one.admission, session)
 
 
 def _named(error: ModelError | None) -> float:

@@ -1,4 +1,4 @@
-"""What an endpoint lists: its models, and what each of them takes beside text, as far as the endpoint says.
+"""What an endpoint lists: its models, what each of them takes beside text, and its context, as far as it says.
 
 | who | says it by |
 |---|---|
@@ -9,6 +9,10 @@
 | LM Studio | `type`: `"vlm"` |
 
 OpenAI and vLLM say nothing.
+
+The context that a model is served with: `max_model_len` (vLLM, SGLang), `recipe_options.ctx_size` (Lemonade),
+`loaded_context_length` (LM Studio), `meta.n_ctx` (llama.cpp), `context_length` (Ollama, OpenRouter). What it was
+trained with (`n_ctx_train`, `max_context_length`) says nothing of that.
 """
 
 from typing import Any
@@ -34,6 +38,8 @@ class ListedModel(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     inputs: frozenset[Input]
+    window: int | None = None
+    """Its context in tokens; None: it isn't said."""
 
 
 class _ModelEntry(msgspec.Struct):
@@ -44,6 +50,12 @@ class _ModelEntry(msgspec.Struct):
     labels: Any = None
     capabilities: Any = None
     type: Any = None
+    max_model_len: Any = None
+    recipe_options: Any = None
+    ctx_size: Any = None
+    loaded_context_length: Any = None
+    meta: Any = None
+    context_length: Any = None
 
 
 class _ModelList(msgspec.Struct):
@@ -59,8 +71,23 @@ def listed_models(body: bytes) -> tuple[ListedModel, ...]:
         raise msgspec.ValidationError("a model without an id")
     beside = found.models or []
     return tuple(
-        ListedModel(entry.id or "", frozenset().union(_inputs(entry), *_same(entry, beside))) for entry in entries
+        ListedModel(entry.id or "", frozenset().union(_inputs(entry), *_same(entry, beside)), _window(entry))
+        for entry in entries
     )
+
+
+def _window(entry: _ModelEntry) -> int | None:
+    options = entry.recipe_options if isinstance(entry.recipe_options, dict) else {}
+    meta = entry.meta if isinstance(entry.meta, dict) else {}
+    said: tuple[object, ...] = (
+        entry.loaded_context_length,
+        options.get("ctx_size"),
+        entry.ctx_size,
+        entry.max_model_len,
+        meta.get("n_ctx"),
+        entry.context_length,
+    )
+    return next((int(tokens) for tokens in said if isinstance(tokens, int | float) and tokens >= 1), None)
 
 
 def _same(entry: _ModelEntry, beside: list[_ModelEntry]) -> list[frozenset[Input]]:

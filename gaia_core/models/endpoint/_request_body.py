@@ -1,27 +1,38 @@
 """What a chat completion endpoint is sent: a `ModelRequest` as the bytes of its body."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from gaia_core.messages import wire_bytes
-from gaia_core.models._protocol import ModelRequest
+from gaia_core.models._protocol import ModelRequest, Sampling
 
 _ENCODE = msgspec.json.Encoder().encode
 
 
-def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
-    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text)."""
+_AS_IS: Mapping[str, str] = MappingProxyType({})
+_OWN_MEMBERS = frozenset(("limit_name", "further"))
+
+
+def request_body(
+    request: ModelRequest, model: str, extra: str, renamed: Mapping[str, str] = _AS_IS, *, local: bool = True
+) -> bytes:
+    """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text).
+
+    *renamed*: members that the endpoint refuses, by name, each with the name under which it is sent ("": it is left
+    out). What the operator wrote in *extra* is sent as it is. A limit that the client sent as `max_completion_tokens`
+    keeps that name. A *local* server gets it as `max_tokens` too, since some know only that (source: Ollama's
+    ChatCompletionRequest); OpenAI refuses both together.
+    """
     members: dict[str, Any] = {
         "model": model,
         "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    sampling = request.sampling
-    for name in sampling.__struct_fields__:
-        if (value := getattr(sampling, name)) is not None:
-            members[name] = dict(value) if name == "logit_bias" else value
+    members |= _sampling_members(request.sampling, local=local)
     if request.tools:
         members["tools"] = msgspec.Raw(b"[%b]" % b",".join([tool.encoded for tool in request.tools]))
         choice = request.tool_choice
@@ -38,6 +49,25 @@ def request_body(request: ModelRequest, model: str, extra: str) -> bytes:
             members["response_format"]["json_schema"] = (
                 schema if form.strict is None else {**schema, "strict": form.strict}
             )
+    for old, new in renamed.items():
+        if old in members:
+            value = members.pop(old)
+            if new:
+                members[new] = value
     if extra != "{}":
         members |= msgspec.json.decode(extra)
     return _ENCODE(members)
+
+
+def _sampling_members(sampling: Sampling, *, local: bool) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name in sampling.__struct_fields__:
+        if (value := getattr(sampling, name)) is not None and name not in _OWN_MEMBERS:
+            members[name] = dict(value) if name == "logit_bias" else value
+    if sampling.limit_name != "max_tokens" and sampling.max_tokens is not None:
+        members[sampling.limit_name] = sampling.max_tokens
+        if not local:
+            del members["max_tokens"]
+    for name, value in sampling.further:
+        members[name] = msgspec.Raw(value.encode())
+    return members

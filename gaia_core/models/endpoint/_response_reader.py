@@ -37,6 +37,7 @@ class ResponseReader:
         self._fast_path = ChunkFastPath(lambda event: piece_of(decode_chunk(event, secret)))
         self._usage: Usage | None = None
         self._finish: str | None = None
+        self._stop: str | None = None
         self._called = False
         self._think = ThinkTags()
         self.done = False
@@ -97,6 +98,8 @@ class ResponseReader:
     def _take(self, chunk: Chunk, deltas: list[Delta]) -> None:
         if chunk.error is not None:
             raise stream_error(chunk.error, self._secret)
+        if chunk.object == "error":
+            raise stream_error(chunk.message, self._secret)
         if chunk.usage is not None:
             self._usage = usage_of(chunk.usage)
         for choice in chunk.choices or ():
@@ -106,6 +109,8 @@ class ResponseReader:
                 self._called = self._called or bool(message.tool_calls)
             if choice.finish_reason:
                 self._finish = choice.finish_reason
+                matched = (choice.stop_reason, choice.matched_stop)
+                self._stop = next((text for text in matched if isinstance(text, str)), None)
             return  # one choice is asked for
 
     def all_at_once(self, body: bytes) -> tuple[Delta, ...]:
@@ -126,8 +131,8 @@ class ResponseReader:
             rest = ()  # half an event
         if not self.whole:
             raise ModelError("broken_stream", "the endpoint's answer broke off before its end", retryable=True)
-        finished = Finished(finish_of(self._finish or "stop", called=self._called), self._usage)
-        return self._think.take((*rest, finished))
+        reason = finish_of(self._finish or "stop", called=self._called)
+        return self._think.take((*rest, Finished(reason, self._usage, self._stop)))
 
 
 def _end_of(data: bytes, events: int) -> int:

@@ -83,6 +83,10 @@ class _Waiter:
         """Given its slot by whichever task frees one (`_serve`); cancelled with the task that waits."""
 
 
+class SlotBudgetError(ModelError):
+    """A request that exceeds the model's configured `context_tokens` by itself. No endpoint has refused it."""
+
+
 class SlotPool:
     """The slots of one model. Belongs to one Runtime and its event loop.
 
@@ -161,7 +165,7 @@ class SlotPool:
         QueueFullError, which says when to retry, and ModelError("context_length") for what could never run.
         """
         if self._context_tokens is not None and request.tokens > self._context_tokens:
-            raise ModelError(
+            raise SlotBudgetError(
                 "context_length",
                 f"the request needs about {request.tokens} tokens, prompt and answer together, and model "
                 f"{self._model!r} has context_tokens = {self._context_tokens} for all that run at once; "

@@ -93,7 +93,7 @@ def messages_of(session_id: str, facts: Facts) -> tuple[SessionMessage, ...]:
                         record.seq,
                         session_id,
                         "assistant",
-                        tally.content(event),
+                        tally.shown(event),
                         iso(record.at),
                         agent_steps=steps.all or None,
                         stats=tally.stats(event),

@@ -20,6 +20,8 @@ from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.calls._long_results import READ_RESULT, read_result, shortened
 from gaia_core.turn.calls._pending_requests import QUESTION
+from gaia_core.turn.context._context_window import result_chars
+from gaia_core.turn.context._shortened_messages import chars_within
 from gaia_core.turn.tool_search._find_tools import ToolFinder, find_tools
 from gaia_core.turn.tool_search._vector_search import by_meaning
 
@@ -82,9 +84,9 @@ class CallExecution:
             # Live only: nothing is recorded of a call that was cancelled, and nothing is awaited here.
             self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
             raise
-        content, full = shortened(content, context.agent.limits.result_chars, call.id)
-        if bound.tool is read_result:
-            full = None
+        full: str | None = None
+        if bound.tool is not read_result:  # which keeps to the same limit itself
+            content, full = shortened(content, self._result_chars(content), call.id)
         loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
         seconds = time.monotonic() - started
         context.counts.tool_call(call.name, outcome, seconds)
@@ -92,6 +94,16 @@ class CallExecution:
         await context.recorder.add(
             Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
         )
+
+    def _result_chars(self, content: str | None = None) -> int:
+        """How many characters of a result the model is shown: the agent's limit, and what is left of the model's
+        window, which the encoded *content* has to fit."""
+        context = self._context
+        most, budget = context.agent.limits.result_chars, context.window
+        if budget is None:
+            return most
+        room = result_chars(context.agent, context.transcript, budget)
+        return min(most, room if content is None else chars_within(content, room))
 
     def _still_running(self, call: ToolCall) -> bool:
         return self._context.path + call.id in self._context.abandoned
@@ -178,7 +190,7 @@ class CallExecution:
     async def _resource(self, call: ToolCall, bound: Bound) -> Any:
         context = self._context
         if bound.tool is read_result and bound.name == READ_RESULT:
-            return context.transcript, context.agent.limits.result_chars
+            return context.transcript, self._result_chars()
         if bound.tool is find_tools:
             load = partial(self._loaded.__setitem__, call.id)
             return ToolFinder(context.agent, context.transcript, load, self._by_meaning(call))

@@ -11,6 +11,8 @@ from gaia_core.messages import (
     text_of,
 )
 from gaia_core.turn.context._alternation import alternating
+from gaia_core.turn.context._context_budget import ContextBudget
+from gaia_core.turn.context._shortened_messages import each_within, message_chars, together_within
 from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of
 from gaia_core.turn.tool_search._find_tools import loaded_definitions
 
@@ -18,14 +20,15 @@ Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
 """The messages of a request, and each one's bytes."""
 
 
-def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None, form: str = "") -> Sent:
-    """What the model is sent: the agent's words first, then the newest of the transcript that fit *budget* tokens.
+def messages_for(agent: Agent, transcript: Transcript, budget: ContextBudget | None = None, form: str = "") -> Sent:
+    """What the model is sent: the agent's words first, then the newest of the transcript that fit *budget*.
 
     *form*: a further system text for this turn only, such as the response format.
 
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
     only, and only as the first; later ones are folded into the user's (`_alternation`). The last user's message and
-    all after it are always sent.
+    all after it are always sent; a message that is too long for the budget is shortened, and of one exchange the oldest
+    results are left out (`_shortened_messages`).
     """
     entries = transcript.entries
     leading = 0
@@ -34,7 +37,13 @@ def messages_for(agent: Agent, transcript: Transcript, budget: int | None = None
     system = _system(agent, entries[:leading], form)
     rest = alternating(entries[leading:] if leading else entries)
     if budget is not None:
-        rest = _newest(transcript, rest, budget - (transcript.tokens(system) if system is not None else 0))
+        rest = each_within(transcript, rest, message_chars(messages_room(agent, budget)))
+        tokens = budget.tokens - int(_tools_chars(agent, transcript) / transcript.chars_per_token)
+        rest = _newest(transcript, rest, tokens - (transcript.tokens(system) if system is not None else 0))
+        if sum([len(entry.encoded) for entry in rest]) > messages_room(agent, budget):
+            last = _last_user(rest)
+            room = messages_room(agent, budget) - sum([len(entry.encoded) for entry in rest[:last]])
+            rest = [*rest[:last], *together_within(transcript, rest[last:], room)]
     shown = [system, *rest] if system is not None else rest
     return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
 
@@ -53,7 +62,7 @@ def _system(agent: Agent, leading: list[TranscriptEntry], form: str) -> Transcri
 def _newest(transcript: Transcript, entries: list[TranscriptEntry], tokens: int) -> list[TranscriptEntry]:
     """The newest exchanges that fit, each from a user's message on; the last one always."""
     left = tokens
-    first = last = next((i for i in reversed(range(len(entries))) if isinstance(entries[i].message, UserMessage)), 0)
+    first = last = _last_user(entries)
     for index in reversed(range(len(entries))):
         left -= transcript.tokens(entries[index])
         if left < 0:
@@ -63,9 +72,45 @@ def _newest(transcript: Transcript, entries: list[TranscriptEntry], tokens: int)
     return entries[first:]
 
 
-def size(agent: Agent, transcript: Transcript) -> int:
-    """About how many tokens the whole transcript takes, the agent's words and tools included."""
-    fixed = len(agent.system_text) + sum(len(definition.encoded) for definition in agent.core.definitions)
+def _last_user(entries: list[TranscriptEntry]) -> int:
+    return next((i for i in reversed(range(len(entries))) if isinstance(entries[i].message, UserMessage)), 0)
+
+
+def messages_room(agent: Agent, budget: ContextBudget) -> int:
+    """How many characters of *budget* the agent's words and tools leave to messages; a tenth of it at least."""
+    fixed = len(agent.system_text) + sum([len(definition.encoded) for definition in agent.core.definitions])
+    return max(budget.chars - fixed, budget.chars // 10)
+
+
+def result_chars(agent: Agent, transcript: Transcript, budget: ContextBudget) -> int:
+    """How many encoded characters the next result may have: what is left of *budget*, shared by the running calls.
+
+    At least a tenth of the room for messages: older ones are put into a summary or left out. At most as much as one
+    message may have.
+    """
+    room = messages_room(agent, budget)
+    if transcript.measured and transcript.chars_per_token < budget.chars_per_token:
+        room = int(room * transcript.chars_per_token / budget.chars_per_token)
+    used = sum([len(entry.encoded) for entry in transcript.entries]) + transcript.unsent_chars
+    calls = max(1, len(transcript.open))
+    left = max((room - used) // calls, room // 10 // calls)
+    return max(200, min(left, message_chars(room) // calls) - 200)
+
+
+def _tools_chars(agent: Agent, transcript: Transcript) -> int:
+    chars = sum([len(definition.encoded) for definition in agent.core.definitions])
     if transcript.loaded:
-        fixed += sum(len(definition.encoded) for definition in loaded_definitions(agent, transcript.loaded))
-    return int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
+        chars += sum([len(definition.encoded) for definition in loaded_definitions(agent, transcript.loaded)])
+    return chars
+
+
+def size(agent: Agent, transcript: Transcript, budget: ContextBudget | None = None) -> int:
+    """About how many tokens the whole transcript takes, the agent's words and tools included; with *budget*, in the
+    form in which it is sent, in which no message is longer than that allows."""
+    fixed = len(agent.system_text) + _tools_chars(agent, transcript)
+    tokens = int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
+    if budget is None or tokens <= budget.tokens:
+        return tokens
+    most = message_chars(messages_room(agent, budget))
+    over = [len(entry.encoded) - most for entry in transcript.entries if len(entry.encoded) > most]
+    return tokens - int(sum(over) / transcript.chars_per_token)

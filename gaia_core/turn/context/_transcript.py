@@ -11,10 +11,8 @@ from types import MappingProxyType
 import msgspec
 
 from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Edit, Ended, Fact, Replied, Started
-from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, wire_bytes
-
-CHARS_PER_TOKEN = 4.0
-"""Where no endpoint has said how many tokens it counted: English text has about four characters a token."""
+from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, text_of, wire_bytes
+from gaia_core.turn.context._context_budget import CHARS_PER_TOKEN
 
 INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
 _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
@@ -250,6 +248,11 @@ class Transcript:
         """The ids of all calls so far: a new call must have another one."""
         calls = (entry.message.tool_calls for entry in self.entries if isinstance(entry.message, AssistantMessage))
         return {call.id for some in calls for call in some}
+
+    @property
+    def unsent_chars(self) -> int:
+        """The characters of results that are not sent yet, because other calls of their answer still run."""
+        return sum([len(text_of(message.content)) for message in self._results.values()])
 
     def measure(self, chars: int, tokens: int) -> None:
         """An endpoint counted *tokens* for a request of *chars*."""

@@ -15,9 +15,13 @@ from gaia_core.models.slots._pool import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
+from gaia_core.turn.context._context_budget import ANSWER_TOKENS
 
-ANSWER_TOKENS = 1024
-"""What an answer without `max_tokens` is taken to need of a model's context budget."""
+MAX_ANSWER_CHARS = 16 * 1024 * 1024
+"""Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
+
+_LEAST_ANSWER_CHARS = 64 * 1024
+_MOST_CHARS_OF_A_TOKEN = 64
 
 Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
 
@@ -59,6 +63,7 @@ class ModelStep:
 
     __slots__ = (
         "_calls",
+        "_chars_left",
         "_context",
         "_finished",
         "_held",
@@ -67,6 +72,7 @@ class ModelStep:
         "_taken_ids",
         "_text",
         "_tools_chars",
+        "most_chars",
     )
 
     def __init__(self, context: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
@@ -79,6 +85,14 @@ class ModelStep:
         self._calls = CallAssembly()
         self._finished: Finished | None = None
         self._held: list[Delta] | None = [] if request.tools else None
+        self.most_chars = _most_chars(request.sampling.max_tokens)
+        """How many characters the answer may have; a server that ignores `max_tokens` sends them without end."""
+        self._chars_left = self.most_chars
+
+    @property
+    def endless(self) -> bool:
+        """Whether the answer was cut off here, because it exceeded `most_chars`."""
+        return self._chars_left < 0
 
     @property
     def text(self) -> str:
@@ -122,6 +136,10 @@ class ModelStep:
         async for batch in stream:
             if told := self.take(batch):
                 emit(*told)
+            if self._chars_left < 0:  # leaving closes the stream, and the endpoint stops
+                self._calls = CallAssembly()  # the last one is not whole, and whether the others were meant is unknown
+                self._finished = Finished("length")
+                return
 
     def take(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
         """Collect *batch*; returns what may be told now."""
@@ -130,17 +148,20 @@ class ModelStep:
             kind = type(delta)
             if kind is TextDelta:
                 self._text.append(delta.text)  # type: ignore[union-attr]
+                self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 if self._held is None:
                     told.append(delta)
                 else:
                     self._hold(delta, told)
             elif kind is ToolCallDelta:
+                self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
             elif kind is Finished:
                 self._finished = delta  # type: ignore[assignment]
             else:
                 if kind is ReasoningDelta:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
+                    self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 told.append(delta)
         return tuple(told)
 
@@ -151,11 +172,18 @@ class ModelStep:
             told += self._held
             self._held = None
 
+    @property
+    def stop_sequence(self) -> str | None:
+        """The stop sequence that ended the text, where the model said so."""
+        return self._finished.stop_sequence if self._finished is not None else None
+
     def answer(self) -> Answer:
         """The whole message. Raises ModelError when the stream had no end."""
         if self._finished is None:
             raise ModelError("broken_stream", "the model's stream ended without saying why")
         message = self._message()
+        if self.endless:
+            return message, self._finished.reason, self._estimate(message)
         reasoning = message.reasoning_content
         message, reason = repair(message, self._finished.reason, self._request.tools)
         if message.tool_calls:
@@ -188,23 +216,30 @@ class ModelStep:
             tokens = prompt + (max(0, longest) if longest is not None else min(ANSWER_TOKENS, max(1, budget - prompt)))
         return SlotRequest(context.owner, context.turn.session_id, not context.audience.waits, tokens)
 
-    def _chars(self) -> int:
+    def chars(self) -> int:
+        """How many characters the request has, its tools included."""
         request = self._request
         encoded = request.encoded or tuple(map(wire_bytes, request.messages))
         return sum(map(len, encoded)) + self._tools_chars
 
     def _prompt_tokens(self) -> int:
-        return int(self._chars() / self._context.transcript.chars_per_token)
+        return int(self.chars() / self._context.transcript.chars_per_token)
 
     def _measure(self, usage: Usage) -> None:
         """Let the endpoint's count of this request tell how many characters a token has."""
         if not usage.estimated and self._request.encoded:
-            self._context.transcript.measure(self._chars(), usage.input_tokens)
+            self._context.transcript.measure(self.chars(), usage.input_tokens)
 
     def _estimate(self, message: AssistantMessage) -> Usage:
         chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
         answer = int(chars / self._context.transcript.chars_per_token)
         return Usage(self._prompt_tokens(), answer, estimated=True)
+
+
+def _most_chars(max_tokens: int | None) -> int:
+    if max_tokens is None:
+        return MAX_ANSWER_CHARS
+    return min(MAX_ANSWER_CHARS, max(_LEAST_ANSWER_CHARS, max_tokens * _MOST_CHARS_OF_A_TOKEN))
 
 
 def may_become_call(text: str) -> bool:

@@ -26,6 +26,7 @@ _MAX_PATTERNS = 100
 _MAX_PATTERN_BYTES = 200_000  # compiled; about as many states as one character of a text may have to be held against
 _MAX_DFA_BYTES = 1_000_000
 _MAX_WORK = 10_000_000  # of 35 ns
+_MAX_EXPLAINED = 10_000  # of up to 15 µs: an error of `anyOf` and its like holds the errors of all their branches
 _MAX_PAIRS = 100_000
 _PATTERN_WORK = 500  # a character
 _MAX_HOPS = 1_000  # from subschema to subschema; the validator uses up to 1 KB of stack for each
@@ -42,7 +43,7 @@ _OF_MEMBERS = ("additionalProperties", "unevaluatedProperties")
 _OF_ITEMS = ("items", "additionalItems", "unevaluatedItems", "contains")
 _NAMED = ("$defs", "definitions", "properties", "patternProperties", "dependentSchemas")
 _UNEVALUATED = frozenset(("unevaluatedProperties", "unevaluatedItems"))
-_IN_PROGRESS = (0, 0)
+_IN_PROGRESS, _UNCOUNTED = (0, 0), (0, 0, 0)
 _FOREIGN = ("$dynamicRef", "$recursiveRef", "$anchor", "$dynamicAnchor")
 
 
@@ -70,7 +71,11 @@ class ResponseFormatCheck:
         except (msgspec.DecodeError, ValueError) as error:
             words = str(error).removeprefix("JSON is malformed: ")
             return (f"it is not JSON ({words})",)
-        _SchemaCheck(self._schema).check(value)
+        visits = _SchemaCheck(self._schema).check(value)
+        if self._validator.is_valid(value):
+            return ()
+        if visits > _MAX_EXPLAINED:
+            return ("$: the value does not match the schema",)
         return tuple(_first(_words(error) for error in self._validator.iter_errors(value)))
 
 
@@ -258,10 +263,11 @@ class _SchemaCheck:
 
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._counted: dict[tuple[int, int], tuple[int, int]] = {}
+        self._counted: dict[tuple[int, int], tuple[int, int, int]] = {}
 
-    def check(self, value: Any) -> None:
-        """Raise SchemaError if validating *value* would take too long, or too much of the native stack."""
+    def check(self, value: Any) -> int:
+        """How many pairs of subschema and value are visited for *value*. Raises SchemaError if validating it would take
+        too long, or too much of the native stack."""
         counted, inside = self._counted, 0
         todo: list[tuple[dict[str, Any], Any, _Below | None]] = [(self._root, value, None)]
         while todo:
@@ -269,7 +275,7 @@ class _SchemaCheck:
             key = (id(schema), id(here))
             if below is None and key not in counted:
                 below = self._below(schema, here)
-                counted[key] = _IN_PROGRESS  # a cycle for the same value ends here, as it does in the validator
+                counted[key] = _UNCOUNTED  # a cycle for the same value ends here, as it does in the validator
                 inside += 1
                 if len(counted) > _MAX_PAIRS or len(below.pairs) > _MAX_PAIRS or inside > _MAX_HOPS:
                     raise self._too_much()
@@ -278,12 +284,14 @@ class _SchemaCheck:
             elif below is not None:
                 found = [counted[id(inner), id(item)] for inner, item in below.pairs]
                 # With unevaluated…, which branches fit is found out a second time.
-                work = (below.work + sum(each for each, _ in found)) * (2 if _UNEVALUATED & schema.keys() else 1)
-                hops = 1 + max((each for _, each in found), default=0)
+                work = (below.work + sum(each for each, _, _ in found)) * (2 if _UNEVALUATED & schema.keys() else 1)
+                hops = 1 + max((each for _, each, _ in found), default=0)
+                visits = 1 + sum(each for _, _, each in found)
                 if work > _MAX_WORK or hops > _MAX_HOPS:
                     raise self._too_much()
-                counted[key] = (work, hops)
+                counted[key] = (work, hops, visits)
                 inside -= 1
+        return counted[id(self._root), id(value)][2]
 
     def _too_much(self) -> SchemaError:
         return SchemaError("to check the answer against the schema would take too long; make the schema simpler")

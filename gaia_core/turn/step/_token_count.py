@@ -2,7 +2,7 @@
 
 from gaia_core.messages import TextPart, Usage, wire_bytes
 from gaia_core.models import Model, ModelError, ModelRequest
-from gaia_core.turn.context._transcript import CHARS_PER_TOKEN
+from gaia_core.turn.context._context_budget import CHARS_PER_TOKEN
 
 
 async def tokens_of(model: Model, request: ModelRequest) -> Usage:

@@ -10,7 +10,8 @@ Headers = tuple[tuple[bytes, bytes], ...]
 _METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _SECONDS = b"600"
 _EXPOSED = (
-    b"x-request-id, x-session-id, retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, "
+    b"x-request-id, request-id, x-session-id, x-gaia-ignored, retry-after, retry-after-ms, x-should-retry, "
+    b"x-ratelimit-limit-requests, "
     b"x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
     b"x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens"
 )

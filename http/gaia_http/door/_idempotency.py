@@ -26,10 +26,10 @@ from gaia_core import GaiaError, Runtime
 from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
-from gaia_http.door._middleware import body_of
+from gaia_http.door._envelope import body_of
 from gaia_http.streaming._disconnect import task_completed
 from gaia_http.streaming._sse_response import SSEResponse, Verbatim
-from gaia_http.streaming._sse_writer import HEARTBEAT
+from gaia_http.streaming._sse_writer import HEARTBEAT, PING
 
 _log = logging.getLogger(__name__)
 
@@ -70,8 +70,8 @@ class _Run:
 
     @property
     def kept(self) -> bytes:
-        """The body without the comments that kept its line open."""
-        return b"".join(piece for piece in self.pieces if piece != HEARTBEAT)
+        """The body without the heartbeats that kept its line open."""
+        return b"".join(piece for piece in self.pieces if piece not in (HEARTBEAT, PING))
 
     async def take(self, message: Message) -> None:
         """What the response sends."""
@@ -208,7 +208,7 @@ class Idempotency:
             error = raised
             reply = of_exception(raised)
             if reply is not None and not reply.may_retry and not run.status:
-                body = body_of(reply, str(scope["path"]))
+                body = body_of(reply, scope)
                 headers = (("content-type", "application/json"), *reply.headers)
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
                 again, error = False, None

@@ -21,6 +21,7 @@ from gaia_http._settings import Settings
 from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
 from gaia_http.door._cors import preflight_headers, response_headers
+from gaia_http.door._envelope import OLLAMA_WORK, body_of, is_below, set_request_id, speaks_anthropic
 from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
 from gaia_http.keys import Allowances
 from gaia_http.operations._logs import LogContext
@@ -33,6 +34,8 @@ _access = logging.getLogger("gaia_http.access")
 _NO_ROUTE = "(none)"
 _FAILED = ErrorReply(status=500, message="the server failed; its log has more", type=SERVER, code="internal_error")
 _HTTP_RESPONSE = "websocket.http.response"
+_ANTHROPIC_ID = b"request-id"
+"""Where Anthropic's SDKs read a response's id."""
 _POLICY = 1008
 """The WebSocket code of who is not let in, or no longer (RFC 6455, 7.4.1)."""
 
@@ -69,13 +72,15 @@ class DoorMiddleware:
         entry = self._entrance.look_at(scope)
         request_id = entry.request_id
         self._note(entry)
+        set_request_id(scope, request_id)
+        named = ((_ANTHROPIC_ID, request_id),) if speaks_anthropic(scope) else ()
         status = 0
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(entry)]
+                message["headers"] = [*message["headers"], *self._headers(entry), *named]
             elif self._is_revoked(entry) and (abort := scope["state"].get(ABORT)) is not None:
                 abort()
             await send(message)
@@ -179,7 +184,7 @@ def _asks_for_work(scope: HTTPScope) -> bool:
     path = scope["path"]
     if scope["method"] != "POST":
         return False
-    return path == "/api/chat/send" or (is_below(path, "/v1") and not path.endswith("/cancel"))
+    return path == "/api/chat/send" or path in OLLAMA_WORK or (is_below(path, "/v1") and not path.endswith("/cancel"))
 
 
 async def _answer_preflight(scope: Scope, send: Send) -> None:
@@ -204,18 +209,6 @@ async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:
 
 
 async def send_error(reply: ErrorReply, scope: Scope, send: Send) -> None:
-    """Send *reply*: the envelope below /v1, `{"detail"}` below /api, plain JSON elsewhere."""
+    """Send *reply* in the envelope of the protocol that the request speaks."""
     headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in reply.headers]
-    await send_json(send, body_of(reply, str(scope["path"])), headers, reply.status)
-
-
-def body_of(reply: ErrorReply, path: str) -> bytes:
-    """*reply* as it is sent for *path*."""
-    if is_below(path, "/v1"):
-        return reply.body
-    return reply.ui_body if is_below(path, "/api") else reply.plain_body
-
-
-def is_below(path: str, prefix: str) -> bool:
-    """Whether *path* is *prefix* or below it."""
-    return path == prefix or path.startswith(f"{prefix}/")
+    await send_json(send, body_of(reply, scope), headers, reply.status)

@@ -16,29 +16,32 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 METHODS = "methods"
 """The key of a handler's `opt` that says what it takes."""
 
-_ALLOWED = "POST, OPTIONS"
-
 Respond: TypeAlias = Callable[[Scope, Receive], Awaitable[ASGIApp]]
 """Reads a request, and gives the response that answers it."""
 
 
-def post_handler(path: str, respond: Respond) -> ASGIRouteHandler:
-    """The handler of POST *path*."""
+def post_handler(path: str, respond: Respond, get: Respond | None = None) -> ASGIRouteHandler:
+    """The handler of POST *path*, and of GET there (*get*): no other handler can share the path."""
+    methods = ("POST",) if get is None else ("GET", "POST")
+    allowed = ", ".join((*methods, "OPTIONS"))
 
     async def handle(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             raise ClientException
-        if scope["method"] != "POST":
-            await _other(scope["method"], send)
+        if scope["method"] == "POST":
+            response = await respond(scope, receive)
+        elif scope["method"] == "GET" and get is not None:
+            response = await get(scope, receive)
+        else:
+            await _other(scope["method"], allowed, send)
             return
-        response = await respond(scope, receive)
         await response(scope, receive, send)
 
-    return ASGIRouteHandler(path, copy_scope=False, opt={METHODS: ("POST",)})(handle)
+    return ASGIRouteHandler(path, copy_scope=False, opt={METHODS: methods})(handle)
 
 
-async def _other(method: str, send: Send) -> None:
+async def _other(method: str, allowed: str, send: Send) -> None:
     if method != "OPTIONS":
-        raise MethodNotAllowedException(headers={"allow": _ALLOWED})
-    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", _ALLOWED.encode())]})
+        raise MethodNotAllowedException(headers={"allow": allowed})
+    await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allowed.encode())]})
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -7,7 +7,7 @@ import msgspec
 from gaia_core import Catalog, Runtime
 from gaia_http._errors import encoded
 from gaia_http.door._caller import Caller
-from gaia_http.request._agent import agent_of
+from gaia_http.request._agent import agent_names, agent_of
 
 
 class _Model(msgspec.Struct, frozen=True, gc=False):
@@ -25,8 +25,7 @@ class _Models(msgspec.Struct, frozen=True, gc=False):
 def list_models(runtime: Runtime, caller: Caller) -> bytes:
     """The list of the caller's agents, encoded; the default agent first, which clients preselect."""
     catalog = runtime.catalog
-    allowed = (agent.name for agent in catalog.agents if caller.may_use(agent.name))
-    names = sorted(allowed, key=lambda name: (name != catalog.default_agent, name))
+    names = agent_names(catalog, caller)
     return encoded(_Models("list", tuple(_model(name, catalog) for name in names)))
 
 

@@ -20,9 +20,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from gaia_core import ConfigError
 from gaia_core.open_in_thread import opened_in_thread
 from gaia_http._errors import ErrorReply
-from gaia_http.door._middleware import is_below, send_error
+from gaia_http.door._envelope import is_below
+from gaia_http.door._middleware import send_error
 
-OWN = ("/v1", "/api", "/health", "/ready", "/metrics")
+OWN = ("/v1", "/api", "/ollama", "/health", "/ready", "/metrics")
 """The paths that are the server's own."""
 
 _INDEX = "index.html"

@@ -12,6 +12,8 @@ get errors about the fields that they sent (`messages[0].content[1].image_url.ur
 | `_content_parts` | a message's parts as they are sent → parts of the core |
 | `_part_converter` | parts of the core → what the agent's model takes: images fetched, files as text |
 | `_tool_results` | results of a client's tools: which call each answers, where their images go |
+| `_surrogates` | where a body has half of a surrogate pair |
+| `_server_options` | members that reach the model's server, and those that may not |
 | `_client_tools` | a client's tools and `tool_choice` → definitions |
 | `_sampling`, `_response_format`, `_metadata` | the options of the same names |
 | `_uploaded_files`, `_pdf`, `_url_fetch` | stored files, the text of a PDF, guarded fetching of URLs |

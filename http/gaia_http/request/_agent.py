@@ -1,6 +1,6 @@
-"""The agent that a request names as its model."""
+"""The agent that a request names as its model, and those that it may name."""
 
-from gaia_core import Agent, NotFoundError, Runtime
+from gaia_core import Agent, Catalog, NotFoundError, Runtime
 from gaia_http._errors import invalid
 from gaia_http.door._caller import Caller
 from gaia_http.request._fields import missing_at, shortened
@@ -17,3 +17,9 @@ def agent_of(runtime: Runtime, name: str | None, caller: Caller, path: str = "mo
         raise invalid(message, param=path, code="model_not_found", status=404) from None
     caller.check_agent(agent.name)
     return agent
+
+
+def agent_names(catalog: Catalog, caller: Caller) -> list[str]:
+    """The names of the caller's agents, sorted; the default agent first, which clients preselect."""
+    allowed = (agent.name for agent in catalog.agents if caller.may_use(agent.name))
+    return sorted(allowed, key=lambda name: (name != catalog.default_agent, name))

@@ -4,6 +4,8 @@ A protocol says how a tool of its own wire reads (`FunctionReader`) and where it
 bounds and the collision with the agent's own tools are checked here.
 """
 
+import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
@@ -11,16 +13,20 @@ import attrs
 import msgspec
 
 from gaia_core import Agent
-from gaia_core.agent import FIND_TOOLS
 from gaia_core.models import ToolChoice
 from gaia_core.tools import ToolDefinition
-from gaia_core.turn import READ_RESULT
+from gaia_core.turn import is_own
 from gaia_http._errors import invalid
 from gaia_http._settings import Settings
 from gaia_http.request._decoding import given
 from gaia_http.request._fields import check_bytes, check_count, check_name, invalid_at, not_one_of, shortened
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.:-]+")
+_SHOWN_TOOLS, _SHOWN_CHARS = 32, 64
 
 _MODES = ("none", "auto", "required")
 _EMPTY_SCHEMA = b'{"type":"object","properties":{}}'
@@ -38,7 +44,7 @@ class ClientFunction(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 FunctionReader: TypeAlias = Callable[[T, str], ClientFunction | None]
-"""Reads the tool at a path; None: one of a type that is not served, which is ignored."""
+"""Reads the tool at a path; None: one of a type that is not served, which is left out (see `told_ignored`)."""
 
 ChoiceReader: TypeAlias = Callable[[msgspec.Raw, "OfferedTools"], "OfferedTools"]
 """Reads `tool_choice` and says what it leaves of the tools."""
@@ -96,6 +102,17 @@ def offered_tools(
     return choose(choice, offered) if given(choice) else offered
 
 
+def told_ignored(unserved: Sequence[str], agent: Agent) -> tuple[tuple[bytes, bytes], ...]:
+    """The header `x-gaia-ignored`, which names the *unserved* tools that a request to *agent* brought; also one line in
+    the log. Nothing where there are none, and where the agent ignores what clients bring."""
+    if not unserved or agent.client_tools == "ignore":
+        return ()
+    names = dict.fromkeys(_UNSAFE.sub("_", name)[:_SHOWN_CHARS] for name in unserved[:_SHOWN_TOOLS])
+    listed = ", ".join(names)
+    _log.info("agent %s: tools of the client that can't be served are left out: %s", agent.name, listed)
+    return ((b"x-gaia-ignored", listed.encode()),)
+
+
 def _definitions(
     sent: Sequence[T], read: FunctionReader[T], agent: Agent, settings: Settings
 ) -> tuple[ToolDefinition, ...]:
@@ -108,7 +125,7 @@ def _definitions(
             continue
         definition = _definition(function, settings.max_schema_bytes)
         name = definition.name
-        if _is_taken(name, agent):
+        if agent.client_tools == "strict" and is_own(agent, name):
             words = f"the agent {agent.name!r} has its own tool {name!r}; rename yours"
             raise invalid_at(function.name_path, words, "tool_name_taken")
         if name in definitions:
@@ -118,13 +135,6 @@ def _definitions(
         words = f"the agent {agent.name!r} accepts no tools from clients; send none"
         raise invalid(words, param=path, code="unsupported_value")
     return tuple(definitions.values())
-
-
-def _is_taken(name: str, agent: Agent) -> bool:
-    """Whether *agent*'s model may be sent a tool of that name: one of the agent's, or what a turn adds to them."""
-    if name == FIND_TOOLS and agent.search is not None:
-        return True
-    return name in agent.tools or (name == READ_RESULT and len(agent.tools) > 0)
 
 
 def _definition(function: ClientFunction, most: int) -> ToolDefinition:

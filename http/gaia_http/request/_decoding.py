@@ -9,6 +9,7 @@ from gaia_core import NestingError
 from gaia_core.nesting import check_nesting
 from gaia_http._errors import ApiError, invalid
 from gaia_http.request._fields import shortened
+from gaia_http.request._surrogates import lone_surrogate
 
 T = TypeVar("T")
 
@@ -41,6 +42,9 @@ def decode_body(body: bytes, decoder: msgspec.json.Decoder[T], *, status: int = 
     except msgspec.ValidationError as error:
         raise _wrong_value(error, body, "", status) from None
     except msgspec.DecodeError as error:
+        if (place := lone_surrogate(body)) is not None:
+            words = "half of a surrogate pair, which is no character; send both halves, or U+FFFD"
+            raise invalid(f"{place or 'the body'}: {words}", param=place or None, code="lone_surrogate") from None
         hint = " (it begins with a byte order mark: leave that out)" if body.startswith(b"\xef\xbb\xbf") else ""
         words = "it is empty" if not body.strip() else f"{str(error).removeprefix('JSON is malformed: ')}{hint}"
         raise _not_json(words) from None

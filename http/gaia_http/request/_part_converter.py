@@ -172,7 +172,7 @@ class _Conversion:
             raise invalid_at(
                 paths.content, f"{name!r} is declared as a PDF, but its content is not one", "invalid_file"
             )
-        if not is_pdf and "image" in self.inputs and (kind := _image_type(data)):
+        if not is_pdf and "image" in self.inputs and (kind := image_type(data)):
             return ImagePart(ImageURL(_data_url(kind, data)))
         if "file" in self.inputs:
             url = _data_url("application/pdf" if is_pdf else media or "application/octet-stream", data)
@@ -225,7 +225,7 @@ def _shown(name: str, text: str) -> str:
     return f"<file name={msgspec.json.encode(name).decode()}>\n{text}\n</file>"
 
 
-def _image_type(data: bytes) -> str:
+def image_type(data: bytes) -> str:
     """The type of an image that *data* begins as; "": of none that models take."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"

@@ -16,7 +16,7 @@ from litestar.types import Receive, Scope, Send
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
-from gaia_http.streaming._sse_writer import SSE_HEADERS, Head, Headers, SSEWriter
+from gaia_http.streaming._sse_writer import HEARTBEAT, SSE_HEADERS, Head, Headers, SSEWriter
 
 T = TypeVar("T")
 Batch_contra = TypeVar("Batch_contra", contravariant=True)
@@ -70,6 +70,7 @@ class SSEResponse(Generic[T]):
     before_end: called when the translator is done, before the client can know it.
     counts:     where the stream is counted as open; None: elsewhere.
     head:       the status and headers, instead of 200, those of server-sent events and *headers*; without heartbeats.
+    heartbeat:  what keeps a silent stream open.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class SSEResponse(Generic[T]):
         *,
         headers: Headers = (),
         head: Head | None = None,
+        heartbeat: bytes = HEARTBEAT,
         first: bytes | None = None,
         cancel: Callable[[], Awaitable[object]] | None = None,
         before_end: Callable[[], None] | None = None,
@@ -92,7 +94,7 @@ class SSEResponse(Generic[T]):
         self._settings = settings
         self._counts = counts
         self._head = head or (200, (*SSE_HEADERS, *headers))
-        self._heartbeats = head is None
+        self._heartbeat = heartbeat if head is None else None
         self._first = first
         self._cancel = cancel
         self._before_end = before_end
@@ -101,7 +103,7 @@ class SSEResponse(Generic[T]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = SSEWriter(
-            self._name, send, self._settings, self._head, heartbeats=self._heartbeats, left=self._cancel_source
+            self._name, send, self._settings, self._head, heartbeat=self._heartbeat, left=self._cancel_source
         )
         watcher = asyncio.create_task(writer.watch(receive), name="gaia stream watch")
         if self._counts is not None:

@@ -23,6 +23,8 @@ Head = tuple[int, Headers]
 _log = logging.getLogger(__name__)
 
 HEARTBEAT = b": still here\n\n"
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+"""The heartbeat of Anthropic's API, an event of its own."""
 SSE_HEADERS: Headers = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -34,7 +36,8 @@ class SSEWriter:
     """The writes of one stream. Created by the task that writes: `stop` cancels that task.
 
     Two tasks use it. The *writer* calls `start` and `write`; the *watcher* runs `watch`, and is cancelled by the
-    writer. *name* is for the log. *left* is awaited once when the client disconnects, before the writer is stopped.
+    writer. *name* is for the log. *heartbeat* keeps a silent stream open; None: nothing does. *left* is awaited once
+    when the client disconnects, before the writer is stopped.
     """
 
     def __init__(
@@ -44,14 +47,15 @@ class SSEWriter:
         settings: Settings,
         head: Head,
         *,
-        heartbeats: bool = True,
+        heartbeat: bytes | None = HEARTBEAT,
         left: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._name = name
         self._send = send
         self._settings = settings
         self._head = head
-        self._heartbeat_seconds = settings.heartbeat_seconds if heartbeats else math.inf
+        self._heartbeat_seconds = settings.heartbeat_seconds if heartbeat is not None else math.inf
+        self._beat = heartbeat or b""
         self._left = left
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
@@ -124,7 +128,7 @@ class SSEWriter:
         try:
             async with asyncio.timeout(self._settings.write_seconds):
                 await self.start()
-                await self._send({"type": "http.response.body", "body": HEARTBEAT, "more_body": True})
+                await self._send({"type": "http.response.body", "body": self._beat, "more_body": True})
         except TimeoutError:
             self._give_up()
         finally:

@@ -108,7 +108,7 @@ class ChatRoutes:
             turn = task.result()
         except GaiaError as error:
             yield frame({"type": "error", "content": str(error)})
-            yield frame({"type": "done", "message_id": None, "content": ""})
+            yield frame({"type": "done", "message_id": None, "content": "", "finish_reason": None})
             return
         frames = FrameTranslator(lambda: turn.message_id, steps=steps)
         async for batch in turn.frames():
@@ -125,7 +125,7 @@ class ChatRoutes:
         usage = ended.usage
         tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
         tokens["total_tokens"] = usage.total_tokens
-        return WholeAnswer(turn.message_id or None, tally.content(ended), (), tokens)
+        return WholeAnswer(turn.message_id or None, tally.shown(ended), (), tokens)
 
     # Steering.
 

@@ -113,6 +113,12 @@ def install_program(client: Client) -> tuple[object, ...]:
     return sys.executable, MORE / f"{client.name}/play_{client.name}.py", program
 
 
+def install_claude(client: Client) -> tuple[object, ...]:
+    # Its package's own script would copy the program; this one finds it.
+    wrapper = install_node(client.name) / "node_modules/@anthropic-ai/claude-code/cli-wrapper.cjs"
+    return sys.executable, MORE / "claude/play_claude.py", node(), wrapper
+
+
 def node_version(client: Client) -> str:
     place = HOUSE / (client.name if (HOUSE / client.name).exists() else "node")
     return json.loads((place / f"node_modules/{client.package}/package.json").read_text())["version"]
@@ -128,6 +134,7 @@ CLIENTS = (
     Client("aider", "aider-chat", install_python, python_version),
     Client("ai_sdk", "ai", install_script, node_version),
     Client("codex", "@openai/codex", install_program, node_version),
+    Client("claude", "@anthropic-ai/claude-code", install_claude, node_version),
     Client("qwen", "@qwen-code/qwen-code", install_program, node_version),
 )
 

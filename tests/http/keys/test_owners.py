@@ -53,6 +53,7 @@ class Objects:
     file_id: str = ""
     response_id: str = ""
     conversation_id: str = ""
+    completion_id: str = ""
     item_id: str = ""
 
 
@@ -133,6 +134,12 @@ async def responds_later(keys: Keys, objects: Objects) -> None:
     objects.response_id = (await keys.own("POST", "/v1/responses", sent))["id"]
 
 
+async def completed(keys: Keys, objects: Objects) -> None:
+    """A stored chat completion."""
+    sent = {"model": "a", "messages": [{"role": "user", "content": "Mine"}], "store": True}
+    objects.completion_id = (await keys.own("POST", "/v1/chat/completions", sent))["id"]
+
+
 async def conversed(keys: Keys, objects: Objects) -> None:
     """A conversation with an item."""
     items = [{"type": "message", "role": "user", "content": "Mine"}]
@@ -163,6 +170,7 @@ ONE = "/api/sessions/{id}"
 FILE = "/v1/files/{file_id}"
 RESPONSE = "/v1/responses/{response_id}"
 TALK = "/v1/conversations/{conversation_id}"
+COMPLETION = "/v1/chat/completions/{completion_id}"
 MATRIX = {
     f"GET {ONE}": Row(),
     f"PUT {ONE}": Row(lambda _: {"title": "Yours"}),
@@ -191,6 +199,10 @@ MATRIX = {
     f"DELETE {RESPONSE}": Row(needs=responded, look=RESPONSE),
     f"GET {RESPONSE}/input_items": Row(needs=responded, look=RESPONSE),
     f"POST {RESPONSE}/cancel": Row(needs=responds_later, look="/v1/models"),  # the response itself goes on
+    f"GET {COMPLETION}": Row(needs=completed, look=COMPLETION),
+    f"POST {COMPLETION}": Row(lambda _: {"metadata": {"a": "b"}}, needs=completed, look=COMPLETION),
+    f"DELETE {COMPLETION}": Row(needs=completed, look=COMPLETION),
+    f"GET {COMPLETION}/messages": Row(needs=completed, look=COMPLETION),
     f"GET {TALK}": Row(needs=conversed, look=TALK),
     f"POST {TALK}": Row(lambda _: {"metadata": {"a": "b"}}, needs=conversed, look=TALK),
     f"DELETE {TALK}": Row(needs=conversed, look=TALK),

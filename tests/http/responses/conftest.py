@@ -37,8 +37,8 @@ def parsed(text: str) -> list[dict]:
 
 
 def whole(response: dict) -> dict:
-    """*response*, once it has every key of the API and is valid by the SDK's types."""
-    missing = set(Response.model_fields) - set(response) - {"user"}
+    """*response*, once it has every key of the API that may be null and is valid by the SDK's types."""
+    missing = set(Response.model_fields) - set(response) - {"user", "prompt_cache_options"}
     assert not missing
     Response.model_validate(response)
     return response

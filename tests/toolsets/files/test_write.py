@@ -6,8 +6,11 @@ import os
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gaia_files import CallLimits, PathRefused, Workspace
+from gaia_files._edit import _Text
 
 
 def test_a_new_file_comes_with_its_folders(workspace, root):
@@ -128,6 +131,62 @@ def test_an_edit_keeps_windows_line_ends(workspace, root, fill):
     fill({"a.txt": "one\r\ntwo\r\nthree\r\n"})
     workspace.edit("a.txt", "one\ntwo", "1\n2\n2b")
     assert (root / "a.txt").read_bytes() == b"1\r\n2\r\n2b\r\nthree\r\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "old", "new", "after"),
+    [
+        ("a\r\nb\nc\r\nd\n", "a\nb", "A\nB", "A\r\nB\nc\r\nd\n"),
+        ("a\r\nb\nc\r\nd\n", "b\nc\nd", "B\nC\nD", "a\r\nB\nC\r\nD\n"),
+        ("a\r\nb\nc\r\nd\n", "c\r\nd", "C", "a\r\nb\nC\n"),
+        ("a\r\nb\nc\r\nd\n", "a\n", "A\nA2\n", "A\r\nA2\r\nb\nc\r\nd\n"),
+        ("a\nb\r\na\r\nb\n", "b\n", "", "a\na\r\n"),
+        ("\ufeffa\r\nb\n", "a\nb", "x\ny", "\ufeffx\r\ny\n"),
+    ],
+)
+def test_what_reading_shows_of_mixed_line_ends_can_be_edited(workspace, root, fill, before, old, new, after):
+    fill({"a.txt": before})
+    assert old.replace("\r", "") in workspace.read("a.txt") + "\n"
+    workspace.edit("a.txt", old, new, replace_all=True)
+    assert (root / "a.txt").read_bytes() == after.encode()
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["\n", "\r\n"])), min_size=1, max_size=8),
+    old=st.sampled_from(["a", "a\nb", "b\na\n", "\n", "a\n"]),
+    new=st.sampled_from(["", "c", "c\n", "\n\nc", "c\nc\nc"]),
+)
+def test_an_edit_of_mixed_line_ends_is_that_of_the_plain_text(lines, old, new):
+    text = "".join(line + end for line, end in lines)
+    edited = _Text(text, "utf-8", "surrogateescape").replaced(old, new)
+    assert edited.replace("\r\n", "\n") == text.replace("\r\n", "\n").replace(old, new)
+    assert old in text.replace("\r\n", "\n") or edited == text
+
+
+@pytest.mark.parametrize(
+    ("before", "content", "after", "said"),
+    [
+        (b"a\r\nb\r\n", "x\ny\n", b"x\r\ny\r\n", "Kept its CRLF line ends."),
+        (b"a\r\nb\r\n", "x\r\ny", b"x\r\ny", "Kept its CRLF line ends."),
+        (b"\xef\xbb\xbfa\n", "\u00e9\n", b"\xef\xbb\xbf\xc3\xa9\n", "Kept its byte order mark (UTF-8)."),
+        (b"\xef\xbb\xbfa\n", "\ufeffb", b"\xef\xbb\xbfb", "Kept its byte order mark (UTF-8)."),
+        (
+            "\ufeffa\r\n".encode("utf-16-le"),
+            "b\n",
+            "\ufeffb\r\n".encode("utf-16-le"),
+            "Kept its CRLF line ends and its byte order mark (UTF-16).",
+        ),
+        (b"a\r\nb\n", "x\ny\n", b"x\ny\n", ""),
+        (b"a\nb\n", "x\r\n", b"x\r\n", ""),
+        (b"\0\r\n", "x\n", b"x\n", ""),
+    ],
+)
+def test_a_replaced_file_keeps_its_line_ends_and_mark_and_says_so(workspace, root, fill, before, content, after, said):
+    fill({"a.txt": before})
+    answer = workspace.write("a.txt", content)
+    assert (root / "a.txt").read_bytes() == after
+    assert answer.endswith(said or ").")
+    assert ("Kept" in answer) == bool(said)
 
 
 def test_an_edit_leaves_mixed_line_ends_alone(workspace, root, fill):

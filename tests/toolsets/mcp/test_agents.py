@@ -64,7 +64,7 @@ async def test_arguments_that_do_not_fit_never_reach_the_server(catalog):
         (ended,) = await results(runtime)
 
     assert ended.outcome == "invalid"
-    assert "value: 3 is not of type 'string'" in ended.content
+    assert 'value: 3 is not of type "string"' in ended.content
 
 
 async def test_a_tool_without_hints_needs_approval_where_the_agent_minds_writing(catalog):

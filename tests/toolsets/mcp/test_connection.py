@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+import anyio
 import pytest
 
 from gaia_core import ToolError
@@ -13,6 +14,7 @@ from gaia_core.nesting import MAX_NESTING
 from gaia_mcp._connection import Connection
 from gaia_mcp._resources_and_prompts import get_prompt, list_prompts, list_resources, read_resource
 from gaia_mcp._server_config import McpServerConfig
+from gaia_mcp._stdio_transport import ServerExit, _read, stdio
 from gaia_mcp._toolset_factory import recipe_of, source_of
 
 
@@ -329,3 +331,95 @@ async def test_a_server_that_is_killed_in_the_middle_of_a_call_comes_back(raw, c
     with pytest.raises(ToolError, match="it was ended by SIGKILL"):
         await call
     assert await connection.call_tool(context(), "echo", {"value": "back"}) == "back"
+
+
+async def test_the_last_words_are_waited_for_when_the_output_ended_first(raw):
+    class Ended:
+        """A process that has ended."""
+
+        returncode = 1
+        stdout = asyncio.StreamReader()
+
+        async def wait(self) -> int:
+            return 1
+
+    said: list[str] = []
+    heard = asyncio.Event()
+
+    async def listens() -> None:
+        await heard.wait()
+        said.append("there is no oil at all")
+
+    Ended.stdout.feed_eof()
+    send, receive = anyio.create_memory_object_stream(0)
+    why = ServerExit()
+    listening = asyncio.create_task(listens())
+    reading = asyncio.create_task(_read(raw(), Ended(), send, listening, said, why))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    heard.set()
+    await reading
+    receive.close()
+
+    assert why.reason == "it ended with exit code 1; it said last: there is no oil at all"
+
+
+ANY = {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]}
+
+
+@pytest.mark.parametrize(
+    ("odd", "usable"),
+    [
+        ({}, True),
+        ({"inputSchema": None}, True),
+        ({"inputSchema": {}}, True),
+        ({"inputSchema": {"type": ["object", "null"], "properties": {}}}, True),
+        ({"inputSchema": {"anyOf": [{"type": "object"}, {"required": ["a"]}]}}, True),
+        ({"inputSchema": {"properties": {"a": {"type": "string"}}}}, True),
+        ({"inputSchema": {"type": "object"}, "outputSchema": {"type": "array"}}, True),
+        ({"inputSchema": {"type": "object"}, "outputSchema": "none"}, True),
+        ({"inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": "yes"}}, True),
+        ({"inputSchema": {"type": "object"}, "description": 7, "icons": 3, "title": []}, True),
+        ({"inputSchema": "object"}, False),
+        ({"inputSchema": [1]}, False),
+        ({"inputSchema": {"type": ["array", "null"]}}, False),
+        ({"inputSchema": {"type": "object", "properties": 5}}, False),
+    ],
+)
+async def test_an_odd_tool_costs_itself_at_most(raw, connect, context, tmp_path, odd, usable):
+    good = {"name": "echo", "inputSchema": ANY}
+    (tmp_path / "tools.json").write_text(json.dumps([good, {"name": "pid", **odd}, {"name": 5}, "none"]))
+    connection = await connect(raw(extras=False))
+
+    assert connection.toolset.names == (("echo", "pid") if usable else ("echo",))
+    assert ("the tool 'pid' is left out" in connection.problem) == (not usable)
+    assert "a tool without a name is left out" in connection.problem
+    assert await connection.call_tool(context(), "echo", {"value": "x"}) == "x"
+    if usable:
+        toolset = connection.toolset["pid"]
+        assert (await connection.call_tool(context(), "pid", toolset.parameters.decode("pid", b"{}"))).isdigit()
+
+
+async def test_a_connection_that_was_left_is_not_connected(raw, context):
+    server = raw()
+    async with Connection(server, recipe_of(server)) as connection:
+        assert connection.connected
+    assert not connection.connected
+    assert connection.problem == "the connection is closed"
+    with pytest.raises(ToolError, match="not connected: the connection is closed"):
+        await asyncio.wait_for(connection.call_tool(context(), "echo", {"value": "x"}), 5)
+
+
+async def test_stderr_that_can_not_be_logged_is_told_and_read_on(raw, caplog):
+    class Broken:
+        def __call__(self, text):
+            raise RuntimeError("no mask")
+
+    code = "import sys; [print('x' * 1000, file=sys.stderr, flush=True) for _ in range(500)]; print(flush=True)"
+    ended = ServerExit()
+    async with asyncio.timeout(20), stdio(raw(command=(sys.executable, "-S", "-c", code)), {}, Broken(), ended):
+        await ended.event.wait()
+    assert ended.reason == "it ended with exit code 0"
+    assert [
+        each.getMessage() for each in caplog.records if "error output could not be logged" in each.getMessage()
+    ] == ["raw: its error output could not be logged; more such failures are not reported"]

@@ -1,5 +1,8 @@
 """What a server lists → a toolset: only names that no endpoint takes are changed, and nothing bad gets in."""
 
+import time
+from contextlib import suppress
+
 import mcp_types
 import msgspec
 import pytest
@@ -90,7 +93,7 @@ def test_resources_and_prompts_are_tools_that_read():
     ("schema", "words"),
     [
         ({"type": "string"}, "must be of the type 'object', not 'string'"),
-        ({}, "must be of the type 'object', not 'None'"),
+        ({"type": ["array", "null"]}, "must be of the type 'object', not \"['array', 'null']\""),
         ({"type": "object", "properties": {"a": {"type": "banana"}}}, 'is no JSON schema: "banana" is not valid'),
         ({"type": "object", "properties": []}, "is no JSON schema"),
         ({"type": "object", "description": "x" * 70_000}, "has 70034 bytes; at most 65536 are taken"),
@@ -152,14 +155,14 @@ def test_arguments_are_validated_before_anything_runs():
         tool.parameters.decode("t", '{"b": "z", "a": 0}')
     assert sorted(refused.value.problems) == [
         "a: 0 is less than the minimum of 1",
-        "b: 'z' is not one of ['x', 'y']",
+        'b: "z" is not one of "x" or "y"',
     ]
 
 
 @pytest.mark.parametrize(
     "properties",
     [
-        {"a": {"type": "string", "pattern": "^(a+)+$"}},
+        {"a": {"type": "string", "pattern": "^(?=(a+)+$)b"}},
         {"a": {"$ref": "#/$defs/none"}},
         {"a": {"$ref": "http://127.0.0.1:9/schema"}},
         {"a": {"$ref": "#/properties/a"}},
@@ -172,3 +175,75 @@ def test_a_strangers_schema_costs_no_time_and_reaches_nothing(properties):
     arguments = msgspec.json.encode({"a": "a" * 40 + "!"})
 
     assert tool.parameters.decode("t", arguments) == {"a": "a" * 40 + "!"}
+
+
+def test_a_pattern_is_held_against_a_text_in_linear_time():
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=schema)]).toolset
+    with pytest.raises(ArgumentsError, match="a: "):
+        tool.parameters.decode("t", msgspec.json.encode({"a": "a" * 10_000 + "!"}))
+
+
+@pytest.mark.parametrize("doublings", [16, 100])
+def test_a_schema_that_doubles_costs_no_time(doublings):
+    """16 doublings took 10 s of the event loop for each call, whose arguments fit none of them."""
+    definitions = {
+        f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}]}]}
+        for n in range(doublings)
+    }
+    definitions[f"d{doublings}"] = {"type": "integer"}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": definitions}
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=schema)]).toolset
+
+    began = time.process_time()
+    with suppress(ArgumentsError):
+        tool.parameters.decode("t", b'{"a": "x"}')
+    assert time.process_time() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent", "taken"),
+    [
+        ({"type": "integer"}, "5", 5),
+        ({"type": "number"}, "5", 5),
+        ({"type": "number"}, "-2.5", -2.5),
+        ({"type": "integer"}, "5.0", 5),
+        ({"type": "boolean"}, "true", True),
+        ({"type": "boolean"}, "False", False),
+        ({"type": "array", "items": {"type": "string"}}, '["a"]', ["a"]),
+        ({"type": "array", "items": {"type": "integer"}}, ["1", 2], [1, 2]),
+        ({"type": "array", "items": {"type": "integer"}}, '["1"]', [1]),
+        ({"type": "object", "properties": {"n": {"type": "integer"}}}, '{"n": "3"}', {"n": 3}),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "7", 7),
+        ({"type": ["integer", "null"]}, "null", None),
+        ({"$ref": "#/$defs/A"}, "4", 4),
+        ({"enum": [1, 2]}, "2", 2),
+        ({"type": "string"}, "5", "5"),
+        ({"type": ["string", "integer"]}, "5", "5"),
+        ({}, "5", "5"),
+    ],
+)
+def test_a_text_is_taken_for_the_value_that_it_holds(schema, sent, taken):
+    whole = {"type": "object", "properties": {"v": schema}, "$defs": {"A": {"type": "integer", "minimum": 1}}}
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=whole)]).toolset
+    got = tool.parameters.decode("t", msgspec.json.encode({"v": sent}))["v"]
+    assert (got, type(got) is float) == (taken, isinstance(taken, float) or sent == "5.0")
+
+
+@pytest.mark.parametrize(
+    ("schema", "sent"),
+    [
+        ({"type": "integer"}, "five"),
+        ({"type": "integer"}, "5.5"),
+        ({"type": "integer", "minimum": 6}, "5"),
+        ({"type": "boolean"}, "yes"),
+        ({"type": "array", "items": {"type": "integer"}}, '["a"]'),
+        ({"type": "array"}, "a, b"),
+        ({"type": "integer"}, "[" * 10_000),
+    ],
+)
+def test_a_text_that_does_not_hold_such_a_value_is_refused(schema, sent):
+    whole = {"type": "object", "properties": {"v": schema}}
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=whole)]).toolset
+    with pytest.raises(ArgumentsError):
+        tool.parameters.decode("t", msgspec.json.encode({"v": sent}))

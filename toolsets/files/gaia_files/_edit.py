@@ -1,10 +1,11 @@
 """Editing: replace an exact text in a file, and leave every other byte as it is.
 
-A file is decoded so that encoding it again gives the same bytes, whatever it holds; line ends that are CRLF
-throughout are matched by, and kept for, a text that has plain ones.
+A file is decoded so that encoding it again gives the same bytes, whatever it holds. A text is looked for as reading
+shows it, with plain line ends; each line end that stays is kept, CRLF or not.
 """
 
 import codecs
+import re
 
 import attrs
 
@@ -21,6 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _NAMED_LINES = 10
+_LINE_END = re.compile("\r?\n")
 
 
 @attrs.frozen
@@ -46,14 +48,33 @@ class _Text:
         return cls(data.decode("utf-8", "surrogateescape"), "utf-8", "surrogateescape")
 
     @property
-    def windows(self) -> bool:
-        """Whether all line ends are CRLF, and there are some."""
-        ends = self.text.count("\n")
-        return ends > 0 and self.text.count("\r\n") == ends
+    def plain(self) -> str:
+        """The text as reading shows it: with plain line ends."""
+        return self.text.replace("\r\n", "\n")
 
-    def fitted(self, text: str) -> str:
-        """*text* with this file's line ends."""
-        return text.replace("\r\n", "\n").replace("\n", "\r\n") if self.windows else text
+    def replaced(self, old: str, new: str) -> str:
+        """The whole text with each *old* (which has plain line ends, and so has *new*) replaced by *new*.
+
+        Line ends are kept: the first of *new* is like the first that it replaces, and so on; where it has more, they
+        are like the last, or like the one that ends the line before or the line itself.
+        """
+        if "\r\n" not in self.text:
+            return self.text.replace(old, new)
+        ends = _LINE_END.findall(self.text)
+        before, ended, plain = 0, 0, self.plain
+        done: list[str] = []
+        while (at := plain.find(old, before)) >= 0:
+            kept = plain[before:at].count("\n")
+            done.append(_with_ends(plain[before:at], ends[ended : ended + kept]))
+            ended += kept
+            number = old.count("\n")
+            here = ends[ended : ended + number]
+            around = here[-1:] or ends[max(0, ended - 1) : ended] or ends[ended : ended + 1]
+            wanted = new.count("\n")
+            done.append(_with_ends(new, [*here[:wanted], *around * (wanted - len(here))]))
+            ended += number
+            before = at + len(old)
+        return "".join(done) + _with_ends(plain[before:], ends[ended:])
 
     def encode(self, text: str) -> bytes:
         return text.encode(self.codec, self.errors)
@@ -74,19 +95,30 @@ def edit_text(root: int, parts: Parts, old: str, new: str, limits: CallLimits, *
             raise missing(parent, parts)
         data, status = read_whole(parent, parts, limits.write_bytes)
         content = _Text.of(data, parts)
-        old, new = content.fitted(old), content.fitted(new)
+        if "\r\n" in content.text or "\r\n" in old:
+            old, new = old.replace("\r\n", "\n"), new.replace("\r\n", "\n")
         number, lines = _occurrences(content, old, parts, replace_all=replace_all)
         _require_one_encoding(content, new, parts)
         growth = len(content.encode(new)) - len(content.encode(old))
         require_size(len(data) + number * growth, parts, limits)
-        replace(parent, parts, content.encode(content.text.replace(old, new)), status)
+        changed = content.encode(content.replaced(old, new))
+        require_size(len(changed), parts, limits)
+        replace(parent, parts, changed, status)
     replaced = f"Replaced {counted(number, 'occurrence')} in {joined(parts)}"
     return f"{replaced} ({_named(lines, number)}).{other_links(status)}"
 
 
+def _with_ends(text: str, ends: list[str]) -> str:
+    """*text* with *ends* in place of its line ends, one each."""
+    if all(end == "\n" for end in ends):
+        return text
+    lines = text.split("\n")
+    return "".join(part for pair in zip(lines, [*ends, ""], strict=True) for part in pair)
+
+
 def _occurrences(content: _Text, old: str, parts: Parts, *, replace_all: bool) -> tuple[int, list[int]]:
     """How often *old* occurs, and the lines of the first occurrences. Raises Refused unless that is as wanted."""
-    text = content.text
+    text = content.plain
     number, first = text.count(old), text.find(old)
     if not number:
         raise _not_found(text, old, parts)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import attrs
 
-from gaia_files._path_resolution import Parts, PathRefused, quoted
+from gaia_files._path_resolution import Parts, PathRefused, composed, quoted
 
 _MOST_CHARS = 500
 _MOST_ALTERNATIVES = 64
@@ -30,7 +30,9 @@ class Glob:
         """Compile *pattern*. Raises Refused when it is too long or has too many alternatives."""
         if len(pattern) > _MOST_CHARS:
             raise PathRefused("glob", f"The glob {quoted(pattern)} is too long.", f"At most {_MOST_CHARS} characters.")
-        spelled = [_segments(one) for one in _expanded(pattern)]
+        if "\\" in pattern and "/" not in pattern:
+            pattern = pattern.replace("\\", "/")  # as Windows writes paths; no glob here has escapes
+        spelled = [_segments(one) for one in _expanded(composed(pattern))]
         flags = re.IGNORECASE if ignore_case else 0
         return cls(
             tuple(tuple(_compiled(segment, flags) for segment in segments) for segments in spelled),
@@ -39,8 +41,8 @@ class Glob:
 
     def matches(self, parts: Parts) -> bool:
         """Whether the path *parts*, relative to the listed folder, fits."""
-        wanted = parts[-1:] if self.by_name else parts
-        return any(_fits(segments, wanted) for segments in self.alternatives)
+        wanted = tuple(map(composed, parts[-1:] if self.by_name else parts))
+        return any(segments_fit(segments, wanted) for segments in self.alternatives)
 
 
 def _segments(pattern: str) -> list[str]:
@@ -72,7 +74,7 @@ def _compiled(segment: str, flags: int) -> Callable[[str], object] | None:
         raise PathRefused("glob", f"{quoted(segment)} is not a valid glob.", "Use * ? [abc] {a,b} **.") from None
 
 
-def _fits(segments: tuple[Callable[[str], object] | None, ...], parts: Parts) -> bool:
+def segments_fit(segments: tuple[Callable[[str], object] | None, ...], parts: Parts) -> bool:
     """Whether *segments* fit *parts*: the set of reachable positions, moved along the path; never exponential."""
     reached = _through(segments, {0})
     for name in parts:

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeAlias
@@ -85,6 +86,11 @@ def quoted(text: str) -> str:
     """*text* in quotes for a message, cut when it is very long."""
     short = text if len(text) <= _QUOTED_CHARS else text[:_QUOTED_CHARS] + "…"
     return f"'{shown(short)}'"
+
+
+def composed(text: str) -> str:
+    """*text* with composed characters (NFC): macOS keeps `é` as two characters, models write it as one."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def addressable(name: str) -> bool:
@@ -203,8 +209,9 @@ def require_regular(status: os.stat_result, parts: Parts) -> None:
 def missing(parent: int, parts: Parts) -> PathRefused:
     """The refusal for a path that isn't there, with names that look like it."""
     what = f"There is no {quoted('/'.join(parts))}."
-    if near := _near(parent, parts):
-        return PathRefused("not-found", what, "Did you mean " + " or ".join(near) + "?")
+    if near := near_names(parent, parts[-1]):
+        paths = (quoted("/".join((*parts[:-1], name))) for name in near)
+        return PathRefused("not-found", what, "Did you mean " + " or ".join(paths) + "?")
     if any("\\" in name for name in parts):
         return PathRefused("not-found", what, "Write the path with forward slashes.")
     return PathRefused("not-found", what, f"List {quoted(joined(parts[:-1]))} to see what is there.")
@@ -219,6 +226,15 @@ def refusal_of(error: OSError, parts: Parts) -> PathRefused:
     return PathRefused("system", f"{path} can't be used: {_reason(error)}.", "Use another path, or tell the user.")
 
 
+def absolute(path: str, below: Parts) -> PathRefused:
+    """The refusal of an absolute path that isn't below the root; *below*: what to write in its place."""
+    return PathRefused(
+        "absolute-path",
+        f"{quoted(path)} is an absolute path outside of the workspace.",
+        f"Write it relative to the workspace, such as {quoted('/'.join(below))}.",
+    )
+
+
 def _components(path: str) -> Parts:
     return tuple(name for name in path.split("/") if name not in ("", "."))
 
@@ -228,11 +244,7 @@ def _below(path: str, parts: Parts, root: Parts) -> Parts:
         return ()
     if parts[: len(root)] == root:
         return parts[len(root) :]
-    raise PathRefused(
-        "absolute-path",
-        f"{quoted(path)} is an absolute path outside of the workspace.",
-        f"Write it relative to the workspace, such as {quoted(parts[-1])}.",
-    )
+    raise absolute(path, parts)
 
 
 def _enter(current: int, parts: Parts, name: str, *, make: bool) -> int:
@@ -303,16 +315,16 @@ def _link(parent: int, parts: Parts) -> PathRefused:
     return PathRefused("symbolic-link", what, f"It points to {quoted(resolved)}: use that path.")
 
 
-def _near(parent: int, parts: Parts) -> list[str]:
+def near_names(parent: int, name: str) -> list[str]:
+    """Up to three names in the folder *parent* that look like *name*, the nearest first."""
     try:
         with os.scandir(parent) as entries:
             names = [entry.name for entry in itertools.islice(entries, _HINT_NAMES)]
     except OSError:
         return []
-    wanted = parts[-1].casefold()
-    by_folded = {name.casefold(): name for name in sorted(names, reverse=True) if addressable(name)}
-    found = difflib.get_close_matches(wanted, sorted(by_folded), n=3, cutoff=0.6)
-    return [quoted("/".join((*parts[:-1], by_folded[folded]))) for folded in found]
+    by_folded = {composed(each).casefold(): each for each in sorted(names, reverse=True) if addressable(each)}
+    found = difflib.get_close_matches(composed(name).casefold(), sorted(by_folded), n=3, cutoff=0.6)
+    return [by_folded[folded] for folded in found]
 
 
 def _reason(error: OSError) -> str:

@@ -62,6 +62,8 @@ _MAGIC = (
 _CONTROLS = bytes(code for code in range(32) if chr(code) not in "\t\n\r\f\b\x1b")
 _UNDECODED = re.compile("[\x00\ufffd\ud800-\udfff]")
 _COUNTED_ENTRIES = 100_000
+_NOTE_CHARS = 100
+"""Room for the count of what is left of a line."""
 
 
 @attrs.define
@@ -72,10 +74,16 @@ class _LineCollector:
     last: int
     chars: int
     line_chars: int
+    skipped: int = 0
+    """Characters that are left out at the beginning of each line that is shown."""
     shown: list[str] = attrs.field(factory=list)
     ended: int = 0
     undecoded: int = 0
     cut: int = 0
+    cut_line: int = 0
+    """The first of the lines that were cut."""
+    shown_length: int = 0
+    """Characters of the last line that was shown."""
     full: bool = False
     _kept: list[str] = attrs.field(factory=list)
     _length: int = 0
@@ -104,9 +112,9 @@ class _LineCollector:
             self._end()
 
     def _take(self, piece: str) -> None:
-        room = self.line_chars - self._length
+        room = self.skipped + self.line_chars - self._length
         if piece and self._wanted() and room > 0:
-            self._kept.append(piece[:room])
+            self._kept.append(piece[max(0, self.skipped - self._length) : room])
         self._length += len(piece)
 
     def _end(self) -> None:
@@ -119,7 +127,8 @@ class _LineCollector:
 
     def _show(self) -> None:
         line = "".join(self._kept)
-        over = self._length - len(line)
+        over = max(0, self._length - self.skipped - len(line))
+        self.shown_length = self._length
         line, undecoded = _UNDECODED.subn("\ufffd", line.removesuffix("\r"))
         if over:
             line += f"… (+{over:,} characters)"
@@ -127,7 +136,9 @@ class _LineCollector:
             self.full = True
             return
         self.undecoded += undecoded
-        self.cut += bool(over)
+        if over:
+            self.cut += 1
+            self.cut_line = self.cut_line or self.ended + 1
         self.chars -= len(line) + 1
         self.shown.append(line)
 
@@ -135,12 +146,20 @@ class _LineCollector:
         return not self.full and self.first <= self.ended + 1 <= self.last
 
 
-def read_lines(root: int, parts: Parts, first: int, count: int, encoding: Encoding, effort: Effort) -> str:
-    """The lines *first* to *first* + *count* - 1, counted from 1, then notes in brackets."""
-    if first < 1 or count < 1:
+def read_lines(
+    root: int, parts: Parts, first: int, count: int, encoding: Encoding, effort: Effort, *, column: int = 1
+) -> str:
+    """The lines *first* to *first* + *count* - 1, counted from 1, then notes in brackets.
+
+    With a *column* above 1 (in characters): the line *first* from there on, up to a page of it.
+    """
+    if first < 1 or count < 1 or column < 1:
         raise PathRefused("line-range", "Lines are counted from 1, and at least one line is read.", "Use start_line=1.")
     limits = effort.limits
-    lines = _LineCollector(first, first + count - 1, limits.chars, limits.line_chars)
+    if column == 1:
+        lines = _LineCollector(first, first + count - 1, limits.chars, limits.line_chars)
+    else:
+        lines = _LineCollector(first, first, limits.chars, limits.chars - _NOTE_CHARS, column - 1)
     require_name(parts)
     with folder(root, parts[:-1]) as parent, regular_file(parent, parts) as (descriptor, status):
         name, start = _sniffed(descriptor, parts, status, encoding)
@@ -207,13 +226,21 @@ def _page(lines: _LineCollector, parts: Parts, *, complete: bool, effort: Effort
     after = lines.first + len(lines.shown)
     if not lines.shown:
         return _no_lines(lines, parts, complete=complete, effort=effort)
+    if lines.skipped and lines.skipped >= lines.shown_length:
+        raise PathRefused(
+            "column-range",
+            f"Line {lines.first:,} of {quoted(joined(parts))} has {counted(lines.shown_length, 'character')}.",
+            "Use a start_column within it.",
+        )
     notes = []
+    if lines.cut:
+        column = lines.skipped + lines.line_chars + 1
+        rest = f"the rest of line {lines.cut_line}: start_line={lines.cut_line}, start_column={column}"
+        notes.append(f"{counted(lines.cut, 'line')} cut at {lines.line_chars:,} characters; {rest}")
     if complete and after <= lines.total:
         notes.append(f"… {counted(lines.total - after + 1, 'more line')}; continue with start_line={after}")
     elif not complete:
         notes.append(f"… more lines, not counted; continue with start_line={after}")
-    if lines.cut:
-        notes.append(f"{counted(lines.cut, 'line')} cut at {lines.line_chars:,} characters")
     if lines.undecoded:
         characters = counted(lines.undecoded, "character")
         notes.append(f"{characters} not decoded, shown as \ufffd; another encoding may fit, such as latin-1")

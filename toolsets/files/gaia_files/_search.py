@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import attrs
 
 from gaia_files._call_limits import Effort, OutputPage, counted, plain_size
-from gaia_files._folder_walk import Walk
+from gaia_files._folder_walk import BreadthWalk
 from gaia_files._glob import Glob
 from gaia_files._path_resolution import (
     Parts,
@@ -103,7 +103,7 @@ def search(root: int, start: Parts, text: str, pattern: str, *, case_sensitive: 
     if _is_file(root, start):
         looking.look_into(start)
         return _report(looking, text, start, [])
-    walk = Walk(root, start, effort)
+    walk = BreadthWalk(root, start, effort, ignoring=True)
     for entry in walk:
         if effort.stopped:
             break

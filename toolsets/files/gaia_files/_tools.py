@@ -84,10 +84,13 @@ def read_file(
     start_line: Annotated[int, doc("First line to read", ge=1)] = 1,
     limit: Annotated[int, doc("Lines to read", ge=1, le=10_000)] = 2_000,
     encoding: Annotated[Encoding, doc("Only when auto shows wrong characters")] = "auto",
+    start_column: Annotated[
+        int, doc("Only for the rest of a line that was cut: its first character to read", ge=1)
+    ] = 1,
 ) -> str:
     """Read a text file."""
     with _told():
-        return ctx.resource.read(path, start_line, limit, encoding, cancelled=lambda: ctx.cancelled)
+        return ctx.resource.read(path, start_line, limit, encoding, start_column, cancelled=lambda: ctx.cancelled)
 
 
 @tool(effects="read", timeout=_SECONDS, idempotent=True)

@@ -6,6 +6,7 @@ old file keep the old content. Changes hold an advisory lock (flock) on the fold
 file at the same moment both get their edit. Extended attributes and ACLs of a replaced file are not kept.
 """
 
+import codecs
 import os
 import secrets
 import stat
@@ -24,29 +25,66 @@ from gaia_files._path_resolution import (
     open_folder,
     quoted,
     refusal_of,
+    regular_file,
     require_name,
     require_regular,
     status_of,
 )
 
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+_LOOKED_AT = 64 * 1024
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 _NEW_MODE, _MODE_BITS = 0o666, 0o777
 _WRITABLE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 def write_text(root: int, parts: Parts, content: str, limits: CallLimits) -> str:
-    """Create the file, with the folders above it, or replace its whole content, as UTF-8."""
+    """Create the file, with the folders above it, or replace its whole content, as UTF-8.
+
+    A file that is replaced keeps its byte order mark, with the encoding that it names, and its CRLF line ends.
+    """
     require_name(parts)
     data = encoded(content, "utf-8")
     require_size(len(data), parts, limits)
+    kept: tuple[str, ...] = ()
     with folder(root, parts[:-1], make=True) as parent, locked((parent,), parts, limits):
         old = replaceable(parent, parts)
+        if old is not None:
+            data, kept = _as_before(parent, parts, content)
+            require_size(len(data), parts, limits)
         replace(parent, parts, data, old)
     lines = content.count("\n") + bool(content and not content.endswith("\n"))
     written = f"{counted(lines, 'line')}, {plain_size(len(data))}"
     if old is None:
         return f"Created {joined(parts)} ({written})."
-    return f"Replaced {joined(parts)} ({written}; it had {plain_size(old.st_size)}).{other_links(old)}"
+    also = f" Kept its {' and its '.join(kept)}." if kept else ""
+    return f"Replaced {joined(parts)} ({written}; it had {plain_size(old.st_size)}).{also}{other_links(old)}"
+
+
+def _as_before(parent: int, parts: Parts, content: str) -> tuple[bytes, tuple[str, ...]]:
+    """*content* in the encoding and with the line ends of the file that it replaces, and what was kept of it."""
+    kept: list[str] = []
+    try:
+        with regular_file(parent, parts) as (descriptor, _):
+            start = os.read(descriptor, _LOOKED_AT)
+    except PathRefused:  # it may be written, and not read
+        return encoded(content, "utf-8"), ()
+    mark, codec = next(((mark, codec) for mark, codec in _MARKS if start.startswith(mark)), (b"", "utf-8"))
+    text = start.removeprefix(mark).decode(codec, "replace")
+    ends = text.count("\n")
+    if "\0" not in text and ends and text.count("\r\n") == ends:
+        content = content.replace("\r\n", "\n").replace("\n", "\r\n")
+        kept.append("CRLF line ends")
+    if mark:
+        content = content.removeprefix("\ufeff")
+        kept.append(f"byte order mark ({codec.upper().removesuffix('-LE').removesuffix('-BE')})")
+    return mark + encoded(content, codec), tuple(kept)
 
 
 def move(root: int, source: Parts, target: Parts, limits: CallLimits, *, into: bool = False) -> str:

@@ -12,6 +12,7 @@
 | `_secret_references` | values by reference, and hiding them |
 | `_listed_tools` | what a server lists → a Toolset |
 | `_input_schemas` | whether a schema can be given to a model, and what is wrong with arguments |
+| `_listing_repair` | listings that the SDK takes, though one tool doesn't fit the protocol |
 | `_connection` | one connection, kept up: connect, list, watch, begin again |
 | `_calls` | one call: progress, questions, the result as the model reads it |
 | `_elicitation` | elicitation and sampling |

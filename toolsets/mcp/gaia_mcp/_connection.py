@@ -9,10 +9,11 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Self
 
+import attrs
 import mcp_types
 from mcp.client import Client, ClientRequestContext, IncomingMessage
 from mcp.shared.exceptions import MCPError
@@ -27,6 +28,7 @@ from gaia_mcp._elicitation import elicited, sampled
 from gaia_mcp._failure_text import misfit, said, words_of
 from gaia_mcp._http_transport import RefusalRecord, http
 from gaia_mcp._listed_tools import ListedTools, toolset_of
+from gaia_mcp._listing_repair import RepairedListings
 from gaia_mcp._result_text import result_text
 from gaia_mcp._secret_references import SecretMask, resolved
 from gaia_mcp._server_config import McpServerConfig
@@ -89,6 +91,8 @@ class Connection:
         """What the server refused on the present connection. Replaced together with `_ended`."""
         self._hidden = SecretMask()
         """The secrets of the present connection. Replaced by the keeper before it connects."""
+        self._listings: RepairedListings | None = None
+        """What arrives on the present connection. Replaced by the keeper when it connects; read in `_ask_for_tools`."""
         self._listed: ListedTools | None = None
         """Written by the keeper and by `_follow`, which runs only while the keeper waits in `_stay`."""
         self._fault = "is being connected"
@@ -99,7 +103,7 @@ class Connection:
         """Set by the keeper after its first attempt, successful or not; `__aenter__` waits for it."""
         self._up = asyncio.Event()
         """Set by the keeper when it is connected; cleared by it, or by a call in `_ready` that is the first to see
-        the end."""
+        the end. Set by `__aexit__` for good, so that no call waits."""
         self._stale = asyncio.Event()
         """The tools have changed. Set by the SDK's message handler and by `_listen`, cleared by `_follow`."""
         self._heard = 0
@@ -121,7 +125,14 @@ class Connection:
 
     async def __aexit__(self, *_exc: object) -> None:
         self._closing = True
-        await self._background.aclose()
+        try:
+            await self._background.aclose()
+        finally:
+            # The keeper was cancelled, wherever it was: calls that wait or come later are told, not left waiting.
+            self._client = None
+            self._fault = "the connection is closed"
+            self._up.set()
+            self._ended.set(self._fault)
 
     # What a `Live` says.
 
@@ -195,7 +206,9 @@ class Connection:
     async def _opened(self, ended: ServerExit) -> AsyncIterator[Client]:
         server = self.server
         given, self._hidden = resolved(server.env or server.headers, os.environ)
-        transport = stdio(server, given, self._hidden, ended) if server.command else http(server, given, self._answers)
+        transport = self._repaired(
+            stdio(server, given, self._hidden, ended) if server.command else http(server, given, self._answers)
+        )
         allowance = Allowance(server.max_messages)
 
         async def hear(message: IncomingMessage) -> None:
@@ -214,6 +227,13 @@ class Connection:
             cache=None,
         ) as client:
             yield client
+
+    @asynccontextmanager
+    async def _repaired(self, transport: AbstractAsyncContextManager[Any]) -> AsyncIterator[Any]:
+        """The streams of *transport*, with listings that the SDK takes."""
+        async with transport as (incoming, outgoing, *_):
+            self._listings = RepairedListings(incoming)
+            yield self._listings, outgoing
 
     async def _stay(self, client: Client, ended: ServerExit) -> None:
         """List the tools again when they have changed, until the connection ends."""
@@ -267,16 +287,18 @@ class Connection:
         """What it lists, and what it says of itself."""
         tools: list[mcp_types.Tool] = []
         cursor: str | None = None
+        left_out: tuple[str, ...] = ()
         for _ in range(_PAGES):
             page = await client.list_tools(cursor=cursor)
             tools += page.tools
+            left_out += self._listings.take() if self._listings is not None else ()
             cursor = page.next_cursor
             if not cursor or len(tools) > self.server.max_tools:
                 break
         if cursor or len(tools) > self.server.max_tools:
             raise ConfigError(f"it lists more than {self.server.max_tools} tools (max_tools)")
         can = client.server_capabilities
-        return await asyncio.to_thread(
+        listed = await asyncio.to_thread(
             toolset_of,
             self.server,
             self._recipe,
@@ -285,6 +307,7 @@ class Connection:
             resources=can.resources is not None and await _any(client.list_resources, client.list_resource_templates),
             prompts=can.prompts is not None and await _any(client.list_prompts),
         )
+        return attrs.evolve(listed, problems=(*left_out, *listed.problems))
 
     # Calls.
 
@@ -345,7 +368,7 @@ class Connection:
         return result
 
     async def _ready(self) -> Client:
-        if self._ended.event.is_set():
+        if self._ended.event.is_set() and not self._closing:
             self._up.clear()  # the task that holds the client reconnects
         if not self._up.is_set():
             with suppress(TimeoutError):

@@ -102,10 +102,13 @@ async def stdio(
     said: list[str] = []
     # One task for each pipe. They end with their pipe, or `_wind_down` cancels and awaits them. `_read` says in *ended*
     # why it ended; a failed write shows as the end of stdout.
+    listening = asyncio.create_task(_listen(server, process, hidden, said), name=f"mcp {server.name} stderr")
     tasks = (
-        asyncio.create_task(_read(server, process, incoming_send, said, ended), name=f"mcp {server.name} stdout"),
+        asyncio.create_task(
+            _read(server, process, incoming_send, listening, said, ended), name=f"mcp {server.name} stdout"
+        ),
         asyncio.create_task(_write(process, outgoing_receive), name=f"mcp {server.name} stdin"),
-        asyncio.create_task(_listen(server, process, hidden, said), name=f"mcp {server.name} stderr"),
+        listening,
     )
     try:
         yield incoming, outgoing
@@ -123,6 +126,9 @@ async def _wind_down(process: asyncio.subprocess.Process, tasks: "tuple[asyncio.
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("%s failed", task.get_name(), exc_info=error)
     _close_transport(process)
 
 
@@ -130,10 +136,11 @@ async def _read(
     server: McpServerConfig,
     process: asyncio.subprocess.Process,
     incoming: MemoryObjectSendStream[Item],
+    listening: "asyncio.Task[None]",
     said: list[str],
     ended: ServerExit,
 ) -> None:
-    """Lines of stdout → messages, until it ends."""
+    """Lines of stdout → messages, until it ends. *listening* fills *said*."""
     assert process.stdout is not None
     allowance = Allowance(server.max_messages)
     lines = _LineSplitter(server.max_bytes)
@@ -156,6 +163,8 @@ async def _read(
             with suppress(TimeoutError):
                 async with asyncio.timeout(_GRACE_SECONDS):
                     await process.wait()
+                    # Its last words may still be in the pipe.
+                    await asyncio.wait((listening,))
             ended.set(_death(process.returncode, said))
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         pass  # the session is gone
@@ -268,16 +277,27 @@ async def _write(process: asyncio.subprocess.Process, outgoing: MemoryObjectRece
 async def _listen(
     server: McpServerConfig, process: asyncio.subprocess.Process, hidden: SecretMask, said: list[str]
 ) -> None:
-    """Lines of stderr → the log (level debug: a server may write much), the last of them kept."""
+    """Lines of stderr → the log (level debug: a server may write much), the last of them kept.
+
+    What fails on the way is logged, and the pipe is read on: a server that can't write its stderr would hang.
+    """
     assert process.stderr is not None
     rest = b""
+    failed = False
     while chunk := await process.stderr.read(_CHUNK):
         *lines, rest = (rest + chunk).split(b"\n")
         rest = rest[-_LINE_CHARS:]
-        for line in lines[-_LAST_LINES:]:
-            if text := hidden(line[-_LINE_CHARS:].decode("utf-8", "replace").strip()):
-                _log.debug("%s: %s", server.name, text)
-                said.append(text)
+        try:
+            for line in lines[-_LAST_LINES:]:
+                if text := hidden(line[-_LINE_CHARS:].decode("utf-8", "replace").strip()):
+                    _log.debug("%s: %s", server.name, text)
+                    said.append(text)
+        except Exception:  # noqa: BLE001  # whatever fails, the pipe has to be read on
+            if not failed:
+                _log.exception(
+                    "%s: its error output could not be logged; more such failures are not reported", server.name
+                )
+            failed = True
         del said[:-_LAST_LINES]
 
 

@@ -19,6 +19,7 @@ from gaia_core.events import (
     StepStarted,
     TextDelta,
     ToolCalled,
+    ToolsReplaced,
     ToolStarted,
     TurnEnded,
 )
@@ -27,8 +28,8 @@ from gaia_core.runtime import PARAGRAPH
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
-from gaia_http.openai.chat._suspended_turns import client_ids
 from gaia_http.streaming._json_text import encoded_text
+from gaia_http.transcript._suspended_turns import client_ids
 
 _DONE = b"data: [DONE]\n\n"
 _ROLE = b'{"role":"assistant","content":"","refusal":null}'
@@ -81,6 +82,9 @@ class ChunkTranslator:
         self._own_calls = False
         self._tools_ran = False
         self._overdue: LimitReached | None = None
+        self._replaced: bytes = b""
+        """The chunk of a `ToolsReplaced`, which comes before the model answers. It is sent with the first chunk:
+        until then a turn that fails is answered by the status of its failure."""
         self.done = False
         self.failure: ErrorReply | None = None
 
@@ -112,7 +116,7 @@ class ChunkTranslator:
             return b""
         if not self._begun and self.failure is None:
             self._begun = True
-            out.insert(0, self._open + _ROLE + self._close)
+            out.insert(0, self._open + _ROLE + self._close + self._replaced)
         return b"".join(out) if len(out) > 1 else out[0]
 
     def _add_run(self, kind: type | None, run: list[str], out: list[bytes]) -> None:
@@ -136,6 +140,8 @@ class ChunkTranslator:
             self._gap = PARAGRAPH if self._said else ""
         elif kind is TurnEnded:
             self._add_end(event, out)  # type: ignore[arg-type]
+        elif kind is ToolsReplaced:
+            self._replaced = self._told(event)
         elif told(event) is not None:
             self._own_calls = self._own_calls or kind is ToolCalled
             self._tools_ran = self._tools_ran or kind is ToolStarted

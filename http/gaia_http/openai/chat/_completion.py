@@ -20,7 +20,7 @@ from gaia_core.runtime import AnswerText
 from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http.openai._usage import ChatUsage, chat_usage
 from gaia_http.openai.chat._chunks import completion_id
-from gaia_http.openai.chat._suspended_turns import client_ids
+from gaia_http.transcript._suspended_turns import client_ids
 
 
 class _CompletionMessage(msgspec.Struct, frozen=True, gc=False):

@@ -13,6 +13,7 @@ from gaia_http.request._fields import missing_at, shortened, unsupported_at
 from gaia_http.request._metadata import check_metadata
 from gaia_http.request._response_format import format_of_type, schema_format
 from gaia_http.request._sampling import logit_bias_of, stop_sequences, token_limit
+from gaia_http.request._server_options import forwarded, reasoning_member
 
 _UNLIMITED = -1  # what clients of local servers send for no limit (source: the examples of LM Studio and llama.cpp)
 
@@ -43,10 +44,15 @@ _function_decoder = msgspec.json.Decoder(WireFunction)
 _choice_decoder = msgspec.json.Decoder(str | _ChoiceObject)
 
 
-def options_of(request: ChatRequest, agent: Agent, settings: Settings) -> TurnOptions:
-    """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
+def options_of(
+    request: ChatRequest, agent: Agent, settings: Settings, further: tuple[tuple[str, str], ...] = ()
+) -> TurnOptions:
+    """The options of *request* to *agent*; *further*: members that the agent's model has configured.
+
+    Raises ApiError 400 for what can't be done.
+    """
     _check(request)
-    sampling = _sampling(request)
+    sampling = _sampling(request, further)
     offered = offered_tools(request.tools, _function, request.tool_choice, _chosen, agent, settings)
     return TurnOptions(
         sampling=sampling,
@@ -72,7 +78,7 @@ def _check(request: ChatRequest) -> None:
     check_metadata(request.metadata)
 
 
-def _sampling(request: ChatRequest) -> Sampling:
+def _sampling(request: ChatRequest, further: tuple[tuple[str, str], ...]) -> Sampling:
     most = token_limit("max_tokens", request.max_tokens, unlimited=_UNLIMITED)
     if request.max_completion_tokens is not None:
         most = token_limit("max_completion_tokens", request.max_completion_tokens, unlimited=_UNLIMITED)
@@ -86,7 +92,14 @@ def _sampling(request: ChatRequest) -> Sampling:
         logit_bias=logit_bias_of(request.logit_bias),
         reasoning_effort=request.reasoning_effort,
         max_tokens=most,
+        limit_name="max_tokens" if request.max_completion_tokens is None else "max_completion_tokens",
+        further=(*forwarded(request), *reasoning_member(request.reasoning), *further),
     )
+
+
+def unserved_tools(request: ChatRequest) -> tuple[str, ...]:
+    """The tools of *request* that can't be served, each by its type."""
+    return tuple(tool.type for tool in request.tools or () if tool.type != "function")
 
 
 def _function(tool: WireTool, path: str) -> ClientFunction | None:

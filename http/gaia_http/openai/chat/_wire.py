@@ -8,6 +8,7 @@ is answered by its own error instead of a decoder's.
 import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body
+from gaia_http.request._server_options import ServerOptions
 
 _NOTHING = msgspec.Raw(b"")
 
@@ -110,7 +111,7 @@ class WireStreamOptions(msgspec.Struct, frozen=True, gc=False):
     include_usage: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True, gc=False):
+class ChatRequest(ServerOptions, frozen=True, gc=False):
     """The body of POST /v1/chat/completions. Fields of OpenAI's that concern no agent are accepted and ignored."""
 
     model: str | None = None
@@ -130,6 +131,7 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     frequency_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     reasoning_effort: str | None = None
+    reasoning: msgspec.Raw = _NOTHING
     max_tokens: Integer | None = None
     max_completion_tokens: Integer | None = None
     n: Integer | None = None
@@ -137,6 +139,7 @@ class ChatRequest(msgspec.Struct, frozen=True, gc=False):
     top_logprobs: Integer | None = None
     modalities: tuple[str, ...] | None = None
     metadata: dict[str, str] | None = None
+    store: bool | None = None
     prompt_cache_key: str | None = None
 
 

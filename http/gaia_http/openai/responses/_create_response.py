@@ -26,7 +26,7 @@ from gaia_http.openai.responses._approvals import Approvals
 from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses._request_state import Base, Begun, Taken, Warmed
 from gaia_http.openai.responses.input._input_items import approvals_in, read_items, waiting_calls
-from gaia_http.openai.responses.input._options import custom_names, echo_of, options_of
+from gaia_http.openai.responses.input._options import custom_names, echo_of, options_of, unserved_tools
 from gaia_http.openai.responses.input._wire import CreateRequest, WireItem, conversation_id, decode_items
 from gaia_http.openai.responses.output._response_events import ResponseEvents
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
@@ -40,6 +40,7 @@ from gaia_http.openai.responses.stored._request_note import (
 )
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse, missing
 from gaia_http.request._agent import agent_of
+from gaia_http.request._client_tools import told_ignored
 from gaia_http.request._decoding import given
 from gaia_http.request._fields import invalid_at, missing_at, shortened
 from gaia_http.request._part_converter import PartConverter
@@ -77,13 +78,14 @@ class ResponseCreation:
         agent, found = taken.agent, taken.base
         options = options_of(request, agent, self._settings)
         note = self._note(request, taken, background=background, store=store)
+        ignored = told_ignored(unserved_tools(request), agent)
         named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
         if not store or (base is not None and found is None):
             note = msgspec.structs.replace(note, store=False)
             turn = await self._unrecorded(agent, owner, named, taken.said, options)
-            return self._begun(owner, Ref("", turn.id), note, turn, named, said=taken.said)
+            return self._begun(owner, Ref("", turn.id), note, turn, named, said=taken.said, ignored=ignored)
         turn = await self._recorded(agent, owner, found, named, taken.messages, options, note)
-        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named)
+        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named, ignored=ignored)
 
     async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
         """What *request* brings, taken in and not answered."""
@@ -135,6 +137,7 @@ class ResponseCreation:
         turn: Turn | None,
         named: NamedSession | None = None,
         said: tuple[Message, ...] = (),
+        ignored: tuple[tuple[bytes, bytes], ...] = (),
     ) -> Begun:
         return Begun(
             owner=owner,
@@ -145,6 +148,7 @@ class ResponseCreation:
             session_id=named.id if named is not None else None,
             store=self._store,
             said=said,
+            ignored=ignored,
         )
 
     def _agent(self, request: CreateRequest, caller: Caller, previous: StoredResponse | None) -> Agent:

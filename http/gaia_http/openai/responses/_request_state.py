@@ -30,6 +30,8 @@ class Begun:
     store: ResponseStore
     said: tuple[Message, ...] = ()
     """The conversation so far, where it isn't stored."""
+    ignored: tuple[tuple[bytes, bytes], ...] = ()
+    """The header that names the client's tools which were left out, if there are any."""
 
     def batches(self) -> AsyncGenerator[Sequence[Event], None]:
         """The events of its turn."""

@@ -35,6 +35,7 @@ from gaia_http.openai.responses.stored._request_note import input_items
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
 from gaia_http.openai.responses.websocket._websocket import ResponseSocket
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._fields import missing_at
 from gaia_http.request._part_converter import PartConverter
 
 _CONVERSATION = "/v1/conversations/{conversation_id:str}"
@@ -83,6 +84,8 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         wanted, caller = decode_create(body), caller_of(request.scope)
+        if wanted.model is None:  # required here, other than where a response is created
+            raise missing_at("model")
         found = await compacted(self._runtime, self._creation, wanted, caller, request.receive)
         return json(found) if found is not None else nothing
 

@@ -38,6 +38,10 @@ def words_of(event: Event, calls: Calls) -> list[Json]:
             return [_status("working", f"{event.agent} is at work.")]
         case Queued(position):
             return [{"type": "queued", "position": position}]
+        case ModelRetried(kind="not_ready"):
+            return [_status("working", f"The model is not ready yet; the server waits for it ({event.reason}).")]
+        case ModelRetried(kind="context_length"):
+            return [_status("warning", f"{event.reason[:1].upper()}{event.reason[1:]}.")]
         case ModelRetried():
             return [_status("warning", f"The model did not answer ({event.reason}); it is asked again.")]
         case ToolProgress(call_id, text):

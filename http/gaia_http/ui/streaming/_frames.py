@@ -177,7 +177,9 @@ class FrameTranslator:
         data: list[Json] = []
         if text := tally.untold(tally.unrecorded(event)):
             data.append({"type": "chunk", "content": text})
-        content, stats = tally.content(event), tally.stats(event)
+        if text := tally.instead(event):
+            data.append({"type": "chunk", "content": text})
+        content, stats = tally.shown(event), tally.stats(event)
         if event.status == "failed":
             words = event.error.message if event.error is not None else "the turn failed"
             data.append({"type": "error", "content": words} | ({"code": event.error.type} if event.error else {}))
@@ -190,7 +192,9 @@ class FrameTranslator:
                 answer["ttft"] = round(tally.first_seconds, 4)
             data.append(answer)
         message_id = self._message_id() or None
-        data.append({"type": "done", "message_id": message_id, "content": content, "stats": stats})
+        reason = event.finish_reason if event.status not in ("failed", "cancelled") else None
+        done: Json = {"type": "done", "message_id": message_id, "content": content, "finish_reason": reason}
+        data.append(done | {"stats": stats})
         return data
 
 

@@ -2,7 +2,7 @@
 
 | item | becomes |
 |---|---|
-| message | a message of its role |
+| message | a message of its role; an assistant's `phase` is kept with the item, models' servers have no field for it |
 | function_call, custom_tool_call, mcp_call | calls of one assistant message, with what follows without a gap |
 | function_call_output, custom_tool_call_output | the result behind its call, here or in the stored conversation |
 | images and files of such an output | a user's, behind the results: a model's server takes text from tools |
@@ -36,7 +36,7 @@ from gaia_http.openai.responses.input._content import message_content, result_co
 from gaia_http.openai.responses.input._wire import WireItem, decode_text
 from gaia_http.request._content_parts import PartPaths, PlacedContent, content_of
 from gaia_http.request._decoding import check_nested_json, given
-from gaia_http.request._fields import check_count, invalid_at, missing_at, shortened
+from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of, shortened
 from gaia_http.request._tool_results import ToolResult, attachments, tool_result
 
 _KEPT = frozenset(
@@ -56,6 +56,7 @@ _KEPT = frozenset(
 )
 _OUTPUTS = frozenset(("function_call_output", "custom_tool_call_output"))
 _CALLS = frozenset(("function_call", "custom_tool_call", "mcp_call"))
+_PHASES = ("commentary", "final_answer")
 _ROLES = ("assistant", "developer", "system", "user")
 
 
@@ -190,6 +191,8 @@ class _ItemReading:
         if role not in _ROLES:
             words = f"{shortened(role)!r} is not one of" if role is not None else "is missing; it is one of"
             raise invalid(f"{path}.role {words} {', '.join(_ROLES)}", param=f"{path}.role", code="invalid_value")
+        if role == "assistant" and item.phase is not None and item.phase not in _PHASES:
+            raise not_one_of(f"{path}.phase", item.phase, _PHASES)
         content = message_content(item.content, f"{path}.content", role)
         self._close()
         if role == "assistant":

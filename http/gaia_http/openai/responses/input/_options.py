@@ -1,6 +1,6 @@
 """What a request says beside its input → `TurnOptions`; and its echo.
 
-The echo is what a response object repeats of its request. Unknown types of tools are ignored.
+The echo is what a response object repeats of its request. Tools of other types than a client can run are left out.
 """
 
 from typing import Any
@@ -15,10 +15,11 @@ from gaia_http._settings import Settings
 from gaia_http.openai.responses.input._wire import CreateRequest, ResponsesTool, WireTextFormat
 from gaia_http.request._client_tools import ClientFunction, OfferedTools, offered_tools
 from gaia_http.request._decoding import decode_field, given
-from gaia_http.request._fields import check_least, invalid_at, missing_at, not_one_of
+from gaia_http.request._fields import check_least, invalid_at, missing_at, not_one_of, shortened, unsupported_at
 from gaia_http.request._metadata import check_metadata
 from gaia_http.request._response_format import format_of_type, schema_format
 from gaia_http.request._sampling import token_limit
+from gaia_http.request._server_options import forwarded
 
 _CUSTOM = msgspec.Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}'
@@ -73,9 +74,17 @@ def _sampling(request: CreateRequest) -> Sampling:
     return Sampling(
         temperature=request.temperature,
         top_p=request.top_p,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
         reasoning_effort=request.reasoning.effort if request.reasoning is not None else None,
         max_tokens=token_limit("max_output_tokens", request.max_output_tokens),
+        further=forwarded(request),
     )
+
+
+def unserved_tools(request: CreateRequest) -> tuple[str, ...]:
+    """The tools of *request* that can't be served, each by its type: hosted ones."""
+    return tuple(tool.type for tool in request.tools or () if tool.type not in _FUNCTIONS)
 
 
 def _function(tool: ResponsesTool, path: str) -> ClientFunction | None:
@@ -105,14 +114,14 @@ def _custom_description(tool: ResponsesTool) -> str:
 
 
 def _chosen(raw: msgspec.Raw, offered: OfferedTools) -> OfferedTools:
-    """The tools that `tool_choice` leaves. The choice of a hosted tool counts as `auto`: there are none here."""
+    """The tools that `tool_choice` leaves. Raises ApiError 400 where it forces a hosted tool: there are none here."""
     choice = decode_field(raw, _choice_decoder, "tool_choice")
     if isinstance(choice, str):
         return offered.by_mode("tool_choice", choice)
     if choice.type in _FUNCTIONS:
         return offered.forced("tool_choice.name", choice.name or "")
     if choice.type != "allowed_tools":
-        return offered
+        raise unsupported_at("tool_choice", shortened(choice.type), "this server has no tool of that type")
     names = [
         (f"tool_choice.tools[{index}].name", entry.name or "")
         for index, entry in enumerate(choice.tools)
@@ -152,8 +161,9 @@ def echo_of(request: CreateRequest) -> msgspec.Raw:
         form = {"type": text.format.type}
         if text.format.type == "json_schema":
             schema = text.format.schema if given(text.format.schema) else msgspec.Raw(b"{}")
-            form |= {"name": text.format.name, "schema": schema, "strict": text.format.strict}
-            form["description"] = text.format.description
+            form |= {"name": text.format.name, "schema": schema, "strict": bool(text.format.strict)}
+            if text.format.description is not None:
+                form["description"] = text.format.description
     shown: dict[str, Any] = {
         "instructions": request.instructions,
         "max_output_tokens": request.max_output_tokens,
@@ -168,16 +178,26 @@ def echo_of(request: CreateRequest) -> msgspec.Raw:
         },
         "safety_identifier": request.safety_identifier,
         "service_tier": request.service_tier if request.service_tier not in (None, "auto") else "default",
-        "temperature": request.temperature,
+        "temperature": _number(request.temperature, 1.0),
         "text": {"format": form, "verbosity": (text.verbosity if text is not None else None) or "medium"},
         "tool_choice": request.tool_choice if given(request.tool_choice) else "auto",
         "tools": [_echoed(tool) for tool in request.tools or () if tool.type in ("function", "custom")],
-        "top_p": request.top_p,
+        "top_p": _number(request.top_p, 1.0),
+        "presence_penalty": _number(request.presence_penalty, 0.0),
+        "frequency_penalty": _number(request.frequency_penalty, 0.0),
         "truncation": request.truncation or "disabled",
     }
+    if given(request.prompt_cache_options):
+        shown["prompt_cache_options"] = request.prompt_cache_options
     if given(request.user):
         shown["user"] = request.user
     return msgspec.Raw(encoded(shown))
+
+
+def _number(sent: float | None, default: float) -> float:
+    """A sampling option in the response object: a number in any case (source: Open Responses, ResponseResource). The
+    *default* is OpenAI's; the model's own applies, because nothing was sent to it."""
+    return sent if sent is not None else default
 
 
 def _echoed(tool: ResponsesTool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body, decode_field, given
 from gaia_http.request._fields import missing_at
+from gaia_http.request._server_options import ServerOptions
 
 _NOTHING = msgspec.Raw(b"")
 
@@ -53,7 +54,7 @@ class ResponsesStreamOptions(msgspec.Struct, frozen=True, gc=False):
     include_obfuscation: bool | None = None
 
 
-class CreateRequest(msgspec.Struct, frozen=True, gc=False):
+class CreateRequest(ServerOptions, frozen=True, gc=False):
     """The body of POST /v1/responses. Fields of OpenAI's that concern no agent are accepted and ignored."""
 
     model: str | None = None
@@ -74,6 +75,8 @@ class CreateRequest(msgspec.Struct, frozen=True, gc=False):
     max_tool_calls: Integer | None = None
     temperature: float | None = None
     top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
     top_logprobs: Integer | None = None
     metadata: dict[str, str] | None = None
     include: tuple[str, ...] | None = None
@@ -82,6 +85,7 @@ class CreateRequest(msgspec.Struct, frozen=True, gc=False):
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
+    prompt_cache_options: msgspec.Raw = _NOTHING
     service_tier: str | None = None
     prompt: msgspec.Raw = _NOTHING
 
@@ -125,6 +129,7 @@ class WireItem(msgspec.Struct, frozen=True, gc=False):
     approve: bool | None = None
     reason: str | None = None
     encrypted_content: str | None = None
+    phase: str | None = None
 
 
 class _ConversationId(msgspec.Struct, frozen=True, gc=False):

@@ -1,6 +1,6 @@
 """The items of a response's output while they come: each tells its own events, from `added` to `done`."""
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,9 @@ from gaia_http._errors import encoded
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
 from gaia_http.streaming._json_text import encoded_text
+
+Phase: TypeAlias = Literal["commentary", "final_answer"]
+"""What an assistant's message is: said before calls, or the answer (source: OpenAI API reference, responses)."""
 
 
 class Emit(Protocol):
@@ -64,6 +67,8 @@ class MessageItem(_ItemText):
             "content": [],
         }
         self._place = {"item_id": item_id, "output_index": index, "content_index": 0}
+        self.phase: Phase | Literal[""] = ""
+        """What it is in its turn; "" until its step has ended, which only then is known to call tools or not."""
         super().__init__(emit, index, "response.output_text.delta", {**self._place, "logprobs": []})
         emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
         emit("response.content_part.added", {**self._place, "part": _text_part("")})
@@ -74,6 +79,8 @@ class MessageItem(_ItemText):
         self._emit("response.output_text.done", {**self._place, "text": text, "logprobs": []})
         self._emit("response.content_part.done", {**self._place, "part": _text_part(text)})
         self.item |= {"status": status, "content": [_text_part(text)]}
+        if self.phase:
+            self.item["phase"] = self.phase
         self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
 
 

@@ -27,9 +27,11 @@ def framed(told: Sequence[Told]) -> bytes:
     return b"".join([b"event: %b\ndata: %b\n\n" % (kind.encode(), data) for kind, data in told])
 
 
-def session_header(begun: Begun) -> Headers:
-    """The session that the client named, echoed."""
-    return () if begun.session_id is None else ((b"x-session-id", begun.session_id.encode()),)
+def headers_of(begun: Begun) -> Headers:
+    """The session that the client named, echoed; and what of its tools was left out."""
+    if begun.session_id is None:
+        return begun.ignored
+    return ((b"x-session-id", begun.session_id.encode()), *begun.ignored)
 
 
 def live_stream(begun: Begun, settings: Settings, counts: HttpCounts) -> SSEResponse[Sequence[Event]]:
@@ -41,7 +43,7 @@ def live_stream(begun: Begun, settings: Settings, counts: HttpCounts) -> SSEResp
         _ResponseTranslator(output, goes_on=begun.note.background),
         settings,
         counts,
-        headers=session_header(begun),
+        headers=headers_of(begun),
         first=framed(output.begin()) if begun.note.background else None,
         cancel=begun.cancel if begun.owned else None,
     )
@@ -96,13 +98,13 @@ class WholeResponse:
         begun = self._begun
         output = ResponseEvents(begun.ref, begun.note)
         if begun.note.background:
-            await send_json(send, encoded(output.queued), session_header(begun))
+            await send_json(send, encoded(output.queued), headers_of(begun))
             return
         if not await self._ended(output, receive):
             return
         if output.failure is not None:
             raise ApiError(output.failure)
-        await send_json(send, encoded(output.response), session_header(begun))
+        await send_json(send, encoded(output.response), headers_of(begun))
 
     async def _ended(self, output: ResponseEvents, receive: Receive) -> bool:
         """Wait until the response is done; True when its client is still connected."""

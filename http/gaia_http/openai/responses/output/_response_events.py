@@ -267,6 +267,7 @@ class ResponseEvents:
             self._items.append(self._open.item)
         if isinstance(self._open, MessageItem):
             self.origins[self._open.item["id"]] = event.step
+            self._open.phase = "commentary" if message.tool_calls else "final_answer"
         whole = incomplete_reason(event.finish_reason) is None
         self._close_open("completed" if whole else "incomplete")
         self._text_begun = False

@@ -1,4 +1,7 @@
-"""The response object, with every key that the API has (source: OpenAI API reference, responses/object)."""
+"""The response object, with every key that the API has (source: OpenAI API reference, responses/object).
+
+Left out where the request has none: `user`, and `prompt_cache_options`, which may not be null (source: Open Responses).
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -77,7 +80,6 @@ def response_object(
         "moderation": None,
         "prompt": None,
         "prompt_cache_diagnostics": None,
-        "prompt_cache_options": None,
         "tool_usage": None,
         "top_logprobs": 0,
     }

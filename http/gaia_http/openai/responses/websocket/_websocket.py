@@ -224,7 +224,11 @@ class _SocketConnection:
                 words = f"stream_id has more than {_LANE_CHARS} characters"
                 raise invalid(words, param="stream_id", code="string_above_max_length")
             request = decode_create(body)
-            await self._respond(lane, request, warm=head.generate is False)
+            try:
+                await self._respond(lane, request, warm=head.generate is False)
+            except (ApiError, GaiaError):
+                self._forget(request.previous_response_id)
+                raise
         except ApiError as error:
             await self._refuse(lane, error.reply)
         except GaiaError as error:
@@ -262,6 +266,13 @@ class _SocketConnection:
         known = (lane.newest for lane in self._lanes.values() if lane.newest is not None)
         return next((messages for name, messages in known if name == previous), None)
 
+    def _forget(self, previous: str | None) -> None:
+        """Forget the response *previous*, where this connection alone knows it: its continuation failed (source:
+        OpenAI's guide to the WebSocket mode: a failed turn evicts the response that it continues)."""
+        for lane in self._lanes.values():
+            if lane.newest is not None and lane.newest[0] == previous:
+                lane.newest = None
+
     async def _told(self, lane: _Lane, request: CreateRequest, begun: Begun) -> CreateRequest | None:
         """Tell a response until its end; the request of the one that follows by itself, if there is one."""
         output = lane.output = ResponseEvents(begun.ref, begun.note)
@@ -274,7 +285,9 @@ class _SocketConnection:
         if not output.done:
             for _, data in output.fail(failure_of(STOPS, tools_ran=output.tools_ran)):
                 await self._tell(lane, data)
-        if begun.ref.session == "" and output.failure is None and begun.turn is not None:
+        if output.failure is not None:
+            self._forget(request.previous_response_id)
+        elif begun.ref.session == "" and begun.turn is not None:
             lane.newest = (begun.ref.id, (*begun.said, *begun.turn.messages))
         lane.begun = lane.output = None
         self._ended.append(begun.ref.id)

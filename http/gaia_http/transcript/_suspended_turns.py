@@ -24,9 +24,9 @@ _BYTES = 64_000_000
 _SECONDS = 3_600.0
 
 
-def client_ids(turn_id: str, calls: tuple[ToolCall, ...]) -> tuple[str, ...]:
+def client_ids(turn_id: str, calls: tuple[ToolCall, ...], prefix: str = "call") -> tuple[str, ...]:
     """The ids that *calls* have for the client when their turn has hidden steps: made of the turn's random id."""
-    return tuple(f"call_{turn_id.removeprefix('turn_')[:24]}_{index}" for index in range(len(calls)))
+    return tuple(f"{prefix}_{turn_id.removeprefix('turn_')[:24]}_{index}" for index in range(len(calls)))
 
 
 @attrs.frozen
@@ -68,13 +68,13 @@ class SuspendedTurns:
     def __len__(self) -> int:
         return sum(len(own.entries) for own in self._owners.values())
 
-    def keep(self, turn: Turn, agent: Agent, owner: str) -> None:
+    def keep(self, turn: Turn, agent: Agent, owner: str, prefix: str = "call") -> None:
         """Keep for *owner* what a client does not see of *turn*, if it ended with the client's calls and hidden
-        steps."""
+        steps. The calls have the ids that `client_ids` makes with *prefix*."""
         ended = turn.ended
         if ended is None or not ended.client_calls or not _has_hidden(turn.messages, ended.client_calls):
             return
-        ids = client_ids(turn.id, ended.client_calls)
+        ids = client_ids(turn.id, ended.client_calls, prefix)
         messages = msgspec.json.encode(turn.messages)
         pairs = tuple(zip(ids, (call.id for call in ended.client_calls), strict=True))
         own = self._owners.setdefault(owner, _OwnMessages())

@@ -1,0 +1,230 @@
+"""Events → changes of one message's content blocks. A fold, of which both shapes of a protocol's answer are made.
+
+| the turn has | the message gets |
+|---|---|
+| text | a block of text; that of later steps continues it in a new paragraph, or is a block behind another kind |
+| the model's reasoning | a block of reasoning, where the client is shown that |
+| calls of the agent's own tools | a block of activity, a line each, likewise; never a call |
+| calls of the client's tools | a block each |
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from gaia_core.activity import line_of, told
+from gaia_core.events import (
+    Event,
+    LimitReached,
+    ReasoningDelta,
+    Reset,
+    StepEnded,
+    StepStarted,
+    TextDelta,
+    ToolStarted,
+    TurnEnded,
+)
+from gaia_core.messages import ToolCall, text_of
+from gaia_core.runtime import PARAGRAPH
+from gaia_http._errors import ErrorReply, cancelled, of_turn, overdue
+from gaia_http.transcript._suspended_turns import client_ids
+
+BlockKind: TypeAlias = Literal["text", "reasoning", "activity", "call"]
+
+
+class BlockStarted(msgspec.Struct, frozen=True, gc=False):
+    """A block begins. *call*: of a block of kind `call`, with the id that the client knows."""
+
+    index: int
+    kind: BlockKind
+    call: ToolCall | None = None
+
+
+class BlockDelta(msgspec.Struct, frozen=True, gc=False):
+    """More of a block: text, or the JSON text of a call's arguments."""
+
+    index: int
+    kind: BlockKind
+    text: str
+
+
+class BlockStopped(msgspec.Struct, frozen=True, gc=False):
+    """A block is complete."""
+
+    index: int
+    kind: BlockKind
+
+
+BlockChange: TypeAlias = BlockStarted | BlockDelta | BlockStopped
+
+
+class _Source:
+    """The text of the current step, as deltas and at last whole: what of it was not sent yet."""
+
+    def __init__(self) -> None:
+        self._sent: list[str] = []
+        self._seen = self._length = 0
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._sent = []
+        self._seen = self._length = 0
+
+    def again(self) -> None:
+        """The step's deltas come once more, from its beginning."""
+        self._seen = 0
+
+    def more(self, text: str) -> str:
+        """What is new in the delta *text*."""
+        new = text[max(0, self._length - self._seen) :]
+        self._seen += len(text)
+        if new:
+            self._sent.append(new)
+            self._length += len(new)
+        return new
+
+    def rest(self, whole: str) -> str:
+        """What is left of the *whole* text; "" if it does not begin with what was sent."""
+        return whole[self._length :] if whole.startswith("".join(self._sent)) else ""
+
+
+class ContentBlocks:
+    """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
+    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it. *prefix*: of the ids
+    of the client's calls.
+    """
+
+    def __init__(self, turn_id: str, *, thinking: bool, activity: bool, formed: bool, prefix: str = "call") -> None:
+        self._turn_id = turn_id
+        self._prefix = prefix
+        self._thinking = thinking
+        self._activity = thinking and activity
+        self._formed = formed
+        self._changes: list[BlockChange] = []
+        self._index = -1
+        self._kind: BlockKind | None = None
+        self._text = _Source()
+        self._reasoning = _Source()
+        self._gap = ""
+        self._said = False
+        self._step = 0
+        self._replayed = False
+        self._tools_ran = False
+        self._overdue: LimitReached | None = None
+        self.ended: TurnEnded | None = None
+        """The end of the turn, once it is known."""
+        self.failure: ErrorReply | None = None
+        """Why there is no message."""
+        self.stop_sequence: str | None = None
+        """What ended the text of the last step, where the endpoint says it."""
+
+    def take(self, batch: Sequence[Event]) -> list[BlockChange]:
+        """What *batch* changes, in this order."""
+        self._changes = []
+        pending: list[str] = []
+        pending_kind: BlockKind | None = None
+        for event in batch:
+            kind: BlockKind | None = None
+            text = ""
+            if type(event) is TextDelta:
+                kind, text = "text", "" if self._formed else self._text.more(event.text)
+            elif type(event) is ReasoningDelta:
+                kind, text = "reasoning", self._reasoning.more(event.text) if self._thinking else ""
+            if pending and kind != pending_kind:
+                self._write(pending_kind, "".join(pending))
+                pending = []
+            if kind is None:
+                self._take(event)
+            elif text:
+                pending_kind = kind
+                pending.append(text)
+        if pending:
+            self._write(pending_kind, "".join(pending))
+        return self._changes
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, StepStarted):
+            self._begin_step()
+        elif isinstance(event, StepEnded):
+            self._end_step(event)
+        elif isinstance(event, Reset):
+            self._text.again()
+            self._reasoning.again()
+            self._replayed = True
+        elif isinstance(event, TurnEnded):
+            self._end(event)
+        elif (inner := told(event)) is not None:
+            self._tools_ran = self._tools_ran or type(inner) is ToolStarted
+            if isinstance(inner, LimitReached) and inner.limit == "seconds":
+                self._overdue = inner
+            if self._activity and not self._replayed and (line := line_of(event)) is not None:
+                self._write("activity", line)
+
+    def _begin_step(self) -> None:
+        self._replayed = False
+        self._gap = PARAGRAPH if self._said else ""
+        self._text.begin()
+        self._reasoning.begin()
+        if self._kind == "reasoning":
+            self._close()
+
+    def _end_step(self, event: StepEnded) -> None:
+        """What was not sent as it came: a reader that lags behind gets a step whole."""
+        if event.step <= self._step:
+            return
+        self._step = event.step
+        self._replayed = False
+        self.stop_sequence = event.stop_sequence
+        if self._thinking:
+            self._write("reasoning", self._reasoning.rest(event.message.reasoning_content or ""))
+        if not self._formed:
+            self._write("text", self._text.rest(text_of(event.message.content)))
+        # A record has no beginnings of steps: the text of the next one begins here.
+        self._gap = PARAGRAPH if self._said else ""
+        self._text.begin()
+        self._reasoning.begin()
+
+    def _end(self, ended: TurnEnded) -> None:
+        self.ended = ended
+        if ended.status in ("failed", "cancelled"):
+            error = ended.error
+            self.failure = (
+                of_turn(error, tools_ran=self._tools_ran) if error is not None else cancelled(tools_ran=self._tools_ran)
+            )
+            return
+        if self._formed:
+            self._write("text", ended.text if not ended.client_calls else "")
+        elif ended.steps > self._step:  # the last one was cut short
+            self._write("text", self._text.rest(ended.text))
+        if self._overdue is not None and not self._said:
+            self.failure = overdue(self._overdue, tools_ran=self._tools_ran)
+            return
+        self._close()
+        ids = client_ids(self._turn_id, ended.client_calls, self._prefix)
+        for call_id, call in zip(ids, ended.client_calls, strict=True):
+            self._open("call", ToolCall(call_id, call.function))
+            self._changes.append(BlockDelta(self._index, "call", call.arguments or "{}"))
+            self._close()
+
+    def _write(self, kind: BlockKind | None, text: str) -> None:
+        if not text or kind is None:
+            return
+        if kind != self._kind:
+            self._close()
+            self._open(kind)
+        elif kind == "text" and self._gap:
+            text = self._gap + text
+        if kind == "text":
+            self._gap, self._said = "", True
+        self._changes.append(BlockDelta(self._index, kind, text))
+
+    def _open(self, kind: BlockKind, call: ToolCall | None = None) -> None:
+        self._index += 1
+        self._kind = kind
+        self._changes.append(BlockStarted(self._index, kind, call))
+
+    def _close(self) -> None:
+        if self._kind is not None:
+            self._changes.append(BlockStopped(self._index, self._kind))
+            self._kind = None
