@@ -16,6 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias
 
 import attrs
+import msgspec
 from aiohttp import web
 
 from gaia_core.errors import ConfigError
@@ -170,6 +171,16 @@ _QUIRKS: MappingProxyType[str, tuple[str, Callable[[AssistantMessage], _Reply]]]
             "vLLM, OpenRouter: the thought is in `reasoning`",
             lambda m: attrs.evolve(
                 _stream(m), pieces=(_chunk(reasoning=m.reasoning_content or "Let me see."), *_stream(m).pieces)
+            ),
+        ),
+        "reasoning-only": (
+            "Groq, newer vLLM: the same, and whole in one piece",
+            lambda m: attrs.evolve(
+                _stream(msgspec.structs.replace(m, reasoning_content=None)),
+                pieces=(
+                    *((_chunk(reasoning=m.reasoning_content),) if m.reasoning_content else ()),
+                    *_stream(msgspec.structs.replace(m, reasoning_content=None)).pieces,
+                ),
             ),
         ),
         "error-line": (

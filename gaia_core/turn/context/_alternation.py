@@ -15,6 +15,8 @@ The first message is a user's, then assistant's and user's alternate, and each c
 It is a fold: what a longer history begins with is sent as before. Only a message that nothing answered can still grow.
 """
 
+import msgspec
+
 from gaia_core.messages import (
     AssistantMessage,
     Content,
@@ -26,7 +28,7 @@ from gaia_core.messages import (
     UserMessage,
     text_of,
 )
-from gaia_core.turn.context._transcript import INTERRUPTED, TranscriptEntry, entry_of
+from gaia_core.turn.context._transcript import INTERRUPTED, TranscriptEntry, entry_of, reasoned_entry
 
 _BEGINNING = "[The assistant begins.]"
 _GOING_ON = "[No answer yet.]"
@@ -106,10 +108,9 @@ class _Alternation:
             self._add(UserMessage(_BEGINNING))
         if isinstance(before, AssistantMessage):
             said = _joined(before.content or "", message.content or "") if _says_something(message) else before.content
-            joined = AssistantMessage(
-                said, message.tool_calls, message.name, message.refusal or before.refusal, message.reasoning_content
-            )
-            self._sent[-1] = entry_of(joined, entry.seq)
+            refusal = message.refusal or before.refusal
+            joined = entry_of(msgspec.structs.replace(message, content=said, refusal=refusal), entry.seq)
+            self._sent[-1] = reasoned_entry(joined) if entry.encoded is entry.reasoned else joined
         elif _says_something(message):
             self._sent.append(entry)
         else:

@@ -28,11 +28,15 @@ _OF_A_CALL = frozenset((Started, Asked, Decided, Replied))
 
 
 class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
-    """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none."""
+    """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none.
+
+    *reasoned*: the same with the reasoning that led to its calls, which is sent within the turn; empty for none.
+    """
 
     message: Message
     encoded: bytes
     seq: int = 0
+    reasoned: bytes = b""
 
     @property
     def digest(self) -> str:
@@ -42,7 +46,14 @@ class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
 
 def entry_of(message: Message, seq: int = 0) -> TranscriptEntry:
     """*message*, encoded."""
+    if type(message) is AssistantMessage and message.reasoning_content and message.tool_calls:
+        return TranscriptEntry(message, wire_bytes(message), seq, wire_bytes(message, reasoning=True))
     return TranscriptEntry(message, wire_bytes(message), seq)
+
+
+def reasoned_entry(entry: TranscriptEntry) -> TranscriptEntry:
+    """*entry*, sent with its reasoning if it has any."""
+    return TranscriptEntry(entry.message, entry.reasoned, entry.seq, entry.reasoned) if entry.reasoned else entry
 
 
 class OpenCall:
