@@ -188,6 +188,13 @@ class UserMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
             raise refusal(self)
 
 
+ReasoningField: TypeAlias = Literal["reasoning_content", "reasoning"]
+"""Names that endpoints have for a model's reasoning: DeepSeek's, which most take over, and that of newer vLLM versions,
+of OpenRouter and Groq."""
+
+_REASONING_FIELDS = get_args(ReasoningField)
+
+
 class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag_field="role", tag="assistant"):
     """What the model answered; *content* is None beside tool calls."""
 
@@ -196,6 +203,8 @@ class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
     name: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning_field: ReasoningField = "reasoning_content"
+    """The field in which an endpoint or a client sent the reasoning, and in which it is sent back."""
 
     def __post_init__(self) -> None:
         calls: object = self.tool_calls
@@ -206,6 +215,7 @@ class AssistantMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True
             and type(self.name) in _TEXT
             and type(self.refusal) in _TEXT
             and type(self.reasoning_content) in _TEXT
+            and self.reasoning_field in _REASONING_FIELDS
         ):
             raise refusal(self)
 
@@ -261,10 +271,11 @@ def text_of(content: Content | None) -> str:
 _encoder = msgspec.json.Encoder()
 
 
-def wire_bytes(message: Message) -> bytes:
+def wire_bytes(message: Message, *, reasoning: bool = False) -> bytes:
     """*message* in the encoded form that all chat endpoints take.
 
-    A developer's message is sent as `system`. A model's reasoning and a tool result's outcome are not sent. A refusal
+    A developer's message is sent as `system`. A tool result's outcome is not sent, a model's reasoning only if
+    *reasoning* is set, under the field in which it came. A refusal
     is sent as text, because most endpoints know text parts only and refuse an empty message. Arguments of a call that
     are no JSON object are sent as `{}`, because templates of local servers refuse any other for ever. Half a surrogate
     pair, which has no UTF-8, becomes U+FFFD.
@@ -272,12 +283,15 @@ def wire_bytes(message: Message) -> bytes:
     if isinstance(message, DeveloperMessage):
         message = SystemMessage(message.content, message.name)
     elif isinstance(message, AssistantMessage):
+        thought, field = message.reasoning_content, message.reasoning_field
         if message.refusal is not None or type(message.content) is tuple:
             message = AssistantMessage(_said(message), message.tool_calls, message.name)
-        elif message.reasoning_content is not None:
+        elif thought is not None:
             message = AssistantMessage(message.content, message.tool_calls, message.name)
         if message.tool_calls and not all(is_json_object(call.function.arguments) for call in message.tool_calls):
             message = msgspec.structs.replace(message, tool_calls=tuple(map(_with_object, message.tool_calls)))
+        if reasoning and thought:
+            return b'%b,"%b":%b}' % (wire_bytes(message)[:-1], field.encode(), _encoder.encode(mended(thought)))
     elif isinstance(message, ToolMessage) and message.outcome is not None:
         message = ToolMessage(message.content, message.tool_call_id)
     try:

@@ -10,6 +10,7 @@ from msgspec import Meta
 from gaia_core.catalog._catalog import QUEUE
 from gaia_core.errors import ConfigError
 from gaia_core.models import Input
+from gaia_core.models.endpoint._request_body import SendReasoning
 from gaia_core.nesting import MAX_NESTING, nesting_depth
 from gaia_core.tools import Effect, nearest
 
@@ -24,6 +25,8 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     *slots* requests run at once, at all endpoints together; *context_tokens* bounds the tokens that they may need
     together (prompt and longest answer, estimated), for a server whose slots share one KV cache. *inputs*: what it
     takes beside text (left out: what the endpoint says). *embeddings*: it makes vectors, and is no agent's model.
+    *send_reasoning*: the field in which a model's reasoning is sent back with the calls that it led to, within a turn:
+    `as_received`, `reasoning_content`, `reasoning`; `off` for a server that refuses it.
     *forward*: names of further members of a chat completion request that reach the endpoint, such as `mirostat`.
     """
 
@@ -38,6 +41,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     embeddings: bool = False
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
+    send_reasoning: SendReasoning = "as_received"
     connect_timeout: Seconds = 5.0
     first_token_timeout: Seconds = 300.0
     silence_timeout: Seconds = 60.0

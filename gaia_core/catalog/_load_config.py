@@ -131,6 +131,7 @@ def _endpoint(table: ModelTable, url: str) -> EndpointConfig:
         model=table.model,
         api_key_env=table.api_key_env,
         tool_calls=table.tool_calls,
+        send_reasoning=table.send_reasoning,
         connect_timeout=table.connect_timeout,
         first_token_timeout=table.first_token_timeout,
         silence_timeout=table.silence_timeout,

@@ -14,7 +14,7 @@ import msgspec
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.events import FinishReason, ModelRetried, ReasoningDelta, TextDelta
 from gaia_core.frozen_types import check_of, refusal
-from gaia_core.messages import Message, Usage
+from gaia_core.messages import Message, ReasoningField, Usage
 from gaia_core.tools import ToolDefinition
 
 ToolMode: TypeAlias = Literal["auto", "none", "required"]
@@ -55,6 +55,8 @@ class Finished(msgspec.Struct, frozen=True, gc=False):
     reason: FinishReason
     usage: Usage | None = None
     stop_sequence: str | None = None
+    reasoning_field: ReasoningField = "reasoning_content"
+    """The field in which the endpoint sent the model's reasoning."""
 
 
 Delta: TypeAlias = TextDelta | ReasoningDelta | ToolCallDelta | ModelRetried | Finished

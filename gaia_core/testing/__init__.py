@@ -22,6 +22,7 @@
 | `_other_process` | a toolset as other processes make it |
 | `_leaks` | what was opened and not closed |
 | `_quirky_endpoint` | a model server that bends the protocol as real ones do |
+| `_strict_endpoint` | a model server that refuses what strict chat templates refuse |
 """
 
 from gaia_core.testing._conformance import PROMISES, Checked, ConformanceError, Fault, check_toolset
@@ -29,6 +30,7 @@ from gaia_core.testing._immutability import mutable
 from gaia_core.testing._open_toolset import OpenToolset, Result, opened
 from gaia_core.testing._quirky_endpoint import QUIRKS, QuirkyEndpoint
 from gaia_core.testing._schema_snapshots import UPDATE, SnapshotError, check_schemas
+from gaia_core.testing._strict_endpoint import StrictEndpoint, template_refusal
 
 __all__ = [
     "PROMISES",
@@ -41,8 +43,10 @@ __all__ = [
     "QuirkyEndpoint",
     "Result",
     "SnapshotError",
+    "StrictEndpoint",
     "check_schemas",
     "check_toolset",
     "mutable",
     "opened",
+    "template_refusal",
 ]

@@ -16,6 +16,7 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self, TypeAlias
 
 import attrs
+import msgspec
 from aiohttp import web
 
 from gaia_core.errors import ConfigError
@@ -172,6 +173,16 @@ _QUIRKS: MappingProxyType[str, tuple[str, Callable[[AssistantMessage], _Reply]]]
                 _stream(m), pieces=(_chunk(reasoning=m.reasoning_content or "Let me see."), *_stream(m).pieces)
             ),
         ),
+        "reasoning-only": (
+            "Groq, newer vLLM: the same, and whole in one piece",
+            lambda m: attrs.evolve(
+                _stream(msgspec.structs.replace(m, reasoning_content=None)),
+                pieces=(
+                    *((_chunk(reasoning=m.reasoning_content),) if m.reasoning_content else ()),
+                    *_stream(msgspec.structs.replace(m, reasoning_content=None)).pieces,
+                ),
+            ),
+        ),
         "error-line": (
             "llama.cpp: an SSE field `error`, then [DONE]",
             lambda m: _Reply((*_words(m), b"error: " + _ERROR + b"\n\n", _DONE)),
@@ -208,7 +219,7 @@ class QuirkyEndpoint:
         if quirk not in _QUIRKS:
             raise ConfigError(f"there is no quirk {quirk!r}.{nearest(quirk, _QUIRKS)} There are: {', '.join(_QUIRKS)}")
         self._bend = _QUIRKS[quirk][1]
-        self._answers = [_message(answer) for answer in answers]
+        self._answers = [message_of(answer) for answer in answers]
         self._runner: web.AppRunner | None = None
         self.url = ""
         """Its base URL, which ends in /v1. Set when it is entered."""
@@ -250,7 +261,13 @@ async def _models(_request: web.Request) -> web.Response:
     return web.json_response({"data": [{"id": "m"}]})
 
 
-def _message(answer: Scripted) -> AssistantMessage:
+def plain_pieces(message: AssistantMessage) -> tuple[bytes, ...]:
+    """The writes of an ordinary answer that says *message*."""
+    return _stream(message).pieces
+
+
+def message_of(answer: Scripted) -> AssistantMessage:
+    """*answer* as a message."""
     if isinstance(answer, AssistantMessage):
         return answer
     if isinstance(answer, str):

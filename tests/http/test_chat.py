@@ -10,7 +10,6 @@ from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import (
     AssistantMessage,
     AudioPart,
-    DeveloperMessage,
     FileData,
     FilePart,
     FunctionCall,
@@ -178,13 +177,13 @@ async def test_function_calls_of_the_first_form_become_tool_calls(serve, body):
     )
 
 
-async def test_a_developers_words_in_the_middle_stay_there(serve, body):
+async def test_a_developers_words_in_the_middle_are_told_there_in_a_users_message(serve, body):
     server = await serve("ok")
     messages = [{"role": "user", "content": "Hi"}, {"role": "developer", "content": "Be brief"}]
 
     await server.post(body(messages=messages))
 
-    assert server.model.requests[0].messages == (UserMessage("Hi"), DeveloperMessage("Be brief"))
+    assert server.model.requests[0].messages == (UserMessage("Hi\n\n<system>\nBe brief\n</system>"),)
 
 
 async def test_sampling_options_reach_the_model(serve, body):
@@ -230,7 +229,7 @@ async def test_null_is_absent_and_unknown_fields_are_ignored(serve, body):
 
     assert status == 200, answer
     assert server.model.requests[0].sampling == Sampling()
-    assert server.model.requests[0].messages == (UserMessage("Hi"), AssistantMessage(""))
+    assert server.model.requests[0].messages == (UserMessage("Hi"), AssistantMessage("[This answer was empty.]"))
 
 
 async def test_what_concerns_no_agent_is_accepted(serve, body):

@@ -161,7 +161,13 @@ async def test_each_exchange_of_a_carried_session_is_a_turn_of_its_own():
 
     turns = list(dict.fromkeys(record.turn for record, _ in facts))
     assert len(turns) == 3
-    assert [message.content for message in history] == ["Welcome", "1", "2", "two"]
+    assert [message.content for message in history] == [
+        "Welcome",
+        "1",
+        "[No answer: the turn was stopped.]",
+        "2",
+        "two",
+    ]
 
 
 async def test_an_approval_takes_no_words_and_a_question_no_yes():

@@ -42,7 +42,7 @@ class _ToolCall(msgspec.Struct, gc=False):
     function: _Function | None = None
 
 
-class _ChunkMessage(msgspec.Struct, gc=False):
+class ChunkMessage(msgspec.Struct, gc=False):
     content: str | list[dict[str, Any]] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -51,8 +51,8 @@ class _ChunkMessage(msgspec.Struct, gc=False):
 
 
 class _ChunkChoice(msgspec.Struct, gc=False):
-    delta: _ChunkMessage | None = None
-    message: _ChunkMessage | None = None
+    delta: ChunkMessage | None = None
+    message: ChunkMessage | None = None
     finish_reason: str | None = None
     stop_reason: Any = None
     """The stop sequence that ended the text, or a token's id (source: vLLM)."""
@@ -138,7 +138,7 @@ def piece_of(chunk: Chunk) -> TextDelta | ReasoningDelta | None:
     return TextDelta(content) if content and type(content) is str else None
 
 
-def deltas_of(message: _ChunkMessage, into: list[Delta]) -> None:
+def deltas_of(message: ChunkMessage, into: list[Delta]) -> None:
     """Append what *message* adds to *into*; reasoning comes before the text that it led to."""
     reasoning = message.reasoning_content or message.reasoning
     if reasoning:

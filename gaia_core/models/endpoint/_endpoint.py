@@ -23,7 +23,7 @@ from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of, web_
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
 from gaia_core.models.endpoint._model_list import ListedModel, listed_models
 from gaia_core.models.endpoint._refused_options import RefusedOptions
-from gaia_core.models.endpoint._request_body import request_body
+from gaia_core.models.endpoint._request_body import SendReasoning, request_body
 from gaia_core.models.endpoint._response_reader import ResponseReader, SilenceError, SilenceWatchdog
 from gaia_core.models.endpoint._served_context import served_context
 from gaia_core.models.endpoint._sse_decoder import MAX_EVENT_BYTES
@@ -59,7 +59,8 @@ class EndpointConfig:
 
     *url* is the base, such as `http://127.0.0.1:8000/api/v1`; *model* the endpoint's name for the model (None: the
     first that it lists); *api_key_env* names the environment variable that holds the key, which is read when a
-    request is sent and is in no value, log or error. *extra* are further members of the request body (JSON text).
+    request is sent and is in no value, log or error. *send_reasoning*: the field in which the model's reasoning is sent
+    back with the calls that it led to, within a turn. *extra* are further members of the request body (JSON text).
     """
 
     __attrs_pre_init__ = made_once
@@ -68,6 +69,7 @@ class EndpointConfig:
     model: str | None = None
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
+    send_reasoning: SendReasoning = "as_received"
     connect_timeout: float = 5.0
     first_token_timeout: float = 300.0
     silence_timeout: float = 60.0
@@ -206,7 +208,9 @@ class Endpoint:
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
         model = config.model or await self._listed_model()
-        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
+        body = request_body(
+            request, model, config.extra, self._refused.renamed, local=config.is_plain, reasoning=config.send_reasoning
+        )
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
@@ -327,7 +331,9 @@ class Endpoint:
         doesn't count (llama.cpp's server does). Raises ModelError."""
         config = self._config
         model = config.model or await self._listed_model()
-        body = request_body(request, model, config.extra, self._refused.renamed, local=config.is_plain)
+        body = request_body(
+            request, model, config.extra, self._refused.renamed, local=config.is_plain, reasoning=config.send_reasoning
+        )
         secret = self._secret()
         began = asyncio.get_running_loop().time()
         try:

@@ -1,13 +1,18 @@
 """What a chat completion endpoint is sent: a `ModelRequest` as the bytes of its body."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
-from gaia_core.messages import wire_bytes
+from gaia_core.messages import AssistantMessage, wire_bytes
 from gaia_core.models._protocol import ModelRequest, Sampling
+
+SendReasoning: TypeAlias = Literal["as_received", "reasoning_content", "reasoning", "off"]
+"""The field in which a model's reasoning is sent back within a turn's tool loop: that in which it came, this one, or
+none."""
 
 _ENCODE = msgspec.json.Encoder().encode
 
@@ -17,18 +22,25 @@ _OWN_MEMBERS = frozenset(("limit_name", "further"))
 
 
 def request_body(
-    request: ModelRequest, model: str, extra: str, renamed: Mapping[str, str] = _AS_IS, *, local: bool = True
+    request: ModelRequest,
+    model: str,
+    extra: str,
+    renamed: Mapping[str, str] = _AS_IS,
+    *,
+    local: bool = True,
+    reasoning: SendReasoning = "as_received",
 ) -> bytes:
     """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text).
 
     *renamed*: members that the endpoint refuses, by name, each with the name under which it is sent ("": it is left
     out). What the operator wrote in *extra* is sent as it is. A limit that the client sent as `max_completion_tokens`
     keeps that name. A *local* server gets it as `max_tokens` too, since some know only that (source: Ollama's
-    ChatCompletionRequest); OpenAI refuses both together.
+    ChatCompletionRequest); OpenAI refuses both together. *reasoning*: the field for what the request sends back of the
+    model's reasoning.
     """
     members: dict[str, Any] = {
         "model": model,
-        "messages": msgspec.Raw(b"[%b]" % b",".join(request.encoded or map(wire_bytes, request.messages))),
+        "messages": msgspec.Raw(b"[%b]" % b",".join(_messages(request, reasoning))),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -57,6 +69,22 @@ def request_body(
     if extra != "{}":
         members |= msgspec.json.decode(extra)
     return _ENCODE(members)
+
+
+def _messages(request: ModelRequest, reasoning: SendReasoning) -> Sequence[bytes]:
+    if not request.encoded:
+        return [wire_bytes(message) for message in request.messages]
+    if reasoning == "as_received":
+        return request.encoded
+    sent = list(request.encoded)
+    for index, message in enumerate(request.messages):
+        if type(message) is AssistantMessage and message.reasoning_content:
+            plain = wire_bytes(message)
+            if reasoning == "off":
+                sent[index] = plain
+            elif sent[index] != plain:
+                sent[index] = wire_bytes(replace(message, reasoning_field=reasoning), reasoning=True)
+    return sent
 
 
 def _sampling_members(sampling: Sampling, *, local: bool) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from typing import Self
 
 from gaia_core.events import ReasoningDelta, TextDelta
-from gaia_core.messages import Usage
+from gaia_core.messages import ReasoningField, Usage
 from gaia_core.models._protocol import Delta, Finished, ModelError
 from gaia_core.models.endpoint._chunk_fast_path import ChunkFastPath
 from gaia_core.models.endpoint._chunk_wire import (
     Chunk,
+    ChunkMessage,
     decode_chunk,
     deltas_of,
     finish_of,
@@ -44,6 +45,7 @@ class ResponseReader:
         self._think = ThinkTags()
         self._begun = False
         """Whether anything but white space has come."""
+        self._reasoning_field: ReasoningField = "reasoning_content"
         self.done = False
         """Whether `[DONE]` was read."""
 
@@ -94,6 +96,8 @@ class ResponseReader:
                 continue
             chunk = decode_chunk(event, self._secret)
             piece = piece_of(chunk)
+            if type(piece) is ReasoningDelta and chunk.choices:
+                self._note_field(chunk.choices[0].delta)
             if piece is None:
                 self._take(chunk, into)
             else:
@@ -113,6 +117,7 @@ class ResponseReader:
         for choice in chunk.choices or ():
             message = choice.delta or choice.message
             if message is not None:
+                self._note_field(message)
                 deltas_of(message, deltas)
                 self._called = self._called or bool(message.tool_calls)
             if choice.finish_reason:
@@ -120,6 +125,10 @@ class ResponseReader:
                 matched = (choice.stop_reason, choice.matched_stop)
                 self._stop = next((text for text in matched if isinstance(text, str)), None)
             return  # one choice is asked for
+
+    def _note_field(self, message: ChunkMessage | None) -> None:
+        if message is not None and message.reasoning and not message.reasoning_content:
+            self._reasoning_field = "reasoning"
 
     def all_at_once(self, body: bytes) -> tuple[Delta, ...]:
         """The answer of an endpoint that does not stream. Raises ModelError."""
@@ -140,7 +149,7 @@ class ResponseReader:
         if not self.whole:
             raise ModelError("broken_stream", "the endpoint's answer broke off before its end", retryable=True)
         reason = finish_of(self._finish or "stop", called=self._called)
-        return self._think.take((*rest, Finished(reason, self._usage, self._stop)))
+        return self._think.take((*rest, Finished(reason, self._usage, self._stop, self._reasoning_field)))
 
 
 def _end_of(data: bytes, events: int) -> int:

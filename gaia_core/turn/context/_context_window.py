@@ -4,16 +4,21 @@ from typing import TypeAlias
 
 from gaia_core.agent import Agent
 from gaia_core.messages import (
+    AssistantMessage,
     DeveloperMessage,
     Message,
     SystemMessage,
+    ToolMessage,
     UserMessage,
     text_of,
 )
+from gaia_core.turn.context._alternation import alternating
 from gaia_core.turn.context._context_budget import ContextBudget
 from gaia_core.turn.context._shortened_messages import each_within, message_chars, together_within
-from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of
+from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of, reasoned_entry
 from gaia_core.turn.tool_search._find_tools import loaded_definitions
+
+_OF_A_MODEL = frozenset((AssistantMessage, ToolMessage))
 
 Sent: TypeAlias = tuple[tuple[Message, ...], tuple[bytes, ...]]
 """The messages of a request, and each one's bytes."""
@@ -24,16 +29,20 @@ def messages_for(agent: Agent, transcript: Transcript, budget: ContextBudget | N
 
     *form*: a further system text for this turn only, such as the response format.
 
+    The reasoning that led to a call is sent with it within the turn, and not any more in later turns (source: DeepSeek
+    API reference, thinking mode: tool calls without it are refused; templates leave out that of earlier turns).
+
     A client's leading system messages are joined to the agent's, because many chat templates take one system message
-    only, and only as the first. The last user's message and all after it are always sent; a message that is too long
-    for the budget is shortened, and of one exchange the oldest results are left out (`_shortened_messages`).
+    only, and only as the first; later ones are folded into the user's (`_alternation`). The last user's message and
+    all after it are always sent; a message that is too long for the budget is shortened, and of one exchange the oldest
+    results are left out (`_shortened_messages`).
     """
     entries = transcript.entries
     leading = 0
     while leading < len(entries) and isinstance(entries[leading].message, SystemMessage | DeveloperMessage):
         leading += 1
     system = _system(agent, entries[:leading], form)
-    rest = entries[leading:] if leading else entries
+    rest = alternating(_with_reasoning(entries[leading:] if leading else entries))
     if budget is not None:
         rest = each_within(transcript, rest, message_chars(messages_room(agent, budget)))
         tokens = budget.tokens - int(_tools_chars(agent, transcript) / transcript.chars_per_token)
@@ -44,6 +53,23 @@ def messages_for(agent: Agent, transcript: Transcript, budget: ContextBudget | N
             rest = [*rest[:last], *together_within(transcript, rest[last:], room)]
     shown = [system, *rest] if system is not None else rest
     return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
+
+
+def _with_reasoning(entries: list[TranscriptEntry]) -> list[TranscriptEntry]:
+    """*entries*, those of the turn's tool loop with their reasoning. A user's message right behind results doesn't end
+    the loop: it has what is attached to them."""
+    begin, sent = len(entries), entries
+    while begin and (type(entries[begin - 1].message) in _OF_A_MODEL or _follows_result(entries, begin - 1)):
+        begin -= 1
+        entry = entries[begin]
+        if entry.reasoned:
+            sent = [*entries] if sent is entries else sent
+            sent[begin] = reasoned_entry(entry)
+    return sent
+
+
+def _follows_result(entries: list[TranscriptEntry], index: int) -> bool:
+    return index > 0 and type(entries[index - 1].message) is ToolMessage
 
 
 def _system(agent: Agent, leading: list[TranscriptEntry], form: str) -> TranscriptEntry | None:

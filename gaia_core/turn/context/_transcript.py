@@ -6,6 +6,7 @@ building a request joins bytes. Results follow their calls in the calls' order, 
 
 import hashlib
 from collections.abc import Iterable
+from types import MappingProxyType
 
 import msgspec
 
@@ -15,15 +16,27 @@ from gaia_core.turn.context._context_budget import CHARS_PER_TOKEN
 
 INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
 _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
+_CUT_OFF = "[This answer was interrupted here.]"
+_UNANSWERED = MappingProxyType(
+    {
+        "cancelled": "[No answer: the turn was stopped.]",
+        "failed": "[No answer: the turn failed.]",
+        "limit": "[No answer: the turn reached a limit.]",
+    }
+)
 _OF_A_CALL = frozenset((Started, Asked, Decided, Replied))
 
 
 class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
-    """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none."""
+    """A message with its bytes as endpoints take it. *seq*: the record that it comes from, 0 for none.
+
+    *reasoned*: the same with the reasoning that led to its calls, which is sent within the turn; empty for none.
+    """
 
     message: Message
     encoded: bytes
     seq: int = 0
+    reasoned: bytes = b""
 
     @property
     def digest(self) -> str:
@@ -33,7 +46,14 @@ class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
 
 def entry_of(message: Message, seq: int = 0) -> TranscriptEntry:
     """*message*, encoded."""
+    if type(message) is AssistantMessage and message.reasoning_content and message.tool_calls:
+        return TranscriptEntry(message, wire_bytes(message), seq, wire_bytes(message, reasoning=True))
     return TranscriptEntry(message, wire_bytes(message), seq)
+
+
+def reasoned_entry(entry: TranscriptEntry) -> TranscriptEntry:
+    """*entry*, sent with its reasoning if it has any."""
+    return TranscriptEntry(entry.message, entry.reasoned, entry.seq, entry.reasoned) if entry.reasoned else entry
 
 
 class OpenCall:
@@ -67,6 +87,7 @@ class Transcript:
         "_calls",
         "_results",
         "_seq",
+        "_step",
         "chars_per_token",
         "client_calls",
         "entries",
@@ -91,6 +112,8 @@ class Transcript:
         self._results: dict[str, ToolMessage] = {}
         self._calls: tuple[ToolCall, ...] = ()
         self._seq = 0
+        self._step = 0
+        """The turn's last step that has an answer."""
 
     def followed_by(self, began: Began) -> "Transcript":
         """What this becomes when a turn begins with *began*; this stays as it is."""
@@ -126,7 +149,7 @@ class Transcript:
         elif kind is Began:
             self._began(fact, seq)  # type: ignore[arg-type]
         elif kind is Ended:
-            self._close()
+            self._ended(fact, seq)  # type: ignore[arg-type]
         elif kind is Compacted:
             self._compact(fact, seq)  # type: ignore[arg-type]
             return ()
@@ -136,8 +159,20 @@ class Transcript:
             return ()
         return tuple([entry.message for entry in self.entries[before:]])
 
+    def _ended(self, fact: Ended, seq: int) -> None:
+        """Close the turn's calls. An answer that was cut short is kept, marked as such: the user saw it; and a turn
+        without an answer gets a note in its place, as the next message is a user's."""
+        self._close()
+        if (note := _UNANSWERED.get(fact.status)) is None or not self.entries or self.client_calls:
+            return
+        if fact.text and fact.steps > self._step:
+            self._add(AssistantMessage(f"{fact.text}\n\n{_CUT_OFF}"), seq)
+        elif not isinstance(self.entries[-1].message, AssistantMessage):
+            self._add(AssistantMessage(note), seq)
+
     def _began(self, fact: Began, seq: int) -> None:
         self._close()
+        self._step = 0
         results = [message for message in fact.input if isinstance(message, ToolMessage)]
         given: dict[str, Message] = {message.tool_call_id: message for message in results}
         for call in self.client_calls:  # the client may go on without their results
@@ -174,7 +209,7 @@ class Transcript:
 
     def _answered(self, fact: Answered, seq: int) -> None:
         self._close()
-        message = fact.message
+        message, self._step = fact.message, fact.step
         self._add(message, seq)
         if message.tool_calls:
             theirs = fact.client_calls

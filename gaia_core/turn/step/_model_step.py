@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TypeAlias
 
+import msgspec
+
 from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, wire_bytes
 from gaia_core.models._call_assembly import CallAssembly
@@ -191,6 +193,8 @@ class ModelStep:
             if any(new != call.id for new, call in zip(ids, message.tool_calls, strict=True)):
                 calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
                 message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
+            if reasoning and self._finished.reasoning_field != message.reasoning_field:
+                message = msgspec.structs.replace(message, reasoning_field=self._finished.reasoning_field)
         return message, reason, self._finished.usage or self._estimate(message)
 
     def _message(self) -> AssistantMessage:

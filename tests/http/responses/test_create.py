@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from gaia_core import Agent, Context, ScriptedModel, Toolset, call, tool
 from gaia_core.events import TextDelta
-from gaia_core.messages import AssistantMessage, SystemMessage, ToolMessage, UserMessage
+from gaia_core.messages import AssistantMessage, FunctionCall, SystemMessage, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import Finished, ModelError
 from gaia_http import Settings
 
@@ -228,20 +228,18 @@ async def test_items_become_messages_and_nothing_is_lost(serve, ask):
     )
 
     assert status == 200, answer
-    system, user, calls, *results, own, secret, gone, rains, last = server.model.requests[0].messages
+    system, user, calls, *results, rains, last = server.model.requests[0].messages
     assert (system, user) == (SystemMessage("Speak German."), UserMessage("Weather?"))
     assert [(each.id, each.name, each.arguments) for each in calls.tool_calls] == [
         ("c1", "weather", '{"city":"Ulm"}'),
         ("c2", "patch", '{"input":"+ line"}'),
     ]
-    assert results == [ToolMessage("rain", "c1"), ToolMessage("done", "c2")]
-    # The results stand before them: the model made these calls in its next step.
-    assert [(each.id, each.name, each.arguments) for each in own.tool_calls] == [
-        ("m1", "secret", "{}"),
-        ("m2", "secret", "{}"),
-    ]
-    assert [secret, gone] == [
+    assert results == [  # a call behind a result is of a later step
+        ToolMessage("rain", "c1"),
+        ToolMessage("done", "c2"),
+        AssistantMessage(None, (ToolCall("m1", FunctionCall("secret", "{}")),)),
         ToolMessage("42", "m1"),
+        AssistantMessage(None, (ToolCall("m2", FunctionCall("secret", "{}")),)),
         ToolMessage('Error: "gone"', "m2", "error"),
     ]
     assert rains == AssistantMessage("It rains.")

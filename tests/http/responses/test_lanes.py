@@ -148,7 +148,7 @@ async def test_what_is_said_meanwhile_goes_into_the_next_response_by_itself(conn
     await socket.hear("response.completed")
     following = (await socket.hear("response.completed"))["response"]
 
-    assert model.asked == [["wait"], ["wait", "one", "two"]]
+    assert model.asked == [["wait"], ["wait", "one\n\ntwo"]]
     assert (following["previous_response_id"], following["instructions"]) == (running, "Rhyme.")
     assert following["metadata"] == {"k": "v"}
     told = [event for event in socket.events if not event["type"].startswith("response.steer")]
@@ -184,7 +184,8 @@ async def test_what_is_said_waits_with_a_response_that_waits_for_its_client(conn
 
     assert waits["steer"] == accepted["steer"]
     assert (stub["type"], stub["name"]) == ("function_call_output", "look")
-    assert [message.content for message in server.model.requests[1].messages[2:]] == ["a cat", "Hurry"]
+    contents = [message.content for message in server.model.requests[1].messages[2:]]
+    assert contents == ["a cat", "[No answer yet.]", "Hurry"]
 
 
 @pytest.mark.parametrize(

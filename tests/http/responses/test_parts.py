@@ -6,7 +6,7 @@ import json
 import pytest
 
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel, call
-from gaia_core.messages import ImagePart, ImageURL, TextPart, ToolMessage, UserMessage
+from gaia_core.messages import AssistantMessage, ImagePart, ImageURL, TextPart, ToolMessage, UserMessage
 from gaia_http import Settings
 from gaia_http._errors import ApiError
 from gaia_http.openai.responses.input._input_items import read_items
@@ -173,9 +173,10 @@ async def test_an_image_that_a_function_gave_is_shown_behind_the_results(serve, 
     status, answer = await ask(server, outputs, previous_response_id=first["id"], tools=[WEATHER])
 
     assert status == 200, answer
-    seen, other, shown = server.model.requests[1].messages[-3:]
+    seen, other, between, shown = server.model.requests[1].messages[-4:]
     assert (seen.content, other.content) == ((TextPart("seen"),), "The result is attached.")
     assert isinstance(other, ToolMessage)
+    assert between == AssistantMessage("[No answer yet.]")  # strict templates want one before a user's
     assert [type(part) for part in shown.content] == [TextPart, ImagePart, TextPart, ImagePart]
 
 
@@ -198,8 +199,8 @@ async def test_in_a_whole_transcript_too_and_a_model_that_does_not_see_says_wher
     refused, error = await ask(blind, items)
 
     assert status == 200, answer
-    roles = [type(message).__name__ for message in server.model.requests[0].messages]
-    assert roles == ["UserMessage", "AssistantMessage", "ToolMessage", "UserMessage", "AssistantMessage", "UserMessage"]
+    roles = [type(message).__name__.removesuffix("Message") for message in server.model.requests[0].messages]
+    assert roles == ["User", "Assistant", "Tool", "Assistant", "User", "Assistant", "User"]
     assert (refused, error["error"]["param"]) == (400, "input[2].output[1].type")
 
 
@@ -221,7 +222,8 @@ async def test_what_is_added_to_a_conversation_is_looked_at_like_an_input(serve)
         refused = await reply.json()
 
     told = server.model.requests[0].messages[0].content
-    assert told == (TextPart('<file name="a.txt">\nhello\n</file>'), ImagePart(ImageURL(PIXEL)))
+    file_text = TextPart('<file name="a.txt">\nhello\n</file>')
+    assert told == (file_text, ImagePart(ImageURL(PIXEL)), TextPart("Well?"))
     assert refused["error"]["param"] == "items[0].content[0].image_url"
 
 
@@ -235,4 +237,5 @@ async def test_a_result_may_be_added_to_the_conversation_that_waits_for_it(serve
         second = await client.responses.create(model="a", input="Well?", conversation=conversation.id)
 
     assert second.output_text == "A cat"
-    assert [message.content for message in server.model.requests[1].messages] == ["Look", None, "a cat", "Well?"]
+    contents = [message.content for message in server.model.requests[1].messages]
+    assert contents == ["Look", None, "a cat", "[No answer yet.]", "Well?"]

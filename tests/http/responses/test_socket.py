@@ -76,7 +76,7 @@ async def test_input_may_be_brought_before_it_is_answered(serve, check):
     check(warm)
     assert [event["type"] for event in warm] == ["response.created", "response.in_progress", "response.completed"]
     assert warm[-1]["response"]["output"] == []
-    assert [texts(request) for request in server.model.requests] == [["1", "2"]]
+    assert [texts(request) for request in server.model.requests] == [["1\n\n2"]]
 
 
 @pytest.mark.parametrize(

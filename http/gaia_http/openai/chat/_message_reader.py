@@ -13,6 +13,7 @@ from gaia_core.messages import (
     FunctionMessage,
     Message,
     Part,
+    ReasoningField,
     RefusalPart,
     SystemMessage,
     TextPart,
@@ -28,6 +29,7 @@ from gaia_http.request._fields import check_count, invalid_at, missing_at, not_o
 from gaia_http.request._part_converter import PathsOfParts
 from gaia_http.request._tool_results import OpenCalls
 
+_THOUGHT: ReasoningField = "reasoning_content"
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _TYPES = PartTypes(text="text", image="image_url", audio="input_audio", file="file", refusal="refusal")
 
@@ -101,7 +103,10 @@ class _MessageReading:
             content = _content(message, index)
         elif not calls and message.refusal is None:
             content = ""
-        return AssistantMessage(content, calls, message.name, message.refusal, message.reasoning_content)
+        thought, field = message.reasoning_content, _THOUGHT
+        if not thought and isinstance(message.reasoning, str) and message.reasoning:
+            thought, field = message.reasoning, "reasoning"
+        return AssistantMessage(content, calls, message.name, message.refusal, thought, field)
 
     def _tool(self, message: WireMessage, index: int) -> ToolMessage:
         call_id = self._open.answer(f"messages[{index}].tool_call_id", message.tool_call_id)

@@ -5,6 +5,8 @@ clients send beyond it was seen on the wire). Structs are flat where the API has
 is answered by its own error instead of a decoder's.
 """
 
+from typing import Any
+
 import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body
@@ -72,6 +74,8 @@ class WireMessage(msgspec.Struct, frozen=True, gc=False):
     function_call: WireFunctionCall | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
+    reasoning: Any = None
+    """The same, of clients that speak to servers with that field."""
 
 
 class WireTool(msgspec.Struct, frozen=True, gc=False):

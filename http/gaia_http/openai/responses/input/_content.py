@@ -3,7 +3,8 @@
 import msgspec
 
 from gaia_core.messages import FileData, FilePart, Part, RefusalPart, TextPart
-from gaia_http.openai.responses.input._wire import ResponsesPart, WireInputAudio, decode_content
+from gaia_http._errors import ApiError
+from gaia_http.openai.responses.input._wire import ResponsesPart, WireInputAudio, WireItem, decode_content
 from gaia_http.request._content_parts import (
     PartPaths,
     PartTypes,
@@ -28,6 +29,19 @@ def message_content(raw: msgspec.Raw, path: str, role: str) -> PlacedContent:
     """The content at *path* of a message of *role*; one text part is a text. Raises ApiError 400."""
     types = _OUTPUT if role == "assistant" else _INPUT
     return _placed(decode_content(raw, path), path, role, types.text, types.allowed(role))
+
+
+def reasoning_of(item: WireItem) -> str:
+    """The text of a `reasoning` item: its content, else its summary; "" where it can't be read, as when encrypted."""
+    for raw in (item.content, item.summary):
+        try:
+            parts = decode_content(raw, "content") if given(raw) else ""
+        except ApiError:
+            continue
+        text = parts if isinstance(parts, str) else "\n".join(part.text or "" for part in parts)
+        if text:
+            return text
+    return ""
 
 
 def result_content(raw: msgspec.Raw, path: str) -> PlacedContent:

@@ -3,14 +3,18 @@
 | item | becomes |
 |---|---|
 | message | a message of its role; an assistant's `phase` is kept with the item, models' servers have no field for it |
-| function_call, custom_tool_call, mcp_call | calls of one assistant message, up to the first result of one of them |
+| function_call, custom_tool_call, mcp_call | calls of one assistant message: those of a step, see below |
 | function_call_output, custom_tool_call_output | the result behind its call, here or in the stored conversation |
 | images and files of such an output | a user's, behind the results: a model's server takes text from tools |
 | mcp_approval_response | an answer to a turn that waits: see `_create_response` |
 | item_reference | the stored item |
 | compaction | the summary that `_compact` made |
-| reasoning, mcp_list_tools, mcp_approval_request, calls of a host's own search tools | kept, not sent to a model |
+| reasoning | the reasoning of the step that follows |
+| mcp_list_tools, mcp_approval_request, calls of a host's own search tools | kept, not sent to a model |
 
+The calls of a step are one assistant message, as they were when the model made them, so that what it is sent begins
+with what it was sent before. A new step begins with a message, with reasoning, and with a call behind a result, unless
+its id says that it comes from the same response. An mcp_call has its result with it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,8 +35,9 @@ from gaia_core.messages import (
 )
 from gaia_http._errors import ApiError, invalid
 from gaia_http._settings import Settings
+from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses.input._compaction_item import summary_of
-from gaia_http.openai.responses.input._content import message_content, result_content
+from gaia_http.openai.responses.input._content import message_content, reasoning_of, result_content
 from gaia_http.openai.responses.input._wire import WireItem, decode_text
 from gaia_http.request._content_parts import PartPaths, PlacedContent, content_of
 from gaia_http.request._decoding import check_nested_json, given
@@ -41,7 +46,6 @@ from gaia_http.request._tool_results import ToolResult, attachments, tool_result
 
 _KEPT = frozenset(
     (
-        "reasoning",
         "mcp_list_tools",
         "mcp_approval_request",
         "mcp_approval_response",
@@ -136,6 +140,12 @@ class _ItemReading:
         """The results of *_calls*."""
         self._call_ids: set[str] = set()
         """The ids of the calls since the last message."""
+        self._answered = False
+        """Whether a result stands behind one of *_calls* in the input."""
+        self._response: Ref | None = None
+        """The response from which the first of *_calls* comes, where its id says so."""
+        self._reasoning = ""
+        """The reasoning of the step that is read or follows."""
         self.messages: list[Message] = []
         self.sources: list[str | None] = []
         self.paths: list[tuple[PartPaths, ...]] = []
@@ -176,11 +186,14 @@ class _ItemReading:
 
     def _take(self, item: WireItem, path: str) -> None:
         kind = item.type or "message"
-        if kind in _OUTPUTS:
-            if any(call.id == item.call_id for call in self._calls):
-                self._close()  # the model saw this result before it called again: a further call is the next step's
-            return
         if kind in _KEPT:
+            return
+        if kind in _OUTPUTS:
+            self._answered = bool(self._calls)
+            return
+        if kind == "reasoning":
+            self._close()
+            self._reasoning = "\n\n".join(text for text in (self._reasoning, reasoning_of(item)) if text)
             return
         if kind in _CALLS:
             self._call(kind, item, path)
@@ -203,6 +216,8 @@ class _ItemReading:
         content = message_content(item.content, f"{path}.content", role)
         self._close()
         self._call_ids.clear()
+        if role != "assistant":
+            self._reasoning = ""
         if role == "assistant":
             self._open = _assistant_item(path, content)
             return
@@ -218,6 +233,12 @@ class _ItemReading:
             raise missing_at(f"{path}.{id_field}")
         if not item.name:
             raise missing_at(f"{path}.name")
+        made = parse_item(item.id) if item.id and kind != "mcp_call" else None
+        response = made.response if made is not None else None
+        if self._answered and (response is None or response != self._response):
+            self._close()
+        if not self._calls:
+            self._response = response
         if call_id in self._call_ids:
             raise invalid_at(path, f"two calls have the id {shortened(call_id)!r}")
         self._call_ids.add(call_id)
@@ -230,6 +251,7 @@ class _ItemReading:
             failed = given(item.error) and not given(item.output)
             content = _call_result(item, path)
             self._behind.append(tool_result(path, call_id, content, outcome="error" if failed else None))
+            self._answered = True
         elif (result := self._results.pop(call_id, None)) is not None:
             self._behind.append(result)
         self._calls.append(ToolCall(call_id, FunctionCall(item.name, arguments)))
@@ -245,9 +267,11 @@ class _ItemReading:
         if calls and not content:
             content = None
         said = content_of(content) if content is not None else None
-        self._add(self._open.path, AssistantMessage(said, calls, refusal=self._open.refusal), content or "")
+        message = AssistantMessage(said, calls, refusal=self._open.refusal, reasoning_content=self._reasoning or None)
+        self._add(self._open.path, message, content or "")
         self._add_results(self._behind)
         self._open, self._calls, self._behind = None, [], []
+        self._answered, self._reasoning = False, ""
 
 
 def _assistant_item(path: str, content: PlacedContent) -> _AssistantItem:

@@ -129,6 +129,7 @@ class WireItem(msgspec.Struct, frozen=True, gc=False):
     approve: bool | None = None
     reason: str | None = None
     encrypted_content: str | None = None
+    summary: msgspec.Raw = _NOTHING
     phase: str | None = None
 
 
