@@ -132,8 +132,9 @@ async def test_a_client_that_reads_nothing_loses_its_turn(serve, caplog):
     async def endless(request):
         try:
             while True:
-                yield TextDelta("x" * 100_000)
-                await asyncio.sleep(0)
+                # Below the bound of an answer (16 MB) for longer than a write may take.
+                yield TextDelta("x" * 10_000)
+                await asyncio.sleep(0.001)
         finally:
             closed.set()
 
