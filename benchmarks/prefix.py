@@ -6,6 +6,7 @@ of four turns makes four calls, every second one beside another.
 """
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -64,7 +65,7 @@ class CallingModel:
     def shares(self) -> list[float]:
         """For each request but the first: which share of the one before it begins with."""
         sent = [_bytes_of(request) for request in self.scripted.requests]
-        return [_common(last, now) / len(last) for last, now in zip(sent, sent[1:], strict=False)]
+        return [_common(last, now) / len(last) for last, now in itertools.pairwise(sent)]
 
 
 def _bytes_of(request: ModelRequest) -> bytes:
