@@ -15,7 +15,7 @@ import sys
 
 from benchmarks.size import Size
 
-TABLES = ("core", "journal", "sessions", "server", "slots", "seeing", "keys", "tool_search")
+TABLES = ("core", "journal", "sessions", "server", "slots", "seeing", "keys", "tool_search", "prefix")
 OTHERS = ("soak", "paired", "questions")
 """Commands with arguments of their own."""
 

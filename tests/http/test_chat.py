@@ -367,3 +367,18 @@ async def test_a_session_header_gives_resources_and_leaves_no_record(serve, body
 
     assert (status, headers["x-session-id"]) == (200, "mine")
     assert await server.runtime.sessions.list("") == ((), 0)
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+async def test_a_clients_reasoning_goes_back_with_its_calls(serve, body, field):
+    server = await serve("ok")
+    called = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "Look"},
+        {"role": "assistant", "content": None, "tool_calls": [called], field: "Let me see."},
+        {"role": "tool", "tool_call_id": "c1", "content": "a cat"},
+    ]
+
+    await server.post(body(messages=messages))
+
+    assert f'"{field}":"Let me see."'.encode() in server.model.requests[0].encoded[1]

@@ -101,6 +101,7 @@ async def test_results_follow_their_calls_and_what_else_is_said_follows_them(ask
         AssistantMessage("I look.", (CALL, ToolCall("t2", CALL.function))),
         ToolMessage("sun", "t1"),
         ToolMessage("no\n\ndata", "t2", "error"),
+        AssistantMessage("[No answer yet.]"),
         UserMessage("Hurry!"),
     )
 
@@ -116,6 +117,7 @@ async def test_images_of_a_result_are_shown_behind_it(asked):
 
     assert said[2:] == (
         ToolMessage((TextPart("a map"),), "t1"),
+        AssistantMessage("[No answer yet.]"),
         UserMessage((TextPart("Attached to the result of the call t1:"), SHOWN)),
     )
 

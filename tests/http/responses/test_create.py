@@ -375,3 +375,53 @@ async def test_the_sdk_parses_a_form_and_follows_a_stream(serve):
     assert events[-1].response.output_parsed == Capital(name="Rome")
     assert raw.parse().output_text == "Hello there"
     assert raw.headers["x-request-id"]
+
+
+def _called(call_id: str, **fields: str) -> dict:
+    return {"type": "function_call", "call_id": call_id, "name": "look", "arguments": "{}", **fields}
+
+
+def _gave(call_id: str) -> dict:
+    return {"type": "function_call_output", "call_id": call_id, "output": call_id}
+
+
+async def test_calls_are_grouped_by_the_steps_in_which_they_were_made(serve, ask):
+    """Codex sends `call, output, call, output`; two calls with ids of one response are of one step."""
+    server = await serve("ok")
+    reply = f"resp_{'0' * 35}".removeprefix("resp_")
+    same = [_called("c4", id=f"fc_{reply}_0"), _gave("c4"), _called("c5", id=f"fc_{reply}_1"), _gave("c5")]
+
+    await ask(
+        server,
+        [
+            {"role": "user", "content": "1"},
+            _called("c1"),
+            _gave("c1"),
+            _called("c2"),
+            _called("c3"),
+            *map(_gave, ("c2", "c3")),
+            *same,
+        ],
+        store=False,
+    )
+
+    steps = [
+        message.tool_calls for message in server.model.requests[0].messages if isinstance(message, AssistantMessage)
+    ]
+    assert [[call.id for call in calls] for calls in steps] == [["c1"], ["c2", "c3"], ["c4", "c5"]]
+
+
+async def test_reasoning_items_are_the_reasoning_of_their_step(serve, ask):
+    server = await serve("ok")
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Let me see."}]}
+    sealed = {"type": "reasoning", "summary": [], "encrypted_content": "gAAA"}
+
+    await ask(
+        server,
+        [{"role": "user", "content": "1"}, thought, _called("c1"), _gave("c1"), sealed, _called("c2"), _gave("c2")],
+        store=False,
+    )
+
+    said = [message for message in server.model.requests[0].messages if isinstance(message, AssistantMessage)]
+    assert [message.reasoning_content for message in said] == ["Let me see.", None]
+    assert b'"reasoning_content":"Let me see."' in server.model.requests[0].encoded[1]
