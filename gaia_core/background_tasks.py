@@ -1,6 +1,6 @@
 """Supervision: the background tasks of one owner, so that none of them fails unseen (law 8).
 
-    background = Background()
+    background = BackgroundTasks()
     background.keep("gaia heartbeat", beat, essential=True)   # for the owner's whole life; restarted when it fails
     background.run("gaia title", title_from(session))         # once; a failure is one log line
     background.tasks                                          # what runs, what failed and how often

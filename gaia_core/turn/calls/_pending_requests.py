@@ -1,4 +1,4 @@
-"""Answers: the approvals and questions of a turn that wait for a person, each answered once, by its own id."""
+"""Pending requests: the approvals and questions of a turn that wait for a person, each answered once, by its own id."""
 
 import asyncio
 from typing import TypeAlias
