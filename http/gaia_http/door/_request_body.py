@@ -12,12 +12,21 @@ _DISCARDED_BODIES = 4
 """How many times the bound is read and thrown away, so that a client that sends before it reads sees its 413."""
 
 
+_CURLS = b"application/x-www-form-urlencoded"
+_BROWSERS = frozenset((b"origin", b"referer", b"sec-fetch-site", b"sec-fetch-mode"))
+
+
 class ClientGone(Exception):  # noqa: N818  # not an error: nobody is there to be told
     """The client closed the connection before its request was complete."""
 
 
-def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Refuse, with 415, a body that isn't plain JSON. No content type is taken for JSON."""
+def check_headers(headers: Iterable[tuple[bytes, bytes]], *, curl: bool = False) -> None:
+    """Refuse, with 415, a body that isn't plain JSON. No content type is taken for JSON.
+
+    *curl*: so is the one that `curl -d` sends by itself, as in all examples of Ollama's documentation; but not from a
+    browser, whose forms have it, too, and which names their origin.
+    """
+    headers = tuple(headers)
     for name, value in headers:
         if name == b"content-type":
             media = value.split(b";", 1)[0].strip().lower()
@@ -25,6 +34,7 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]]) -> None:
                 media
                 and media != b"application/json"
                 and not (media[:12] == b"application/" and media[-5:] == b"+json")
+                and not (curl and media == _CURLS and _BROWSERS.isdisjoint(each for each, _ in headers))
             ):
                 given = value.decode("latin-1")
                 raise invalid(

@@ -78,7 +78,7 @@ class OllamaChat:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None when the client has disconnected."""
-        check_headers(scope["headers"])
+        check_headers(scope["headers"], curl=True)
         try:
             return await read_body(receive, self._settings)
         except ClientGone:

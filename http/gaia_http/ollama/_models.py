@@ -65,7 +65,7 @@ class OllamaModels:
 
     async def show(self, scope: Scope, receive: Receive) -> ASGIApp:
         """What an agent is and can do."""
-        check_headers(scope["headers"])
+        check_headers(scope["headers"], curl=True)
         try:
             body = await read_body(receive, self._settings)
         except ClientGone:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import ollama
 import pytest
 
-from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, tool
+from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import (
     AssistantMessage,
@@ -360,3 +360,18 @@ async def test_a_client_that_leaves_cancels_its_turn(serve, upstream):
 
     await asyncio.wait_for(model.closed.wait(), 10)
     assert model.connected == 0
+
+
+async def test_what_curl_sends_by_itself_is_taken_but_not_from_a_browser(serve):
+    server = await serve(scripted("Hello"))
+    body = b'{"model": "a", "stream": false, "messages": [{"role": "user", "content": "Hi"}]}'
+    form = {"content-type": "application/x-www-form-urlencoded"}
+
+    async with server.http.post("/ollama/api/chat", data=body, headers=form) as response:
+        assert (response.status, (await response.json())["message"]["content"]) == (200, "Hello")
+    for name in ("origin", "sec-fetch-site"):
+        value = f"http://127.0.0.1:{server.http._base_url.port}" if name == "origin" else "cross-site"
+        async with server.http.post("/ollama/api/chat", data=body, headers={**form, name: value}) as response:
+            assert response.status in (403, 415)
+    async with server.http.post("/v1/chat/completions", data=body, headers=form) as response:
+        assert response.status == 415
