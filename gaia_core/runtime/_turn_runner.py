@@ -118,6 +118,8 @@ class TurnRunner:
         self._starting: set[asyncio.Future[None]] = set()
         """One for each start or takeover that awaits the journal. `close` waits for them: they begin a turn, or give
         their lease back. Written by `_awaiting_journal`."""
+        self._resuming: dict[Key, asyncio.Future[None]] = {}
+        """The one of each session whose turn is being resumed. Written by `resume`."""
 
     def get(self, key: Key) -> Turn | None:
         """The turn that the session runs, or None."""
@@ -160,12 +162,12 @@ class TurnRunner:
         return context.turn
 
     @contextmanager
-    def _awaiting_journal(self) -> Iterator[None]:
+    def _awaiting_journal(self) -> Iterator[asyncio.Future[None]]:
         """A turn may begin at the end of this block, which awaits the journal."""
         starting = asyncio.get_running_loop().create_future()
         self._starting.add(starting)
         try:
-            yield
+            yield starting
         finally:
             self._starting.discard(starting)
             starting.set_result(None)
@@ -273,13 +275,18 @@ class TurnRunner:
             return
 
     async def resume(self, journal: Journal, info: SessionInfo) -> None:
-        """Continue the turn that a dead process left in the session. A session that runs a turn here is left alone."""
+        """Continue the turn that a dead process left in the session. A session that runs a turn here is left alone; one
+        whose turn is just being resumed is waited for."""
         key = (info.owner, info.id)
+        if (resuming := self._resuming.get(key)) is not None:
+            await asyncio.wait((resuming,))
+            return
         if not self._gate.accepting or self._gate.get(key) is not None:
             return
         # One step with the check above, because a free session is claimed without waiting.
         state = await self._gate.claim(key)
-        with self._awaiting_journal():
+        with self._awaiting_journal() as starting:
+            self._resuming[key] = starting
             try:
                 lease = await self._lease(journal, info.owner, info.id, None)
                 if lease is None or not await self._resumed(journal, info, lease, state):
@@ -288,6 +295,8 @@ class TurnRunner:
             except BaseException:
                 self._gate.free(key, state)
                 raise
+            finally:
+                del self._resuming[key]
 
     async def _resumed(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
         """Continue the turn of *lease*, which is this living process's from now on: while the journal fails, try

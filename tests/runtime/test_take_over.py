@@ -90,6 +90,21 @@ async def test_only_the_named_turn_goes_on(opened, log):
     assert log == ["x"]
 
 
+async def test_who_asks_for_a_turn_that_is_just_being_resumed_waits_for_it(opened, log):
+    async with opened() as first:
+        approval_id = await waiting(first, "s")
+    async with opened() as second:
+        sessions = second.sessions
+        taken = asyncio.create_task(sessions.take_over("", "s"))
+        again, decided = await asyncio.gather(
+            sessions.take_over("", "s"), sessions.decide("", "s", approval_id, approved=True)
+        )
+        assert again is await taken
+        assert decided == approval_id
+        assert (await again.result()).text == "Done."
+    assert log == ["x"]
+
+
 async def test_a_turn_of_a_living_process_stays_there(opened, log):
     async with opened() as runtime, opened() as second:
         await waiting(runtime, "s")

@@ -8,7 +8,7 @@ NotFoundError is raised for a session that the owner doesn't have.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -289,23 +289,30 @@ class Sessions:
                 raise NotFoundError(f"session {id!r} waits for {len(waiting) or 'no'} approvals{hint}")
             (approval_id,) = waiting
         check_kind(approval_id, APPROVAL)
-        if turn is not None and turn.answers.knows(approval_id):
-            await turn.decide(approval_id, approved, reason, scope=scope)
-            return approval_id
-        await self._elsewhere(owner, id, approval_id, DecisionSignal(approval_id, approved, reason, scope))
-        return approval_id
+        known = approval_id
+        await self._give(
+            owner,
+            id,
+            known,
+            lambda turn: turn.decide(known, approved, reason, scope=scope),
+            DecisionSignal(known, approved, reason, scope),
+        )
+        return known
 
     async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
         """Answer a tool's question. Raises as `decide` does."""
         check_kind(request_id, QUESTION)
-        turn = self._runtime.running(owner, id)
-        if turn is not None and turn.answers.knows(request_id):
-            await turn.answer(request_id, value)
-            return
-        await self._elsewhere(owner, id, request_id, ReplySignal(request_id, value))
+        await self._give(
+            owner, id, request_id, lambda turn: turn.answer(request_id, value), ReplySignal(request_id, value)
+        )
 
-    async def _elsewhere(self, owner: str, id: str, request_id: str, word: Word) -> None:
-        """Answer a request that no turn of this process waits for: another process may, or it is closed."""
+    async def _give(
+        self, owner: str, id: str, request_id: str, here: Callable[[Turn], Awaitable[None]], word: Word
+    ) -> None:
+        """Answer a request: by *here* if a turn of this process waits for it, else by *word*, to another process."""
+        if (turn := self._waiting_turn(owner, id, request_id)) is not None:
+            await here(turn)
+            return
         asked = closed = False
         for _, fact in await self.facts(owner, id):
             if isinstance(fact, Asked | Questioned):
@@ -314,8 +321,17 @@ class Sessions:
                 closed = closed or request_id == (fact.approval_id if isinstance(fact, Decided) else fact.request_id)
         if not asked:
             raise NotFoundError(f"session {id!r} never asked {request_id[:80]!r}")
+        # The turn may have been resumed here during the awaits above.
+        if not closed and (turn := self._waiting_turn(owner, id, request_id)) is not None:
+            await here(turn)
+            return
         if closed or self._runtime.running(owner, id) is not None or not await self._signal(owner, id, word):
             raise AnsweredError(f"{request_id!r} was answered already or has expired")
+
+    def _waiting_turn(self, owner: str, id: str, request_id: str) -> Turn | None:
+        """The turn of this process that waits for an answer to the request, or did."""
+        turn = self._runtime.running(owner, id)
+        return turn if turn is not None and turn.answers.knows(request_id) else None
 
     async def _signal(self, owner: str, id: str, word: Word) -> bool:
         journal = await self.journal_of(owner, id)
