@@ -21,6 +21,7 @@
 | `_module_state` | what the modules of a package keep |
 | `_other_process` | a toolset as other processes make it |
 | `_leaks` | what was opened and not closed |
+| `_loopback_server` | the server of the two endpoints below |
 | `_quirky_endpoint` | a model server that bends the protocol as real ones do |
 | `_strict_endpoint` | a model server that refuses what strict chat templates refuse |
 """

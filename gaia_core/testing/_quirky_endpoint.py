@@ -12,8 +12,8 @@ last one is an ordinary answer to all later requests. An answer is a text, a cal
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from types import MappingProxyType, TracebackType
-from typing import Any, Self, TypeAlias
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
@@ -22,13 +22,13 @@ from aiohttp import web
 from gaia_core.errors import ConfigError
 from gaia_core.frozen_types import made_once
 from gaia_core.messages import AssistantMessage, ToolCall, text_of
+from gaia_core.testing._loopback_server import LoopbackEndpoint
 from gaia_core.tools import nearest
 
 Scripted: TypeAlias = str | ToolCall | tuple[ToolCall, ...] | AssistantMessage
 
 _DONE = b"data: [DONE]\n\n"
 _HALF = 2
-_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 @attrs.frozen
@@ -212,35 +212,15 @@ QUIRKS = MappingProxyType({name: words for name, (words, _) in _QUIRKS.items()})
 """The quirks by name, and what each one does."""
 
 
-class QuirkyEndpoint:
+class QuirkyEndpoint(LoopbackEndpoint):
     """See the module's text. *quirk* is a name of `QUIRKS`; raises ConfigError for another."""
 
     def __init__(self, quirk: str, *answers: Scripted) -> None:
         if quirk not in _QUIRKS:
             raise ConfigError(f"there is no quirk {quirk!r}.{nearest(quirk, _QUIRKS)} There are: {', '.join(_QUIRKS)}")
+        super().__init__()
         self._bend = _QUIRKS[quirk][1]
         self._answers = [message_of(answer) for answer in answers]
-        self._runner: web.AppRunner | None = None
-        self.url = ""
-        """Its base URL, which ends in /v1. Set when it is entered."""
-        self.requests: list[dict[str, Any]] = []
-        """The bodies of the requests so far."""
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=_MAX_BODY_BYTES)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", _models)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-        return self
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         self.requests.append(await request.json())
@@ -255,10 +235,6 @@ class QuirkyEndpoint:
             await response.write(piece)
         await response.write_eof()
         return response
-
-
-async def _models(_request: web.Request) -> web.Response:
-    return web.json_response({"data": [{"id": "m"}]})
 
 
 def plain_pieces(message: AssistantMessage) -> tuple[bytes, ...]:

@@ -12,22 +12,21 @@ would refuse gets status 500 in llama.cpp's words, one that is larger than *wind
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from aiohttp import web
 
 from gaia_core.messages import is_json_object
+from gaia_core.testing._loopback_server import LoopbackEndpoint
 from gaia_core.testing._quirky_endpoint import Scripted, message_of, plain_pieces
 
 Answering: TypeAlias = Callable[[dict[str, Any]], Scripted]
 Ending: TypeAlias = Literal["whole", "silent", "broken"]
 
 _CHARS_PER_TOKEN = 4
-_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
-class StrictEndpoint:
+class StrictEndpoint(LoopbackEndpoint):
     """See the module's text. *answer*: a text, a call, several calls, a message, or a function of the decoded body.
 
     *window* is in tokens of four bytes of messages and tools; None: without a limit. *ending* says of a request's body
@@ -41,31 +40,12 @@ class StrictEndpoint:
         window: int | None = None,
         ending: Callable[[dict[str, Any]], Ending] = lambda _body: "whole",
     ) -> None:
+        super().__init__()
         self._answer: Answering = answer if callable(answer) else lambda _body: answer
         self._window = window
         self._ending = ending
-        self._runner: web.AppRunner | None = None
-        self.url = ""
-        """Its base URL, which ends in /v1. Set when it is entered."""
-        self.requests: list[dict[str, Any]] = []
-        """The bodies of the requests so far."""
         self.refused: list[str] = []
         """Why requests were refused, apart from their size."""
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=_MAX_BODY_BYTES)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.2, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
-        return self
-
-    async def __aexit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
