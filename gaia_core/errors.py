@@ -16,6 +16,7 @@ GaiaError
 ├── LimitError              an owner's quota is used up; says when to retry
 ├── FencedError             the lease of a session was lost: another process continues its turn
 ├── JournalError            the journal's file or database can't be used
+│   └── OutcomeUnknownError the end of a turn can't be recorded for now; attach to it again
 ├── NotFoundError           no such agent, model, session, turn, approval
 ├── AnsweredError           an approval or question was answered already, or has expired
 ├── EventIdError            a text that is no event id (also a ValueError)
@@ -105,6 +106,11 @@ class FencedError(GaiaError):
 
 class JournalError(GaiaError):
     """The journal can't be used: a damaged or foreign file, a newer schema, a database out of reach."""
+
+
+class OutcomeUnknownError(JournalError):
+    """A turn is over or stopped, and the journal can't record that for now: it has no end yet. The process that runs it
+    keeps trying; attach to the session again."""
 
 
 class NotFoundError(GaiaError, LookupError):

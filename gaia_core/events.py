@@ -17,6 +17,7 @@ come in this order:
         InputRequested InputAnswered            a running tool asks the user
       ContextCompacted*                         before a step whose conversation would be too long
       TurnResumed*                              another process continues from the last record
+      RecordDelayed*                            the journal can't record what happened: the turn waits for it
       …                                         further steps
       LimitReached?                             the limit that ended the turn
     TurnEnded                                   exactly one, always the last
@@ -222,6 +223,13 @@ class TurnResumed(msgspec.Struct, frozen=True, gc=False, tag=True):
     attempt: int
 
 
+class RecordDelayed(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """The journal can't record what happened, because of *reason*. The turn waits until it can; nothing that follows
+    from it happens before. Live only."""
+
+    reason: str
+
+
 class Reset(msgspec.Struct, frozen=True, gc=False, tag=True):
     """For one reader: what came after the record *seq* was not kept; text told since is void, and what follows is
     the record's."""
@@ -290,6 +298,7 @@ Event: TypeAlias = (
     | ContextCompacted
     | AgentChanged
     | TurnResumed
+    | RecordDelayed
     | Reset
     | LimitReached
     | TurnEnded

@@ -36,6 +36,7 @@ from gaia_core.events import (
     ModelRetried,
     Nested,
     Queued,
+    RecordDelayed,
     StepEnded,
     ToolCalled,
     ToolEnded,
@@ -313,6 +314,7 @@ _FOLDED: Mapping[type, Callable[[_TurnSpans, str, _Part, Any], None]] = MappingP
         ApprovalDecided: _TurnSpans._noted,  # noqa: SLF001
         LimitReached: _TurnSpans._noted,  # noqa: SLF001
         TurnResumed: _TurnSpans._noted,  # noqa: SLF001
+        RecordDelayed: _TurnSpans._noted,  # noqa: SLF001
     }
 )
 
@@ -330,6 +332,8 @@ def _note_of(event: Event) -> tuple[str, Attributes]:
             return "gaia.approval.decided", {"gen_ai.tool.call.id": event.call_id, "gaia.approved": event.approved}
         case LimitReached():
             return "gaia.limit.reached", {"gaia.limit": event.limit, "gaia.value": event.value}
+        case RecordDelayed():
+            return "gaia.record.delayed", {"gaia.reason": event.reason}
         case _:
             return "gaia.turn.resumed", {}
 

@@ -11,6 +11,7 @@ extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.jo
 """
 
 from gaia_core.journal._contract import Journal, branch
+from gaia_core.journal._journal_health import JournalHealth
 from gaia_core.journal._records import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
@@ -39,6 +40,7 @@ __all__ = [
     "IdempotentAnswer",
     "Job",
     "Journal",
+    "JournalHealth",
     "JournalStats",
     "Lease",
     "MemoryJournal",

@@ -125,7 +125,8 @@ class Journal(Protocol):
         """Append, exactly once; *done* ends the turn and gives the lease back in the same commit.
 
         The last record becomes the head. Raises FencedError when the lease is no longer ours or was used already
-        (nothing is written then), NotFoundError for a parent that is no record of the session.
+        (nothing is written then), NotFoundError for a parent that is no record of the session. After a JournalError the
+        same append may be made again under the same lease: it is written once.
         """
         ...
 

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gaia_core.errors import AnsweredError, NotFoundError
+from gaia_core.errors import AnsweredError, NotFoundError, OutcomeUnknownError
 from gaia_core.events import GrantScope
 from gaia_core.journal import Signal
 from gaia_core.turn import Turn
@@ -56,7 +56,8 @@ async def apply_signal(turn: Turn, signal: Signal) -> None:
     except msgspec.DecodeError:
         _log.warning("%s got a signal %r that says nothing", turn.id, signal.kind)
         return
-    with suppress(AnsweredError, NotFoundError):  # the sender sees the outcome of the request by itself
+    # The sender sees the outcome of the request by itself; a cancelled turn still records its end.
+    with suppress(AnsweredError, NotFoundError, OutcomeUnknownError):
         match word:
             case CancelSignal():
                 await turn.cancel()

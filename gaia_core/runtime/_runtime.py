@@ -14,15 +14,15 @@ Nothing here is global: two runtimes in one process share nothing.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Self
 
 from gaia_core.agent import Agent
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError, NotFoundError
+from gaia_core.errors import FencedError, JournalError, NotFoundError, OutcomeUnknownError
 from gaia_core.events import Event
-from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, SessionInfo
+from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
@@ -37,6 +37,7 @@ from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
+    GRACE_SECONDS,
     NO_OPTIONS,
     Audience,
     Grant,
@@ -62,7 +63,8 @@ class Runtime:
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are resumed; else only
     those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
-    bounds what an owner's turns may use.
+    bounds what an owner's turns may use. *record_grace*: seconds for which those who wait for a turn's end are kept
+    when it is over and the journal can't record that.
 
     It may be entered more than once at a time, by several applications say: the first one opens it, and it closes when
     the last one leaves.
@@ -80,6 +82,7 @@ class Runtime:
         takes_over: bool = True,
         observer: Observer | None = None,
         quota: Quota | None = None,
+        record_grace: float = GRACE_SECONDS,
     ) -> None:
         self._base = catalog
         """The catalog as it was given, without what sources list. Written by `reload`."""
@@ -94,6 +97,7 @@ class Runtime:
         """Held by `reload`: one after the other, so that the last one asked for is in use at the end."""
         self._journal: Journal = journal if journal is not None else MemoryJournal()
         self._private = MemoryJournal()
+        self._health = JournalHealth()
         self._idle_seconds = idle_seconds
         self._counts = Counts()
         self._threads = ToolThreads(tool_threads)
@@ -118,11 +122,21 @@ class Runtime:
             self._titled,
             self._quota,
             observer,
+            health=self._health,
+            record_grace=record_grace,
         )
         self.models = Models(self._generations, self._gate, self._counts, self._quota)
         """The models, for surfaces that ask them for something else than a turn."""
         self._takeover = Takeover(
-            self._journal, self.replica, address, self.resume, self._poll, self.background, takes=takes_over, ttl=ttl
+            self._journal,
+            self.replica,
+            address,
+            self.resume,
+            self._poll,
+            self.background,
+            self._health,
+            takes=takes_over,
+            ttl=ttl,
         )
         self.sessions = Sessions(self, self._journal, self._private)
         """The sessions, for surfaces that list and change them."""
@@ -234,7 +248,8 @@ class Runtime:
         *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
         is called with the position in that queue, at first and whenever it changes; 1 is next.
 
-        Raises BusyError (also when too many turns wait), LimitError, ClosedError, NotFoundError.
+        Raises BusyError (also when too many turns wait), LimitError, ClosedError, NotFoundError, and JournalError while
+        the journal can't be written.
         """
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         key = (session.owner, session.id)
@@ -247,10 +262,16 @@ class Runtime:
             with self._counted(session.owner):
                 if asked.transcript is not None:
                     return self._turns.once(start, grants=await self._grants(key))
-                return await self._turns.recorded(start, await self.sessions.journal_of(*key))
+                journal = await self.sessions.journal_of(*key)
+                self._check_writable(journal)
+                return await self._turns.recorded(start, journal)
         except BaseException:
             self._gate.free(key, state)
             raise
+
+    def _check_writable(self, journal: Journal) -> None:
+        if journal is self._journal and (why := self._health.trouble) is not None:
+            raise JournalError(f"no turn can begin while the journal can't be written: {why}")
 
     async def _grants(self, key: Key) -> list[Grant]:
         """What people have granted the session for good; nothing for one that has no record."""
@@ -379,6 +400,11 @@ class Runtime:
         return self._journal.durable
 
     @property
+    def journal_trouble(self) -> str | None:
+        """Why the journal can't be written now, so that no recorded turn may begin; None while it can."""
+        return self._health.trouble
+
+    @property
     def accepting(self) -> bool:
         """Whether new turns are taken."""
         return self._gate.accepting
@@ -440,4 +466,5 @@ class Runtime:
 
 
 async def _cancelled(turn: Turn) -> None:
-    await turn.cancel()
+    with suppress(OutcomeUnknownError):
+        await turn.cancel()

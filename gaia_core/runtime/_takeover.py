@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import GaiaError
-from gaia_core.journal import TTL_SECONDS, Journal, SessionInfo
+from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, SessionInfo
 from gaia_core.session import new_id
 
 _log = logging.getLogger(__name__)
@@ -28,9 +28,12 @@ ORPHANS = 1_000
 
 HEARTBEAT = "gaia heartbeat"
 """The background task that beats; the process is not ready while it is down. Started by `Takeover.begin`, cancelled by
-`end`. A GaiaError is logged and the next beat tries again; after any other error BackgroundTasks restarts it."""
+`end`. After a GaiaError it beats again soon, and the process is not ready meanwhile; after any other error
+BackgroundTasks restarts it."""
 
 _TAKEOVER = "gaia takeover"
+_AGAIN_SECONDS = 1.0
+"""How soon a heartbeat that failed is made again: so soon does the server take new turns when the journal is back."""
 
 
 def replica_name() -> str:
@@ -79,6 +82,7 @@ class Takeover:
         resume: Callable[[SessionInfo], Awaitable[None]],
         poll: Callable[[], Awaitable[None]],
         background: BackgroundTasks,
+        health: JournalHealth,
         *,
         takes: bool = True,
         ttl: float = TTL_SECONDS,
@@ -91,6 +95,7 @@ class Takeover:
         self._takes = takes
         self._ttl = ttl
         self._background = background
+        self._health = health
         self._begun = False
         """Set by `begin` after the first beat, reset by `end`: both are called by Runtime when it opens and closes."""
         self._taking: asyncio.Task[None] | None = None
@@ -122,8 +127,8 @@ class Takeover:
 
     async def _beat(self, agents: Callable[[], tuple[str, ...]]) -> None:
         while True:
+            await self._written_beat(agents)
             try:
-                await self._journal.beat(self._replica, self._address, agents())
                 await self._poll()
                 if self._takes and (self._taking is None or self._taking.done()):
                     orphans = await self._journal.orphans(self._replica, ORPHANS)
@@ -131,6 +136,18 @@ class Takeover:
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
             await asyncio.sleep(self._ttl / 4)
+
+    async def _written_beat(self, agents: Callable[[], tuple[str, ...]]) -> None:
+        """One beat; while the journal fails, again and again."""
+        with self._health.writing() as writing:
+            while True:
+                try:
+                    await self._journal.beat(self._replica, self._address, agents())
+                except GaiaError as error:
+                    writing.failed(str(error))
+                else:
+                    return
+                await asyncio.sleep(min(_AGAIN_SECONDS, self._ttl / 4))
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
         # Bounds the records that are in memory at a time.

@@ -13,7 +13,7 @@ from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
-from gaia_core.journal import Journal, Lease, NewRecord, SessionInfo, Signal
+from gaia_core.journal import Journal, JournalHealth, Lease, NewRecord, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
@@ -96,6 +96,9 @@ class TurnRunner:
         ended: Callable[[Key, Turn], None],
         quota: Quota,
         observer: Observer | None = None,
+        *,
+        health: JournalHealth,
+        record_grace: float,
     ) -> None:
         self._generations = generations
         self._replica = replica
@@ -107,6 +110,8 @@ class TurnRunner:
         self._ended = ended
         self._observer = observer
         self._quota = quota
+        self._health = health
+        self._record_grace = record_grace
         self.histories = Histories()
         """What the sessions that talked last amount to. Taken when a turn starts, put back by the turn's task."""
         self.running: dict[Turn, Key] = {}
@@ -380,6 +385,9 @@ class TurnRunner:
             history.transcript,
             signalled=lambda found: self.signalled(turn, found),
             claimed=claimed,
+            health=self._health,
+            seconds=session.agent.limits.seconds,
+            grace=self._record_grace,
         )
         return self._turn_context(
             start, turn, history.transcript, recorder, history.grants, patience=patience, speculative=speculative
@@ -469,10 +477,10 @@ class TurnRunner:
             # One step, without an await, after the last record and before the last event: a client that has received
             # `TurnEnded` finds the session free.
             self.running.pop(turn, None)
-            done = turn.ended if not turn.suspended else None
+            done = turn.ended if not turn.handed_over else None
             self._quota.ended(context.owner, done.usage if done is not None else Usage())
-            if turn.ended is not None and not turn.suspended:
-                self._counts.turn(turn.ended)
+            if done is not None:
+                self._counts.turn(done)
                 if history is not None and turn.lease is not None:
                     self.histories.put(turn.lease, history, context.agent)
             if not start.closes:

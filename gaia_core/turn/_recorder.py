@@ -1,7 +1,8 @@
 """Recorders: they record a turn's facts before the events are sent (law 9).
 
 `JournalRecorder` appends them under the turn's lease, one append at a time: facts that come while one is on its way
-wait for it. `MemoryRecorder` keeps them in this object, for turns that leave no session.
+wait for it, and one that fails is made again until it is recorded. `MemoryRecorder` keeps them in this object, for
+turns that leave no session.
 """
 
 import asyncio
@@ -9,14 +10,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gaia_core.events import Event, Nested
+from gaia_core.errors import JournalError
+from gaia_core.events import Event, Nested, RecordDelayed
 from gaia_core.facts import Began, Fact, decode_fact, encode_fact, events_of, is_message, kind_of, text_of_fact
-from gaia_core.journal import Journal, Lease, NewRecord, Signal
+from gaia_core.journal import Appended, Journal, JournalHealth, Lease, NewRecord, Signal
 from gaia_core.turn._turn import Recorded, Replay, Turn
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.uninterrupted import uninterrupted
 
 Signalled: TypeAlias = Callable[[tuple[Signal, ...]], None]
+
+GRACE_SECONDS = 10.0
+"""How long those who wait for the end of a turn are kept when it is over and its record can't be written."""
+
+_FIRST_PAUSE_SECONDS = 0.05
+_LONGEST_PAUSE_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 
 
 class Recorder(Protocol):
@@ -35,7 +44,8 @@ class Recorder(Protocol):
     async def add(self, *facts: Fact, done: bool = False) -> None:
         """Record *facts* in one commit, then send their events; *done*: they end the turn, and `tell` sends them.
 
-        When it returns or is cancelled, they are recorded. Raises FencedError, JournalError.
+        When it returns or is cancelled, they are recorded; a cancellation whose cause is an error says that they are
+        not. Raises FencedError, JournalError.
         """
         ...
 
@@ -152,7 +162,13 @@ class NestedRecorder:
 
 
 class JournalRecorder:
-    """Facts under a lease. *claimed* are those that were recorded with its claim."""
+    """Facts under a lease. *claimed* are those that were recorded with its claim.
+
+    An append that fails is made again until it is recorded (the journal writes it once): the turn waits, and its
+    readers learn it by `RecordDelayed`. *seconds* is the turn's time limit. When the turn is over or cancelled and
+    *grace* seconds later its record still can't be written, those who wait for its end are released
+    (`Turn.stall`), and again every *grace* seconds, until it is recorded.
+    """
 
     def __init__(
         self,
@@ -163,6 +179,9 @@ class JournalRecorder:
         *,
         signalled: Signalled,
         claimed: tuple[Fact, ...] = (),
+        health: JournalHealth | None = None,
+        seconds: float | None = None,
+        grace: float = GRACE_SECONDS,
     ) -> None:
         self._journal = journal
         self._lease = lease
@@ -170,6 +189,10 @@ class JournalRecorder:
         self._turn = turn
         self._teller = _Teller(turn, transcript)
         self._signalled = signalled
+        self._health = health or JournalHealth()
+        self._began = asyncio.get_running_loop().time()
+        self._seconds = seconds
+        self._grace = grace
         turn.journal = journal
         turn.lease = lease
         self._lock = asyncio.Lock()
@@ -188,7 +211,7 @@ class JournalRecorder:
         return self._lease.epoch
 
     async def add(self, *facts: Fact, done: bool = False) -> None:
-        """See Recorder."""
+        """See Recorder. JournalError is raised only when the turn is suspended meanwhile."""
         # Cancelling the caller doesn't cancel an append halfway. If the append fails then, its error is the cause of
         # the cancellation.
         await uninterrupted(self._append(facts, done=done))
@@ -202,12 +225,71 @@ class JournalRecorder:
             records = tuple([record_of(fact) for fact in facts])
             first = self._lease.seq + 1
             # Raises FencedError when another process has the session by now; then nothing is told, and `_lease` stays.
-            appended = await self._journal.append(self._lease, records, done=done)
+            appended = await self._recorded(records, done=done)
             self._lease = self._turn.lease = appended.lease
             self._teller.take(facts, first, self._lease.epoch, done=done)
         # Outside the lock: a signal's task may cancel this turn or answer a call, which appends.
         if appended.signals:
             self._signalled(appended.signals)
+
+    async def _recorded(self, records: tuple[NewRecord, ...], *, done: bool) -> Appended:
+        """Append, and again while the journal fails. Raises FencedError; JournalError once the turn is suspended."""
+        waiting = _Waiting(self._turn, partial(self._is_over, done), self._grace)
+        pause = _FIRST_PAUSE_SECONDS
+        with self._health.writing(waiting.begin) as writing, waiting:
+            while True:
+                try:
+                    return await self._journal.append(self._lease, records, done=done)
+                except JournalError as error:
+                    if self._turn.suspended:
+                        raise
+                    writing.failed(str(error))
+                await self._turn.pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _is_over(self, done: bool) -> bool:
+        """Whether nothing but the record is awaited: the turn was cancelled, or it has ended (*done*) and its time is
+        up. While its time limit runs, its readers wait with it."""
+        task = self._turn.task
+        if task is not None and task.cancelling():
+            return True
+        return done and (self._seconds is None or asyncio.get_running_loop().time() - self._began >= self._seconds)
+
+
+class _Waiting:
+    """Watches an append that is delayed. *over* says whether those who wait for the turn's end are to be released."""
+
+    __slots__ = ("_grace", "_over", "_timer", "_turn", "_until")
+
+    def __init__(self, turn: Turn, over: Callable[[], bool], grace: float) -> None:
+        self._turn = turn
+        self._over = over
+        self._grace = grace
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs from `begin` until the block of this context manager is left."""
+        self._until: float | None = None
+        """When they are released; None while the turn isn't over."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def begin(self, reason: str) -> None:
+        """The append is delayed because of *reason*."""
+        self._turn.emit(RecordDelayed(reason))
+        self._look()
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._until is None and self._over():
+            self._until = now + self._grace
+        if self._until is not None and now >= self._until:
+            self._turn.stall()
+            self._until = now + self._grace
+        self._timer = loop.call_later(min(_LOOK_SECONDS, self._grace), self._look)
 
 
 def record_of(fact: Fact, parent: int | None = None) -> NewRecord:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from gaia_core.agent import Agent
+from gaia_core.errors import OutcomeUnknownError
 from gaia_core.events import Event, GrantScope, Reset, TurnEnded
 from gaia_core.facts import Fact, events_of
 from gaia_core.journal import Journal, Lease
@@ -58,12 +59,15 @@ class Turn:
         "_readers",
         "_ring",
         "_seq",
+        "_stalls",
+        "_stopping",
         "_whole",
         "after",
         "answers",
         "begun",
         "cancelling",
         "ended",
+        "handed_over",
         "id",
         "journal",
         "lease",
@@ -120,7 +124,14 @@ class Turn:
         """The lease under which it is recorded, as it is now. Written by `JournalRecorder`, after each append under its
         lock. The heartbeat's task reads it (`Runtime._poll`)."""
         self.suspended = False
-        """Left for another process to go on with: its readers end without a `TurnEnded`. Set by `suspend`."""
+        """Nothing more is recorded of it here: this process stops. Set by `suspend`."""
+        self.handed_over = False
+        """Another process continues it, because it was suspended or its lease was lost: its readers end without a
+        `TurnEnded`. Set by the turn's task in `finish`, before `ended`."""
+        self._stalls = 0
+        """How often its readers were released while its end could not be recorded. Written by `stall`."""
+        self._stopping: asyncio.Future[None] | None = None
+        """What `pause` waits for; `suspend` resolves it."""
         self.after = after
         """The record before the turn's first one."""
         self._seq = seq
@@ -139,7 +150,10 @@ class Turn:
     # Reading.
 
     async def events(self, after: EventId | str | None = None) -> AsyncIterator[Event]:
-        """The events from the first one (or those that follow *after*), until and with `TurnEnded`."""
+        """The events from the first one (or those that follow *after*), until and with `TurnEnded`.
+
+        They end without it when another process continues the turn, or when its end can't be recorded for long.
+        """
         async for batch in self.frames(after):
             for _, event in batch:
                 yield event
@@ -148,6 +162,7 @@ class Turn:
         """The events from the first one, what came together in one piece: for surfaces that write it together."""
         ring = self._ring
         position = 0 if self._whole else None
+        stalls = self._stalls
         while True:
             if position is None or position < ring.first:
                 frames, position = await self._rejoin(None, reset=bool(position))
@@ -156,7 +171,7 @@ class Turn:
                 batch = ring.since(position)
                 position = ring.end
                 yield batch
-            elif self.ended is not None:
+            elif self.ended is not None or self._stalls != stalls:
                 return
             else:
                 await _wait_in(self._readers)
@@ -167,13 +182,14 @@ class Turn:
         last = EventId.parse(after) if isinstance(after, str) else after
         begin = 0 if self._whole else None
         position = ring.position_after(last) if last is not None else begin
+        stalls = self._stalls
         while True:
             if position is None or position < ring.first:
                 frames, position = await self._rejoin(last, reset=last is not None)
             elif position < ring.end:
                 frames = ring.numbered(position)
                 position = ring.end
-            elif self.ended is not None:
+            elif self.ended is not None or self._stalls != stalls:
                 return
             else:
                 # Nothing is awaited between the checks above and the registration in `_wait_in`, so no event is missed.
@@ -236,15 +252,25 @@ class Turn:
         return (told[:-1], told[-1]) if since else (told, None)
 
     async def result(self) -> TurnEnded:
-        """How the turn ended. Cancelling the caller doesn't cancel the turn."""
+        """How the turn ended. Cancelling the caller doesn't cancel the turn.
+
+        Raises OutcomeUnknownError when its end can't be recorded for long. The turn is not over then; ask again.
+        """
+        stalls = self._stalls
         while self.ended is None:
+            if self._stalls != stalls:
+                words = "the journal can't record the end of the turn for now, so its outcome is not known"
+                raise OutcomeUnknownError(f"{words}; attach to session {self.session_id!r} again")
             await _wait_in(self._awaiting_end)
         return self.ended
 
     # Steering.
 
     async def cancel(self) -> TurnEnded:
-        """End the turn: the upstream response is closed, its tools are cancelled. Returns when it has ended."""
+        """End the turn: the upstream response is closed, its tools are cancelled. Returns when it has ended.
+
+        Raises OutcomeUnknownError when its end can't be recorded for long; it is recorded as soon as it can be.
+        """
         if self.ended is None and not self.cancelling:
             self.cancelling = True
             if (
@@ -271,11 +297,29 @@ class Turn:
     # For the loop and its runtime.
 
     def suspend(self) -> None:
-        """Stop the turn without ending it: its record stays as it is."""
-        if self.ended is None and not self.cancelling:
-            self.suspended = self.cancelling = True
+        """Stop the turn without ending it: its record stays as it is, also when an end waits to be recorded."""
+        if self.ended is not None or self.suspended:
+            return
+        self.suspended = True
+        if self._stopping is not None and not self._stopping.done():
+            self._stopping.set_result(None)
+        if not self.cancelling:
+            self.cancelling = True
             if self.task is not None and self.begun:
                 self.task.cancel()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait *seconds*, or until the turn is suspended. For its recorder, which calls it under its lock."""
+        self._stopping = asyncio.get_running_loop().create_future()
+        if self.suspended:
+            return
+        await asyncio.wait((self._stopping,), timeout=seconds)
+
+    def stall(self) -> None:
+        """Release the present readers and callers of `result`: the turn's end can't be recorded yet."""
+        self._stalls += 1
+        _wake(self._readers)
+        _wake(self._awaiting_end)
 
     def tell(self, seq: int, epoch: int, fact: Fact) -> None:
         """Tell what the recorded *fact* says. `wake` shows it to the readers."""

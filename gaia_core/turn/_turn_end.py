@@ -15,33 +15,49 @@ from gaia_core.turn._turn_context import TurnContext
 _log = logging.getLogger(__name__)
 
 _SUSPENDED = ErrorInfo("suspended", "the server is stopping; the turn continues after its restart", retryable=True)
+_FENCED = ErrorInfo("outcome_unknown", "another process continues this turn; attach to its session again")
 
 
 async def finish(context: TurnContext, facts: tuple[Fact, ...], over: Callable[[], None]) -> None:
-    """Record *facts*, which end the turn; then call *over*, and then tell: also when the record can't be reached."""
+    """Record *facts*, which end the turn; then call *over*, and then tell them.
+
+    A turn ends once: no event says so before that is recorded, however long it takes. A turn that another process
+    continues (this one stops, or has lost its lease) ends here without an event.
+    """
     turn, recorder = context.turn, context.recorder
     ended = facts[-1]
     assert isinstance(ended, Ended)
     event = _event(ended)
-    failed = False
-    if not turn.suspended:
-        try:
-            await recorder.add(*facts, done=True)
-        except asyncio.CancelledError:
-            pass  # they are recorded all the same
-        except Exception as error:  # noqa: BLE001  # the readers must not wait for ever
-            failed = True
-            event = msgspec.structs.replace(event, status="failed", client_calls=(), error=error_info(error, turn.id))
+    failure = None if turn.suspended else await _record(context, facts)
+    if turn.suspended or isinstance(failure, FencedError):
+        turn.handed_over = True
+        why = _SUSPENDED if turn.suspended else _FENCED
+        event = msgspec.structs.replace(event, status="failed", client_calls=(), error=why)
+    elif failure is not None:
+        # Nobody foresaw it, or the session is gone. A plain end can perhaps be recorded, so that the session is free.
+        plain = Ended("failed", "", "stop", ended.usage, ended.steps, error=error_info(failure, turn.id))
+        event = _event(plain)
+        if (failure := await _record(context, (plain,))) is not None:
+            _log.error("the end of turn %s of session %s is not recorded: %s", turn.id, turn.session_id, failure)
     turn.ended = event
     over()
-    if turn.suspended:
-        event = msgspec.structs.replace(event, status="failed", error=_SUSPENDED)
-    elif failed:
-        turn.emit(event)
-    else:
+    if failure is None and not turn.handed_over:
         turn.message_id = recorder.seq
         recorder.tell()
+    elif not turn.handed_over:
+        turn.emit(event)
     turn.end(event)
+
+
+async def _record(context: TurnContext, facts: tuple[Fact, ...]) -> BaseException | None:
+    """Record *facts*, the last of the turn; why they are not recorded."""
+    try:
+        await context.recorder.add(*facts, done=True)
+    except asyncio.CancelledError as cancelled:
+        return cancelled.__cause__  # None: they are recorded all the same
+    except Exception as error:  # noqa: BLE001  # the readers must not wait for ever
+        return error
+    return None
 
 
 def _event(ended: Ended) -> TurnEnded:
@@ -58,14 +74,14 @@ def _event(ended: Ended) -> TurnEnded:
     )
 
 
-def error_info(error: Exception, turn_id: str) -> ErrorInfo:
+def error_info(error: BaseException, turn_id: str) -> ErrorInfo:
     """*error* for a client; what nobody foresaw goes to the log with its trace."""
     if isinstance(error, ModelError):
         return ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
     if isinstance(error, QueueFullError):
         return ErrorInfo("queue_full", str(error), retryable=True, retry_after=error.retry_after)
     if isinstance(error, FencedError):
-        return ErrorInfo("fenced", "another process took this turn over; attach to it again")
+        return _FENCED
     if isinstance(error, ClosedError):
         return ErrorInfo("closed", str(error), retryable=True)
     if isinstance(error, SchemaError):

@@ -20,6 +20,7 @@ from gaia_core import (
     JournalError,
     LimitError,
     NotFoundError,
+    OutcomeUnknownError,
     QueueFullError,
 )
 from gaia_core.events import ErrorInfo, LimitReached
@@ -138,6 +139,8 @@ def of_exception(error: Exception) -> ErrorReply | None:
         return ErrorReply(status=409, message=str(error), code="answered", headers=_NO_RETRY)
     if isinstance(error, EventIdError):
         return ErrorReply(status=400, message=str(error), code="invalid_event_id")
+    if isinstance(error, OutcomeUnknownError):  # to send the request again would begin a second turn
+        return ErrorReply(status=504, message=str(error), type=SERVER, code="outcome_unknown", headers=_NO_RETRY)
     if isinstance(error, JournalError):
         return ErrorReply(status=503, message=str(error), type=SERVER, code="journal", headers=_retry(_BUSY_SECONDS))
     return None
@@ -181,6 +184,8 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             return ErrorReply(status=503, message=message, type=SERVER, code=code, headers=after)
         case "timeout":
             return ErrorReply(status=504, message=message, type=SERVER, code="model_timeout")
+        case "outcome_unknown":
+            return ErrorReply(status=504, message=message, type=SERVER, code="outcome_unknown", headers=_NO_RETRY)
         case "deadline":
             return ErrorReply(status=504, message=message, type=SERVER, code="deadline_exceeded")
         case "context_length":

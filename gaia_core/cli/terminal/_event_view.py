@@ -9,6 +9,7 @@ from gaia_core.events import (
     Nested,
     Queued,
     ReasoningDelta,
+    RecordDelayed,
     StepEnded,
     StepStarted,
     TextDelta,
@@ -96,6 +97,8 @@ class EventView:
             self._screen.status(event.reason)
         elif isinstance(event, ModelRetried):
             self._screen.status(f"the model failed ({event.reason}); asked again in {event.delay:.1f} s")
+        elif isinstance(event, RecordDelayed):
+            self._screen.status(f"waiting for the journal: {event.reason}")
         elif isinstance(event, ToolProgress):
             self._screen.status(event.text)
         else:

@@ -1,7 +1,8 @@
 """The PostgreSQL journal's appends: what arrived while a group was under way goes into the next, in one statement.
 
 One statement is one round trip and one transaction. It has no NOTIFY, which takes a lock of the whole server. When the
-answer is lost with the connection, `mark` in the sessions' rows says whether the group was committed.
+answer is lost with the connection, `mark` in the sessions' rows says which appends were committed: it is made of what
+is appended, so that a caller whose append failed may make it again, and it is written once.
 
 `append` (any task) puts into _waiting and awaits its future; one task, `_flush`, takes groups out and writes them, one
 statement at a time. It runs while there is something to write: `append` starts it, nobody cancels it, and `finish`
@@ -28,15 +29,15 @@ _GROUP = 256
 _APPEND = """
 WITH moved AS (
     UPDATE gaia_session AS s SET
-        mark = $22, seq = w.last, head = w.head, message_count = w.messages,
+        mark = w.mark, seq = w.last, head = w.head, message_count = w.messages,
         updated_at = CASE WHEN w.shown THEN gaia_now() ELSE s.updated_at END,
         turn = CASE WHEN w.done THEN NULL ELSE s.turn END,
         replica = CASE WHEN w.done THEN NULL ELSE s.replica END,
         takeovers = CASE WHEN w.done THEN 0 ELSE s.takeovers END
     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::bool[], $9::bool[]) AS w (i, number, epoch, seq, last, head, messages, shown, done)
+        $8::bool[], $9::bool[], $22::bigint[]) AS w (i, number, epoch, seq, last, head, messages, shown, done, mark)
     WHERE s.number = w.number AND s.epoch = w.epoch AND s.seq = w.seq AND s.turn IS NOT NULL
-    RETURNING w.i, s.number),
+    RETURNING w.i, s.number, w.mark),
 rows AS (
     SELECT moved.number, r.* FROM unnest($10::int[], $11::bigint[], $12::bigint[], $13::text[], $14::text[],
         $15::bytea[], $16::bytea[], $17::bigint[], $18::text[], $19::text[])
@@ -55,17 +56,28 @@ kept AS (
 forgotten AS (
     DELETE FROM gaia_signal AS g USING moved WHERE g.session = moved.number AND g.handed_out <> 0),
 given AS (
-    UPDATE gaia_signal AS g SET handed_out = $22 FROM moved WHERE g.session = moved.number AND g.handed_out = 0
+    UPDATE gaia_signal AS g SET handed_out = moved.mark FROM moved WHERE g.session = moved.number AND g.handed_out = 0
     RETURNING moved.i, g.kind, g.data, g.n)
 SELECT moved.i, given.kind, given.data, given.n FROM moved LEFT JOIN given USING (i) ORDER BY given.n
 """
 _LATE_SIGNALS = """
-UPDATE gaia_signal SET handed_out = $2 WHERE session = ANY ($1::bigint[]) AND handed_out IN (0, $2)
-RETURNING session, kind, data, n
+UPDATE gaia_signal AS g SET handed_out = w.mark FROM unnest($1::bigint[], $2::bigint[]) AS w (number, mark)
+WHERE g.session = w.number AND g.handed_out IN (0, w.mark)
+RETURNING g.session, g.kind, g.data, g.n
 """
 _MARKED = """
-SELECT number FROM gaia_session WHERE number = ANY ($1::bigint[]) AND mark = $2
+SELECT s.number FROM gaia_session AS s JOIN unnest($1::bigint[], $2::bigint[]) AS w (number, mark) USING (number)
+WHERE s.mark = w.mark
 """
+
+
+def _mark(lease: Lease, records: tuple[NewRecord, ...], done: bool) -> int:
+    """A number for this append alone: by it the append is known again when its answer was lost."""
+    digest = hashlib.blake2b(f"{lease.turn}\0{lease.epoch}\0{lease.seq}\0{done}".encode(), digest_size=8)
+    for record in records:
+        digest.update(f"\0{record.kind}\0{len(record.body)}\0".encode())
+        digest.update(record.body)
+    return int.from_bytes(digest.digest(), "big") >> 1 or 1
 
 
 def token() -> int:
@@ -79,7 +91,7 @@ class _Append:
     *future* is completed by `_flush`, or cancelled with its caller, whose records are written all the same.
     """
 
-    __slots__ = ("began", "done", "future", "lease", "placed", "records")
+    __slots__ = ("began", "done", "future", "lease", "mark", "placed", "records")
 
     def __init__(
         self,
@@ -93,6 +105,7 @@ class _Append:
         self.records = records
         self.placed = placed
         self.done = done
+        self.mark = _mark(lease, records, done)
         self.future = future
         self.began = time.perf_counter()
 
@@ -149,33 +162,33 @@ class Appends:
 
     async def _write(self, group: list[_Append]) -> None:
         """Write *group* and complete its futures; they get whatever error there is."""
-        mark = token()
-        arguments = (*_arguments(group), mark)
-        tried = False
+        arguments = _arguments(group)
 
         async def write(db: Connection) -> dict[int, tuple[Signal, ...]]:
             """The signals of the sessions that moved. `_run` calls it again after a lost connection."""
-            nonlocal tried
-            everyone = [append.lease.number for append in group]
-            numbers = [row["number"] for row in await db.fetch(_MARKED, everyone, mark)] if tried else []
-            tried = True
-            if numbers:
-                # The lost answer was a success, of the statement as a whole: these moved, the others met the fence.
-                return {**dict.fromkeys(numbers, ()), **_by_session(await db.fetch(_LATE_SIGNALS, numbers, mark))}
             rows = await db.fetch(_APPEND, *arguments)
             signals: dict[int, tuple[Signal, ...]] = {}
             for i, kind, data, n in rows:
                 number = group[i].lease.number
                 signals[number] = (*signals.get(number, ()), *(() if n is None else (Signal(kind, data, n),)))
-            return signals
+            if len(signals) == len(group):
+                return signals
+            # Either the fence, or they were committed by an earlier try, whose answer was lost.
+            others = [append for append in group if append.lease.number not in signals]
+            numbers = [row["number"] for row in await db.fetch(_MARKED, *_marks(others))]
+            if not numbers:
+                return signals
+            found = [append for append in others if append.lease.number in numbers]
+            late_signals = _by_session(await db.fetch(_LATE_SIGNALS, *_marks(found)))
+            return {**signals, **dict.fromkeys(numbers, ()), **late_signals}
 
         async def late(db: Connection) -> dict[int, tuple[Signal, ...]]:
-            return _by_session(await db.fetch(_LATE_SIGNALS, ended, mark))
+            return _by_session(await db.fetch(_LATE_SIGNALS, *_marks(ended)))
 
         try:
             signals: dict[int, tuple[Signal, ...]] = await self._run(write)
             # A signal that came while a turn's last statement ran belongs to that turn, which nobody else will ask.
-            ended = [append.lease.number for append in group if append.done and append.lease.number in signals]
+            ended = [append for append in group if append.done and append.lease.number in signals]
             if ended:
                 signals = {**signals, **await self._run(late)}
         except Exception as error:  # noqa: BLE001  # else the callers would wait forever, and the next group, too
@@ -199,6 +212,10 @@ class Appends:
                 append.future.set_result(Appended(advanced(append.lease, append.placed), found))
 
 
+def _marks(appends: list[_Append]) -> tuple[list[int], list[int]]:
+    return [append.lease.number for append in appends], [append.mark for append in appends]
+
+
 def _by_session(rows: list[Any]) -> dict[int, tuple[Signal, ...]]:
     found: dict[int, tuple[Signal, ...]] = {}
     for session, kind, data, n in sorted(rows, key=lambda row: row["n"]):
@@ -207,7 +224,7 @@ def _by_session(rows: list[Any]) -> dict[int, tuple[Signal, ...]]:
 
 
 def _arguments(group: list[_Append]) -> tuple[list[Any], ...]:
-    """The columns of a group: its sessions', its records', its large bodies'."""
+    """The columns of a group: its sessions', its records', its large bodies', and its marks."""
     sessions: list[tuple[Any, ...]] = []
     records: list[tuple[Any, ...]] = []
     large: dict[bytes, bytes] = {}
@@ -229,4 +246,4 @@ def _arguments(group: list[_Append]) -> tuple[list[Any], ...]:
             )
     columns = [list(column) for column in zip(*sessions, strict=True)]
     rows = [list(column) for column in zip(*records, strict=True)] if records else [[] for _ in range(10)]
-    return (*columns, *rows, list(large), list(large.values()))
+    return (*columns, *rows, list(large), list(large.values()), [append.mark for append in group])

@@ -46,6 +46,7 @@ _CONNECTIONS = 8
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _COMMAND_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -88,7 +89,11 @@ class PostgresJournal:
             return
         try:
             self._pool = asyncpg.create_pool(
-                self._dsn, min_size=0, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+                self._dsn,
+                min_size=0,
+                max_size=_CONNECTIONS,
+                timeout=_CONNECT_SECONDS,
+                command_timeout=_COMMAND_SECONDS,
             )
             await self._pool
         except (asyncpg.InterfaceError, ValueError):

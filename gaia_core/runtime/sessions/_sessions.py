@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from gaia_core.catalog import Catalog
-from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError
+from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundError, OutcomeUnknownError
 from gaia_core.events import GrantScope, TurnEnded
 from gaia_core.facts import (
     Asked,
@@ -154,11 +154,12 @@ class Sessions:
         return info
 
     async def delete(self, owner: str, id: str) -> None:
-        """Erase the session; a running turn is cancelled first, and waited for."""
+        """Erase the session; a running turn is cancelled first, and waited for. Raises JournalError while its end can't
+        be recorded."""
         journal = await self.journal_of(owner, id)
         await journal.get(owner, id)
         if (turn := self._runtime.running(owner, id)) is not None:
-            await turn.cancel()
+            await _cancelled(turn)
         await self._runtime.forget(owner, id)
         await journal.delete(owner, id)
         self._runtime.feed.tell("deleted", owner, id)
@@ -261,9 +262,12 @@ class Sessions:
         return None
 
     async def cancel(self, owner: str, id: str) -> bool:
-        """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs."""
+        """End the turn that the session runs, wherever; returns when it has ended (here), False when none runs.
+
+        Raises JournalError while its end can't be recorded.
+        """
         if (turn := self._runtime.running(owner, id)) is not None:
-            await turn.cancel()
+            await _cancelled(turn)
             return True
         return await self._signal(owner, id, CancelSignal())
 
@@ -352,3 +356,11 @@ class Sessions:
         if not info.title and not info.title_is_custom and (title := title_of(answer)):
             await journal.update(owner, id, SessionUpdate(title=title))
             self._runtime.feed.tell("updated", owner, id)
+
+
+async def _cancelled(turn: Turn) -> None:
+    try:
+        await turn.cancel()
+    except OutcomeUnknownError:
+        words = f"the turn of session {turn.session_id!r} is stopped, but the journal can't record its end for now"
+        raise JournalError(f"{words}; try again later") from None

@@ -23,7 +23,7 @@ from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, U
 from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
 from gaia_http.ui._sessions import SessionRoutes
 from gaia_http.ui.streaming._frames import FrameTranslator, frame
-from gaia_http.ui.streaming._resume import ui_stream
+from gaia_http.ui.streaming._resume import ResumeRoute, ui_stream
 
 _QUEUE_SECONDS = 5.0
 """When to ask again for a place in a session's own queue."""
@@ -32,8 +32,11 @@ _QUEUE_SECONDS = 5.0
 class ChatRoutes:
     """The routes of one application."""
 
-    def __init__(self, runtime: Runtime, sessions: SessionRoutes, settings: Settings, counts: HttpCounts) -> None:
+    def __init__(
+        self, runtime: Runtime, sessions: SessionRoutes, resume: ResumeRoute, settings: Settings, counts: HttpCounts
+    ) -> None:
         self._runtime = runtime
+        self._resume = resume
         self._sessions = sessions
         self._settings = settings
         self._counts = counts
@@ -68,7 +71,8 @@ class ChatRoutes:
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
         steps = session.agent.limits.steps
-        return ui_stream(session.id, self._started(task, starting, steps), self._settings, self._counts)
+        source = self._started(call.owner, task, starting, steps)
+        return ui_stream(session.id, source, self._settings, self._counts)
 
     async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
@@ -97,7 +101,7 @@ class ChatRoutes:
         task.add_done_callback(over)
 
     async def _started(
-        self, task: "asyncio.Task[Turn]", starting: "Starting", steps: int
+        self, owner: str, task: "asyncio.Task[Turn]", starting: "Starting", steps: int
     ) -> AsyncGenerator[bytes, None]:
         """The frames of the turn that *task* begins; while it waits for its session, its place."""
         while not task.done():
@@ -111,9 +115,8 @@ class ChatRoutes:
             yield frame({"type": "done", "message_id": None, "content": "", "finish_reason": None})
             return
         frames = FrameTranslator(lambda: turn.message_id, steps=steps)
-        async for batch in turn.frames():
-            if data := frames.take(batch):
-                yield data
+        async for data in self._resume.followed(owner, turn, None, frames):
+            yield data
 
     async def _whole(self, turn: Turn) -> WholeAnswer:
         ended = await turn.result()

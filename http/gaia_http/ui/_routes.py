@@ -58,8 +58,8 @@ def ui_routes(settings: Settings, runtime: Runtime, counts: HttpCounts) -> tuple
     store = SettingsStore(settings.data)
     system, agents = SystemRoutes(runtime, settings, store), AgentRoutes(runtime)
     sessions, watch = SessionRoutes(runtime, store), SessionEventsRoute(runtime, settings, counts)
-    chat = ChatRoutes(runtime, sessions, settings, counts)
     resume = ResumeRoute(runtime, settings, counts)
+    chat = ChatRoutes(runtime, sessions, resume, settings, counts)
     return (
         *_system_routes(system, agents),
         *_session_routes(sessions, watch),

@@ -1,10 +1,11 @@
 """What a request for a response becomes on its way: taken in, and begun."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 
 import attrs
 
-from gaia_core import Agent
+from gaia_core import Agent, OutcomeUnknownError
 from gaia_core.events import Event
 from gaia_core.facts import Edit
 from gaia_core.messages import Message
@@ -13,6 +14,8 @@ from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._response_events import Told
 from gaia_http.openai.responses.stored._request_note import RequestNote
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+
+UNKNOWN = "how this response ends is not known here; retrieve it to learn that"
 
 
 @attrs.frozen(kw_only=True)
@@ -38,9 +41,15 @@ class Begun:
         return self.turn.batches() if self.turn is not None else self.store.batches(self.owner, self.ref)
 
     async def cancel(self) -> None:
-        """End its turn, as its client has gone."""
+        """End its turn, as its client has gone. It may go on to record its end."""
         if self.turn is not None:
-            await self.turn.cancel()
+            with suppress(OutcomeUnknownError):
+                await self.turn.cancel()
+
+    def check_stopped(self) -> None:
+        """Its events have ended without an end: raises OutcomeUnknownError, unless this process stops."""
+        if self.turn is not None and not self.turn.suspended:
+            raise OutcomeUnknownError(UNKNOWN)
 
 
 @attrs.frozen

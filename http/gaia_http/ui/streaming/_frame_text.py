@@ -16,6 +16,7 @@ from gaia_core.events import (
     LimitReached,
     ModelRetried,
     Queued,
+    RecordDelayed,
     ToolCalled,
     ToolEnded,
     ToolProgress,
@@ -48,6 +49,8 @@ def words_of(event: Event, calls: Calls) -> list[Json]:
             return [_status("working", text) | {"channel": "tool", "call_id": call_id}]
         case ContextCompacted():
             return [{"type": "compacted", "message": f"About {event.tokens_before} tokens became a summary."}]
+        case RecordDelayed():
+            return [_status("warning", "The server can't record the answer; it waits until it can.")]
         case TurnResumed():
             return [{"type": "resumed", "message": "The server was restarted; the turn continues."}]
         case AgentChanged():

@@ -63,6 +63,11 @@ class FrameId(msgspec.Struct, frozen=True, gc=False):
         index, frame = divmod(given.index, _FRAMES)
         return cls(EventId(given.seq, given.epoch, index), frame)
 
+    @classmethod
+    def whole(cls, event: EventId) -> "FrameId":
+        """The last frame of *event*."""
+        return cls(event, _FRAMES - 1)
+
 
 def frame(data: Json, event_id: EventId | None = None, number: int = 0) -> bytes:
     """*data* as one frame."""
@@ -80,7 +85,7 @@ class FrameTranslator:
 
     def __init__(self, message_id: Callable[[], int] = int, *, steps: int | None = None) -> None:
         self._message_id = message_id
-        self._steps = steps
+        self.steps = steps
         self._tally = AnswerText()
         self._step_reasoning = False
         self._nested: dict[str, FrameTranslator] = {}
@@ -147,7 +152,7 @@ class FrameTranslator:
                 return [{"type": "reset", "seq": seq}]
             case StepStarted(step):
                 self._begin_step()
-                return [{"type": "step", "step": step, "total": self._steps, "status": "started"}]
+                return [{"type": "step", "step": step, "total": self.steps, "status": "started"}]
             case StepEnded():
                 return self._step_ended(event)
             case TurnEnded():

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp
 
 from gaia_core import NotFoundError, Runtime
 from gaia_core.turn import Turn
+from gaia_http._errors import encoded
 from gaia_http._settings import Settings
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.streaming._sse_response import SSEResponse, Verbatim
@@ -15,6 +16,18 @@ from gaia_http.ui.streaming._frames import FrameId, FrameTranslator
 
 _LOOK_SECONDS = 0.1
 """How often a stream looks whether a turn that another process left was taken over."""
+
+_OUTCOME_UNKNOWN = (
+    b"data: "
+    + encoded(
+        {
+            "type": "outcome_unknown",
+            "message": "How this turn ends is not known here for now. Attach to the session again.",
+        }
+    )
+    + b"\n\n"
+)
+"""The last frame of a stream that has no end. It has no id: a client attaches again after the frame before it."""
 
 
 def ui_stream(session_id: str, source: AsyncGenerator[bytes, None], settings: Settings, counts: HttpCounts) -> ASGIApp:
@@ -69,17 +82,39 @@ class ResumeRoute:
             turn = await self._taken_over(owner, session_id, seen)
             if turn is None:
                 return
-            taken = turn
-            frames = FrameTranslator(lambda: taken.message_id, steps=await self._steps(owner, session_id))
+            frames = _frames_of(turn, await self._steps(owner, session_id))
             if seen is not None:
                 rest = await _resumed(frames, turn, seen)
         if rest:
             yield rest
         if frames.done:
             return
-        async for batch in turn.frames(seen.event if seen is not None else None):
-            if data := frames.take(batch):
-                yield data
+        async for data in self.followed(owner, turn, seen, frames):
+            yield data
+
+    async def followed(
+        self, owner: str, turn: Turn, seen: FrameId | None, frames: FrameTranslator
+    ) -> AsyncGenerator[bytes, None]:
+        """The frames of *turn* after the *seen* one, which *frames* knows, to its end, also where another process
+        continues it. When that is not known here, the last frame is `outcome_unknown`."""
+        last = seen.event if seen is not None else None
+        while True:
+            async for batch in turn.frames(last):
+                last = batch[-1][0]
+                if data := frames.take(batch):
+                    yield data
+            if frames.done:
+                return
+            seen = FrameId.whole(last) if last is not None else None
+            lost = turn.handed_over and not turn.suspended
+            taken = await self._taken_over(owner, turn.session_id, seen) if lost else None
+            if taken is None:
+                yield _OUTCOME_UNKNOWN
+                return
+            turn = taken
+            frames = _frames_of(turn, frames.steps)
+            if seen is not None and (rest := await _resumed(frames, turn, seen)):
+                yield rest
 
     async def _taken_over(self, owner: str, session_id: str, seen: FrameId | None) -> Turn | None:
         """Wait until a turn that another process left is run here, or has ended; None when neither will be."""
@@ -92,6 +127,10 @@ class ResumeRoute:
                 return turn
             await asyncio.sleep(_LOOK_SECONDS)
         return None
+
+
+def _frames_of(turn: Turn, steps: int | None) -> FrameTranslator:
+    return FrameTranslator(lambda: turn.message_id, steps=steps)
 
 
 async def _resumed(frames: FrameTranslator, turn: Turn, seen: FrameId) -> bytes:

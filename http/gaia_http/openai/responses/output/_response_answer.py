@@ -6,10 +6,11 @@ from contextlib import aclosing
 from litestar.types import Receive, Scope, Send
 
 from gaia_core.events import ErrorInfo, Event
+from gaia_core.turn import Turn
 from gaia_http._errors import ApiError, ErrorReply, encoded
 from gaia_http._json_response import send_json
 from gaia_http._settings import Settings
-from gaia_http.openai.responses._request_state import Begun
+from gaia_http.openai.responses._request_state import UNKNOWN, Begun
 from gaia_http.openai.responses.output._response_events import ResponseEvents, Told
 from gaia_http.openai.responses.output._response_object import failure_of
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
@@ -40,7 +41,7 @@ def live_stream(begun: Begun, settings: Settings, counts: HttpCounts) -> SSEResp
     return SSEResponse(
         begun.ref.id,
         begun.batches(),
-        _ResponseTranslator(output, goes_on=begun.note.background),
+        _ResponseTranslator(output, goes_on=begun.note.background, turn=begun.turn),
         settings,
         counts,
         headers=headers_of(begun),
@@ -59,11 +60,13 @@ def stored_stream(
 
 
 class _ResponseTranslator:
-    """Events → server-sent events of a response. *goes_on*: when this process stops, another one continues it."""
+    """Events → server-sent events of a response. *goes_on*: when this process stops, another one continues it. *turn*:
+    the response's own."""
 
-    def __init__(self, output: ResponseEvents, *, goes_on: bool) -> None:
+    def __init__(self, output: ResponseEvents, *, goes_on: bool, turn: Turn | None = None) -> None:
         self._output = output
         self._goes_on = goes_on
+        self._turn = turn
 
     @property
     def done(self) -> bool:
@@ -81,10 +84,12 @@ class _ResponseTranslator:
         return told + _DONE if self._output.done else told
 
     def interrupted(self) -> bytes:
-        """See `Translator`: this process stops."""
+        """See `Translator`: this process stops, or another continues the turn, or its end can't be recorded."""
         if self._goes_on:
             return b""
         output = self._output
+        if self._turn is not None and not self._turn.suspended:
+            return framed(output.unknown(UNKNOWN)) + _DONE
         return framed(output.fail(failure_of(STOPS, tools_ran=output.tools_ran))) + _DONE
 
 
@@ -119,6 +124,7 @@ class WholeResponse:
         finally:
             await cancel()
         if not output.done:
+            begun.check_stopped()
             output.fail(failure_of(STOPS, tools_ran=output.tools_ran))
         return there
 

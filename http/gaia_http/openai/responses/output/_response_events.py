@@ -31,7 +31,7 @@ from gaia_core.events import (
 )
 from gaia_core.messages import Usage, text_of
 from gaia_core.runtime import rest_of
-from gaia_http._errors import ErrorReply, cancelled, encoded
+from gaia_http._errors import SERVER, ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
 from gaia_http.openai.responses.output._output_items import (
     McpCallItem,
@@ -188,6 +188,13 @@ class ResponseEvents:
         self._failed(reply, "failed")
         told, self._told = self._told, []
         return told
+
+    def unknown(self, message: str) -> list[Told]:
+        """Its stream closes, and it has no end yet. The number is the last event's: none is used up."""
+        error: dict[str, Any] = {"code": "outcome_unknown", "message": message, "param": None}
+        nested = {"type": SERVER, **error}
+        fields = {"type": "error", **error, "error": nested, "sequence_number": max(self._given - 1, 0)}
+        return [("error", encoded(fields))]
 
     @property
     def _ours(self) -> bool:

@@ -149,7 +149,9 @@ class ResponseStore:
             if turn is not None and turn.id == ref.turn:
                 async for batch in turn.batches():
                     yield batch
-                return
+                if turn.suspended or not turn.handed_over:
+                    return
+                # Another process continues it.
             try:
                 info = await self._runtime.sessions.get(owner, ref.session)
                 facts = await self._runtime.sessions.facts_of_turn(owner, ref.session, ref.turn)

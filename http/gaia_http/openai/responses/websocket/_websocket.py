@@ -283,6 +283,7 @@ class _SocketConnection:
             if output.done:
                 break
         if not output.done:
+            begun.check_stopped()
             for _, data in output.fail(failure_of(STOPS, tools_ran=output.tools_ran)):
                 await self._tell(lane, data)
         if output.failure is not None:

@@ -1,0 +1,76 @@
+"""Journal health: whether the journal can be written just now, as its writers see it.
+
+The recorders of turns and the heartbeat report here. While one of them fails, new recorded turns are refused and the
+process is not ready; one log line says when that begins, and one when it is over.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_log = logging.getLogger(__name__)
+
+SLOW_SECONDS = 1.0
+"""A write that takes longer counts as failing until it returns: a database out of reach raises nothing for long."""
+
+
+class Writing:
+    """One write, until it is done or given up. *delayed* is called once, when it first fails or is slow."""
+
+    __slots__ = ("_delayed", "_health", "_told")
+
+    def __init__(self, health: "JournalHealth", delayed: Callable[[str], None] | None) -> None:
+        self._health = health
+        self._delayed = delayed
+        self._told = False
+
+    def failed(self, reason: str) -> None:
+        """It failed, or is slow; it is tried again, or still awaited."""
+        self._health.fails(self, reason)
+        if not self._told:
+            self._told = True
+            if self._delayed is not None:
+                self._delayed(reason)
+
+
+class JournalHealth:
+    """Belongs to one Runtime. All methods are called on its event loop; none awaits."""
+
+    __slots__ = ("_failing", "_since")
+
+    def __init__(self) -> None:
+        self._failing: dict[Writing, str] = {}
+        """The writes that fail now, and why. Written by `fails` and at the end of `writing`."""
+        self._since = 0.0
+        """When the first of them failed, by the loop's clock."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the journal can't be written; None while it can."""
+        return next(iter(self._failing.values()), None)
+
+    @contextmanager
+    def writing(self, delayed: Callable[[str], None] | None = None) -> Iterator[Writing]:
+        """A write is made in this block."""
+        loop = asyncio.get_running_loop()
+        writing = Writing(self, delayed)
+        words = f"it has not answered for {SLOW_SECONDS:g} s"
+        slow = loop.call_later(SLOW_SECONDS, writing.failed, words)
+        try:
+            yield writing
+        finally:
+            slow.cancel()
+            if self._failing.pop(writing, None) is not None and not self._failing:
+                _log.warning("the journal can be written again, after %.1f s", loop.time() - self._since)
+
+    def fails(self, writing: Writing, reason: str) -> None:
+        """*writing* fails because of *reason*."""
+        if not self._failing:
+            self._since = asyncio.get_running_loop().time()
+            _log.error(
+                "the journal can't be written (%s): running turns wait for it, new ones are refused and /ready is 503; "
+                "see to its disk or database, nothing has to be restarted",
+                reason,
+            )
+        self._failing[writing] = reason
