@@ -22,7 +22,12 @@ import pytest
 
 from gaia_core.models.embedded import libraries_folder, load_runtime, replacements
 
-pytest_plugins = ("tests.plugins.parallel", "tests.plugins.slow_machine", "tests.plugins.unclosed_resources")
+pytest_plugins = (
+    "tests.plugins.outages",
+    "tests.plugins.parallel",
+    "tests.plugins.slow_machine",
+    "tests.plugins.unclosed_resources",
+)
 
 
 class LoopClock:

@@ -51,18 +51,28 @@ class JournalHealth:
         return next(iter(self._failing.values()), None)
 
     @contextmanager
-    def writing(self, delayed: Callable[[str], None] | None = None) -> Iterator[Writing]:
-        """A write is made in this block."""
+    def writing(self, delayed: Callable[[str], None] | None = None, *, proves: bool = False) -> Iterator[Writing]:
+        """A write is made in this block. *proves*: when it is done, the journal works again, whatever else failed (a
+        heartbeat, which adds nothing, may be written on a full disk)."""
         loop = asyncio.get_running_loop()
         writing = Writing(self, delayed)
         words = f"it has not answered for {SLOW_SECONDS:g} s"
         slow = loop.call_later(SLOW_SECONDS, writing.failed, words)
         try:
             yield writing
+            if proves and self._failing:
+                self._works(*self._failing)
         finally:
             slow.cancel()
-            if self._failing.pop(writing, None) is not None and not self._failing:
-                _log.warning("the journal can be written again, after %.1f s", loop.time() - self._since)
+            self._works(writing)
+
+    def _works(self, *writings: Writing) -> None:
+        before = len(self._failing)
+        for writing in writings:
+            self._failing.pop(writing, None)
+        if before and not self._failing:
+            seconds = asyncio.get_running_loop().time() - self._since
+            _log.warning("the journal can be written again, after %.1f s", seconds)
 
     def fails(self, writing: Writing, reason: str) -> None:
         """*writing* fails because of *reason*."""

@@ -236,7 +236,7 @@ class JournalRecorder:
         """Append, and again while the journal fails. Raises FencedError; JournalError once the turn is suspended."""
         waiting = _Waiting(self._turn, partial(self._is_over, done), self._grace)
         pause = _FIRST_PAUSE_SECONDS
-        with self._health.writing(waiting.begin) as writing, waiting:
+        with self._health.writing(waiting.begin, proves=True) as writing, waiting:
             while True:
                 try:
                     return await self._journal.append(self._lease, records, done=done)

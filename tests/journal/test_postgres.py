@@ -44,61 +44,6 @@ async def test_appends_go_on_over_an_immediate_restart(own_postgres):
             assert [each.kind for each in records] == [str(step) for step in range(30)]
 
 
-class Relay:
-    """A way to the server that can lose answers: once *lose* says yes to what is sent, the link is cut after it."""
-
-    def __init__(self, port):
-        self.port = port
-        self.lose = None
-        self.lost = 0
-        self.tasks = set()
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *exc):
-        self.server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.server.wait_closed()
-
-    @property
-    def own_port(self):
-        return self.server.sockets[0].getsockname()[1]
-
-    async def serve(self, reader, writer):
-        self.tasks.add(asyncio.current_task())
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.port)
-        losing = False
-
-        async def up():
-            nonlocal losing
-            while data := await reader.read(65536):
-                if self.lose is not None and self.lose(data):
-                    losing = True
-                    self.lose = None
-                up_writer.write(data)
-
-        async def down():
-            while data := await up_reader.read(65536):
-                if losing:
-                    self.lost += 1
-                    return
-                writer.write(data)
-
-        pair = [asyncio.create_task(up()), asyncio.create_task(down())]
-        try:
-            await asyncio.wait(pair, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in pair:
-                task.cancel()
-            await asyncio.gather(*pair, return_exceptions=True)
-            writer.transport.abort()
-            up_writer.close()
-
-
 @pytest.fixture
 async def schema(postgres, numbers):
     name = f"own_{next(numbers)}"
@@ -117,36 +62,36 @@ def carries(marker):
     return lambda data: marker in data
 
 
-async def test_an_append_whose_answer_was_lost_is_there_once(postgres, schema):
-    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+async def test_an_append_whose_answer_was_lost_is_there_once(postgres, schema, relay):
+    async with relay(postgres.port) as link, through(link, schema) as journal:
         lease = await begun(journal)
         lease = (await journal.append(lease, (fact("first"),))).lease
         await journal.signal("", "s", "steer", b'"left"')
-        relay.lose = carries(b"marker-of-the-lost")
+        link.lose = carries(b"marker-of-the-lost")
         appended = await journal.append(lease, (fact("marker-of-the-lost"), fact("third")), done=True)
-        assert relay.lost == 1
+        assert link.lost == 1
         assert [each.data for each in appended.signals] == [b'"left"']
         assert [each.kind for each in await journal.read("", "s")] == ["first", "marker-of-the-lost", "third"]
         with pytest.raises(FencedError):
             await journal.append(appended.lease, (fact(),))
 
 
-async def test_a_claim_signal_or_job_whose_answer_was_lost_counts_once(postgres, schema):
-    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+async def test_a_claim_signal_or_job_whose_answer_was_lost_counts_once(postgres, schema, relay):
+    async with relay(postgres.port) as link, through(link, schema) as journal:
         for name in ("warm", "s"):
             await journal.create(NewSession(name, "", "coder", "t1:x"))
         await journal.claim("", "warm", "r", "t")
-        relay.lose = carries(b"turn-of-the-lost")
+        link.lose = carries(b"turn-of-the-lost")
         lease = await journal.claim("", "s", "r", "turn-of-the-lost")
         assert (lease.epoch, lease.turn) == (1, "turn-of-the-lost")
         await journal.signal("", "warm", "x")
-        relay.lose = carries(b"signal-of-the-lost")
+        link.lose = carries(b"signal-of-the-lost")
         assert await journal.signal("", "s", "signal-of-the-lost") is not None
         assert len(await journal.take_signals(lease)) == 1
         await journal.enqueue(b"", 1.0, "warm")
-        relay.lose = carries(b"job-of-the-lost")
+        link.lose = carries(b"job-of-the-lost")
         assert await journal.enqueue(b"", 1.0, "job-of-the-lost")
-        assert relay.lost == 3
+        assert link.lost == 3
 
 
 async def test_a_newer_schema_is_refused(postgres, schema):
@@ -238,12 +183,12 @@ async def test_a_schema_of_version_1_loses_its_hidden_sessions_and_nothing_else(
     assert await db.fetchval("SELECT count(*) FROM gaia_record") == 1
 
 
-async def test_an_answer_whose_beginning_was_lost_is_begun_once(postgres, schema):
-    async with Relay(postgres.port) as relay, through(relay, schema) as journal:
+async def test_an_answer_whose_beginning_was_lost_is_begun_once(postgres, schema, relay):
+    async with relay(postgres.port) as link, through(link, schema) as journal:
         await journal.answer_begin("warm", "b1:x", "r", max_age=60.0)
-        relay.lose = carries(b"answer-of-the-lost")
+        link.lose = carries(b"answer-of-the-lost")
         begun = await journal.answer_begin("answer-of-the-lost", "b1:x", "r", max_age=60.0)
-        assert (relay.lost, begun.begun) == (1, True)
+        assert (link.lost, begun.begun) == (1, True)
         assert await journal.answer_put(begun.number, b"1")
 
 
