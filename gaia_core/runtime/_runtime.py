@@ -263,14 +263,17 @@ class Runtime:
                 if asked.transcript is not None:
                     return self._turns.once(start, grants=await self._grants(key))
                 journal = await self.sessions.journal_of(*key)
-                self._check_writable(journal)
+                if journal is self._journal:
+                    self.check_journal()
                 return await self._turns.recorded(start, journal)
         except BaseException:
             self._gate.free(key, state)
             raise
 
-    def _check_writable(self, journal: Journal) -> None:
-        if journal is self._journal and (why := self._health.trouble) is not None:
+    def check_journal(self) -> None:
+        """Raise JournalError while the journal can't be written, so that no recorded turn may begin. Reads nothing: a
+        surface calls it first, because a database that is out of reach answers late."""
+        if (why := self._health.trouble) is not None:
             raise JournalError(f"no turn can begin while the journal can't be written: {why}")
 
     async def _grants(self, key: Key) -> list[Grant]:

@@ -407,6 +407,7 @@ class TurnRunner:
         start.state.turn = turn
         generation = self._generations.current
         session, state = start.session, start.state
+        turn.step_limit = session.agent.limits.steps
         return TurnContext(
             agent=session.agent,
             turn=turn,

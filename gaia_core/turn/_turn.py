@@ -76,6 +76,7 @@ class Turn:
         "opens_session",
         "replay",
         "session_id",
+        "step_limit",
         "suspended",
         "task",
     )
@@ -109,6 +110,8 @@ class Turn:
         """Set by `cancel` (any task) or `suspend` (`TurnRunner.close`), and never reset."""
         self.opens_session = False
         """Whether it is the first of its session. Set before the turn's task exists."""
+        self.step_limit: int | None = None
+        """How many steps it may have; None for a turn that is told from the record. Set before its task exists."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then. Set by the
         turn's task in `finish`."""

@@ -54,8 +54,9 @@ async def schema(postgres, numbers):
     await db.close()
 
 
-def through(relay, schema):
-    return PostgresJournal(f"postgresql://gaia:pass-word@127.0.0.1:{relay.own_port}/postgres?search_path={schema}")
+def through(relay, schema, **options):
+    address = f"postgresql://gaia:pass-word@127.0.0.1:{relay.own_port}/postgres?search_path={schema}"
+    return PostgresJournal(address, **options)
 
 
 def carries(marker):
@@ -74,6 +75,38 @@ async def test_an_append_whose_answer_was_lost_is_there_once(postgres, schema, r
         assert [each.kind for each in await journal.read("", "s")] == ["first", "marker-of-the-lost", "third"]
         with pytest.raises(FencedError):
             await journal.append(appended.lease, (fact(),))
+
+
+async def test_an_append_that_failed_after_its_answer_was_lost_may_be_made_again(postgres, schema, relay):
+    async with relay(postgres.port) as link, through(link, schema, patience=0.1) as journal:
+        lease = await begun(journal)
+        await journal.signal("", "s", "steer", b'"left"')
+        link.lose = lost_and_cut(link, b"marker-of-the-lost")
+        records = (fact("marker-of-the-lost"), fact("second"))
+        with pytest.raises(JournalError):
+            await journal.append(lease, records)
+        assert link.lost == 1
+
+        await link.mend()
+        appended = await journal.append(lease, records)
+        assert [each.data for each in appended.signals] == [b'"left"']
+        assert [each.kind for each in await journal.read("", "s")] == ["marker-of-the-lost", "second"]
+        with pytest.raises(FencedError):
+            await journal.append(lease, (fact("another"),))
+        await journal.append(appended.lease, (fact("third"),), done=True)
+        assert [each.kind for each in await journal.read("", "s")][2:] == ["third"]
+
+
+def lost_and_cut(link, marker):
+    """Loses the answer to what carries *marker*, and no connection is made after it."""
+
+    def lose(data):
+        if marker not in data:
+            return False
+        link.refuse()
+        return True
+
+    return lose
 
 
 async def test_a_claim_signal_or_job_whose_answer_was_lost_counts_once(postgres, schema, relay):

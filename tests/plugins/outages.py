@@ -1,13 +1,14 @@
-"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a link that is cut or frozen.
+"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a link that is cut.
 
-    async with await outage.journal() as journal: ...    # each time another one on the same record
-    await outage.begin()                                 # for the first one
-    await outage.end()
+async with await outage.journal() as journal: ...    # each time another one on the same record
+await outage.begin()                                 # for the first one
+await outage.end()
 """
 
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from typing import Self
 
 import asyncpg
 import pytest
@@ -35,7 +36,7 @@ class Relay:
         self._passes = asyncio.Event()
         self._passes.set()
 
-    async def __aenter__(self) -> "Relay":
+    async def __aenter__(self) -> Self:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
         return self
 
@@ -48,8 +49,12 @@ class Relay:
     def own_port(self) -> int:
         return self.server.sockets[0].getsockname()[1]
 
-    async def cut(self) -> None:
+    def refuse(self) -> None:
+        """Refuse further connections; those that are open stay so."""
         self._is_cut = True
+
+    async def cut(self) -> None:
+        self.refuse()
         await self._end_links()
 
     async def freeze(self) -> None:
@@ -110,7 +115,7 @@ def relay() -> type[Relay]:
 
 
 class FullDisk:
-    """SQLite journals on one file. During the outage the disk is full for the first of them: it gets no further page."""
+    """SQLite journals on one file. In an outage the disk is full for the first of them: it gets no further page."""
 
     def __init__(self, path) -> None:
         self._path = path

@@ -146,7 +146,7 @@ async def test_a_turn_that_is_cancelled_meanwhile_says_so_when_it_is_recorded(wo
         for _ in range(3):
             await loop_clock.sleep(6)
         for refused in (cancelling, deleting):
-            with pytest.raises(JournalError, match="can't record its end|was unreachable"):
+            with pytest.raises(JournalError, match=r"can't record its end|was unreachable"):
                 await refused
         assert TurnEnded not in [type(event) for event in await reader]
 

@@ -47,6 +47,8 @@ class ChatRoutes:
     async def send(self, call: UIRequest) -> ASGIApp | WholeAnswer:
         """Begin a turn, and tell of it as it goes or when it has ended."""
         body = await call.body(SendMessage)
+        if not await self._runtime.sessions.is_private(call.owner, body.session_id):
+            self._runtime.check_journal()
         session = await self._prepared(call.caller, body)
         parent = body.parent_id
         if parent is not None:
@@ -154,7 +156,8 @@ class ChatRoutes:
     async def cancel(self, call: UIRequest) -> Acknowledged:
         """End the session's turn; answered when nothing of it runs any more."""
         body = await call.body(CancelTurn)
-        await self._runtime.sessions.get(call.owner, body.session_id)
+        if self._runtime.running(call.owner, body.session_id) is None:
+            await self._runtime.sessions.get(call.owner, body.session_id)
         return Acknowledged("ok", cancelled=await self._runtime.sessions.cancel(call.owner, body.session_id))
 
     async def active(self, call: UIRequest) -> Active:

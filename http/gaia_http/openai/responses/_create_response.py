@@ -67,6 +67,8 @@ class ResponseCreation:
         Raises ApiError, and what `Runtime.start` does.
         """
         owner = caller.owner
+        if request.store is not False:
+            self._runtime.check_journal()
         request, items = await self._resolved(request, owner)
         approvals = approvals_in(items)
         if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:

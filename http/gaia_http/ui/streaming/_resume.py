@@ -49,7 +49,7 @@ class ResumeRoute:
         given = call.header("last-event-id") or call.text("last_event_id")
         seen = FrameId.parse(given) if given else None
         turn = await self._follow(call.owner, session_id, seen)
-        steps = await self._steps(call.owner, session_id)
+        steps = await self._steps(call.owner, session_id, turn)
         first = FrameTranslator(lambda: turn.message_id if turn is not None else 0, steps=steps)
         rest = b""
         if turn is not None and seen is not None:
@@ -69,7 +69,9 @@ class ResumeRoute:
             raise _nothing_runs(session_id)
         return turn
 
-    async def _steps(self, owner: str, session_id: str) -> int | None:
+    async def _steps(self, owner: str, session_id: str, turn: Turn | None) -> int | None:
+        if turn is not None and turn.step_limit is not None:
+            return turn.step_limit
         try:
             return (await self._runtime.sessions.open(owner, session_id)).agent.limits.steps
         except NotFoundError:  # its agent is gone
@@ -82,7 +84,7 @@ class ResumeRoute:
             turn = await self._taken_over(owner, session_id, seen)
             if turn is None:
                 return
-            frames = _frames_of(turn, await self._steps(owner, session_id))
+            frames = _frames_of(turn, await self._steps(owner, session_id, turn))
             if seen is not None:
                 rest = await _resumed(frames, turn, seen)
         if rest:
