@@ -26,6 +26,7 @@ GRACE_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
+_STOP_SECONDS = 3.0
 
 
 class Recorder(Protocol):
@@ -240,6 +241,10 @@ class JournalRecorder:
             while True:
                 try:
                     return await self._journal.append(self._lease, records, done=done)
+                except asyncio.CancelledError:
+                    if self._turn.suspended:  # by `_Waiting`
+                        raise JournalError("the journal did not answer until the process stopped") from None
+                    raise
                 except JournalError as error:
                     if self._turn.suspended:
                         raise
@@ -257,9 +262,10 @@ class JournalRecorder:
 
 
 class _Waiting:
-    """Watches an append that is delayed. *over* says whether those who wait for the turn's end are to be released."""
+    """Watches an append that is delayed, which is made in its block. *over* says whether those who wait for the turn's
+    end are to be released. When the process stops, the append is given up: what it did is found in the record."""
 
-    __slots__ = ("_grace", "_over", "_timer", "_turn", "_until")
+    __slots__ = ("_grace", "_over", "_stops", "_task", "_timer", "_turn", "_until")
 
     def __init__(self, turn: Turn, over: Callable[[], bool], grace: float) -> None:
         self._turn = turn
@@ -269,10 +275,15 @@ class _Waiting:
         """Runs from `begin` until the block of this context manager is left."""
         self._until: float | None = None
         """When they are released; None while the turn isn't over."""
+        self._stops: float | None = None
+        """When the append is given up; None while the process doesn't stop."""
+        self._task: asyncio.Task[object] | None = None
 
-    def __enter__(self) -> None: ...
+    def __enter__(self) -> None:
+        self._task = asyncio.current_task()
 
     def __exit__(self, *_exc: object) -> None:
+        self._task = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -289,6 +300,11 @@ class _Waiting:
         if self._until is not None and now >= self._until:
             self._turn.stall()
             self._until = now + self._grace
+        if self._turn.suspended and self._task is not None:
+            self._stops = self._stops if self._stops is not None else now + _STOP_SECONDS
+            if now >= self._stops:
+                self._task.cancel()
+                return
         self._timer = loop.call_later(min(_LOOK_SECONDS, self._grace), self._look)
 
 

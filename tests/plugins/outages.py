@@ -1,4 +1,4 @@
-"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a link that is cut.
+"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a link that is cut, or frozen.
 
 async with await outage.journal() as journal: ...    # each time another one on the same record
 await outage.begin()                                 # for the first one
@@ -140,9 +140,11 @@ class FullDisk:
 
 
 class LostDatabase:
-    """PostgreSQL journals on one schema. During the outage the first of them can't reach the server."""
+    """PostgreSQL journals on one schema. In an outage the first of them can't reach the server: its connections end, or
+    they stay open and nothing passes."""
 
-    def __init__(self, port: int, schema: str, stack: AsyncExitStack) -> None:
+    def __init__(self, port: int, schema: str, stack: AsyncExitStack, *, frozen: bool) -> None:
+        self._frozen = frozen
         self._port = port
         self._schema = schema
         self._stack = stack
@@ -156,14 +158,14 @@ class LostDatabase:
 
     async def begin(self) -> None:
         assert self._first is not None
-        await self._first.cut()
+        await (self._first.freeze() if self._frozen else self._first.cut())
 
     async def end(self) -> None:
         assert self._first is not None
         await self._first.mend()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "frozen"])
 async def outage(request, tmp_path, numbers):
     """See the module's text. A record needs a further page where it has some 20,000 characters."""
     if request.param == "sqlite":
@@ -176,4 +178,4 @@ async def outage(request, tmp_path, numbers):
         stack.push_async_callback(db.close)
         await db.execute(f"CREATE SCHEMA {schema}")
         stack.push_async_callback(db.execute, f"DROP SCHEMA {schema} CASCADE")
-        yield LostDatabase(server.port, schema, stack)
+        yield LostDatabase(server.port, schema, stack, frozen=request.param == "frozen")

@@ -47,6 +47,7 @@ _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _COMMAND_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
+_CLOSE_SECONDS = 5.0
 _LOST = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -109,11 +110,14 @@ class PostgresJournal:
         """See Journal."""
         try:
             # The appends first: they are written through the pool.
-            await self._appends.finish()
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._appends.finish()
+        except TimeoutError:
+            pass  # the server doesn't answer
         finally:
             pool, self._pool = self._pool, None
             if pool is not None:
-                await pool.close()
+                await _closed(pool)
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -126,7 +130,7 @@ class PostgresJournal:
         """What *work* returns on a connection; it is called again when the connection is lost.
 
         Raises JournalError when the database is out of reach for *patience* seconds, or refuses. If the caller is
-        cancelled, the pool resets the connection before it is used again.
+        cancelled, the connection is closed at once.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
@@ -135,8 +139,7 @@ class PostgresJournal:
             if self._pool is None:
                 raise ClosedError(f"{self!r} is not open")
             try:
-                async with self._pool.acquire() as db:
-                    result = await work(db)
+                result = await self._once(self._pool, work)
             except GaiaError:
                 raise
             except _LOST as error:
@@ -151,6 +154,18 @@ class PostgresJournal:
                 return result
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    @staticmethod
+    async def _once(pool: asyncpg.Pool, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+        db = await pool.acquire()
+        try:
+            return await work(db)
+        except (asyncio.CancelledError, TimeoutError):
+            # Not reset for the next one: where the server doesn't answer, that would take as long as the work.
+            db.terminate()
+            raise
+        finally:
+            await pool.release(db)
 
     # Sessions.
 
@@ -340,3 +355,12 @@ def _shown(dsn: str) -> str:
 
 
 __all__ = ["PostgresJournal"]
+
+
+async def _closed(pool: asyncpg.Pool) -> None:
+    """Close *pool*; its connections at once where the server doesn't answer."""
+    try:
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()

@@ -157,9 +157,9 @@ class Sessions:
         """Erase the session; a running turn is cancelled first, and waited for. Raises JournalError while its end can't
         be recorded."""
         journal = await self.journal_of(owner, id)
-        await journal.get(owner, id)
         if (turn := self._runtime.running(owner, id)) is not None:
             await _cancelled(turn)
+        await journal.get(owner, id)
         await self._runtime.forget(owner, id)
         await journal.delete(owner, id)
         self._runtime.feed.tell("deleted", owner, id)
