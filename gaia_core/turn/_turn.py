@@ -111,7 +111,7 @@ class Turn:
         self.opens_session = False
         """Whether it is the first of its session. Set before the turn's task exists."""
         self.step_limit: int | None = None
-        """How many steps it may have; None for a turn that is told from the record. Set before its task exists."""
+        """How many steps it may have; None for one that comes from the record. Set before its task exists."""
         self.message_id = 0
         """The seq of the record that ended the turn, by which its answer is known; 0 until then. Set by the
         turn's task in `finish`."""

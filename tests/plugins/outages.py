@@ -1,4 +1,4 @@
-"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a link that is cut, or frozen.
+"""Journals that fail for a while: a SQLite file on a full disk, a PostgreSQL server behind a cut or frozen link.
 
 async with await outage.journal() as journal: ...    # each time another one on the same record
 await outage.begin()                                 # for the first one
