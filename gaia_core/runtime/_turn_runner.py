@@ -184,6 +184,8 @@ class TurnRunner:
         if access.slots.context_tokens is not None:
             return None  # how many tokens it needs, the turn will say
         transcript = before.followed_by(began)
+        if transcript.has_images:
+            return None  # whether the model takes images, the turn will ask
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first

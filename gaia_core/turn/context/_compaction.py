@@ -3,7 +3,7 @@
 from gaia_core.agent import Agent
 from gaia_core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, text_of
 from gaia_core.turn.context._context_budget import ContextBudget
-from gaia_core.turn.context._context_window import messages_room
+from gaia_core.turn.context._context_window import messages_room, with_reasoning
 from gaia_core.turn.context._shortened_messages import message_chars
 from gaia_core.turn.context._transcript import Transcript, TranscriptEntry
 
@@ -27,7 +27,7 @@ def compaction_point(agent: Agent, transcript: Transcript, budget: ContextBudget
 
     It never parts a call from its results, and keeps the newest in half of *budget*.
     """
-    entries = transcript.entries
+    entries = with_reasoning(transcript.entries)
     most = int(message_chars(messages_room(agent, budget)) / transcript.chars_per_token) + 1
     left = int(budget.tokens * _KEPT_SHARE)
     point: int | None = None

@@ -18,6 +18,7 @@ from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS
+from gaia_core.turn.context._transcript import request_chars
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
@@ -221,10 +222,8 @@ class ModelStep:
         return SlotRequest(context.owner, context.turn.session_id, not context.audience.waits, tokens)
 
     def chars(self) -> int:
-        """How many characters the request has, its tools included."""
-        request = self._request
-        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
-        return sum(map(len, encoded)) + self._tools_chars
+        """How many characters the request has, as they count in the window, its tools included."""
+        return request_chars(self._request) + self._tools_chars
 
     def _prompt_tokens(self) -> int:
         return int(self.chars() / self._context.transcript.chars_per_token)
