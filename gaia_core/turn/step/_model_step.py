@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
+from gaia_core.events import Event, FinishReason, ModelRetried, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, wire_bytes
 from gaia_core.models._call_assembly import CallAssembly
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
@@ -22,6 +22,9 @@ from gaia_core.turn.context._transcript import request_chars
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
+
+_SERVER_GONE = frozenset(("connect", "not_ready"))
+"""Errors of a server that stops, starts or loads its model."""
 
 _LEAST_ANSWER_CHARS = 64 * 1024
 _MOST_CHARS_OF_A_TOKEN = 64
@@ -113,8 +116,10 @@ class ModelStep:
         try:
             await self._asked(emit, speculative)
             answer = self.answer()
-        except BaseException:
+        except BaseException as error:
             self._context.budget.charge(self._so_far())
+            if isinstance(error, ModelError) and error.kind in _SERVER_GONE:
+                self._context.access.learnt.restarted()
             raise
         self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
@@ -162,6 +167,8 @@ class ModelStep:
             elif kind is Finished:
                 self._finished = delta  # type: ignore[assignment]
             else:
+                if kind is ModelRetried and delta.kind in _SERVER_GONE:  # type: ignore[union-attr]
+                    self._context.access.learnt.restarted()
                 if kind is ReasoningDelta:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
