@@ -140,6 +140,7 @@ class TurnRunner:
         context = self._turn_context(start, turn, transcript, MemoryRecorder(turn, transcript), grants or [])
         began = _began(start)
         if not given:
+            context = msgspec.structs.replace(context, summarizes=True) if start.request.summarize else context
             self._begin(start, context, (began,))
             return turn
         asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())

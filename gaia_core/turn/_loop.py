@@ -41,7 +41,7 @@ from gaia_core.turn.step._answer_correction import AnswerCorrection, correction
 from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
-from gaia_core.turn.step._summary import compact
+from gaia_core.turn.step._summary import compact, summary_of
 from gaia_core.turn.tool_search._find_tools import core_definitions
 
 _log = logging.getLogger(__name__)
@@ -152,6 +152,8 @@ class _Loop:
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
+        if self._context.summarizes:
+            return await self._summarize()
         if self._client_names and (names := replaced(self._agent, self._context.options)):
             self._emit(ToolsReplaced(names))
         if self._answer is not None:
@@ -164,6 +166,18 @@ class _Loop:
             await self._ask()
             if (ended := self._after_calls()) is not None:
                 return ended
+
+    async def _summarize(self) -> Ended:
+        """The summary of the transcript as the answer."""
+        if reached := self._context.budget.step():
+            return self._limited(reached)
+        summary, used = await summary_of(self._context, self._context.transcript.entries)
+        if not summary:
+            raise ModelError("server", "the model gave no summary of the conversation; ask again", retryable=True)
+        self._steps = 1
+        self._answer = Answered(self._steps, AssistantMessage(summary), "stop", used)
+        self.last = (self._answer,)
+        return self.ended("completed")
 
     def _after_calls(self) -> Ended | None:
         """The end after the last answer and its calls, or None when there is another step."""
@@ -430,6 +444,7 @@ async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: s
         options=NO_OPTIONS,
         audience=context.audience.of_delegate,
         calls_only=False,
+        summarizes=False,
         speculative=None,
         path=f"{context.path}{call_id}/",
     )

@@ -93,6 +93,8 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     options: TurnOptions = NO_OPTIONS
     calls_only: bool = False
     """The turn makes the calls that it begins with, and asks no model."""
+    summarizes: bool = False
+    """The turn answers with a summary of its transcript."""
     approves: Callable[[str], bool] = _nobody_approves
     """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
     speculative: SpeculativeRequest | None = None
