@@ -397,21 +397,32 @@ async def test_another_owner_does_not_get_them(suspended_turn):
 # The rooms of Anthropic's and Ollama's APIs.
 
 HOSTED = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def _anthropic(name: object) -> object:
+    return {"name": name, "input_schema": {"type": "object"}} if isinstance(name, str) else name
+
+
+def _ollama(name: object) -> object:
+    return function(name) if isinstance(name, str) else name
+
+
 ROOMS = {
     "/v1/messages": lambda tools, **options: {
-        "model": "a", "max_tokens": 100, "messages": [{"role": "user", "content": "Hi"}], **options,
-        "tools": [{"name": name, "input_schema": {"type": "object"}} if isinstance(name, str) else name for name in tools],
+        "model": "a",
+        "max_tokens": 100,
+        "messages": [USER],
+        **options,
+        "tools": [_anthropic(each) for each in tools],
     },
     "/ollama/api/chat": lambda tools, **options: {
-        "model": "a", "stream": False, "messages": [{"role": "user", "content": "Hi"}], "options": options,
-        "tools": [
-            {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
-            if isinstance(name, str)
-            else name
-            for name in tools
-        ],
+        "model": "a",
+        "stream": False,
+        "messages": [USER],
+        "options": options,
+        "tools": [_ollama(each) for each in tools],
     },
-}  # fmt: skip
+}
 
 
 async def ask_room(server, room: str, tools: tuple = (), **options: object):

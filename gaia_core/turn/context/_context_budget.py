@@ -19,6 +19,10 @@ _DENSER = 0.6
 
 _KNOWN_SECONDS = 600.0
 
+_LEAST_CUT_TOKENS = 1_024
+_MOST_CHARS_PER_TOKEN = 8.0
+"""Twice what English text has; no ordinary text or code has more."""
+
 
 class ContextBudget(msgspec.Struct, frozen=True, gc=False):
     """How many *tokens* a prompt may have, its system text and tools included.
@@ -46,10 +50,12 @@ class LearntContext:
     Written by `learn`, `restore` and `restarted`, from the task of any turn that uses the model; none of them awaits.
     """
 
-    __slots__ = ("_now", "_until", "_window", "chars_per_token")
+    __slots__ = ("_cut", "_now", "_until", "_window", "chars_per_token")
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
+        self._cut = False
+        """Whether it is known that the server cuts prompts. Written by `begins_to_cut`."""
         self._window: int | None = None
         self._until = 0.0
         """When the window is not known any more, on the clock."""
@@ -83,6 +89,11 @@ class LearntContext:
         if window is not None:
             self._window, self._until = known, self._now() + _KNOWN_SECONDS
 
+    def begins_to_cut(self) -> bool:
+        """The server has answered a cut prompt; whether that was the first time."""
+        first, self._cut = not self._cut, True
+        return first
+
     def restarted(self) -> None:
         """The server may have been started again: what its context was says nothing of what it is."""
         self._window = None
@@ -94,6 +105,15 @@ class LearntContext:
     def restore(self, saved: tuple[int | None, float, float]) -> None:
         """Forget what was learnt since *saved*: it was a guess, and the model refused the shorter request too."""
         self._window, self._until, self.chars_per_token = saved
+
+
+def is_cut(chars: int, tokens: int) -> bool:
+    """Whether an endpoint that counted *tokens* for a prompt of *chars* read a part of it only.
+
+    Ollama cuts a prompt to its `num_ctx` without a word. A small count says nothing: some servers count what was not in
+    their prefix cache.
+    """
+    return tokens >= _LEAST_CUT_TOKENS and chars > tokens * _MOST_CHARS_PER_TOKEN
 
 
 def prompt_budget(wished: int | None, configured: int | None, learnt: LearntContext) -> ContextBudget | None:

@@ -1,5 +1,6 @@
 """One step's model request: from admission to the whole message, telling deltas as they come."""
 
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -17,8 +18,10 @@ from gaia_core.models.slots._pool import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.context._context_budget import ANSWER_TOKENS
+from gaia_core.turn.context._context_budget import ANSWER_TOKENS, CHARS_PER_TOKEN, is_cut
 from gaia_core.turn.context._transcript import request_chars
+
+_log = logging.getLogger(__name__)
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
@@ -236,9 +239,20 @@ class ModelStep:
         return int(self.chars() / self._context.transcript.chars_per_token)
 
     def _measure(self, usage: Usage) -> None:
-        """Let the endpoint's count of this request tell how many characters a token has."""
-        if not usage.estimated and self._request.encoded:
-            self._context.transcript.measure(self.chars(), usage.input_tokens)
+        """Let the endpoint's count of this request tell how many characters a token has, unless it read a part only."""
+        if usage.estimated or not self._request.encoded:
+            return
+        chars, tokens = self.chars(), usage.input_tokens
+        if not is_cut(chars, tokens):
+            self._context.transcript.measure(chars, tokens)
+        elif self._context.access.learnt.begins_to_cut():
+            model = self._context.agent.model
+            _log.warning(
+                "model %s: the server read %d tokens of a prompt of about %d, so it cuts longer ones without an error, "
+                "as Ollama does. Set window = %d in [models.%s] of gaia.toml, or give the server a larger context "
+                "(Ollama: OLLAMA_CONTEXT_LENGTH, or num_ctx)",
+                model, tokens, chars // CHARS_PER_TOKEN, tokens, model,
+            )  # fmt: skip
 
     def _estimate(self, message: AssistantMessage) -> Usage:
         chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
