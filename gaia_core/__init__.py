@@ -34,6 +34,7 @@ from gaia_core.errors import (
 from gaia_core.models import ReplayModel, ScriptedModel, call, scripted
 from gaia_core.runtime import Runtime
 from gaia_core.session import Session
+from gaia_core.tool_output import Image, ToolOutput
 from gaia_core.tools import Context, Recipe, Tool, Toolset, diff, doc, resource, tool
 from gaia_core.turn import Audience, EventId, Turn, TurnOptions, TurnRequest
 
@@ -54,6 +55,7 @@ __all__ = [
     "EventIdError",
     "FencedError",
     "GaiaError",
+    "Image",
     "JournalError",
     "LimitError",
     "Limits",
@@ -73,6 +75,7 @@ __all__ = [
     "ToolCollisionError",
     "ToolDeclarationError",
     "ToolError",
+    "ToolOutput",
     "Toolset",
     "ToolsetError",
     "Turn",

@@ -31,6 +31,7 @@ import msgspec
 
 from gaia_core.messages import AssistantMessage, ToolCall, Usage
 from gaia_core.messages import Outcome as Outcome  # noqa: PLC0414  # public here, where it first stood
+from gaia_core.tool_output import Image
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -189,7 +190,7 @@ class ToolProgress(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class ToolEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """A call is over; *content* is the result as the model reads it.
+    """A call is over; *content* is the result as the model reads it, in which each of *images* is named.
 
     *still_running* is true for a thread that outlived its time-out or its turn: it can't be stopped.
     """
@@ -200,6 +201,7 @@ class ToolEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     content: str
     seconds: float
     still_running: bool = False
+    images: tuple[Image, ...] = ()
 
 
 class ContextCompacted(msgspec.Struct, frozen=True, gc=False, tag=True):

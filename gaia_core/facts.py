@@ -44,6 +44,7 @@ from gaia_core.events import (
 )
 from gaia_core.frozen_types import refusal
 from gaia_core.messages import MESSAGE_TYPES, AssistantMessage, Message, ToolCall, Usage, UserMessage, mended, text_of
+from gaia_core.tool_output import Image
 
 
 class AgentSwitched(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="agent"):
@@ -136,7 +137,8 @@ class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"
     """A call is over; *content* is what the model reads, *full* the whole result where that was shortened.
 
     *loaded*: the tools that it loaded for the session (`find_tools`). *usage*: what it had models do itself, vectors
-    for that search, say; it is in the turn's.
+    for that search, say; it is in the turn's. *images*: what the result has beside text (bytes as base64); records of
+    earlier versions have none.
     """
 
     call_id: str
@@ -148,6 +150,7 @@ class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"
     full: str | None = None
     loaded: tuple[str, ...] = ()
     usage: Usage = Usage()
+    images: tuple[Image, ...] = ()
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="asked"):
@@ -342,4 +345,4 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
 
 
 def _done(fact: Done) -> ToolEnded:
-    return ToolEnded(fact.call_id, fact.tool, fact.outcome, fact.content, fact.seconds, fact.still_running)
+    return ToolEnded(fact.call_id, fact.tool, fact.outcome, fact.content, fact.seconds, fact.still_running, fact.images)

@@ -15,6 +15,7 @@ import msgspec
 
 from gaia_core.frozen_types import refusal
 from gaia_core.nesting import decode_json
+from gaia_core.tool_output import Image
 
 # The checks are plain comparisons: a message is made in 0.1 µs, and a turn makes ten.
 _TEXT = frozenset((str, type(None)))
@@ -227,6 +228,8 @@ class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
     tool_call_id: str
     outcome: Outcome | None = None
     """How the call ended. It is never sent to an endpoint (`wire_bytes`). None: not known, as for a client's tool."""
+    images: tuple[Image, ...] = ()
+    """What an agent's own tool gave beside text. No endpoint takes them in this message (`_result_images`)."""
 
     def __post_init__(self) -> None:
         outcome: object = self.outcome
@@ -234,6 +237,7 @@ class ToolMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag
             is_content(self.content)
             and type(self.tool_call_id) is str
             and (outcome is None or (type(outcome) is str and outcome in _OUTCOMES))
+            and (self.images == () or (type(self.images) is tuple and all(type(one) is Image for one in self.images)))
         ):
             raise refusal(self)
 
@@ -268,17 +272,31 @@ def text_of(content: Content | None) -> str:
     return "\n".join(part.text for part in content if isinstance(part, TextPart))
 
 
+ATTACHED = "Attached to the result of the call {}:"
+"""What stands before the images and files of a result in the user's message behind it: most servers take only text
+from a tool."""
+
+
+def is_users(message: Message) -> bool:
+    """Whether the user said *message*: one that has what is attached to results is a user's in form only."""
+    if not isinstance(message, UserMessage):
+        return False
+    first = message.content[0] if isinstance(message.content, tuple) and message.content else None
+    return not (isinstance(first, TextPart) and first.text.startswith(_ATTACHED_HEAD))
+
+
+_ATTACHED_HEAD = ATTACHED.partition("{")[0]
+
 _encoder = msgspec.json.Encoder()
 
 
 def wire_bytes(message: Message, *, reasoning: bool = False) -> bytes:
     """*message* in the encoded form that all chat endpoints take.
 
-    A developer's message is sent as `system`. A tool result's outcome is not sent, a model's reasoning only if
-    *reasoning* is set, under the field in which it came. A refusal
-    is sent as text, because most endpoints know text parts only and refuse an empty message. Arguments of a call that
-    are no JSON object are sent as `{}`, because templates of local servers refuse any other for ever. Half a surrogate
-    pair, which has no UTF-8, becomes U+FFFD.
+    A developer's message is sent as `system`. A tool result's outcome and images are not sent, a model's reasoning only
+    if *reasoning* is set, under the field in which it came. A refusal is sent as text, because most endpoints know text
+    parts only and refuse an empty message. Arguments of a call that are no JSON object are sent as `{}`, because
+    templates of local servers refuse any other for ever. Half a surrogate pair, which has no UTF-8, becomes U+FFFD.
     """
     if isinstance(message, DeveloperMessage):
         message = SystemMessage(message.content, message.name)
@@ -292,7 +310,7 @@ def wire_bytes(message: Message, *, reasoning: bool = False) -> bytes:
             message = msgspec.structs.replace(message, tool_calls=tuple(map(_with_object, message.tool_calls)))
         if reasoning and thought:
             return b'%b,"%b":%b}' % (wire_bytes(message)[:-1], field.encode(), _encoder.encode(mended(thought)))
-    elif isinstance(message, ToolMessage) and message.outcome is not None:
+    elif isinstance(message, ToolMessage) and (message.outcome is not None or message.images):
         message = ToolMessage(message.content, message.tool_call_id)
     try:
         return _encoder.encode(message)

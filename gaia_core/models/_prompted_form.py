@@ -20,8 +20,10 @@ from gaia_core.messages import (
     DeveloperMessage,
     Message,
     SystemMessage,
+    TextPart,
     ToolMessage,
     UserMessage,
+    is_users,
     text_of,
 )
 from gaia_core.models._protocol import ResponseFormat
@@ -159,7 +161,7 @@ def repeated(
 
 def question_in(messages: tuple[Message, ...]) -> str:
     """What the user asked last, to be said again: after a long result a small model has forgotten it. "": too long."""
-    asked = next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "").strip()
+    asked = next((text_of(one.content) for one in reversed(messages) if is_users(one)), "").strip()
     return asked if len(asked) <= _QUESTION_CHARS else ""
 
 
@@ -181,11 +183,23 @@ def _plain(messages: tuple[Message, ...], *, as_json: bool) -> list[Message]:
             plain.append(AssistantMessage("\n".join((*((said,) if said else ()), *calls))))
         elif isinstance(message, AssistantMessage) and as_json and (said := text_of(message.content)):
             plain.append(AssistantMessage(_answer(said)))
+        elif isinstance(message, UserMessage) and not is_users(message) and _follows_results(messages, position):
+            plain.pop()  # what stands between the results and this, for templates that have results of their own
+            plain.append(_with_parts(plain.pop(), message))
         else:
             if isinstance(message, UserMessage):
                 question = question_in((message,))
             plain.append(message)
     return plain
+
+
+def _follows_results(messages: tuple[Message, ...], position: int) -> bool:
+    return position > 1 and isinstance(messages[position - 2], ToolMessage)
+
+
+def _with_parts(results: Message, attached: UserMessage) -> UserMessage:
+    parts = attached.content if isinstance(attached.content, tuple) else ()
+    return UserMessage((TextPart(text_of(results.content)), *parts))
 
 
 def _result(message: ToolMessage, name: str) -> str:
@@ -207,7 +221,7 @@ def _told_since_user(messages: tuple[Message, ...]) -> str:
     for message in reversed(messages):
         if isinstance(message, ToolMessage | UserMessage):
             told.append(text_of(message.content))
-        if isinstance(message, UserMessage):
+        if is_users(message):
             break
     return "\n".join(told).casefold()
 

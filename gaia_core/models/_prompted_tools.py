@@ -16,7 +16,7 @@ import attrs
 import msgspec
 
 from gaia_core.events import FinishReason, TextDelta
-from gaia_core.messages import AssistantMessage, Message, ToolMessage, UserMessage, text_of
+from gaia_core.messages import AssistantMessage, Message, ToolMessage, is_users, text_of
 from gaia_core.models._must_look import must_look
 from gaia_core.models._prompted_form import (
     FAILURES,
@@ -161,13 +161,13 @@ def _asked(request: ModelRequest, step: _Step) -> ModelRequest:
 def _since_user(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The messages after the user's last one; none, when no user has spoken."""
     for position in range(len(messages) - 1, -1, -1):
-        if isinstance(messages[position], UserMessage):
+        if is_users(messages[position]):
             return messages[position + 1 :]
     return ()
 
 
 def _asked_last(messages: tuple[Message, ...]) -> str:
-    return next((text_of(one.content) for one in reversed(messages) if isinstance(one, UserMessage)), "")
+    return next((text_of(one.content) for one in reversed(messages) if is_users(one)), "")
 
 
 def _failed(messages: tuple[Message, ...]) -> bool:

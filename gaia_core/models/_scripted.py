@@ -26,6 +26,7 @@ from gaia_core.messages import (
     text_of,
 )
 from gaia_core.models._protocol import Delta, Finished, ModelRequest, ToolCallDelta
+from gaia_core.tool_output import unshown
 
 Answer: TypeAlias = Any
 """A text, an AssistantMessage, a ToolCall, several ToolCalls, several deltas, or an async iterable of deltas."""
@@ -147,7 +148,8 @@ class ReplayModel:
                 if event.objection:
                     self._added.append(UserMessage(event.objection))
             elif isinstance(event, ToolEnded):
-                results[event.call_id] = ToolMessage(event.content, event.call_id, event.outcome)
+                content = unshown(event.content, event.images)  # as it takes none
+                results[event.call_id] = ToolMessage(content, event.call_id, event.outcome)
         self._asked = 0
         self._first = 0
 

@@ -38,6 +38,7 @@ from gaia_core.runtime.sessions._session_messages import (
     iso,
     last_end,
     messages_of,
+    shown_images,
 )
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.runtime.sessions._transfer import TransferredTurn, write
@@ -74,5 +75,6 @@ __all__ = [
     "replay",
     "replica_name",
     "rest_of",
+    "shown_images",
     "write",
 ]

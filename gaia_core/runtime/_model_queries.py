@@ -34,12 +34,8 @@ class Models:
 
     async def inputs(self, name: str) -> frozenset[Input]:
         """What the model of that name takes beside text, as configured or as it says; nothing when it doesn't."""
-        spec = self._generations.current.catalog.model(name)
-        if spec.inputs is not None:
-            return spec.inputs
-        ask = getattr(self.get(name), "inputs", None)
         try:
-            return await ask() if ask is not None else frozenset()
+            return await self._generations.current.access(name).takes()
         except ModelError as error:
             _log.warning("model %s doesn't say what it takes: %s", name, error)
             return frozenset()

@@ -145,6 +145,7 @@ class TurnRunner:
         context = self._turn_context(start, turn, transcript, MemoryRecorder(turn, transcript), grants or [])
         began = _began(start)
         if not given:
+            context = msgspec.structs.replace(context, summarizes=True) if start.request.summarize else context
             self._begin(start, context, (began,))
             return turn
         asked = Answered(1, AssistantMessage(None, given), "tool_calls", Usage())
@@ -189,6 +190,8 @@ class TurnRunner:
         if access.slots.context_tokens is not None:
             return None  # how many tokens it needs, the turn will say
         transcript = before.followed_by(began)
+        if transcript.has_images:
+            return None  # whether the model takes images, the turn will ask
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first

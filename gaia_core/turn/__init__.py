@@ -35,7 +35,6 @@ from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._pending_requests import APPROVAL, QUESTION, Decision, check_kind
 from gaia_core.turn.calls._tool_calls import invalid_arguments, tool_of, unknown_tool, unusable_arguments
 from gaia_core.turn.calls._tool_threads import ToolThreads
-from gaia_core.turn.context._compaction import summary_request
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import is_own, request_of
@@ -87,7 +86,6 @@ __all__ = [
     "run_turn",
     "shortened",
     "size",
-    "summary_request",
     "tokens_of",
     "tool_of",
     "unattended",

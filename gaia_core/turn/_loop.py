@@ -5,6 +5,7 @@ process left is continued by the same code. A sub-agent is the same loop on a ch
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
@@ -25,7 +26,7 @@ from gaia_core.events import (
 )
 from gaia_core.facts import Answered, Began, Ended, Fact
 from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, is_json_object, text_of
-from gaia_core.models import ModelError, ModelRequest, problem_of
+from gaia_core.models import Input, ModelError, ModelRequest, problem_of
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._pausable_clock import PausableClock
@@ -40,8 +41,10 @@ from gaia_core.turn.step._answer_correction import AnswerCorrection, correction
 from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
-from gaia_core.turn.step._summary import compact
+from gaia_core.turn.step._summary import compact, summary_of
 from gaia_core.turn.tool_search._find_tools import core_definitions
+
+_log = logging.getLogger(__name__)
 
 _NO_ANSWER = AssistantMessage("")
 _PAUSE_SECONDS = 2.0
@@ -91,6 +94,7 @@ class _Loop:
         "_core",
         "_correction",
         "_emit",
+        "_inputs",
         "_limit",
         "_step",
         "_steps",
@@ -108,6 +112,8 @@ class _Loop:
         self._calls = ToolCalls(context, emit, partial(_delegated, context, emit))
         self._client_names = frozenset(tool.name for tool in context.options.client_tools)
         self._core: tuple[ToolDefinition, ...] = ()
+        self._inputs: frozenset[Input] | None = None
+        """What the model takes beside text; None until a result has images."""
         """Computed at the first request, where the agent searches its tools."""
         self._steps = steps
         """Steps begun, those of an earlier process included. Counted by `_ask`."""
@@ -146,6 +152,8 @@ class _Loop:
             budget.clock = None
 
     async def _run_steps(self) -> Ended:
+        if self._context.summarizes:
+            return await self._summarize()
         if self._client_names and (names := replaced(self._agent, self._context.options)):
             self._emit(ToolsReplaced(names))
         if self._answer is not None:
@@ -158,6 +166,18 @@ class _Loop:
             await self._ask()
             if (ended := self._after_calls()) is not None:
                 return ended
+
+    async def _summarize(self) -> Ended:
+        """The summary of the transcript as the answer."""
+        if reached := self._context.budget.step():
+            return self._limited(reached)
+        summary, used = await summary_of(self._context, self._context.transcript.entries)
+        if not summary:
+            raise ModelError("server", "the model gave no summary of the conversation; ask again", retryable=True)
+        self._steps = 1
+        self._answer = Answered(self._steps, AssistantMessage(summary), "stop", used)
+        self.last = (self._answer,)
+        return self.ended("completed")
 
     def _after_calls(self) -> Ended | None:
         """The end after the last answer and its calls, or None when there is another step."""
@@ -199,6 +219,7 @@ class _Loop:
     async def _ask(self) -> None:
         """One model request and its calls: recorded, then told."""
         context = self._context
+        await self._know_inputs()
         await self._compact()
         self._steps += 1
         self._emit(StepStarted(self._steps))
@@ -353,6 +374,18 @@ class _Loop:
             self._tools_chars = sum([len(definition.encoded) for definition in request.tools])
         return with_room(context.access, context.transcript, request)
 
+    async def _know_inputs(self) -> None:
+        """Find out whether the model takes images, once there are some. While it doesn't say, it is shown none."""
+        transcript = self._context.transcript
+        if not transcript.has_images or self._inputs is not None:
+            return
+        try:
+            self._inputs = await self._context.access.takes()
+        except ModelError as error:
+            _log.warning("model %s doesn't say whether it takes images: %s", self._agent.model, error)
+            self._inputs = frozenset()  # for this turn: what was sent stays as it is
+        transcript.shows_images = "image" in self._inputs
+
     async def _speculated(self, request: ModelRequest) -> SpeculativeRequest | None:
         """The request that was sent while the session was being claimed, if it equals *request*; else it is closed."""
         speculative = self._context.speculative
@@ -411,6 +444,7 @@ async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: s
         options=NO_OPTIONS,
         audience=context.audience.of_delegate,
         calls_only=False,
+        summarizes=False,
         speculative=None,
         path=f"{context.path}{call_id}/",
     )

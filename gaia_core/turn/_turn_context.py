@@ -9,7 +9,7 @@ import msgspec
 from gaia_core.agent import Agent
 from gaia_core.events import Outcome
 from gaia_core.frozen_types import made_once
-from gaia_core.models import Model, SlotPool
+from gaia_core.models import Input, Model, SlotPool
 from gaia_core.tools import Recipe
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._recorder import Recorder
@@ -30,7 +30,8 @@ class ModelAccess:
     """A model, its slots, and the longest request that it takes (tokens; None: unknown).
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
-    *learnt*: what its refusals said of its window.
+    *learnt*: what its refusals said of its window. *inputs*: what the configuration says that it takes beside text;
+    None: it is asked.
     """
 
     __attrs_pre_init__ = made_once
@@ -40,6 +41,14 @@ class ModelAccess:
     window: int | None = None
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
     learnt: LearntContext = attrs.field(factory=LearntContext)
+    inputs: frozenset[Input] | None = None
+
+    async def takes(self) -> frozenset[Input]:
+        """What the model takes beside text, as configured or as it says. Raises ModelError."""
+        if self.inputs is not None:
+            return self.inputs
+        ask = getattr(self.model, "inputs", None)
+        return await ask() if ask is not None else frozenset()
 
 
 class Counting(Protocol):
@@ -84,6 +93,8 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     options: TurnOptions = NO_OPTIONS
     calls_only: bool = False
     """The turn makes the calls that it begins with, and asks no model."""
+    summarizes: bool = False
+    """The turn answers with a summary of its transcript."""
     approves: Callable[[str], bool] = _nobody_approves
     """Whether the owner has said yes beforehand to calls of a tool, in this turn and its sub-agents'."""
     speculative: SpeculativeRequest | None = None

@@ -96,6 +96,7 @@ class TurnRequest:
     | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: a new beginning |
     | note | kept with the turn's first record, for the surface that asks |
     | edits | messages of the conversation that models are not shown any more |
+    | summarize | the answer is a summary of the *transcript*, made in rounds that fit the model's window; no tools |
     """
 
     __attrs_pre_init__ = made_once
@@ -108,6 +109,7 @@ class TurnRequest:
     parent: int | None = None
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
+    summarize: bool = False
 
     def __attrs_post_init__(self) -> None:
         messages: object = self.transcript
@@ -120,5 +122,6 @@ class TurnRequest:
             and (self.parent is None or type(self.parent) is int)
             and type(self.note) is bytes
             and _are_edits(self.edits)
+            and type(self.summarize) is bool
         ):
             raise refusal(self)

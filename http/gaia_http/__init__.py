@@ -14,6 +14,7 @@
 | `request` | what every wire protocol reads from a request: content parts, files, URLs, client tools, options |
 | `streaming` | server-sent events: how bytes reach a client |
 | `transcript` | turns whose request is the whole conversation: what three protocols share |
+| `vectors` | embeddings: which model makes them, for two protocols |
 | `openai` | the OpenAI API: chat completions, Responses, embeddings, files, models |
 | `anthropic` | the Anthropic Messages API |
 | `ollama` | the Ollama API |

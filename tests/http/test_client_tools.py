@@ -392,3 +392,85 @@ async def test_another_owner_does_not_get_them(suspended_turn):
     for other in ("bob", ""):
         assert store.restored(transcript, OWN, other) == transcript
     assert store.restored(transcript, OWN, "ann") != transcript
+
+
+# The rooms of Anthropic's and Ollama's APIs.
+
+HOSTED = {"type": "web_search_20250305", "name": "web_search"}
+
+
+def _anthropic(name: object) -> object:
+    return {"name": name, "input_schema": {"type": "object"}} if isinstance(name, str) else name
+
+
+def _ollama(name: object) -> object:
+    return function(name) if isinstance(name, str) else name
+
+
+ROOMS = {
+    "/v1/messages": lambda tools, **options: {
+        "model": "a",
+        "max_tokens": 100,
+        "messages": [USER],
+        **options,
+        "tools": [_anthropic(each) for each in tools],
+    },
+    "/ollama/api/chat": lambda tools, **options: {
+        "model": "a",
+        "stream": False,
+        "messages": [USER],
+        "options": options,
+        "tools": [_ollama(each) for each in tools],
+    },
+}
+
+
+async def ask_room(server, room: str, tools: tuple = (), **options: object):
+    async with server.http.post(room, json=ROOMS[room](tools, **options)) as response:
+        return response.status, response.headers.get("x-gaia-ignored"), await response.json()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_tools_that_no_room_serves_are_named_in_the_header(serve, room):
+    server = await serve("ok", "ok", "ok", agents=(Agent("a"), Agent("deaf", client_tools="ignore")))
+
+    assert (await ask_room(server, room, ("weather", HOSTED)))[:2] == (200, "web_search_20250305")
+    assert [tool.name for tool in server.model.requests[0].tools] == ["weather"]
+    assert (await ask_room(server, room, ("weather",)))[:2] == (200, None)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(
+    ("mode", "status", "offered"),
+    [("merge", 200, ["secret", "weather"]), ("ignore", 200, ["secret"]), ("reject", 400, None), ("strict", 400, None)],
+)
+async def test_an_agents_client_tools_hold_in_every_room(serve, room, mode, status, offered):
+    server = await serve("ok", agents=(attrs.evolve(OWN, client_tools=mode),))
+    found, ignored, _ = await ask_room(server, room, ("secret", "weather", HOSTED))
+
+    assert found == status
+    assert ignored == ("web_search_20250305" if mode == "merge" else None)
+    if offered is not None:
+        assert [tool.name for tool in server.model.requests[0].tools] == offered
+        theirs = next(tool for tool in server.model.requests[0].tools if tool.name == "secret")
+        assert (theirs == OWN.tools.definitions[0]) == (mode == "ignore")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_sampling_options_of_model_servers_are_forwarded_from_every_room(serve, room):
+    server = await serve("ok")
+    status, _, _ = await ask_room(server, room, top_k=40, min_p=0.05, repeat_penalty=1.1)
+
+    assert status == 200
+    assert server.model.requests[0].sampling.further == (("top_k", "40"), ("min_p", "0.05"), ("repeat_penalty", "1.1"))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(("name", "value"), [("top_k", "many"), ("cache_prompt", False), ("id_slot", 1)])
+async def test_wrong_ones_and_those_that_reach_into_the_server_are_refused_by_their_path(serve, room, name, value):
+    server = await serve("ok")
+    status, _, answer = await ask_room(server, room, **{name: value})
+
+    assert status == 400
+    words = answer["error"]["message"] if isinstance(answer["error"], dict) else answer["error"]
+    assert (name if room == "/v1/messages" else f"options.{name}") in words

@@ -127,6 +127,7 @@ MADE_BY_CALLERS = {
     "FilePart": {"file": FileData()},
     "FunctionCall": {"name": "a", "arguments": "{}"},
     "FunctionMessage": {"content": "a", "name": "b"},
+    "Image": {"media_type": "image/png", "data": b""},
     "ImagePart": {"image_url": ImageURL("a")},
     "ImageURL": {"url": "a"},
     "InputAudio": {"data": "a", "format": "wav"},
@@ -140,6 +141,7 @@ MADE_BY_CALLERS = {
     "ToolCall": {"id": "a", "function": FunctionCall("a", "{}")},
     "ToolChoice": {},
     "ToolDefinition": {"name": "a", "description": "b", "parameters": b"{}", "encoded": b"{}"},
+    "ToolOutput": {"text": "a"},
     "ToolMessage": {"content": "a", "tool_call_id": "b"},
     "UserMessage": {"content": (TextPart("a"),)},
 }

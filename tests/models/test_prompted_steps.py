@@ -9,10 +9,14 @@ import pytest
 
 from gaia_core.events import TextDelta
 from gaia_core.messages import (
+    ATTACHED,
     AssistantMessage,
     FunctionCall,
+    ImagePart,
+    ImageURL,
     Message,
     SystemMessage,
+    TextPart,
     ToolCall,
     ToolMessage,
     Usage,
@@ -283,3 +287,23 @@ async def test_what_a_model_is_asked_begins_with_what_it_was_asked_before():
     ]
     for before, after in pairwise(asked):
         assert after[: len(before)] == before
+
+
+async def test_images_behind_a_result_are_sent_with_it_and_are_no_question():
+    image = ImagePart(ImageURL("data:image/png;base64,AAAA"))
+    attached = UserMessage((TextPart(ATTACHED.format("c1")), image))
+    messages = (ASKED, READ, FOUND, AssistantMessage("[No answer yet.]"), attached)
+    asked: list[ModelRequest] = []
+
+    def model(request: ModelRequest) -> str:
+        asked.append(request)
+        return '{"answer": "ok"}'
+
+    async with aclosing(PromptedTools(ScriptedModel(model)).stream(ModelRequest(messages, TOOLS))) as stream:
+        async for _ in stream:
+            pass
+
+    *_, called_it, last = asked[0].messages
+    assert isinstance(called_it, AssistantMessage)
+    assert text_of(last.content).startswith("Result of read_file, 1 line:\ncontents\n\nMy question: What is in a.txt?")
+    assert last.content[-1] == image

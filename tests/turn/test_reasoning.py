@@ -3,10 +3,12 @@
 import pytest
 
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, call, tool
-from gaia_core.messages import AssistantMessage, ToolMessage, UserMessage, wire_bytes
+from gaia_core.facts import Answered, Began, Done
+from gaia_core.messages import AssistantMessage, ToolMessage, Usage, UserMessage, wire_bytes
 from gaia_core.models import Endpoint, EndpointConfig
 from gaia_core.testing import QuirkyEndpoint
-from gaia_core.turn import TurnRequest
+from gaia_core.turn import Transcript, TurnRequest, size
+from gaia_core.turn.context._context_window import messages_for
 
 THOUGHT = AssistantMessage("I look.", (call("look"),), reasoning_content="Let me see.")
 
@@ -91,3 +93,20 @@ def test_half_a_surrogate_pair_in_it_is_mended():
     sent = wire_bytes(AssistantMessage("a", reasoning_content="\ud83d"), reasoning=True)
 
     assert sent.decode() == '{"role":"assistant","content":"a","reasoning_content":"\ufffd"}'
+
+
+def test_reasoning_that_is_sent_back_counts_in_the_window():
+    agent, transcript = Agent("a"), Transcript()
+    thought = AssistantMessage(None, (call("look"),), reasoning_content="Hm. " * 1_000)
+    for seq, fact in enumerate(
+        (Began("a", "", "local", UserMessage("Go on.")), Answered(1, thought, "tool_calls", Usage()))
+    ):
+        transcript.apply(seq, fact)
+    transcript.apply(3, Done(thought.tool_calls[0].id, "look", "ok", "seen"))
+    sent = sum(map(len, messages_for(agent, transcript)[1]))
+
+    assert sent > 4_000
+    assert size(agent, transcript) == pytest.approx(sent / 4, rel=0.02)
+    transcript.apply(4, Answered(2, AssistantMessage("Done."), "stop", Usage()))
+    transcript.apply(5, Began("a", "", "local", UserMessage("And now?")))
+    assert size(agent, transcript) < 200  # it is not sent in later turns

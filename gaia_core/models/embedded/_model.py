@@ -58,8 +58,9 @@ _LONGEST_RETRY_AFTER_SECONDS = 60.0
 
 def _repeatable(request: ModelRequest) -> ModelRequest:
     """*request*, whose seed gives the same text each time: its prompt is computed anew. What is taken from the prompt
-    cache was computed in other batches, which changes the last bits of the model's numbers, and with them what is
-    drawn (source: llama.cpp's server, README on `cache_prompt`)."""
+    cache may have been computed in batches of another size, for which the model's numbers "are not guaranteed to be
+    bit-for-bit identical", so that the option "can cause nondeterministic results" (source: llama.cpp, tools/server
+    README.md, `cache_prompt`)."""
     sampling = request.sampling
     further = (*sampling.further, ("cache_prompt", "false"))
     return msgspec.structs.replace(request, sampling=msgspec.structs.replace(sampling, further=further))

@@ -117,7 +117,7 @@ class Histories:
     def put(self, lease: Lease, history: History, agent: Agent) -> None:
         """Keep *history* as the turn of *lease* left it."""
         history.agent, history.fingerprint = agent.name, agent.fingerprint
-        size = sum([len(entry.encoded) for entry in history.transcript.entries])
+        size = sum([entry.size for entry in history.transcript.entries])
         size += sum(map(len, history.transcript.full.values()))
         key = (lease.owner, lease.id)
         self._pop(key)

@@ -267,8 +267,10 @@ class _Replay:
         whole = done.full if done.full is not None else done.content
         if call.call.name == READ_RESULT or len(whole) >= MOST_CHARS:
             return done
-        content, full = shortened(whole, self._agent.limits.result_chars, done.call_id)
-        return Done(done.call_id, done.tool, done.outcome, content, done.seconds, done.still_running, full)
+        content, full = shortened(whole, self._agent.limits.result_chars, done.call_id, done.images)
+        return Done(
+            done.call_id, done.tool, done.outcome, content, done.seconds, done.still_running, full, images=done.images
+        )
 
     def _differs(self, call: _Call, recorded: str, now: str) -> None:
         self._part(f"the call {_shown(call.call)}", recorded, now)

@@ -26,6 +26,7 @@ from gaia_core.facts import Began, Ended, Fact, decode_fact, events_of, is_messa
 from gaia_core.journal import Record
 from gaia_core.messages import text_of
 from gaia_core.runtime._answer_text import AnswerStats, AnswerText
+from gaia_core.tool_output import Image
 
 Json: TypeAlias = dict[str, Any]
 Facts: TypeAlias = Sequence[tuple[Record, Fact]]
@@ -34,6 +35,14 @@ Facts: TypeAlias = Sequence[tuple[Record, Fact]]
 def iso(at: float) -> str:
     """A Unix time as the API writes it: `2025-01-31T12:00:00.000000+00:00`."""
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="microseconds")
+
+
+def shown_images(images: tuple[Image, ...]) -> dict[str, Json]:
+    """How a page shows a result's *images*: `render` says as what, `data` has them as `data:` URLs. Empty for none."""
+    if not images:
+        return {}
+    shown = [{"url": image.url, "content_type": image.media_type, "size": len(image.data)} for image in images]
+    return {"render": {"type": "images"}, "data": {"images": shown}}
 
 
 class MessageStep(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -139,6 +148,7 @@ class Steps:
                     result=event.content,
                     success=event.outcome == "ok",
                     latencyMs=milliseconds,
+                    **shown_images(event.images),
                 )
             case ContextCompacted():
                 self._add(at, "status", "Earlier messages became a summary", detail=event.summary)

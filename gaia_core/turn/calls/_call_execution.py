@@ -15,6 +15,7 @@ from gaia_core.facts import Done, Questioned, Replied
 from gaia_core.messages import ToolCall, Usage
 from gaia_core.nesting import encode_json
 from gaia_core.session import new_id
+from gaia_core.tool_output import ToolOutput, within_limits
 from gaia_core.tools import Bound, Context
 from gaia_core.turn._pausable_clock import PausableClock
 from gaia_core.turn._turn_context import TurnContext
@@ -76,7 +77,7 @@ class CallExecution:
         context = self._context
         started = time.monotonic()
         try:
-            outcome, content, still_running = await self._outcome(call, bound, arguments, list(replies))
+            outcome, output, still_running = await self._outcome(call, bound, arguments, list(replies))
         except asyncio.CancelledError:
             words = "The call was cancelled; its outcome is unknown."
             seconds = time.monotonic() - started
@@ -84,15 +85,15 @@ class CallExecution:
             # Live only: nothing is recorded of a call that was cancelled, and nothing is awaited here.
             self._emit(ToolEnded(call.id, call.name, "cancelled", words, seconds, self._still_running(call)))
             raise
-        full: str | None = None
+        content, full, images = output.text, None, output.images
         if bound.tool is not read_result:  # which keeps to the same limit itself
-            content, full = shortened(content, self._result_chars(content), call.id)
+            content, full = shortened(content, self._result_chars(content), call.id, images)
         loaded, used = self._loaded.pop(call.id, ()), self._used.pop(call.id, _NO_USAGE)
         seconds = time.monotonic() - started
         context.counts.tool_call(call.name, outcome, seconds)
         # The call has ended. Cancelled here, its result is recorded all the same, but without a second event.
         await context.recorder.add(
-            Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used)
+            Done(call.id, call.name, outcome, content, seconds, still_running, full, loaded, used, images)
         )
 
     def _result_chars(self, content: str | None = None) -> int:
@@ -110,7 +111,7 @@ class CallExecution:
 
     async def _outcome(
         self, call: ToolCall, bound: Bound, arguments: Any, replies: list[str | None]
-    ) -> tuple[Outcome, str, bool]:
+    ) -> tuple[Outcome, ToolOutput, bool]:
         tool = bound.tool
         seconds = tool.timeout or self._context.agent.limits.tool_seconds
         try:
@@ -120,15 +121,16 @@ class CallExecution:
                     result = await self._invoke(call, bound, arguments, clock, replies)
                 finally:
                     clock.ended = True
-            return "ok", _text(result), False
+            return "ok", _output(result), False
         except ToolError as error:
-            return "error", f"Error: {error}", False
+            return "error", ToolOutput(f"Error: {error}"), False
         except TimeoutError as error:
             if not timeout.expired():
                 return "error", self._failed(call, error), False
             running = self._still_running(call)
             rest = " It can't be stopped and may still have an effect." if running else ""
-            return "timeout", f"Error: {call.name} took longer than {seconds:g} s and was given up.{rest}", running
+            words = f"Error: {call.name} took longer than {seconds:g} s and was given up.{rest}"
+            return "timeout", ToolOutput(words), running
         except asyncio.CancelledError as error:
             # Who was cancelled: this task, by the turn or its group; or only what the tool awaited.
             task = asyncio.current_task()
@@ -138,11 +140,11 @@ class CallExecution:
         except Exception as error:  # noqa: BLE001  # whatever a tool raises is the call's result
             return "error", self._failed(call, error), False
 
-    def _failed(self, call: ToolCall, error: BaseException) -> str:
+    def _failed(self, call: ToolCall, error: BaseException) -> ToolOutput:
         """The trace for the operator's log; for the model only what kind of thing failed."""
         turn = self._context.turn
         _log.error("tool %s failed in turn %s of session %s", call.name, turn.id, turn.session_id, exc_info=error)
-        return (
+        return ToolOutput(
             f"Error: {call.name} failed with {type(error).__name__}. This is a fault of the tool, not of the arguments."
         )
 
@@ -257,6 +259,13 @@ def _progress(emit: Callable[[Event], None], call_id: str, loop: asyncio.Abstrac
         emit(event)
     else:
         loop.call_soon_threadsafe(emit, event)
+
+
+def _output(result: Any) -> ToolOutput:
+    """A handler's result as it is kept."""
+    if isinstance(result, ToolOutput):
+        return within_limits(ToolOutput(_text(result.text), result.images))
+    return ToolOutput(_text(result))
 
 
 def _text(result: Any) -> str:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from gaia_core.errors import ToolError
+from gaia_core.tool_output import Image, naming
 from gaia_core.tools import Context, doc, nearest, tool
 from gaia_core.turn.context._transcript import Transcript
 
@@ -12,15 +13,16 @@ MOST_CHARS = 2_000_000
 READ_RESULT = "read_result"
 
 
-def shortened(content: str, limit: int, call_id: str) -> tuple[str, str | None]:
-    """*content* as the model reads it, and the whole when that is more: its first *limit* characters and a handle."""
+def shortened(content: str, limit: int, call_id: str, images: tuple[Image, ...] = ()) -> tuple[str, str | None]:
+    """*content* as the model reads it, and the whole when that is more: its first *limit* characters and a handle. It
+    names all of the result's *images* in any case."""
     if len(content) <= limit:
         return content, None
     rest = (
         f"\n… {len(content) - limit} more characters were left out; "
         f'{READ_RESULT}(call_id="{call_id}", offset={limit}) reads on.'
     )
-    return content[:limit] + rest, content[:MOST_CHARS]
+    return naming(content[:limit] + rest, images), content[:MOST_CHARS]
 
 
 @tool(name=READ_RESULT, effects=(), idempotent=True)

@@ -3,7 +3,7 @@
 from gaia_core.agent import Agent
 from gaia_core.messages import AssistantMessage, Message, SystemMessage, ToolMessage, UserMessage, text_of
 from gaia_core.turn.context._context_budget import ContextBudget
-from gaia_core.turn.context._context_window import messages_room
+from gaia_core.turn.context._context_window import messages_room, with_reasoning
 from gaia_core.turn.context._shortened_messages import message_chars
 from gaia_core.turn.context._transcript import Transcript, TranscriptEntry
 
@@ -12,6 +12,9 @@ _KEPT_SHARE = 0.5
 
 _PART_SHARE = 0.6
 """What a part may take of a window, beside the summary so far and the next one."""
+
+_INSTRUCTIONS_SHARE = 0.2
+"""What instructions may take of it: a client's may be longer than the window."""
 
 _SO_FAR = "Notes on what came before:\n"
 
@@ -27,7 +30,7 @@ def compaction_point(agent: Agent, transcript: Transcript, budget: ContextBudget
 
     It never parts a call from its results, and keeps the newest in half of *budget*.
     """
-    entries = transcript.entries
+    entries = with_reasoning(transcript.entries)
     most = int(message_chars(messages_room(agent, budget)) / transcript.chars_per_token) + 1
     left = int(budget.tokens * _KEPT_SHARE)
     point: int | None = None
@@ -42,15 +45,12 @@ def compaction_point(agent: Agent, transcript: Transcript, budget: ContextBudget
     return point if point is not None and point > 1 else None
 
 
-def summary_request(agent: Agent, entries: list[TranscriptEntry]) -> tuple[Message, ...]:
-    """What the model is asked for a summary of *entries*: plain text, so that any model can."""
-    return summary_round(agent, "", "\n\n".join(_lines(entries)))
-
-
-def summary_round(agent: Agent, summary: str, part: str) -> tuple[Message, ...]:
-    """What the model is asked for a summary of *part*, and of the *summary* of what came before it."""
+def summary_round(agent: Agent, summary: str, part: str, chars: int) -> tuple[Message, ...]:
+    """What the model is asked for a summary of *part*, and of the *summary* of what came before it: plain text, so that
+    any model can. The agent's instructions are cut to their share of a window of *chars* characters."""
     told = f"{_SO_FAR}{summary}\n\n{part}" if summary else part
-    system = f"{agent.instructions.strip()}\n\n{SUMMARIZE}" if agent.instructions else SUMMARIZE
+    instructions = _instructions(agent, chars)
+    system = f"{instructions}\n\n{SUMMARIZE}" if instructions else SUMMARIZE
     return (SystemMessage(system), UserMessage(f"{told}\n\n{SUMMARIZE}"))
 
 
@@ -59,7 +59,7 @@ def summary_parts(agent: Agent, entries: list[TranscriptEntry], chars: int, most
 
     A message that is longer than half a part is cut in its middle; of too many parts those in the middle are left out.
     """
-    fixed = len(agent.instructions) + 3 * len(SUMMARIZE)
+    fixed = len(_instructions(agent, chars)) + 3 * len(SUMMARIZE)
     room = max(200, int((chars - fixed) * _PART_SHARE))
     parts: list[str] = []
     for line in _lines(entries):
@@ -74,6 +74,10 @@ def summary_parts(agent: Agent, entries: list[TranscriptEntry], chars: int, most
         parts = [*parts[: most // 2], *parts[-newest:]]
         parts[most // 2] = f"(… about {left_out * room} characters are left out …)\n\n{parts[most // 2]}"
     return parts
+
+
+def _instructions(agent: Agent, chars: int) -> str:
+    return _cut_within(agent.instructions.strip(), int(chars * _INSTRUCTIONS_SHARE))
 
 
 def _lines(entries: list[TranscriptEntry]) -> list[str]:

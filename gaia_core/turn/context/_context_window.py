@@ -9,11 +9,12 @@ from gaia_core.messages import (
     Message,
     SystemMessage,
     ToolMessage,
-    UserMessage,
+    is_users,
     text_of,
 )
 from gaia_core.turn.context._alternation import alternating
 from gaia_core.turn.context._context_budget import ContextBudget
+from gaia_core.turn.context._result_images import with_images
 from gaia_core.turn.context._shortened_messages import each_within, message_chars, together_within
 from gaia_core.turn.context._transcript import Transcript, TranscriptEntry, entry_of, reasoned_entry
 from gaia_core.turn.tool_search._find_tools import loaded_definitions
@@ -42,20 +43,22 @@ def messages_for(agent: Agent, transcript: Transcript, budget: ContextBudget | N
     while leading < len(entries) and isinstance(entries[leading].message, SystemMessage | DeveloperMessage):
         leading += 1
     system = _system(agent, entries[:leading], form)
-    rest = alternating(_with_reasoning(entries[leading:] if leading else entries))
-    if budget is not None:
-        rest = each_within(transcript, rest, message_chars(messages_room(agent, budget)))
+    rest = with_reasoning(entries[leading:] if leading else entries)
+    most = message_chars(messages_room(agent, budget)) if budget is not None else None
+    rest = alternating(with_images(transcript, rest, most))
+    if budget is not None and most is not None:
+        rest = each_within(transcript, rest, most)
         tokens = budget.tokens - int(_tools_chars(agent, transcript) / transcript.chars_per_token)
         rest = _newest(transcript, rest, tokens - (transcript.tokens(system) if system is not None else 0))
-        if sum([len(entry.encoded) for entry in rest]) > messages_room(agent, budget):
+        if sum(map(transcript.chars, rest)) > messages_room(agent, budget):
             last = _last_user(rest)
-            room = messages_room(agent, budget) - sum([len(entry.encoded) for entry in rest[:last]])
+            room = messages_room(agent, budget) - sum(map(transcript.chars, rest[:last]))
             rest = [*rest[:last], *together_within(transcript, rest[last:], room)]
     shown = [system, *rest] if system is not None else rest
     return tuple([entry.message for entry in shown]), tuple([entry.encoded for entry in shown])
 
 
-def _with_reasoning(entries: list[TranscriptEntry]) -> list[TranscriptEntry]:
+def with_reasoning(entries: list[TranscriptEntry]) -> list[TranscriptEntry]:
     """*entries*, those of the turn's tool loop with their reasoning. A user's message right behind results doesn't end
     the loop: it has what is attached to them."""
     begin, sent = len(entries), entries
@@ -91,13 +94,13 @@ def _newest(transcript: Transcript, entries: list[TranscriptEntry], tokens: int)
         left -= transcript.tokens(entries[index])
         if left < 0:
             break
-        if index < last and isinstance(entries[index].message, UserMessage):
+        if index < last and is_users(entries[index].message):
             first = index
     return entries[first:]
 
 
 def _last_user(entries: list[TranscriptEntry]) -> int:
-    return next((i for i in reversed(range(len(entries))) if isinstance(entries[i].message, UserMessage)), 0)
+    return next((i for i in reversed(range(len(entries))) if is_users(entries[i].message)), 0)
 
 
 def messages_room(agent: Agent, budget: ContextBudget) -> int:
@@ -115,7 +118,7 @@ def result_chars(agent: Agent, transcript: Transcript, budget: ContextBudget) ->
     room = messages_room(agent, budget)
     if transcript.measured and transcript.chars_per_token < budget.chars_per_token:
         room = int(room * transcript.chars_per_token / budget.chars_per_token)
-    used = sum([len(entry.encoded) for entry in transcript.entries]) + transcript.unsent_chars
+    used = sum(map(transcript.chars, with_reasoning(transcript.entries))) + transcript.unsent_chars
     calls = max(1, len(transcript.open))
     left = max((room - used) // calls, room // 10 // calls)
     return max(200, min(left, message_chars(room) // calls) - 200)
@@ -129,12 +132,13 @@ def _tools_chars(agent: Agent, transcript: Transcript) -> int:
 
 
 def size(agent: Agent, transcript: Transcript, budget: ContextBudget | None = None) -> int:
-    """About how many tokens the whole transcript takes, the agent's words and tools included; with *budget*, in the
-    form in which it is sent, in which no message is longer than that allows."""
+    """About how many tokens the whole transcript takes, the agent's words and tools and the reasoning that is sent back
+    included; with *budget*, in the form in which it is sent, in which no message is longer than that allows."""
     fixed = len(agent.system_text) + _tools_chars(agent, transcript)
-    tokens = int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, transcript.entries))
+    entries = with_reasoning(transcript.entries)
+    tokens = int(fixed / transcript.chars_per_token) + sum(map(transcript.tokens, entries))
     if budget is None or tokens <= budget.tokens:
         return tokens
     most = message_chars(messages_room(agent, budget))
-    over = [len(entry.encoded) - most for entry in transcript.entries if len(entry.encoded) > most]
+    over = [chars - most for chars in map(transcript.chars, entries) if chars > most]
     return tokens - int(sum(over) / transcript.chars_per_token)

@@ -36,9 +36,9 @@ def chars_within(text: str, most: int) -> int:
 
 def each_within(transcript: Transcript, entries: list[TranscriptEntry], most: int) -> list[TranscriptEntry]:
     """*entries*, each with at most about *most* characters."""
-    if all(len(entry.encoded) <= most for entry in entries):
+    if all(transcript.chars(entry) <= most for entry in entries):
         return entries
-    return [_within(transcript, entry, most) if len(entry.encoded) > most else entry for entry in entries]
+    return [_within(transcript, entry, most) if transcript.chars(entry) > most else entry for entry in entries]
 
 
 def _within(transcript: Transcript, entry: TranscriptEntry, most: int) -> TranscriptEntry:
@@ -50,7 +50,7 @@ def _within(transcript: Transcript, entry: TranscriptEntry, most: int) -> Transc
     whole = text_of(message.content)
     if isinstance(message, ToolMessage):
         whole = transcript.full.get(handle, whole)
-    beside = len(entry.encoded) - len(msgspec.json.encode(text_of(message.content)))
+    beside = transcript.chars(entry) - len(msgspec.json.encode(text_of(message.content)))
     room = max(_NOTE_CHARS, most - beside - _NOTE_CHARS)
     content, full = shortened(whole, chars_within(whole, room), handle)
     if full is None:
@@ -73,13 +73,13 @@ def together_within(transcript: Transcript, entries: list[TranscriptEntry], most
     A fold: whenever an entry exceeds *most*, enough results before it are left out for half of that; so from step to
     step the same ones are, until the next time.
     """
-    if sum([len(entry.encoded) for entry in entries]) <= most:
+    if sum(map(transcript.chars, entries)) <= most:
         return entries
     shown: list[TranscriptEntry] = []
     held = 0
     for entry in entries:
         shown.append(entry)
-        held += len(entry.encoded)
+        held += transcript.chars(entry)
         if held <= most:
             continue
         for index, older in enumerate(shown[:-1]):

@@ -11,8 +11,22 @@ from types import MappingProxyType
 import msgspec
 
 from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Edit, Ended, Fact, Replied, Started
-from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage, UserMessage, text_of, wire_bytes
+from gaia_core.messages import (
+    AssistantMessage,
+    ImagePart,
+    Message,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    text_of,
+    wire_bytes,
+)
+from gaia_core.models import ModelRequest
 from gaia_core.turn.context._context_budget import CHARS_PER_TOKEN
+
+IMAGE_CHARS = 6_000
+"""What an image counts in the window, in characters: 1,500 tokens. Its base64 says nothing of that; models take 85 to
+1,600 tokens for one (source: OpenAI's and Anthropic's guides to vision), local ones up to 4,096."""
 
 INTERRUPTED = "The call was interrupted; whether it had an effect is unknown."
 _SUMMARY = "Earlier in this conversation (a summary; the messages themselves are not shown any more):\n\n"
@@ -37,6 +51,12 @@ class TranscriptEntry(msgspec.Struct, frozen=True, gc=False):
     encoded: bytes
     seq: int = 0
     reasoned: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory it takes."""
+        images = self.message.images if type(self.message) is ToolMessage else ()
+        return len(self.encoded) + len(self.reasoned) + sum([len(image.data) for image in images])
 
     @property
     def digest(self) -> str:
@@ -92,9 +112,11 @@ class Transcript:
         "client_calls",
         "entries",
         "full",
+        "has_images",
         "loaded",
         "measured",
         "open",
+        "shows_images",
     )
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
@@ -109,6 +131,10 @@ class Transcript:
         self.chars_per_token = CHARS_PER_TOKEN
         self.measured = False
         """Whether an endpoint's own count is behind `chars_per_token`; else it is an estimate."""
+        self.has_images = False
+        """Whether a result has images."""
+        self.shows_images = False
+        """Whether the model that is asked takes images. Written by a turn's loop, once there are some."""
         self._results: dict[str, ToolMessage] = {}
         self._calls: tuple[ToolCall, ...] = ()
         self._seq = 0
@@ -133,6 +159,7 @@ class Transcript:
         copy.client_calls, copy.full, copy.loaded = self.client_calls, self.full, [*self.loaded]
         copy._calls, copy._results, copy._seq = self._calls, {**self._results}, self._seq
         copy.chars_per_token = self.chars_per_token
+        copy.has_images, copy.shows_images = self.has_images, self.shows_images
         return copy
 
     def apply(self, seq: int, fact: Fact) -> tuple[Message, ...]:
@@ -224,7 +251,8 @@ class Transcript:
 
     def _done(self, fact: Done, seq: int) -> None:
         del self.open[fact.call_id]
-        self._results[fact.call_id] = ToolMessage(fact.content, fact.call_id, fact.outcome)
+        self._results[fact.call_id] = ToolMessage(fact.content, fact.call_id, fact.outcome, fact.images)
+        self.has_images = self.has_images or bool(fact.images)
         self._seq = seq
         if fact.full is not None:
             self.full[fact.call_id] = fact.full
@@ -271,9 +299,30 @@ class Transcript:
             self.chars_per_token = max(1.0, chars / tokens)
             self.measured = True
 
+    def chars(self, entry: TranscriptEntry) -> int:
+        """What *entry* counts in the window, in characters, the images of its result included."""
+        message = entry.message
+        if type(message) is ToolMessage and message.images and self.shows_images:
+            return len(entry.encoded) + IMAGE_CHARS * len(message.images)
+        return sent_chars(message, entry.encoded)
+
     def tokens(self, entry: TranscriptEntry) -> int:
         """About how many tokens *entry* is."""
-        return int(len(entry.encoded) / self.chars_per_token) + 1
+        return int(self.chars(entry) / self.chars_per_token) + 1
+
+
+def request_chars(request: ModelRequest) -> int:
+    """What the messages of *request* count in the window, in characters."""
+    encoded = request.encoded or map(wire_bytes, request.messages)
+    return sum(map(sent_chars, request.messages, encoded))
+
+
+def sent_chars(message: Message, encoded: bytes) -> int:
+    """What *message* counts in the window as it is sent, in characters; an image the same, whatever its bytes."""
+    if type(message.content) is not tuple:
+        return len(encoded)
+    images = [part for part in message.content if type(part) is ImagePart]
+    return len(encoded) + sum([IMAGE_CHARS - len(part.image_url.url) for part in images])
 
 
 def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:

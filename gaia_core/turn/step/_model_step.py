@@ -1,5 +1,6 @@
 """One step's model request: from admission to the whole message, telling deltas as they come."""
 
+import logging
 import re
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -8,7 +9,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gaia_core.events import Event, FinishReason, Queued, ReasoningDelta, TextDelta
+from gaia_core.events import Event, FinishReason, ModelRetried, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, wire_bytes
 from gaia_core.models._call_assembly import CallAssembly
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
@@ -17,10 +18,16 @@ from gaia_core.models.slots._pool import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.context._context_budget import ANSWER_TOKENS
+from gaia_core.turn.context._context_budget import ANSWER_TOKENS, CHARS_PER_TOKEN, is_cut
+from gaia_core.turn.context._transcript import request_chars
+
+_log = logging.getLogger(__name__)
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
+
+_SERVER_GONE = frozenset(("connect", "not_ready"))
+"""Errors of a server that stops, starts or loads its model."""
 
 _LEAST_ANSWER_CHARS = 64 * 1024
 _MOST_CHARS_OF_A_TOKEN = 64
@@ -112,8 +119,10 @@ class ModelStep:
         try:
             await self._asked(emit, speculative)
             answer = self.answer()
-        except BaseException:
+        except BaseException as error:
             self._context.budget.charge(self._so_far())
+            if isinstance(error, ModelError) and error.kind in _SERVER_GONE:
+                self._context.access.learnt.restarted()
             raise
         self._measure(answer[2])
         if self._held and not (answer[0].tool_calls and not answer[0].content):
@@ -161,6 +170,8 @@ class ModelStep:
             elif kind is Finished:
                 self._finished = delta  # type: ignore[assignment]
             else:
+                if kind is ModelRetried and delta.kind in _SERVER_GONE:  # type: ignore[union-attr]
+                    self._context.access.learnt.restarted()
                 if kind is ReasoningDelta:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
@@ -221,18 +232,27 @@ class ModelStep:
         return SlotRequest(context.owner, context.turn.session_id, not context.audience.waits, tokens)
 
     def chars(self) -> int:
-        """How many characters the request has, its tools included."""
-        request = self._request
-        encoded = request.encoded or tuple(map(wire_bytes, request.messages))
-        return sum(map(len, encoded)) + self._tools_chars
+        """How many characters the request has, as they count in the window, its tools included."""
+        return request_chars(self._request) + self._tools_chars
 
     def _prompt_tokens(self) -> int:
         return int(self.chars() / self._context.transcript.chars_per_token)
 
     def _measure(self, usage: Usage) -> None:
-        """Let the endpoint's count of this request tell how many characters a token has."""
-        if not usage.estimated and self._request.encoded:
-            self._context.transcript.measure(self.chars(), usage.input_tokens)
+        """Let the endpoint's count of this request tell how many characters a token has, unless it read a part only."""
+        if usage.estimated or not self._request.encoded:
+            return
+        chars, tokens = self.chars(), usage.input_tokens
+        if not is_cut(chars, tokens):
+            self._context.transcript.measure(chars, tokens)
+        elif self._context.access.learnt.begins_to_cut():
+            model = self._context.agent.model
+            _log.warning(
+                "model %s: the server read %d tokens of a prompt of about %d, so it cuts longer ones without an error, "
+                "as Ollama does. Set window = %d in [models.%s] of gaia.toml, or give the server a larger context "
+                "(Ollama: OLLAMA_CONTEXT_LENGTH, or num_ctx)",
+                model, tokens, chars // CHARS_PER_TOKEN, tokens, model,
+            )  # fmt: skip
 
     def _estimate(self, message: AssistantMessage) -> Usage:
         chars = len(wire_bytes(message)) + len(message.reasoning_content or "")

@@ -7,7 +7,7 @@ import msgspec
 from gaia_core.models import ModelError, ModelRequest
 from gaia_core.models.slots._pool import SlotBudgetError
 from gaia_core.turn._turn_context import ModelAccess, TurnContext
-from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.context._transcript import Transcript, request_chars
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def with_room(access: ModelAccess, transcript: Transcript, request: ModelRequest
     window, longest = access.learnt.window, request.sampling.max_tokens
     if window is None or longest is None:
         return request
-    chars = sum(map(len, request.encoded)) + sum([len(tool.encoded) for tool in request.tools])
+    chars = request_chars(request) + sum([len(tool.encoded) for tool in request.tools])
     prompt = int(chars / transcript.chars_per_token)
     left = max(_LEAST_ANSWER_TOKENS, window - prompt - prompt // 8 - _LEAST_ANSWER_TOKENS)
     if longest <= left:

@@ -11,7 +11,14 @@ from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http.anthropic._message_object import message_of
 from gaia_http.anthropic._message_reader import TranscriptReader
-from gaia_http.anthropic._options import check_max_tokens, check_thread, counted_options, options_of, shows_thinking
+from gaia_http.anthropic._options import (
+    check_max_tokens,
+    check_thread,
+    counted_options,
+    options_of,
+    shows_thinking,
+    unserved_tools,
+)
 from gaia_http.anthropic._stream_events import MessageTranslator
 from gaia_http.anthropic._wire import CALL_PREFIX, MessagesRequest, decode_request
 from gaia_http.door._caller import Caller, caller_of
@@ -20,6 +27,7 @@ from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
+from gaia_http.request._client_tools import told_ignored
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import session_of
 from gaia_http.streaming._sse_response import SSEResponse
@@ -95,7 +103,8 @@ class Messages:
             formed=options.response_format is not None,
             prefix=CALL_PREFIX,
         )
-        headers, stops = session_headers(named), request.stop_sequences or ()
+        headers = session_headers(named) + told_ignored(unserved_tools(request), agent)
+        stops = request.stop_sequences or ()
         if not request.stream:
             return UnstreamedAnswer(
                 turn,

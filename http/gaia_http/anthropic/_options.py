@@ -13,7 +13,9 @@ from gaia_http.request._decoding import decode_field, given
 from gaia_http.request._fields import invalid_at, missing_at, not_one_of, unsupported_at
 from gaia_http.request._response_format import schema_format
 from gaia_http.request._sampling import token_limit
+from gaia_http.request._server_options import forwarded
 
+_SERVED = (None, "custom")
 _CHOICES = ("auto", "any", "tool", "none")
 _THINKING = ("enabled", "disabled", "adaptive", "between_tools")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
@@ -85,7 +87,13 @@ def _sampling(request: MessagesRequest) -> Sampling:
         stop=request.stop_sequences or None,
         reasoning_effort=_effort(request),
         max_tokens=request.max_tokens,
+        further=forwarded(request),
     )
+
+
+def unserved_tools(request: MessagesRequest) -> tuple[str, ...]:
+    """The tools of *request* that can't be served, each by its type: those that Anthropic defines."""
+    return tuple(tool.type for tool in request.tools or () if tool.type not in _SERVED and tool.type is not None)
 
 
 def _effort(request: MessagesRequest) -> str | None:
@@ -99,7 +107,7 @@ def _effort(request: MessagesRequest) -> str | None:
 
 
 def _function(tool: InputTool, path: str) -> ClientFunction | None:
-    if tool.type not in (None, "custom"):
+    if tool.type not in _SERVED:
         return None
     if tool.name is None:
         raise missing_at(f"{path}.name")

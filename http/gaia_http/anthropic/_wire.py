@@ -8,6 +8,7 @@ instead of a decoder's.
 import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body
+from gaia_http.request._server_options import ServerOptions
 
 REASONING = "gaia:reasoning"
 """The signature of a thinking block that a model thought, and that is sent back to it."""
@@ -91,7 +92,7 @@ class OutputConfig(msgspec.Struct, frozen=True, gc=False):
     format: OutputFormat | None = None
 
 
-class MessagesRequest(msgspec.Struct, frozen=True, gc=False):
+class MessagesRequest(ServerOptions, frozen=True, gc=False):
     """The body of POST /v1/messages and /v1/messages/count_tokens. Fields that concern no agent (`cache_control`,
     `metadata`, `service_tier` and the like) are accepted and ignored."""
 

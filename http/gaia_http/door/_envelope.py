@@ -13,11 +13,13 @@ from litestar.types import Scope
 
 from gaia_http._errors import ErrorReply
 
-OLLAMA = ("chat", "generate", "tags", "show", "version", "ps")
+OLLAMA = ("chat", "generate", "embed", "embeddings", "tags", "show", "version", "ps")
 """Ollama's paths below /api. The UI API has none of these."""
 
 _OLLAMA_PATHS = frozenset(f"/api/{name}" for name in OLLAMA)
-OLLAMA_WORK = frozenset(f"{prefix}/api/{name}" for prefix in ("", "/ollama") for name in ("chat", "generate"))
+OLLAMA_WORK = frozenset(
+    f"{prefix}/api/{name}" for prefix in ("", "/ollama") for name in ("chat", "generate", "embed", "embeddings")
+)
 """Those that end in a model's work."""
 
 _REQUEST_ID = "gaia.request_id"

@@ -6,6 +6,7 @@ nobody is there. By the protocol up to 2025-11-25 it is a request to the client 
 known by a state that only its owner can use.
 """
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -79,8 +80,7 @@ async def follow(
                 answer = await ctx.session.send_request(_request(inner), mcp_types.ElicitResult)
                 await answered(following, answer)
             elif isinstance(event, ToolEnded):
-                result = mcp_types.TextContent(type="text", text=event.content)
-                return mcp_types.CallToolResult(content=[result], is_error=event.outcome != "ok")
+                return _result(event)
             elif (words := _words(event)) is not None:
                 following.told += 1
                 await ctx.session.report_progress(following.told, message=words)
@@ -112,6 +112,15 @@ def given(following: Following, responses: Any) -> mcp_types.ElicitResult:
     asked = following.asked
     found = (responses or {}).get(_id(asked)) if asked is not None else None
     return found if isinstance(found, mcp_types.ElicitResult) else mcp_types.ElicitResult(action="cancel")
+
+
+def _result(event: ToolEnded) -> mcp_types.CallToolResult:
+    images = [
+        mcp_types.ImageContent(type="image", data=base64.b64encode(image.data).decode(), mime_type=image.media_type)
+        for image in event.images
+    ]
+    text = mcp_types.TextContent(type="text", text=event.content)
+    return mcp_types.CallToolResult(content=[text, *images], is_error=event.outcome != "ok")
 
 
 def _id(asked: ApprovalRequested | InputRequested) -> str:

@@ -5,6 +5,7 @@
 | `_chat` | POST /api/chat and /api/generate: a request's way to a turn |
 | `_wire`, `_message_reader`, `_options` | the request → transcript and options |
 | `_answer` | events → lines of JSON, or one object |
+| `_embed` | POST /api/embed, /api/embeddings: vectors, by a model that makes them |
 | `_models` | GET /api/tags, /api/ps, /api/version; POST /api/show |
 
 An agent is a model, called `NAME:latest`. All of it is served below /ollama, which such clients are given as their
@@ -24,6 +25,7 @@ from gaia_http.door._caller import caller_of
 from gaia_http.door._idempotency import Idempotency
 from gaia_http.door._post_route import post_handler
 from gaia_http.ollama._chat import OllamaChat
+from gaia_http.ollama._embed import OllamaEmbed
 from gaia_http.ollama._models import OllamaModels, version
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._part_converter import PartConverter
@@ -37,6 +39,7 @@ def ollama_handlers(
 ) -> tuple[BaseRouteHandler, ...]:
     """The routes of the API, below /ollama and at the root."""
     chat, models = OllamaChat(runtime, settings, counts, parts, idempotency), OllamaModels(runtime, settings)
+    vectors = OllamaEmbed(runtime, settings)
 
     async def tags(request: Request[Any, Any, Any]) -> Response[bytes]:
         return Response(models.tags(caller_of(request.scope)), media_type="application/json")
@@ -59,6 +62,8 @@ def ollama_handlers(
         *(post_handler(f"{prefix}/api/chat", chat.chat) for prefix in _PREFIXES),
         *(post_handler(f"{prefix}/api/generate", chat.generate) for prefix in _PREFIXES),
         *(post_handler(f"{prefix}/api/show", models.show) for prefix in _PREFIXES),
+        *(post_handler(f"{prefix}/api/embed", vectors.embed) for prefix in _PREFIXES),
+        *(post_handler(f"{prefix}/api/embeddings", vectors.embeddings) for prefix in _PREFIXES),
         read("/api/tags", tags),
         read("/api/ps", loaded),
         read("/api/version", api_version),

@@ -12,7 +12,7 @@ from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.ollama._answer import NDJSON, OllamaAnswer, Shape, loaded_answer
 from gaia_http.ollama._message_reader import ConversationReader, check_generate
 from gaia_http.ollama._models import agent_called
-from gaia_http.ollama._options import options_of, shows_thinking
+from gaia_http.ollama._options import options_of, shows_thinking, unserved_tools
 from gaia_http.ollama._wire import (
     OllamaChatRequest,
     OllamaGenerateRequest,
@@ -22,6 +22,7 @@ from gaia_http.ollama._wire import (
     decode_generate,
 )
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.request._client_tools import told_ignored
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import session_of
 from gaia_http.streaming._sse_response import SSEResponse
@@ -104,7 +105,7 @@ class OllamaChat:
             formed=options.response_format is not None,
         )
         answer = OllamaAnswer(request.model or agent.name, shape, blocks)
-        headers = session_headers(named)
+        headers = session_headers(named) + told_ignored(unserved_tools(tools), agent)
         if request.stream is False:
             return UnstreamedAnswer(turn, answer.whole, lambda: self._turns.keep(turn, agent, caller), headers)
         status, own = NDJSON

@@ -11,8 +11,10 @@ from gaia_http.request._client_tools import ClientFunction, OfferedTools, offere
 from gaia_http.request._decoding import given
 from gaia_http.request._fields import missing_at, not_one_of, unsupported_at
 from gaia_http.request._response_format import schema_format
+from gaia_http.request._server_options import forwarded
 
 _NO_CHOICE = msgspec.Raw(b"")
+_SERVED = (None, "function")
 _LEVELS = ("low", "medium", "high")
 
 
@@ -48,12 +50,18 @@ def _sampling(options: ModelOptions, think: bool | str | None) -> Sampling:
         frequency_penalty=options.frequency_penalty,
         reasoning_effort=think if isinstance(think, str) else None,
         max_tokens=most if most is not None and most > 0 else None,  # -1: no limit, -2: what fits
+        further=forwarded(options, "options."),
     )
+
+
+def unserved_tools(tools: tuple[OllamaTool, ...] | None) -> tuple[str, ...]:
+    """Those of *tools* that can't be served, each by its type."""
+    return tuple(tool.type for tool in tools or () if tool.type not in _SERVED and tool.type is not None)
 
 
 def _function(tool: OllamaTool, path: str) -> ClientFunction | None:
     function = tool.function
-    if tool.type not in (None, "function"):
+    if tool.type not in _SERVED:
         return None
     if function is None:
         raise missing_at(f"{path}.function")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from gaia_http.request._decoding import Integer, decode_body
+from gaia_http.request._server_options import ServerOptions
 
 _NOTHING = msgspec.Raw(b"")
 
@@ -55,7 +56,7 @@ class OllamaTool(msgspec.Struct, frozen=True, gc=False):
     function: OllamaFunction | None = None
 
 
-class ModelOptions(msgspec.Struct, frozen=True, gc=False):
+class ModelOptions(ServerOptions, frozen=True, gc=False):
     """`options`, as far as a turn has them; those about loading a model are accepted and ignored."""
 
     temperature: float | None = None
@@ -98,6 +99,15 @@ class OllamaGenerateRequest(OllamaRequest, frozen=True, gc=False):
     raw: bool | None = None
 
 
+class EmbedRequest(msgspec.Struct, frozen=True, gc=False):
+    """The body of POST /api/embed (*input*) and of the older /api/embeddings (*prompt*)."""
+
+    model: str | None = None
+    input: str | tuple[str, ...] | None = None
+    prompt: str | None = None
+    dimensions: Integer | None = None
+
+
 class ShowRequest(msgspec.Struct, frozen=True, gc=False):
     """The body of POST /api/show; older clients send *name*."""
 
@@ -107,6 +117,7 @@ class ShowRequest(msgspec.Struct, frozen=True, gc=False):
 
 _chat_decoder = msgspec.json.Decoder(OllamaChatRequest)
 _generate_decoder = msgspec.json.Decoder(OllamaGenerateRequest)
+_embed_decoder = msgspec.json.Decoder(EmbedRequest)
 _show_decoder = msgspec.json.Decoder(ShowRequest)
 
 
@@ -118,6 +129,11 @@ def decode_chat(body: bytes) -> OllamaChatRequest:
 def decode_generate(body: bytes) -> OllamaGenerateRequest:
     """*body* as a request. Raises ApiError 400."""
     return decode_body(body, _generate_decoder)
+
+
+def decode_embed(body: bytes) -> EmbedRequest:
+    """*body* as a request. Raises ApiError 400."""
+    return decode_body(body, _embed_decoder)
 
 
 def decode_show(body: bytes) -> ShowRequest:

@@ -4,28 +4,25 @@ The SDKs ask for base64 of float32, little-endian, by default (source: OpenAI's 
 """
 
 import array
-import asyncio
 import base64
 import sys
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar.connection import Request
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp
 
-from gaia_core import Catalog, ModelSpec, Runtime
-from gaia_core.events import ErrorInfo
-from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
-from gaia_http._errors import ApiError, encoded, invalid, of_turn
-from gaia_http._json_response import no_response, send_json
+from gaia_core import Runtime
+from gaia_core.models import EmbeddingRequest, Embeddings
+from gaia_http._errors import encoded, invalid
+from gaia_http._json_response import no_response
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.request._decoding import decode_body, given
-from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of, shortened
-from gaia_http.streaming._disconnect import task_completed
+from gaia_http.request._fields import check_count, invalid_at, missing_at, not_one_of
+from gaia_http.vectors._embedding_model import VectorsResponse, embedding_model, vectors_of
 
 _INPUTS = 2_048
 _TOKENS = 8_192 * 16
@@ -85,51 +82,17 @@ class EmbeddingsRoute:
             return no_response
         body = decode_body(raw, _body_decoder)
         caller = caller_of(request.scope)
-        spec = _model(self._runtime.catalog, body.model)
-        caller.check_agent(spec.name)
+        spec = embedding_model(self._runtime.catalog, body.model, caller)
         asked = _asked(body)
         if body.encoding_format not in (None, "float", "base64"):
             raise not_one_of("encoding_format", body.encoding_format, ("float", "base64"))
 
         async def make() -> bytes:
-            try:
-                made = await self._runtime.models.embed(spec.name, asked, owner=caller.owner)
-            except ModelError as error:
-                told = ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
-                raise ApiError(of_turn(told, tools_ran=False)) from None
+            made = await vectors_of(self._runtime, spec, asked, caller)
             _check_dimensions(made, asked)
             return _answer(made, spec.name, in_base64=body.encoding_format == "base64")
 
-        return _Made(make())
-
-
-class _Made:
-    """The ASGI response of what takes a while. If its client disconnects, the task that makes it is cancelled."""
-
-    def __init__(self, making: Coroutine[Any, Any, bytes]) -> None:
-        self._making = asyncio.create_task(making, name="gaia embeddings")
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        if not await task_completed(self._making, receive):
-            return
-        await send_json(send, self._making.result())
-
-
-def _model(catalog: Catalog, name: str | None) -> ModelSpec:
-    if name is None:
-        raise missing_at("model", ": name a model that makes embeddings")
-    making = [spec for spec in catalog.models if spec.embeddings]
-    for spec in making:
-        if name in (spec.name, spec.served):
-            return spec
-    there = ", ".join(spec.name for spec in making)
-    words = (
-        f"there are {there}"
-        if making
-        else "none is configured: add [models.NAME] with url, model and embeddings = true to gaia.toml"
-    )
-    message = f"there is no model {shortened(name)!r} that makes embeddings; {words}"
-    raise invalid(message, param="model", code="model_not_found", status=404)
+        return VectorsResponse(make())
 
 
 def _asked(body: EmbeddingsBody) -> EmbeddingRequest:

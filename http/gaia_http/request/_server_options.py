@@ -2,7 +2,7 @@
 
 | members | |
 |---|---|
-| `top_k`, `min_p`, `repeat_penalty`, `chat_template_kwargs` | forwarded |
+| `top_k`, `min_p`, `repeat_penalty`, `chat_template_kwargs` | forwarded; Ollama's clients send them in `options` |
 | `reasoning` | forwarded, from chat completions; Responses has a member of that name |
 | those that the model's `forward` lists in gaia.toml | forwarded, from chat completions |
 | those that reach into the server: its slots, caches, templates, adapters, processors | 400 |
@@ -68,17 +68,18 @@ class ServerOptions(msgspec.Struct, frozen=True, gc=False):
     custom_logit_processor: msgspec.Raw = _NOTHING
 
 
-def forwarded(request: ServerOptions) -> tuple[tuple[str, str], ...]:
-    """The members of *request* that reach every model's server, as `Sampling.further`. Raises ApiError 400."""
+def forwarded(request: ServerOptions, prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """The members of *request* that reach every model's server, as `Sampling.further`. *prefix*: of their path in the
+    request. Raises ApiError 400."""
     for name in REFUSED:
         if given(getattr(request, name)):
             words = "is not accepted: it reaches into the model's server, which other clients use too"
-            raise invalid_at(name, words, "unsupported_value")
+            raise invalid_at(f"{prefix}{name}", words, "unsupported_value")
     found = []
     for name, decoder in _FORWARDED:
         raw: msgspec.Raw = getattr(request, name)
         if given(raw):
-            decode_field(raw, decoder, name)
+            decode_field(raw, decoder, f"{prefix}{name}")
             found.append((name, bytes(raw).decode()))
     return tuple(found)
 

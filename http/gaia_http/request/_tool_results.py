@@ -7,12 +7,10 @@ from collections.abc import Sequence
 
 import attrs
 
-from gaia_core.messages import Outcome, TextPart, ToolCall, ToolMessage
+from gaia_core.messages import ATTACHED, Outcome, TextPart, ToolCall, ToolMessage
 from gaia_http._errors import invalid
 from gaia_http.request._content_parts import PartPaths, PlacedContent, PlacedPart, content_of
 from gaia_http.request._fields import invalid_at, shortened
-
-_ATTACHED = "Attached to the result of the call {}:"
 
 
 class OpenCalls:
@@ -65,6 +63,6 @@ def attachments(results: Sequence[ToolResult]) -> tuple[PlacedPart, ...]:
     shown: list[PlacedPart] = []
     for result in results:
         if result.attached:
-            title = TextPart(_ATTACHED.format(result.message.tool_call_id))
+            title = TextPart(ATTACHED.format(result.message.tool_call_id))
             shown += [PlacedPart(title, PartPaths(result.path)), *result.attached]
     return tuple(shown)

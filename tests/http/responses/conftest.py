@@ -48,6 +48,7 @@ def normal(value: object) -> object:
     """*value* without what differs from run to run."""
     text = json.dumps(value, indent=1)
     text = re.sub(r"_[0-9a-f]{35}(?:[0-9a-f]{32})?(?=[_\"])", "_ID", text)
+    text = re.sub(r"(_ID_\d+\.\d+\.\d+\.)[\w-]+", r"\1CALL", text)
     text = re.sub(r"(mcpr_ID_)[0-9a-f]{32}", r"\1APPROVAL", text)
     text = re.sub(r'"(created_at|completed_at)": \d+', r'"\1": 0', text)
     return json.loads(text)

@@ -15,10 +15,13 @@ from gaia_core import Agent, Catalog, Runtime, Toolset, tool
 from gaia_core.events import TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import (
+    Endpoint,
+    EndpointConfig,
     Finished,
     Model,
     ModelError,
     ModelRequest,
+    PromptedTools,
     ResponseFormat,
     Sampling,
     ToolCallDelta,
@@ -26,6 +29,7 @@ from gaia_core.models import (
 )
 from gaia_core.models.embedded import EmbeddedModel, State, Weights
 from gaia_core.models.embedded._child_supervisor import Child
+from gaia_core.testing import StrictEndpoint
 
 ENVIRON = {"GAIA_CACHE": "unused"}
 HELLO = (UserMessage("Hello!"),)
@@ -84,6 +88,31 @@ async def test_a_seed_gives_the_same_text_each_time(model):
 
     assert texts[0]
     assert len(set(texts)) == 1
+
+
+class Served(EmbeddedModel):
+    """An embedded model whose child is somebody else's server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(sources=())
+        self._model = PromptedTools(Endpoint(EndpointConfig(url=url, model="embedded", retries=0)))
+
+    def _begin(self) -> None:
+        """Starts nothing."""
+
+
+async def test_only_a_request_with_a_seed_carries_what_makes_it_repeatable():
+    async with StrictEndpoint("Hello") as server:
+        served = Served(server.url)
+        for seed in (7, 7, 0, None):
+            sampling = Sampling(temperature=0.8, seed=seed)
+            await answer(served, ModelRequest(HELLO, sampling=sampling))
+        await served._model.aclose()
+
+    sent = [{name: body.get(name) for name in ("seed", "temperature", "cache_prompt")} for body in server.requests]
+    assert sent[0] == {"seed": 7, "temperature": 0.8, "cache_prompt": False}
+    assert server.requests[0] == server.requests[1]
+    assert [body["cache_prompt"] for body in sent] == [False, False, False, None]
 
 
 async def test_a_seeds_prompt_is_not_taken_from_the_cache(model):

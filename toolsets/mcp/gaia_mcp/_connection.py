@@ -20,7 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter, ValidationError
 
-from gaia_core import ConfigError, Context, Recipe, ToolError, Toolset
+from gaia_core import ConfigError, Context, Recipe, ToolError, ToolOutput, Toolset
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_mcp._calls import ServerCall, ServerCalls, answered
 from gaia_mcp._connection_protocol import Send
@@ -29,7 +29,7 @@ from gaia_mcp._failure_text import misfit, said, words_of
 from gaia_mcp._http_transport import RefusalRecord, http
 from gaia_mcp._listed_tools import ListedTools, toolset_of
 from gaia_mcp._listing_repair import RepairedListings
-from gaia_mcp._result_text import result_text
+from gaia_mcp._result_text import output_of
 from gaia_mcp._secret_references import SecretMask, resolved
 from gaia_mcp._server_config import McpServerConfig
 from gaia_mcp._stdio_transport import Allowance, ServerExit, stdio
@@ -311,7 +311,7 @@ class Connection:
 
     # Calls.
 
-    async def call_tool(self, ctx: Context[Any], name: str, arguments: dict[str, Any]) -> str:
+    async def call_tool(self, ctx: Context[Any], name: str, arguments: dict[str, Any]) -> str | ToolOutput:
         """The result of the server's tool *name*. Raises ToolError."""
 
         async def send(client: Client, call: ServerCall, responses: Any, state: str | None) -> Any:
@@ -321,7 +321,8 @@ class Connection:
             request = mcp_types.CallToolRequest(params=params)
             return await client.session.send_request(request, self._result, progress_callback=call.progress)
 
-        return result_text(await self.call(ctx, send))
+        output = output_of(await self.call(ctx, send))
+        return output if output.images else output.text
 
     async def call(self, ctx: Context[Any], send: Send) -> Any:
         """What *send* gives, as a call of *ctx*. Raises ToolError."""

@@ -1,11 +1,13 @@
-"""What a server answers, as the model reads it."""
+"""What a server answers, as the model reads it: text, and images beside it."""
 
+import base64
+import binascii
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gaia_core import NestingError, ToolError
+from gaia_core import Image, NestingError, ToolError, ToolOutput
 from gaia_core.nesting import decode_json, encode_json
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ def _block(block: Any) -> str:
     kind = getattr(block, "type", "")
     if kind == "text":
         return str(block.text)
+    if (image := _image(block)) is not None:
+        return image.words
     if kind in ("image", "audio"):
         return f"[{kind}: {block.mime_type}, {len(block.data) * 3 // 4} bytes]"
     if kind == "resource":
@@ -38,7 +42,27 @@ def resource_text(contents: Any) -> str:
     return f"[{contents.uri}: {contents.mime_type or 'binary data'}, {size} bytes]"
 
 
-def result_text(result: "mcp_types.CallToolResult") -> str:
+def _image(block: Any) -> Image | None:
+    """The image that a block holds, itself or as a resource; None for another block, and for what is no base64."""
+    kind = getattr(block, "type", "")
+    held = block.resource if kind == "resource" else block
+    media_type = getattr(held, "mime_type", None) or ""
+    data = getattr(held, "blob" if kind == "resource" else "data", None)
+    if kind not in ("image", "resource") or not media_type.startswith("image/") or not isinstance(data, str):
+        return None
+    try:
+        return Image(media_type, base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        return None
+
+
+def output_of(result: "mcp_types.CallToolResult") -> ToolOutput:
+    """A call's result. Raises ToolError where the server says that the call failed."""
+    images = tuple([image for block in result.content if (image := _image(block)) is not None])
+    return ToolOutput(_result_text(result), images)
+
+
+def _result_text(result: "mcp_types.CallToolResult") -> str:
     """A call's result as the model reads it. Raises ToolError where the server says that the call failed."""
     text = text_of(result.content)
     if result.structured_content is not None:

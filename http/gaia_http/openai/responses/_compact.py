@@ -1,6 +1,6 @@
 """POST /v1/responses/compact: a conversation in short, as one `compaction` item that a later input gives back.
 
-The agent's model makes the summary, without tools; nothing is stored.
+The agent's model makes the summary, without tools, in rounds that fit its window; nothing is stored.
 """
 
 import time
@@ -9,7 +9,7 @@ from litestar.types import Receive
 
 from gaia_core import Agent, Runtime
 from gaia_core.session import new_id
-from gaia_core.turn import Transcript, TurnOptions, TurnRequest, summary_request
+from gaia_core.turn import TurnRequest
 from gaia_http._errors import ApiError, cancelled
 from gaia_http.door._caller import Caller
 from gaia_http.openai.responses._create_response import ResponseCreation
@@ -24,10 +24,9 @@ async def compacted(
 ) -> dict[str, object] | None:
     """The object of the summary; None when the client has gone. Raises ApiError."""
     agent, messages = await creation.conversation(request, caller)
-    alone = Agent(agent.name, model=agent.model, limits=agent.limits)
-    options = TurnOptions(instructions=request.instructions or "")
-    asked = summary_request(agent, Transcript(messages).entries)
-    turn = await runtime.once(alone, TurnRequest(transcript=asked, options=options), key=caller.owner)
+    words = "\n\n".join(each for each in (agent.instructions.strip(), request.instructions or "") if each)
+    alone = Agent(agent.name, instructions=words, model=agent.model, limits=agent.limits, context=agent.context)
+    turn = await runtime.once(alone, TurnRequest(transcript=messages, summarize=True), key=caller.owner)
     if not await ended(turn, receive):
         return None
     result = await turn.result()

@@ -24,6 +24,7 @@ from gaia_core.events import (
     TurnStarted,
 )
 from gaia_core.nesting import decode_json
+from gaia_core.runtime import shown_images
 from gaia_http.ui._response_bodies import Json
 
 SUMMARY_CHARS = 2_000
@@ -70,6 +71,7 @@ def _of_tool(event: Event, calls: Calls) -> list[Json]:
             ok = event.outcome == "ok"
             result: Json = {"type": "tool_result", "title": event.tool, "summary": _summary(event.content)}
             result |= {"success": ok, "latency_ms": round(event.seconds * 1_000), "call_id": event.call_id}
+            result |= shown_images(event.images)
             return [
                 result | ({} if ok else {"outcome": event.outcome}),
                 {"type": "tool_end", "success": ok, "call_id": event.call_id},

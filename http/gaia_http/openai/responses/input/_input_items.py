@@ -14,10 +14,12 @@
 
 The calls of a step are one assistant message, as they were when the model made them, so that what it is sent begins
 with what it was sent before. A new step begins with a message, with reasoning, and with a call behind a result, unless
-its id says that it comes from the same response. An mcp_call has its result with it.
+its id says that it comes from the same response. An mcp_call has its result with it, and an id that says in which step
+of the turn the model made it, and under which id.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import attrs
 import msgspec
@@ -144,6 +146,11 @@ class _ItemReading:
         """Whether a result stands behind one of *_calls* in the input."""
         self._response: Ref | None = None
         """The response from which the first of *_calls* comes, where its id says so."""
+        self._step: tuple[str, int] | None = None
+        """The turn and the step in which the model made the first of *_calls*, where its id says so."""
+        self._indices: dict[str, tuple[bool, int]] = {}
+        """By the id of each of *_calls* whether the client ran it, and where it stood in its step, where that is
+        known."""
         self._reasoning = ""
         """The reasoning of the step that is read or follows."""
         self.messages: list[Message] = []
@@ -228,17 +235,21 @@ class _ItemReading:
 
     def _call(self, kind: str, item: WireItem, path: str) -> None:
         id_field = "id" if kind == "mcp_call" else "call_id"
-        call_id = item.id if kind == "mcp_call" else item.call_id
+        made = parse_item(item.id) if item.id else None
+        place = made.call if made is not None else None
+        call_id = item.call_id if kind != "mcp_call" else place.call_id if place is not None else item.id
         if not call_id:
             raise missing_at(f"{path}.{id_field}")
         if not item.name:
             raise missing_at(f"{path}.name")
-        made = parse_item(item.id) if item.id and kind != "mcp_call" else None
-        response = made.response if made is not None else None
-        if self._answered and (response is None or response != self._response):
+        response = made.response if made is not None and (kind != "mcp_call" or place is not None) else None
+        step = (made.response.turn, place.step) if made is not None and place is not None else None
+        if self._begins_step(response, step):
             self._close()
         if not self._calls:
-            self._response = response
+            self._response, self._step = response, step
+        if place is not None:
+            self._indices[call_id] = (kind != "mcp_call", place.index)
         if call_id in self._call_ids:
             raise invalid_at(path, f"two calls have the id {shortened(call_id)!r}")
         self._call_ids.add(call_id)
@@ -257,10 +268,21 @@ class _ItemReading:
         self._calls.append(ToolCall(call_id, FunctionCall(item.name, arguments)))
         self._open = self._open or _AssistantItem(path)
 
+    def _begins_step(self, response: Ref | None, step: tuple[str, int] | None) -> bool:
+        """Whether a call that comes from there belongs to another step than those before it."""
+        if not self._calls:
+            return False
+        if step is not None and self._step is not None:
+            return step != self._step
+        return self._answered and (response is None or response != self._response)
+
     def _close(self) -> None:
         """End the assistant's message: its calls, and their results right behind."""
         if self._open is None:
             return
+        if len(self._indices) == len(self._calls):  # items stand in the order in which calls began to run
+            self._calls.sort(key=lambda call: self._indices[call.id][1])
+            self._behind.sort(key=lambda result: self._indices[result.message.tool_call_id])
         content, calls = self._open.content, tuple(self._calls)
         if content == () and not calls:
             raise _no_parts(self._open.path)
@@ -270,7 +292,7 @@ class _ItemReading:
         message = AssistantMessage(said, calls, refusal=self._open.refusal, reasoning_content=self._reasoning or None)
         self._add(self._open.path, message, content or "")
         self._add_results(self._behind)
-        self._open, self._calls, self._behind = None, [], []
+        self._open, self._calls, self._behind, self._indices = None, [], [], {}
         self._answered, self._reasoning = False, ""
 
 
@@ -288,11 +310,21 @@ def _no_parts(item: str) -> ApiError:
     return invalid(f"{path} has no parts", param=path, code="missing_required_parameter")
 
 
+class _ErrorText(msgspec.Struct, tag="text"):
+    text: str
+
+
+class _CallError(msgspec.Struct, tag="mcp_tool_execution_error"):
+    content: list[_ErrorText]
+
+
 def _call_result(item: WireItem, path: str) -> str:
     """The result of an mcp_call for the model: its output, or its error."""
     if given(item.output):
         return decode_text(item.output, f"{path}.output")
     if given(item.error):
+        with suppress(msgspec.ValidationError):  # in the form in which this server gave it
+            return "\n".join(block.text for block in msgspec.json.decode(item.error, type=_CallError).content)
         return f"Error: {bytes(item.error).decode('utf-8', 'replace')}"
     return "The call has no result."
 

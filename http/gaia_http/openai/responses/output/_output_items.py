@@ -8,7 +8,7 @@ from gaia_core.events import ToolEnded
 from gaia_core.messages import ToolCall
 from gaia_core.nesting import decode_json
 from gaia_http._errors import encoded
-from gaia_http.openai.responses._ids import Ref
+from gaia_http.openai.responses._ids import CallPlace, Ref
 from gaia_http.openai.responses.output._chunked import Chunked
 from gaia_http.streaming._json_text import encoded_text
 
@@ -169,11 +169,13 @@ class McpCallItem:
         self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
 
 
-def client_call(emit: Emit, ref: Ref, index: int, call: ToolCall, *, custom: bool) -> dict[str, Any]:
-    """A whole item for a call that the client runs."""
+def client_call(
+    emit: Emit, ref: Ref, index: int, call: ToolCall, made: CallPlace | None, *, custom: bool
+) -> dict[str, Any]:
+    """A whole item for a call that the client runs. *made*: where it stood beside calls of the agent's own."""
     kind, field, prefix = ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
     words = _free_text(call.arguments) if custom else call.arguments
-    item_id = ref.item(prefix, index)
+    item_id = ref.item(prefix, index) if made is None else ref.call_item(prefix, index, made)
     item = {"id": item_id, "type": kind, "status": "completed", "call_id": call.id, "name": call.name, field: words}
     place = {"item_id": item_id, "output_index": index}
     event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"

@@ -32,7 +32,7 @@ from gaia_core.events import (
 from gaia_core.messages import Usage, text_of
 from gaia_core.runtime import rest_of
 from gaia_http._errors import SERVER, ErrorReply, cancelled, encoded
-from gaia_http.openai.responses._ids import Ref, approval_item
+from gaia_http.openai.responses._ids import CallPlace, Ref, approval_item
 from gaia_http.openai.responses.output._output_items import (
     McpCallItem,
     MessageItem,
@@ -92,6 +92,8 @@ class ResponseEvents:
         """The last step that has ended."""
         self._arguments: dict[str, tuple[str, str]] = {}
         """By call: the tool and its arguments."""
+        self._places: dict[str, CallPlace] = {}
+        """By call: where the model made it. For the items' ids."""
         self._asked: dict[str, tuple[ApprovalRequested, int]] = {}
         """By call: the approval that it waits for, and in which part of the turn that was requested."""
         self._approved: dict[str, str] = {}
@@ -261,6 +263,8 @@ class ResponseEvents:
         self._usage += event.usage
         self._seconds += event.seconds
         self._steps = event.step
+        for index, call in enumerate(event.message.tool_calls):
+            self._places[call.id] = CallPlace(event.step, index, call.id)
         if not self._ours:
             return
         message = event.message
@@ -301,7 +305,7 @@ class ResponseEvents:
         tool, arguments = self._arguments.get(call_id, ("", ""))
         call = McpCallItem(
             self._emit,
-            self._ref.item("mcp", len(self._items)),
+            self._ref.call_item("mcp", len(self._items), self._places.get(call_id, CallPlace(0, 0, call_id))),
             len(self._items),
             label=self._note.model,
             name=tool,
@@ -375,9 +379,13 @@ class ResponseEvents:
             )
             self._failed(failure, "failed")
             return
+        mixed = len(event.client_calls) < sum(place.step == self._steps for place in self._places.values())
         for wanted in event.client_calls:
-            n = len(self._items)
-            self._items.append(client_call(self._emit, self._ref, n, wanted, custom=wanted.name in self._note.custom))
+            n, place = len(self._items), self._places.get(wanted.id) if mixed else None
+            if place is not None:
+                place = CallPlace(place.step, place.index)
+            custom = wanted.name in self._note.custom
+            self._items.append(client_call(self._emit, self._ref, n, wanted, place, custom=custom))
         self._finished("completed", incomplete_reason(event.finish_reason))
 
     def _finished(self, status: str, incomplete: str | None) -> None:
