@@ -106,7 +106,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match the response format; it is sent to the model.
     *problems* lists what was wrong with the text, without the instruction to the model; records of earlier versions
-    have none.
+    have none. *calls_told*: the client was told of calls as they came (`ClientCallDelta`).
     """
 
     step: int
@@ -122,6 +122,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     problems: tuple[str, ...] = ()
     stop_sequence: str | None = None
     """The one that ended the text, where the endpoint said which."""
+    calls_told: bool = False
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -222,6 +223,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     limit: LimitReached | None = None
     seconds: float = 0.0
     reasoning: str = ""
+    partial_calls: tuple[ToolCall, ...] = ()
 
 
 Fact: TypeAlias = (
@@ -300,6 +302,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
                 fact.error,
                 fact.seconds,
                 fact.reasoning,
+                fact.partial_calls,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():
@@ -333,6 +336,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.first_seconds,
         fact.objection,
         fact.stop_sequence,
+        fact.client_calls if fact.calls_told else (),
     )
     if not fact.message.tool_calls:
         return (ended,)

@@ -184,7 +184,9 @@ class _Loop:
 
     async def _settle(self) -> None:
         """Carry out the calls that another process left open."""
+        assert self._answer is not None
         calls, recorder = self._calls, self._context.recorder
+        calls.asks = not self._answer.calls_told
         opened = self._context.transcript.open
         begun = [each for each in opened.values() if each.started is not None or each.asked is not None]
         plans = [calls.replan(each) for each in begun]
@@ -206,7 +208,7 @@ class _Loop:
         request = self._request()
         formed = context.options.response_format is not None
         speculative = await self._speculated(request)
-        clock = Clock(self._emit, quiet=formed, asked=speculative.began if speculative is not None else None)
+        clock = Clock(self._emit, asked=speculative.began if speculative is not None else None)
         message, finish, usage = await self._patiently(request, clock, speculative)
         seconds, first_seconds = clock.read()
         context.budget.charge(usage)
@@ -214,6 +216,10 @@ class _Loop:
         problems: tuple[str, ...] = ()
         if formed and not message.tool_calls:
             message, problems = self._correction.checked(message, finish)
+        assert self._step is not None
+        told_text, told_calls = self._step.told_text, bool(self._step.told_calls)
+        if told_text and (problems or message.tool_calls):
+            raise ModelError("response_format", self._correction.of_streamed(problems))
         own: list[ToolCall] = []
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
@@ -232,16 +238,18 @@ class _Loop:
             correction(problems) if problems else "",
             self._servers(own),
             problems,
-            self._step.stop_sequence if self._step is not None else None,
+            self._step.stop_sequence,
+            told_calls,
         )
-        if self._step is not None and self._step.endless:
+        if self._step.endless:
             most = self._step.most_chars
             words = f"the answer was cut off after {most} characters: the model went on without an end"
             self._limit = LimitReached("answer_chars", most, words)
         self._step = None
         if not message.tool_calls:
-            await self._said(message)
+            await self._said(message, told_text)
             return
+        self._calls.asks = not told_calls
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
         # The answer and the start of its calls are one commit, and no call runs before it (law 9). Cancelled here, the
@@ -253,16 +261,22 @@ class _Loop:
             await context.recorder.add(*self._calls.opening(plans))
             await self._calls.run(plans)
 
-    async def _said(self, message: AssistantMessage) -> None:
-        """The model has answered in words: they end the turn, unless they have not the form that was asked for."""
+    async def _said(self, message: AssistantMessage, told: str) -> None:
+        """The model has answered in words: they end the turn, unless they have not the form that was asked for. *told*
+        of a text with a form was told as it came."""
         assert self._answer is not None
         if self._answer.objection and not self._correction.made:
             await self._context.recorder.add(self._answer)
             return
         text = text_of(message.content)
         if text and self._context.options.response_format is not None and not self._answer.objection:
-            self._emit(TextDelta(text))
+            self._tell_rest(text, told)
         self.last = (self._answer,)
+
+    def _tell_rest(self, text: str, told: str) -> None:
+        """Tell what of *text*, which has a form, was not *told* as it came."""
+        if rest := text.removeprefix(told):
+            self._emit(TextDelta(rest))
 
     def _is_the_clients(self, call: ToolCall) -> bool:
         """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
@@ -305,9 +319,12 @@ class _Loop:
         attempt = 0
         while True:
             self._step = ModelStep(self._context, request, self._call_ids, self._tools_chars)
+            clock.quiet = self._step.quiet
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
+                if self._step.told_calls or self._step.told_text:
+                    raise  # another answer would not continue what the client was told
                 delay = 0.0
                 longest = request.sampling.max_tokens
                 if error.kind == "context_length" and (words := recovery.learn(error, self._step.chars(), longest)):
@@ -372,10 +389,21 @@ class _Loop:
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached
+        if self._calls_told:
+            words = f"{reached.message}, before the calls of the client's tools were complete: don't run them"
+            return self.ended("failed", error=ErrorInfo("incomplete_call", words))
         ended = self.ended("limit")
         if self._context.options.response_format is not None and ended.text:
-            self._emit(TextDelta(ended.text))  # what there is; it was held back until now
+            # What there is; it was held back until now.
+            self._tell_rest(ended.text, self._step.told_text if self._step is not None else "")
         return ended
+
+    @property
+    def _calls_told(self) -> bool:
+        """Whether the client was told of calls that the turn has not ended with yet."""
+        if self._step is not None:
+            return bool(self._step.told_calls)
+        return self._answer is not None and self._answer.calls_told
 
     def ended(
         self, status: TurnStatus, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
@@ -391,9 +419,20 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         reasoning = self._step.reasoning if self._step is not None else ""
-        usage = self._context.budget.usage
-        seconds = time.monotonic() - self._began
-        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
+        partial = self._step.told_calls if self._step is not None else ()
+        return Ended(
+            status,
+            text,
+            finish,
+            self._context.budget.usage,
+            self._steps,
+            client_calls,
+            error,
+            self._limit,
+            time.monotonic() - self._began,
+            reasoning,
+            partial,
+        )
 
 
 async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:

@@ -30,7 +30,8 @@ class ModelAccess:
     """A model, its slots, and the longest request that it takes (tokens; None: unknown).
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
-    *learnt*: what its refusals said of its window.
+    *learnt*: what its refusals said of its window. *enforces_format*: its endpoint writes nothing but what a request's
+    response format allows.
     """
 
     __attrs_pre_init__ = made_once
@@ -40,6 +41,7 @@ class ModelAccess:
     window: int | None = None
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
     learnt: LearntContext = attrs.field(factory=LearntContext)
+    enforces_format: bool = False
 
 
 class Counting(Protocol):

@@ -1,0 +1,148 @@
+"""What a client is told of the calls of its own tools while the model still writes them.
+
+The calls are told one after the other, in the model's order: the next one when the arguments of the one before it are
+complete. A call is told from its name and id on, and its arguments as far as they are certain (`JsonPrefix`). What is
+not certain is told at the end of the step, when all is known:
+
+- a call without an id, and all that follow it: the pieces of such calls may still turn out to be those of two;
+- arguments that are no JSON object as they come (fenced, JSON in a string, free text);
+- after a fault of form in the arguments, what follows it.
+
+The client never receives anything else than what is recorded: a call that is then refused, dropped, or not the
+continuation of what was told, is a ModelError. The agent's own calls are not told here.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from gaia_core.errors import NestingError
+from gaia_core.events import ClientCallDelta, FinishReason
+from gaia_core.messages import AssistantMessage, FunctionCall, ToolCall
+from gaia_core.models import ModelError
+from gaia_core.models._call_assembly import CallAssembly
+from gaia_core.models._json_prefix import JsonPrefix, continued
+from gaia_core.models._tool_call_repair import offered_name
+from gaia_core.nesting import check_nesting
+from gaia_core.tools import ToolDefinition
+
+
+class _ToldCall:
+    """A call of which the client was told. Written by `ToldCalls` only."""
+
+    __slots__ = ("arguments", "id", "index", "name", "prefix", "read")
+
+    def __init__(self, index: int, call_id: str, name: str) -> None:
+        self.index = index
+        """Its number among all calls of the answer."""
+        self.id = call_id
+        self.name = name
+        self.prefix = JsonPrefix(object_only=True)
+        self.read = 0
+        """How many pieces of its arguments were read."""
+        self.arguments: list[str] = []
+        """What was told of them."""
+
+
+class ToldCalls:
+    """The calls of one answer. *names* are the client's tools, *tools* all that the model was offered; *one_at_a_time*:
+    the client takes the first call only. *unique* gives an id that the turn has not had yet."""
+
+    __slots__ = ("_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
+
+    def __init__(
+        self,
+        names: frozenset[str],
+        tools: tuple[ToolDefinition, ...],
+        unique: Callable[[str], str],
+        *,
+        one_at_a_time: bool,
+    ) -> None:
+        self._names = names
+        self._tools = tools
+        self._unique = unique
+        self._one_at_a_time = one_at_a_time
+        self._told: list[_ToldCall] = []
+        self._next = 0
+        """The call that is looked at next; those before it are complete, or the agent's own."""
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
+
+    @property
+    def so_far(self) -> tuple[ToolCall, ...]:
+        """The calls as they were told."""
+        return tuple([ToolCall(told.id, FunctionCall(told.name, "".join(told.arguments))) for told in self._told])
+
+    def take(self, calls: CallAssembly) -> list[ClientCallDelta]:
+        """What can be told now of *calls*."""
+        found: list[ClientCallDelta] = []
+        begun = calls.begun
+        while self._next < len(begun):
+            call = begun[self._next]
+            if not call.name or call.doubtful:
+                break
+            name = offered_name(call.name, self._tools) or call.name
+            if name not in self._names:
+                self._next += 1
+                continue
+            told = self._told[-1] if self._told and self._told[-1].index == self._next else None
+            if told is None:
+                if not call.id or (self._told and self._one_at_a_time):
+                    break
+                told = _ToldCall(self._next, self._unique(call.id), name)
+                self._told.append(told)
+                found.append(ClientCallDelta(told.id, name, ""))
+            if text := told.prefix.feed("".join(call.pieces[told.read :])):
+                told.arguments.append(text)
+                found.append(ClientCallDelta(told.id, name, text))
+            told.read = len(call.pieces)
+            if not told.prefix.closed:
+                break
+            self._next += 1
+        return _merged(found)
+
+    def named(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
+        """*calls*, all those of the answer, with the ids that were told."""
+        ids = {told.index: told.id for told in self._told}
+        return tuple([ToolCall(ids.get(index, call.id), call.function) for index, call in enumerate(calls)])
+
+    def checked(self, message: AssistantMessage, reason: FinishReason) -> AssistantMessage:
+        """*message*, the whole answer, with arguments that continue what was told. Raises ModelError where that can't
+        be."""
+        if not self._told:
+            return message
+        meant = {call.id: call for call in message.tool_calls}
+        written: dict[str, ToolCall] = {}
+        for told in self._told:
+            call = meant.get(told.id)
+            if call is None:
+                raise _incomplete(told, _END_OF_TOKENS if reason == "length" else "it was not whole")
+            arguments = continued("".join(told.arguments), call.arguments)
+            if arguments is None:
+                raise _incomplete(told, "its arguments are not JSON")
+            try:
+                check_nesting(arguments)
+            except NestingError as error:
+                raise _incomplete(told, f"its arguments are {error}") from None
+            written[told.id] = ToolCall(told.id, FunctionCall(call.name, arguments))
+        calls = tuple([written.get(call.id, call) for call in message.tool_calls])
+        return message if calls == message.tool_calls else msgspec.structs.replace(message, tool_calls=calls)
+
+
+_END_OF_TOKENS = "the answer reached its limit of tokens in the middle of it; allow more"
+
+
+def _incomplete(told: _ToldCall, why: str) -> ModelError:
+    words = f"the model's call of {told.name} is incomplete and must not be run: {why}"
+    return ModelError("incomplete_call", words, retryable=why is not _END_OF_TOKENS)
+
+
+def _merged(deltas: list[ClientCallDelta]) -> list[ClientCallDelta]:
+    """*deltas*, with the beginning of a call in one piece with its first arguments."""
+    merged: list[ClientCallDelta] = []
+    for delta in deltas:
+        if merged and merged[-1].call_id == delta.call_id:
+            delta = ClientCallDelta(delta.call_id, delta.tool, merged.pop().arguments + delta.arguments)  # noqa: PLW2901
+        merged.append(delta)
+    return merged
