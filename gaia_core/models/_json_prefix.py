@@ -1,8 +1,9 @@
 """How much of a JSON text that comes in pieces is certain, so that it can be streamed on before its end is known.
 
 Certain is what begins a JSON value, whatever follows: a number or a word only when it has ended, an escape only when it
-is whole, a comma only when a member or an item follows it. From the first fault on nothing is certain any more: what
-the text means is decided when all of it is there, and `continued` writes that behind what was streamed.
+is whole (with the other half of a surrogate pair), a comma only when a member or an item follows it. From the first
+fault on nothing is certain any more: what the text means is decided when all of it is there, and `continued` writes
+that behind what was streamed.
 """
 
 import re
@@ -12,8 +13,11 @@ import msgspec
 from gaia_core.nesting import MAX_NESTING
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-_STRING = re.compile(r'[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\\x00-\x1f]*)*')
-_HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?")
+_PLAIN = r'[^"\\\x00-\x1f]*'
+_HIGH = r"\\u[dD][89abAB][0-9a-fA-F]{2}"
+_ESCAPE = rf"""\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{{4}}|{_HIGH}\\u[dD][c-fC-F][0-9a-fA-F]{{2}}"""
+_STRING = re.compile(rf"{_PLAIN}(?:(?:{_ESCAPE}){_PLAIN})*")
+_HALF_ESCAPE = re.compile(rf"(?:{_HIGH})?(?:\\(?:u[0-9a-fA-F]{{0,3}})?)?")
 _SCALAR = re.compile(r"[-+.0-9A-Za-z]*")
 _WHOLE_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 _STRING_OR_SPACE = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\Z)|\s+', re.DOTALL)

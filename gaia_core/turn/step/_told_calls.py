@@ -6,7 +6,9 @@ not certain is told at the end of the step, when all is known:
 
 - a call without an id, and all that follow it: the pieces of such calls may still turn out to be those of two;
 - arguments that are no JSON object as they come (fenced, JSON in a string, free text);
-- after a fault of form in the arguments, what follows it.
+- after a fault of form in the arguments, what follows it;
+- the calls behind one of the agent's own for which an approval may be asked: a response may end there, and the client
+  would have to answer both.
 
 The client never receives anything else than what is recorded: a call that is then refused, dropped, or not the
 continuation of what was told, is a ModelError. The agent's own calls are not told here.
@@ -46,21 +48,24 @@ class _ToldCall:
 
 class ToldCalls:
     """The calls of one answer. *names* are the client's tools, *tools* all that the model was offered; *one_at_a_time*:
-    the client takes the first call only. *unique* gives an id that the turn has not had yet."""
+    the client takes the first call only. *unique* gives an id that the turn has not had yet, *asks* whether an approval
+    may be asked for a call of the agent's own tool of that name."""
 
-    __slots__ = ("_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
+    __slots__ = ("_asks", "_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
 
     def __init__(
         self,
         names: frozenset[str],
         tools: tuple[ToolDefinition, ...],
         unique: Callable[[str], str],
+        asks: Callable[[str], bool],
         *,
         one_at_a_time: bool,
     ) -> None:
         self._names = names
         self._tools = tools
         self._unique = unique
+        self._asks = asks
         self._one_at_a_time = one_at_a_time
         self._told: list[_ToldCall] = []
         self._next = 0
@@ -84,6 +89,8 @@ class ToldCalls:
                 break
             name = offered_name(call.name, self._tools) or call.name
             if name not in self._names:
+                if not self._told and self._asks(name):
+                    break
                 self._next += 1
                 continue
             told = self._told[-1] if self._told and self._told[-1].index == self._next else None
@@ -118,9 +125,12 @@ class ToldCalls:
             call = meant.get(told.id)
             if call is None:
                 raise _incomplete(told, _END_OF_TOKENS if reason == "length" else "it was not whole")
-            arguments = continued("".join(told.arguments), call.arguments)
+            so_far = "".join(told.arguments)
+            arguments = continued(so_far, call.arguments)
             if arguments is None:
                 raise _incomplete(told, "its arguments are not JSON")
+            if not arguments[len(so_far) :].strip():
+                arguments = so_far  # without white space at its end: the next call may have begun already
             try:
                 check_nesting(arguments)
             except NestingError as error:

@@ -2,14 +2,11 @@
 
 from typing import Any, Literal, Protocol, TypeAlias
 
-import msgspec
-
 from gaia_core.events import ToolEnded
-from gaia_core.messages import ToolCall
-from gaia_core.nesting import decode_json
 from gaia_http._errors import encoded
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
+from gaia_http.openai.responses.output._free_text import FreeText, free_text
 from gaia_http.streaming._json_text import encoded_text
 
 Phase: TypeAlias = Literal["commentary", "final_answer"]
@@ -169,27 +166,52 @@ class McpCallItem:
         self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
 
 
-def client_call(emit: Emit, ref: Ref, index: int, call: ToolCall, *, custom: bool) -> dict[str, Any]:
-    """A whole item for a call that the client runs."""
-    kind, field, prefix = ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
-    words = _free_text(call.arguments) if custom else call.arguments
-    item_id = ref.item(prefix, index)
-    item = {"id": item_id, "type": kind, "status": "completed", "call_id": call.id, "name": call.name, field: words}
-    place = {"item_id": item_id, "output_index": index}
-    event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
-    emit("response.output_item.added", {"output_index": index, "item": {**item, "status": "in_progress", field: ""}})
-    if words:
-        emit(f"{event}.delta", {**place, "delta": words})
-    emit(f"{event}.done", {**place, field: words} if custom else {**place, "name": call.name, field: words})
-    emit("response.output_item.done", {"output_index": index, "item": item})
-    return item
+class ClientCallItem(_ItemText):
+    """A call that the client runs: of a function, or of a *custom* tool, whose input is free text."""
 
+    def __init__(self, emit: Emit, ref: Ref, index: int, call_id: str, name: str, *, custom: bool) -> None:
+        kind, self._field, prefix = (
+            ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
+        )
+        self._event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
+        self._read = 0
+        """How much of the arguments was fed."""
+        self._free_text = FreeText() if custom else None
+        item_id = ref.item(prefix, index)
+        self.item: dict[str, Any] = {
+            "id": item_id,
+            "type": kind,
+            "status": "in_progress",
+            "call_id": call_id,
+            "name": name,
+            self._field: "",
+        }
+        self._place = {"item_id": item_id, "output_index": index}
+        super().__init__(emit, index, f"{self._event}.delta", self._place)
+        emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
 
-def _free_text(arguments: str) -> str:
-    """The free text in a model's arguments; all of them where they aren't as they should be."""
-    try:
-        found = decode_json(arguments)
-    except (msgspec.DecodeError, UnicodeError):
-        return arguments
-    text = found.get("input") if isinstance(found, dict) else None
-    return text if isinstance(text, str) else arguments
+    def arguments(self, more: str) -> None:
+        """More of the arguments."""
+        self._read += len(more)
+        self.feed(more if self._free_text is None else self._free_text.feed(more))
+
+    def complete(self, arguments: str) -> None:
+        """It is whole, with these *arguments*."""
+        if self._free_text is None:
+            self.feed(arguments[self._read :])
+        else:
+            self.feed(free_text(arguments).removeprefix(self.text))
+        words = self._rest()
+        named = {} if self._free_text is not None else {"name": self.item["name"]}
+        self._emit(f"{self._event}.done", {**self._place, **named, self._field: words})
+        self._done("completed", words)
+
+    def stop(self, arguments: str | None = None) -> None:
+        """It is not whole, and must not be run. *arguments*: as far as they are known."""
+        if arguments is not None:
+            self.arguments(arguments[self._read :])
+        self._done("incomplete", self._rest())
+
+    def _done(self, status: str, words: str) -> None:
+        self.item |= {"status": status, self._field: words}
+        self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
