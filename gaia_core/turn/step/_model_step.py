@@ -18,7 +18,6 @@ from gaia_core.models.slots._pool import SlotRequest
 from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.calls._tool_calls import tool_of
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS
 from gaia_core.turn.step._told_calls import ToldCalls
 
@@ -310,17 +309,10 @@ def _told_calls(context: TurnContext, request: ModelRequest, taken_ids: set[str]
     options = context.options
     if not options.stream_client_calls or not options.client_tools:
         return None
-
-    def asks(name: str) -> bool:
-        if not context.audience.approves or (bound := tool_of(context.agent, context.transcript, name)) is None:
-            return False
-        return context.agent.approvals.reason(bound.tool) is not None
-
     return ToldCalls(
         frozenset([tool.name for tool in options.client_tools]),
         request.tools,
         lambda call_id: _unique(call_id, taken_ids),
-        asks,
         one_at_a_time=options.parallel_tool_calls is False,
     )
 

@@ -7,8 +7,8 @@ not certain is told at the end of the step, when all is known:
 - a call without an id, and all that follow it: the pieces of such calls may still turn out to be those of two;
 - arguments that are no JSON object as they come (fenced, JSON in a string, free text);
 - after a fault of form in the arguments, what follows it;
-- the calls behind one of the agent's own for which an approval may be asked: a response may end there, and the client
-  would have to answer both.
+- the calls behind one of the agent's own: that is carried out first and may wait for an approval, with which a response
+  ends; and a client that sends everything back keeps the model's order.
 
 The client never receives anything else than what is recorded: a call that is then refused, dropped, or not the
 continuation of what was told, is a ModelError. The agent's own calls are not told here.
@@ -48,28 +48,25 @@ class _ToldCall:
 
 class ToldCalls:
     """The calls of one answer. *names* are the client's tools, *tools* all that the model was offered; *one_at_a_time*:
-    the client takes the first call only. *unique* gives an id that the turn has not had yet, *asks* whether an approval
-    may be asked for a call of the agent's own tool of that name."""
+    the client takes the first call only. *unique* gives an id that the turn has not had yet."""
 
-    __slots__ = ("_asks", "_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
+    __slots__ = ("_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
 
     def __init__(
         self,
         names: frozenset[str],
         tools: tuple[ToolDefinition, ...],
         unique: Callable[[str], str],
-        asks: Callable[[str], bool],
         *,
         one_at_a_time: bool,
     ) -> None:
         self._names = names
         self._tools = tools
         self._unique = unique
-        self._asks = asks
         self._one_at_a_time = one_at_a_time
         self._told: list[_ToldCall] = []
         self._next = 0
-        """The call that is looked at next; those before it are complete, or the agent's own."""
+        """The call that is looked at next; those before it are complete."""
 
     def __bool__(self) -> bool:
         return bool(self._told)
@@ -85,14 +82,9 @@ class ToldCalls:
         begun = calls.begun
         while self._next < len(begun):
             call = begun[self._next]
-            if not call.name or call.doubtful:
-                break
             name = offered_name(call.name, self._tools) or call.name
-            if name not in self._names:
-                if not self._told and self._asks(name):
-                    break
-                self._next += 1
-                continue
+            if name not in self._names or call.doubtful:
+                break
             told = self._told[-1] if self._told and self._told[-1].index == self._next else None
             if told is None:
                 if not call.id or (self._told and self._one_at_a_time):

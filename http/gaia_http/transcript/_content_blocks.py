@@ -94,8 +94,8 @@ class _Source:
 
 class ContentBlocks:
     """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
-    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it. *prefix*: of the ids
-    of the client's calls.
+    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it; all that is told live
+    does. *prefix*: of the ids of the client's calls.
     """
 
     def __init__(self, turn_id: str, *, thinking: bool, activity: bool, formed: bool, prefix: str = "call") -> None:
@@ -135,7 +135,7 @@ class ContentBlocks:
             kind: BlockKind | None = None
             text = ""
             if type(event) is TextDelta:
-                kind, text = "text", "" if self._formed or self._calls else self._text.more(event.text)
+                kind, text = "text", "" if self._calls else self._text.more(event.text)
             elif type(event) is ReasoningDelta:
                 shown = self._thinking and not self._calls
                 kind, text = "reasoning", self._reasoning.more(event.text) if shown else ""
@@ -174,9 +174,7 @@ class ContentBlocks:
 
     def _begin_step(self) -> None:
         self._replayed = False
-        self._gap = PARAGRAPH if self._said else ""
-        self._text.begin()
-        self._reasoning.begin()
+        self._begin_text()
         if self._kind == "reasoning":
             self._close()
 
@@ -197,9 +195,13 @@ class ContentBlocks:
         if event.client_calls and not called:
             self._end_calls(event)
         # A record has no beginnings of steps: the text of the next one begins here.
-        self._gap = PARAGRAPH if self._said else ""
-        self._text.begin()
+        self._begin_text()
+
+    def _begin_text(self) -> None:
         self._reasoning.begin()
+        if not self._formed:
+            self._gap = PARAGRAPH if self._said else ""
+            self._text.begin()
 
     def _end(self, ended: TurnEnded) -> None:
         self.ended = ended
@@ -210,7 +212,7 @@ class ContentBlocks:
             )
             return
         if self._formed:
-            self._write("text", ended.text if not ended.client_calls else "")
+            self._write("text", self._text.rest(ended.text) if not ended.client_calls else "")
         elif ended.steps > self._step:  # the last one was cut short
             self._write("text", self._text.rest(ended.text))
         if self._overdue is not None and not self._said:
