@@ -6,7 +6,6 @@ from gaia_core.events import ToolEnded
 from gaia_http._errors import encoded
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
-from gaia_http.openai.responses.output._free_text import FreeText, free_text
 from gaia_http.streaming._json_text import encoded_text
 
 Phase: TypeAlias = Literal["commentary", "final_answer"]
@@ -21,7 +20,7 @@ class Emit(Protocol):
         ...
 
 
-class _ItemText:
+class ItemText:
     """A text that is sent in deltas, whose events are *kind* with *fields*."""
 
     def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
@@ -51,7 +50,7 @@ class _ItemText:
         self._emit(self._kind, (self._delta + encoded_text(chunk) + b",", b"}"))
 
 
-class MessageItem(_ItemText):
+class MessageItem(ItemText):
     """The text of a step. *item* is its state, as the response shows it."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -85,7 +84,7 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-class ReasoningItem(_ItemText):
+class ReasoningItem(ItemText):
     """The model's reasoning of a step, as a summary of one part."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -163,55 +162,4 @@ class McpCallItem:
     def _done(self, how: str, fields: dict[str, Any]) -> None:
         self.item |= fields
         self._emit(f"response.mcp_call.{how}", self._place)
-        self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
-
-
-class ClientCallItem(_ItemText):
-    """A call that the client runs: of a function, or of a *custom* tool, whose input is free text."""
-
-    def __init__(self, emit: Emit, ref: Ref, index: int, call_id: str, name: str, *, custom: bool) -> None:
-        kind, self._field, prefix = (
-            ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
-        )
-        self._event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
-        self._read = 0
-        """How much of the arguments was fed."""
-        self._free_text = FreeText() if custom else None
-        item_id = ref.item(prefix, index)
-        self.item: dict[str, Any] = {
-            "id": item_id,
-            "type": kind,
-            "status": "in_progress",
-            "call_id": call_id,
-            "name": name,
-            self._field: "",
-        }
-        self._place = {"item_id": item_id, "output_index": index}
-        super().__init__(emit, index, f"{self._event}.delta", self._place)
-        emit("response.output_item.added", {"output_index": index, "item": dict(self.item)})
-
-    def arguments(self, more: str) -> None:
-        """More of the arguments."""
-        self._read += len(more)
-        self.feed(more if self._free_text is None else self._free_text.feed(more))
-
-    def complete(self, arguments: str) -> None:
-        """It is whole, with these *arguments*."""
-        if self._free_text is None:
-            self.feed(arguments[self._read :])
-        else:
-            self.feed(free_text(arguments).removeprefix(self.text))
-        words = self._rest()
-        named = {} if self._free_text is not None else {"name": self.item["name"]}
-        self._emit(f"{self._event}.done", {**self._place, **named, self._field: words})
-        self._done("completed", words)
-
-    def stop(self, arguments: str | None = None) -> None:
-        """It is not whole, and must not be run. *arguments*: as far as they are known."""
-        if arguments is not None:
-            self.arguments(arguments[self._read :])
-        self._done("incomplete", self._rest())
-
-    def _done(self, status: str, words: str) -> None:
-        self.item |= {"status": status, self._field: words}
         self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})

@@ -34,8 +34,8 @@ from gaia_core.messages import ToolCall, Usage, text_of
 from gaia_core.runtime import rest_of
 from gaia_http._errors import ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
+from gaia_http.openai.responses.output._client_calls import ClientCalls
 from gaia_http.openai.responses.output._output_items import (
-    ClientCallItem,
     McpCallItem,
     MessageItem,
     ReasoningItem,
@@ -90,8 +90,8 @@ class ResponseEvents:
         """The item that still gets text; at most one, and the last of `_items`."""
         self._text_begun = False
         """The step has told text or a call, so reasoning that follows is not told."""
-        self._client_calls: dict[str, ClientCallItem] = {}
-        """By the model's id: the client's calls that the step has begun to tell."""
+        self._client_calls = ClientCalls(self._emit, self._ref, self._items, self._note.custom)
+        """Those that the step has begun to tell."""
         self._text_before = ""
         """The step's text that was told before its calls."""
         self._calls_told = False
@@ -215,7 +215,8 @@ class ResponseEvents:
                 self._reason(event.text)
             case ClientCallDelta():
                 if self._ours:
-                    self._client_call(event.call_id, event.tool).arguments(event.arguments)
+                    self._begin_client_calls()
+                    self._client_calls.more(event.call_id, event.tool, event.arguments)
             case StepEnded():
                 self._step_ended(event)
             case ToolCalled():
@@ -306,35 +307,21 @@ class ResponseEvents:
 
     # The client's calls.
 
-    def _client_call(self, call_id: str, name: str) -> ClientCallItem:
-        """The item of a call, begun."""
-        item = self._client_calls.get(call_id)
-        if item is None:
-            if not self._client_calls:
-                self._text_before = self._open.text if isinstance(self._open, MessageItem) else ""
-                self._close_as_commentary(self._steps + 1)
-            custom = name in self._note.custom
-            item = ClientCallItem(self._emit, self._ref, len(self._items), call_id, name, custom=custom)
-            self._client_calls[call_id] = item
-            self._items.append(item.item)
+    def _begin_client_calls(self) -> None:
+        """What was said before them is a comment on them."""
+        if not self._client_calls:
+            self._text_before = self._open.text if isinstance(self._open, MessageItem) else ""
+            self._close_as_commentary(self._steps + 1)
             self._text_begun = True
-        return item
 
     def _end_client_calls(self, calls: Sequence[ToolCall]) -> None:
-        """Tell what is left of *calls*, which are whole."""
-        for call in calls:
-            self._client_call(call.id, call.name).complete(call.arguments)
-            self._calls_told = True
-        self._client_calls = {}
+        self._client_calls.complete(calls)
+        self._calls_told = bool(calls)
 
     def _stop_client_calls(self, partial: Sequence[ToolCall] = ()) -> None:
-        """The turn has ended within these calls; *partial* is what is known of them."""
-        known = {call.id: call.arguments for call in partial}
-        for call in partial:
-            self._client_call(call.id, call.name)
-        for call_id, item in self._client_calls.items():
-            item.stop(known.get(call_id))
-        self._client_calls = {}
+        if partial:
+            self._begin_client_calls()
+        self._client_calls.stop(partial)
 
     # Tools.
 
@@ -434,7 +421,8 @@ class ResponseEvents:
             self._failed(failure, "failed")
             return
         if not self._calls_told:
-            self._end_client_calls(event.client_calls)
+            for wanted in event.client_calls:  # each is whole before the next begins
+                self._end_client_calls((wanted,))
         self._finished("completed", incomplete_reason(event.finish_reason))
 
     def _finished(self, status: str, incomplete: str | None) -> None:
