@@ -92,7 +92,7 @@ async def test_chat_ends_with_an_error_when_a_call_is_cut_off(serve):
     async def read(client: openai.AsyncOpenAI) -> None:
         stream = await client.chat.completions.create(model="a", messages=USER, tools=[CHAT_TOOL], stream=True)
         async for chunk in stream:
-            reasons.append(chunk.choices[0].finish_reason)  # noqa: PERF401  # what came before the error counts
+            reasons.append(chunk.choices[0].finish_reason)  # what came before the error counts
 
     async with server.sdk() as client:
         with pytest.raises(openai.APIError, match="cut off"):
@@ -168,7 +168,7 @@ async def test_messages_end_with_an_error_when_a_call_is_cut_off(claude):
     async def read() -> None:
         async with client.messages.stream(**MESSAGE) as stream:
             async for event in stream:
-                seen.append(event.type)  # noqa: PERF401  # what came before the error counts
+                seen.append(event.type)  # what came before the error counts
 
     with pytest.raises(anthropic.APIStatusError, match="cut off"):
         await read()
