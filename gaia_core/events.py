@@ -125,7 +125,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
     it and is asked once more. *stop_sequence* ended the text, where the endpoint says which. *client_calls*: the ids of
-    all client's calls of *message*, when some of them were told as they came (`ClientCallDelta`).
+    all client's calls of *message*, when some of them were sent as they came (`ClientCallDelta`).
     """
 
     step: int
@@ -266,7 +266,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
     *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is.
-    *partial_calls*: likewise, the client's calls of that step as far as `ClientCallDelta`s told them. They are not
+    *partial_calls*: likewise, the client's calls of that step as far as their `ClientCallDelta`s go. They are not
     whole and must not be run; a turn that has some has `failed` or was `cancelled`.
     """
 

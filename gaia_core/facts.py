@@ -106,7 +106,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match the response format; it is sent to the model.
     *problems* lists what was wrong with the text, without the instruction to the model; records of earlier versions
-    have none. *calls_told*: the client was told of calls as they came (`ClientCallDelta`).
+    have none. *calls_streamed*: calls were sent to the client as they came (`ClientCallDelta`).
     """
 
     step: int
@@ -122,7 +122,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     problems: tuple[str, ...] = ()
     stop_sequence: str | None = None
     """The one that ended the text, where the endpoint said which."""
-    calls_told: bool = False
+    calls_streamed: bool = False
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -336,7 +336,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.first_seconds,
         fact.objection,
         fact.stop_sequence,
-        fact.client_calls if fact.calls_told else (),
+        fact.client_calls if fact.calls_streamed else (),
     )
     if not fact.message.tool_calls:
         return (ended,)

@@ -24,8 +24,8 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Ended, Fact
-from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, is_json_object, text_of
-from gaia_core.models import ModelError, ModelRequest, problem_of
+from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
+from gaia_core.models import ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._pausable_clock import PausableClock
@@ -34,9 +34,10 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
-from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
+from gaia_core.turn.calls._tool_calls import ToolCalls
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._answer_correction import AnswerCorrection, correction
+from gaia_core.turn.step._client_calls import check_whole, client_calls, one_at_a_time
 from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
@@ -186,7 +187,7 @@ class _Loop:
         """Carry out the calls that another process left open."""
         assert self._answer is not None
         calls, recorder = self._calls, self._context.recorder
-        calls.asks = not self._answer.calls_told
+        calls.asks = not self._answer.calls_streamed
         opened = self._context.transcript.open
         begun = [each for each in opened.values() if each.started is not None or each.asked is not None]
         plans = [calls.replan(each) for each in begun]
@@ -217,16 +218,18 @@ class _Loop:
         if formed and not message.tool_calls:
             message, problems = self._correction.checked(message, finish)
         assert self._step is not None
-        told_text, told_calls = self._step.told_text, bool(self._step.told_calls)
-        if told_text and (problems or message.tool_calls):
+        streamed_text, streamed_calls = self._step.streamed_text, bool(self._step.streamed_calls)
+        if streamed_text and (problems or message.tool_calls):
             raise ModelError("response_format", self._correction.of_streamed(problems))
         own: list[ToolCall] = []
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
-            message = self._one_at_a_time(message)
-            self._check_client_calls(message)
-            own = [call for call in message.tool_calls if not self._is_the_clients(call)]
-            theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
+            if context.options.parallel_tool_calls is False:
+                message = one_at_a_time(message, self._client_names)
+            called = client_calls(message, self._client_names)
+            check_whole(called)
+            theirs = tuple([call.id for call in called])
+            own = [call for call in message.tool_calls if call.id not in theirs]
         self._answer = Answered(
             self._steps,
             message,
@@ -239,7 +242,7 @@ class _Loop:
             self._servers(own),
             problems,
             self._step.stop_sequence,
-            told_calls,
+            streamed_calls,
         )
         if self._step.endless:
             most = self._step.most_chars
@@ -247,9 +250,9 @@ class _Loop:
             self._limit = LimitReached("answer_chars", most, words)
         self._step = None
         if not message.tool_calls:
-            await self._said(message, told_text)
+            await self._said(message, streamed_text)
             return
-        self._calls.asks = not told_calls
+        self._calls.asks = not streamed_calls
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
         # The answer and the start of its calls are one commit, and no call runs before it (law 9). Cancelled here, the
@@ -278,35 +281,6 @@ class _Loop:
         if rest := text.removeprefix(told):
             self._emit(TextDelta(rest))
 
-    def _is_the_clients(self, call: ToolCall) -> bool:
-        """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
-        the client could not send it back."""
-        return call.name in self._client_names and nested_too_deep(call) is None
-
-    def _check_client_calls(self, message: AssistantMessage) -> None:
-        """Raise ModelError for a call of the client's that is not whole: it must not run it with anything else.
-
-        Free text is the client's to judge: models write it for custom tools.
-        """
-        for call in message.tool_calls:
-            if not self._is_the_clients(call):
-                continue
-            why = problem_of(call.arguments)
-            if not why and call.arguments.lstrip()[:1] in ("{", "[") and not is_json_object(call.arguments):
-                why = "they are no JSON object"
-            if why:
-                words = f"the model called {call.name} with arguments that can't be used: {why}; ask again"
-                raise ModelError("incomplete_call", words, retryable=True)
-
-    def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
-        """*message* without the client's calls after the first, where the client takes one at a time and the model
-        didn't keep to it: it may make the others when it has the result."""
-        theirs = [call for call in message.tool_calls if call.name in self._client_names]
-        if self._context.options.parallel_tool_calls is not False or len(theirs) < 2:
-            return message
-        kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
-        return msgspec.structs.replace(message, tool_calls=kept)
-
     def _servers(self, calls: list[ToolCall]) -> tuple[tuple[str, str], ...]:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
         return tuple([pair for pair in found if pair[1]]) if found else ()
@@ -323,8 +297,8 @@ class _Loop:
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
-                if self._step.told_calls or self._step.told_text:
-                    raise  # another answer would not continue what the client was told
+                if self._step.streamed_calls or self._step.streamed_text:
+                    raise  # another answer would not continue what the client has
                 delay = 0.0
                 longest = request.sampling.max_tokens
                 if error.kind == "context_length" and (words := recovery.learn(error, self._step.chars(), longest)):
@@ -389,21 +363,21 @@ class _Loop:
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached
-        if self._calls_told:
+        if self._calls_streamed:
             words = f"{reached.message}, before the calls of the client's tools were complete: don't run them"
             return self.ended("failed", error=ErrorInfo("incomplete_call", words))
         ended = self.ended("limit")
         if self._context.options.response_format is not None and ended.text:
             # What there is; it was held back until now.
-            self._tell_rest(ended.text, self._step.told_text if self._step is not None else "")
+            self._tell_rest(ended.text, self._step.streamed_text if self._step is not None else "")
         return ended
 
     @property
-    def _calls_told(self) -> bool:
-        """Whether the client was told of calls that the turn has not ended with yet."""
+    def _calls_streamed(self) -> bool:
+        """Whether calls were sent to the client that the turn has not ended with yet."""
         if self._step is not None:
-            return bool(self._step.told_calls)
-        return self._answer is not None and self._answer.calls_told
+            return bool(self._step.streamed_calls)
+        return self._answer is not None and self._answer.calls_streamed
 
     def ended(
         self, status: TurnStatus, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
@@ -419,7 +393,7 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         reasoning = self._step.reasoning if self._step is not None else ""
-        partial = self._step.told_calls if self._step is not None else ()
+        partial = self._step.streamed_calls if self._step is not None else ()
         return Ended(
             status,
             text,

@@ -66,7 +66,7 @@ class TurnOptions:
     `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are sent
     to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,
     the model is offered no tools any more and answers with what it knows. *stream_client_calls*: the calls of client
-    tools are told as the model writes them (`ClientCallDelta`); when one of these turns out not to be whole, the turn
+    tools are sent as the model writes them (`ClientCallDelta`); when one of these turns out not to be whole, the turn
     fails, at a limit of tokens too.
     """
 

@@ -95,8 +95,8 @@ class ToolCalls:
         self._running = CallExecution(context, emit, delegate)
         self.limit: LimitReached | None = None
         self.asks = True
-        """Whether an approval may be asked for. Not beside calls of the client's of which it was told already: it would
-        have to answer both, and the turn ends only when its own calls are over. Set for each answer of the model."""
+        """Whether an approval may be asked for. Not beside calls that the client has received already: it would have to
+        answer both, and the turn ends only when its own calls are over. Set for each answer of the model."""
 
     def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
         """*calls* in the groups that run together: an exclusive one is alone."""

@@ -19,7 +19,7 @@ from gaia_core.session import new_id
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS
-from gaia_core.turn.step._told_calls import ToldCalls
+from gaia_core.turn.step._streamed_calls import StreamedCalls
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 """Characters of one answer, reasoning and arguments included, after which its model is not listened to any longer."""
@@ -46,7 +46,7 @@ class Clock:
         self._asked = time.monotonic() if asked is None else asked
         self._first: float | None = None
         self.quiet = False
-        """Whether the model's text is not told as it comes. Set for each request."""
+        """Whether the model's text is held back until it is whole. Set for each request."""
 
     def __call__(self, *events: Event) -> None:
         if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta, ClientCallDelta):
@@ -74,10 +74,10 @@ class ModelStep:
         "_held",
         "_reasoning",
         "_request",
+        "_streamed_calls",
+        "_streamed_text",
         "_taken_ids",
         "_text",
-        "_told_calls",
-        "_told_text",
         "_tools_chars",
         "most_chars",
     )
@@ -93,11 +93,11 @@ class ModelStep:
         self._finished: Finished | None = None
         self._held: list[TextDelta] | None = [] if request.tools else None
         self._form = _form_of(context, request)
-        """Set when the text is told as it comes although it has a form: it follows the text."""
-        self._told_text: list[str] = []
-        """What was told of such a text."""
-        self._told_calls = _told_calls(context, request, taken_ids)
-        """Set when the client is told of its calls as they come."""
+        """Set when the text is sent as it comes although it has a form: it follows the text."""
+        self._streamed_text: list[str] = []
+        """What was sent of such a text."""
+        self._streamed_calls = _streamed_calls(context, request, taken_ids)
+        """Set when the client receives its calls as they come."""
         self.most_chars = _most_chars(request.sampling.max_tokens)
         """How many characters the answer may have; a server that ignores `max_tokens` sends them without end."""
         self._chars_left = self.most_chars
@@ -118,18 +118,18 @@ class ModelStep:
         return "".join(self._reasoning)
 
     @property
-    def told_text(self) -> str:
-        """What was told of a text that has a form."""
-        return "".join(self._told_text)
+    def streamed_text(self) -> str:
+        """What was sent of a text that has a form."""
+        return "".join(self._streamed_text)
 
     @property
-    def told_calls(self) -> tuple[ToolCall, ...]:
-        """The client's calls as they were told."""
-        return self._told_calls.so_far if self._told_calls is not None else ()
+    def streamed_calls(self) -> tuple[ToolCall, ...]:
+        """The client's calls as they were sent."""
+        return self._streamed_calls.so_far if self._streamed_calls is not None else ()
 
     @property
     def quiet(self) -> bool:
-        """Whether the text is not told as it comes: it has a form, and the endpoint doesn't enforce it."""
+        """Whether the text is held back until it is whole: it has a form, and the endpoint doesn't enforce it."""
         return self._context.options.response_format is not None and self._form is None
 
     async def run(self, emit: Callable[..., None], speculative: SpeculativeRequest | None = None) -> Answer:
@@ -194,7 +194,7 @@ class ModelStep:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 told.append(delta)  # type: ignore[arg-type]
-        if self._told_calls is not None and self._calls:
+        if self._streamed_calls is not None and self._calls:
             self._tell_calls(told)
         return tuple(told)
 
@@ -205,12 +205,12 @@ class ModelStep:
             return
         self._text.append(text)
         if certain := self._form.feed(text):
-            self._told_text.append(certain)
+            self._streamed_text.append(certain)
             told.append(TextDelta(certain))
 
     def _tell_calls(self, told: list[Event]) -> None:
-        assert self._told_calls is not None
-        found = self._told_calls.take(self._calls)
+        assert self._streamed_calls is not None
+        found = self._streamed_calls.take(self._calls)
         if found and self._held is not None:
             told += self._held  # a model that calls has not written its call as text
             self._held = None
@@ -233,17 +233,17 @@ class ModelStep:
         if self._finished is None:
             raise ModelError("broken_stream", "the model's stream ended without saying why")
         message = self._message()
-        told = self._told_calls
+        streamed = self._streamed_calls
         if self.endless:
-            if told is not None:
-                told.checked(message, "length")
+            if streamed is not None:
+                streamed.checked(message, "length")
             return message, self._finished.reason, self._estimate(message)
         reasoning = message.reasoning_content
         message, reason = repair(message, self._finished.reason, self._request.tools)
-        if told:
-            message = told.checked(message, self._finished.reason)
+        if streamed:
+            message = streamed.checked(message, self._finished.reason)
         if message.tool_calls:
-            known = {call.id for call in told.so_far} if told else frozenset()
+            known = {call.id for call in streamed.so_far} if streamed else frozenset()
             ids = [call.id if call.id in known else _unique(call.id, self._taken_ids) for call in message.tool_calls]
             if any(new != call.id for new, call in zip(ids, message.tool_calls, strict=True)):
                 calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
@@ -256,8 +256,8 @@ class ModelStep:
         """What has come so far, as it came."""
         text = self.text
         calls = self._calls.calls() if self._calls else ()
-        if self._told_calls:
-            calls = self._told_calls.named(calls)
+        if self._streamed_calls:
+            calls = self._streamed_calls.named(calls)
         return AssistantMessage(
             text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
         )
@@ -305,11 +305,11 @@ def _form_of(context: TurnContext, request: ModelRequest) -> JsonPrefix | None:
     return JsonPrefix(object_only=form.type == "json_object")
 
 
-def _told_calls(context: TurnContext, request: ModelRequest, taken_ids: set[str]) -> ToldCalls | None:
+def _streamed_calls(context: TurnContext, request: ModelRequest, taken_ids: set[str]) -> StreamedCalls | None:
     options = context.options
     if not options.stream_client_calls or not options.client_tools:
         return None
-    return ToldCalls(
+    return StreamedCalls(
         frozenset([tool.name for tool in options.client_tools]),
         request.tools,
         lambda call_id: _unique(call_id, taken_ids),

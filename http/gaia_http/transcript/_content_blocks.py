@@ -94,7 +94,7 @@ class _Source:
 
 class ContentBlocks:
     """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
-    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it; all that is told live
+    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it; all that comes live
     does. *prefix*: of the ids of the client's calls.
     """
 
@@ -111,7 +111,7 @@ class ContentBlocks:
         self._reasoning = _Source()
         self._calls: dict[str, _Source] = {}
         """By the model's id: the arguments of the client's calls that have a block."""
-        self._calls_told = False
+        self._calls_done = False
         """The calls are complete."""
         self._gap = ""
         self._said = False
@@ -157,7 +157,7 @@ class ContentBlocks:
         elif isinstance(event, StepEnded):
             self._end_step(event)
         elif isinstance(event, ClientCallDelta):
-            if not self._calls_told:
+            if not self._calls_done:
                 self._write_arguments(self._call(event.call_id, event.tool).more(event.arguments))
         elif isinstance(event, Reset):
             for source in (self._text, self._reasoning, *self._calls.values()):
@@ -219,12 +219,12 @@ class ContentBlocks:
             self.failure = overdue(self._overdue, tools_ran=self._tools_ran)
             return
         self._close()
-        if not self._calls_told:
+        if not self._calls_done:
             self._whole_calls(ended.client_calls)
 
     def _end_calls(self, event: StepEnded) -> None:
         self._whole_calls([call for call in event.message.tool_calls if call.id in event.client_calls])
-        self._calls_told = True
+        self._calls_done = True
 
     def _whole_calls(self, calls: Sequence[ToolCall]) -> None:
         """What was not sent of *calls*, which are complete."""

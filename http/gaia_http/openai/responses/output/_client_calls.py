@@ -1,7 +1,7 @@
 """The items of the calls that the client runs, which come before their step is recorded.
 
 A call is complete only when its step is: so several are open at once, and end together. They begin one after the other,
-and what was held back of one is told before the next begins: live and from the record that is the same.
+and what was held back of one is sent before the next begins: live and from the record that is the same.
 """
 
 from collections.abc import Container, Sequence

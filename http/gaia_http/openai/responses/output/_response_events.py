@@ -93,8 +93,8 @@ class ResponseEvents:
         self._client_calls = ClientCalls(self._emit, self._ref, self._items, self._note.custom)
         """Those that the step has begun to tell."""
         self._text_before = ""
-        """The step's text that was told before its calls."""
-        self._calls_told = False
+        """The step's text that was sent before its calls."""
+        self._calls_done = False
         """The client's calls, by which the turn ends, are told."""
         self._steps = 0
         """The last step that has ended."""
@@ -316,7 +316,7 @@ class ResponseEvents:
 
     def _end_client_calls(self, calls: Sequence[ToolCall]) -> None:
         self._client_calls.complete(calls)
-        self._calls_told = bool(calls)
+        self._calls_done = bool(calls)
 
     def _stop_client_calls(self, partial: Sequence[ToolCall] = ()) -> None:
         if partial:
@@ -420,7 +420,7 @@ class ResponseEvents:
             )
             self._failed(failure, "failed")
             return
-        if not self._calls_told:
+        if not self._calls_done:
             for wanted in event.client_calls:  # each is whole before the next begins
                 self._end_client_calls((wanted,))
         self._finished("completed", incomplete_reason(event.finish_reason))

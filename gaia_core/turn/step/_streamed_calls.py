@@ -1,8 +1,8 @@
-"""What a client is told of the calls of its own tools while the model still writes them.
+"""What a client receives of the calls of its own tools while the model still writes them.
 
-The calls are told one after the other, in the model's order: the next one when the arguments of the one before it are
-complete. A call is told from its name and id on, and its arguments as far as they are certain (`JsonPrefix`). What is
-not certain is told at the end of the step, when all is known:
+The calls are sent one after the other, in the model's order: the next one when the arguments of the one before it are
+complete. A call is sent from its name and id on, and its arguments as far as they are certain (`JsonPrefix`). Sent only
+at the end of the step, when all is known, are:
 
 - a call without an id, and all that follow it: the pieces of such calls may still turn out to be those of two;
 - arguments that are no JSON object as they come (fenced, JSON in a string, free text);
@@ -11,7 +11,7 @@ not certain is told at the end of the step, when all is known:
   ends; and a client that sends everything back keeps the model's order.
 
 The client never receives anything else than what is recorded: a call that is then refused, dropped, or not the
-continuation of what was told, is a ModelError. The agent's own calls are not told here.
+continuation of what was sent, is a ModelError. The agent's own calls are not sent here.
 """
 
 from collections.abc import Callable
@@ -29,8 +29,8 @@ from gaia_core.nesting import check_nesting
 from gaia_core.tools import ToolDefinition
 
 
-class _ToldCall:
-    """A call of which the client was told. Written by `ToldCalls` only."""
+class _StreamedCall:
+    """A call that was sent, or its beginning. Written by `StreamedCalls` only."""
 
     __slots__ = ("arguments", "id", "index", "name", "prefix", "read")
 
@@ -43,14 +43,14 @@ class _ToldCall:
         self.read = 0
         """How many pieces of its arguments were read."""
         self.arguments: list[str] = []
-        """What was told of them."""
+        """What was sent of them."""
 
 
-class ToldCalls:
+class StreamedCalls:
     """The calls of one answer. *names* are the client's tools, *tools* all that the model was offered; *one_at_a_time*:
     the client takes the first call only. *unique* gives an id that the turn has not had yet."""
 
-    __slots__ = ("_names", "_next", "_one_at_a_time", "_told", "_tools", "_unique")
+    __slots__ = ("_begun", "_names", "_next", "_one_at_a_time", "_tools", "_unique")
 
     def __init__(
         self,
@@ -64,20 +64,20 @@ class ToldCalls:
         self._tools = tools
         self._unique = unique
         self._one_at_a_time = one_at_a_time
-        self._told: list[_ToldCall] = []
+        self._begun: list[_StreamedCall] = []
         self._next = 0
         """The call that is looked at next; those before it are complete."""
 
     def __bool__(self) -> bool:
-        return bool(self._told)
+        return bool(self._begun)
 
     @property
     def so_far(self) -> tuple[ToolCall, ...]:
-        """The calls as they were told."""
-        return tuple([ToolCall(told.id, FunctionCall(told.name, "".join(told.arguments))) for told in self._told])
+        """The calls as they were sent."""
+        return tuple([ToolCall(sent.id, FunctionCall(sent.name, "".join(sent.arguments))) for sent in self._begun])
 
     def take(self, calls: CallAssembly) -> list[ClientCallDelta]:
-        """What can be told now of *calls*."""
+        """What can be sent now of *calls*."""
         found: list[ClientCallDelta] = []
         begun = calls.begun
         while self._next < len(begun):
@@ -85,49 +85,49 @@ class ToldCalls:
             name = offered_name(call.name, self._tools) or call.name
             if name not in self._names or call.doubtful:
                 break
-            told = self._told[-1] if self._told and self._told[-1].index == self._next else None
-            if told is None:
-                if not call.id or (self._told and self._one_at_a_time):
+            sent = self._begun[-1] if self._begun and self._begun[-1].index == self._next else None
+            if sent is None:
+                if not call.id or (self._begun and self._one_at_a_time):
                     break
-                told = _ToldCall(self._next, self._unique(call.id), name)
-                self._told.append(told)
-                found.append(ClientCallDelta(told.id, name, ""))
-            if text := told.prefix.feed("".join(call.pieces[told.read :])):
-                told.arguments.append(text)
-                found.append(ClientCallDelta(told.id, name, text))
-            told.read = len(call.pieces)
-            if not told.prefix.closed:
+                sent = _StreamedCall(self._next, self._unique(call.id), name)
+                self._begun.append(sent)
+                found.append(ClientCallDelta(sent.id, name, ""))
+            if text := sent.prefix.feed("".join(call.pieces[sent.read :])):
+                sent.arguments.append(text)
+                found.append(ClientCallDelta(sent.id, name, text))
+            sent.read = len(call.pieces)
+            if not sent.prefix.closed:
                 break
             self._next += 1
         return _merged(found)
 
     def named(self, calls: tuple[ToolCall, ...]) -> tuple[ToolCall, ...]:
-        """*calls*, all those of the answer, with the ids that were told."""
-        ids = {told.index: told.id for told in self._told}
+        """*calls*, all those of the answer, with the ids that were sent."""
+        ids = {sent.index: sent.id for sent in self._begun}
         return tuple([ToolCall(ids.get(index, call.id), call.function) for index, call in enumerate(calls)])
 
     def checked(self, message: AssistantMessage, reason: FinishReason) -> AssistantMessage:
-        """*message*, the whole answer, with arguments that continue what was told. Raises ModelError where that can't
+        """*message*, the whole answer, with arguments that continue what was sent. Raises ModelError where that can't
         be."""
-        if not self._told:
+        if not self._begun:
             return message
         meant = {call.id: call for call in message.tool_calls}
         written: dict[str, ToolCall] = {}
-        for told in self._told:
-            call = meant.get(told.id)
+        for sent in self._begun:
+            call = meant.get(sent.id)
             if call is None:
-                raise _incomplete(told, _END_OF_TOKENS if reason == "length" else "it was not whole")
-            so_far = "".join(told.arguments)
+                raise _incomplete(sent, _END_OF_TOKENS if reason == "length" else "it was not whole")
+            so_far = "".join(sent.arguments)
             arguments = continued(so_far, call.arguments)
             if arguments is None:
-                raise _incomplete(told, "its arguments are not JSON")
+                raise _incomplete(sent, "its arguments are not JSON")
             if not arguments[len(so_far) :].strip():
                 arguments = so_far  # without white space at its end: the next call may have begun already
             try:
                 check_nesting(arguments)
             except NestingError as error:
-                raise _incomplete(told, f"its arguments are {error}") from None
-            written[told.id] = ToolCall(told.id, FunctionCall(call.name, arguments))
+                raise _incomplete(sent, f"its arguments are {error}") from None
+            written[sent.id] = ToolCall(sent.id, FunctionCall(call.name, arguments))
         calls = tuple([written.get(call.id, call) for call in message.tool_calls])
         return message if calls == message.tool_calls else msgspec.structs.replace(message, tool_calls=calls)
 
@@ -135,8 +135,8 @@ class ToldCalls:
 _END_OF_TOKENS = "the answer reached its limit of tokens in the middle of it; allow more"
 
 
-def _incomplete(told: _ToldCall, why: str) -> ModelError:
-    words = f"the model's call of {told.name} is incomplete and must not be run: {why}"
+def _incomplete(sent: _StreamedCall, why: str) -> ModelError:
+    words = f"the model's call of {sent.name} is incomplete and must not be run: {why}"
     return ModelError("incomplete_call", words, retryable=why is not _END_OF_TOKENS)
 
 
