@@ -266,7 +266,7 @@ class _Loop:
 
     async def _said(self, message: AssistantMessage, told: str) -> None:
         """The model has answered in words: they end the turn, unless they have not the form that was asked for. *told*
-        of a text with a form was told as it came."""
+        of a text with a form was sent as it came."""
         assert self._answer is not None
         if self._answer.objection and not self._correction.made:
             await self._context.recorder.add(self._answer)
