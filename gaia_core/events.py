@@ -9,7 +9,9 @@ come in this order:
         Queued*                                 while the request waits for one of the model's slots
         ModelRetried*                           the endpoint failed before its first token, and is asked again
         ReasoningDelta* TextDelta*              live only; their sum stands in StepEnded. With a response format, the
-                                                text is sent whole, once it has been validated
+                                                text is sent whole, once it has been validated, unless the endpoint
+                                                enforces the format
+        ClientCallDelta*                        live only, likewise; with `TurnOptions.stream_client_calls`
       StepEnded                                 the model's whole message, and this step's usage
       ToolCalled*                               for each call of the agent's own tools, in the model's order
         ApprovalRequested ApprovalDecided       only for calls that need it, after their arguments were validated
@@ -107,12 +109,25 @@ class TextDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
     text: str
 
 
+class ClientCallDelta(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """More of the *arguments* of the call *call_id* of the client's *tool*; the first delta of a call may have none.
+
+    Calls come one after the other, in the model's order. A call is complete when a `StepEnded` names it in
+    *client_calls*, and not before: the turn may still fail. Live only.
+    """
+
+    call_id: str
+    tool: str
+    arguments: str
+
+
 class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The model's whole message of one step, why it ended, and what it cost.
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
-    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which.
+    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which. *client_calls*: the ids of
+    all client's calls of *message*, when some of them were sent as they came (`ClientCallDelta`).
     """
 
     step: int
@@ -123,6 +138,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     first_seconds: float | None = None
     objection: str = ""
     stop_sequence: str | None = None
+    client_calls: tuple[str, ...] = ()
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
@@ -260,6 +276,8 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
     *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is.
+    *partial_calls*: likewise, the client's calls of that step as far as their `ClientCallDelta`s go. They are not
+    whole and must not be run; a turn that has some has `failed` or was `cancelled`.
     """
 
     status: TurnStatus
@@ -271,6 +289,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     error: ErrorInfo | None = None
     seconds: float = 0.0
     reasoning: str = ""
+    partial_calls: tuple[ToolCall, ...] = ()
 
 
 class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -288,6 +307,7 @@ Event: TypeAlias = (
     | ModelRetried
     | ReasoningDelta
     | TextDelta
+    | ClientCallDelta
     | StepEnded
     | ToolCalled
     | ApprovalRequested

@@ -107,7 +107,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     *seconds* from the request to its end, *first_seconds* to the first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match the response format; it is sent to the model.
     *problems* lists what was wrong with the text, without the instruction to the model; records of earlier versions
-    have none.
+    have none. *calls_streamed*: calls were sent to the client as they came (`ClientCallDelta`).
     """
 
     step: int
@@ -123,6 +123,7 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     problems: tuple[str, ...] = ()
     stop_sequence: str | None = None
     """The one that ended the text, where the endpoint said which."""
+    calls_streamed: bool = False
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -225,6 +226,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     limit: LimitReached | None = None
     seconds: float = 0.0
     reasoning: str = ""
+    partial_calls: tuple[ToolCall, ...] = ()
 
 
 Fact: TypeAlias = (
@@ -303,6 +305,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
                 fact.error,
                 fact.seconds,
                 fact.reasoning,
+                fact.partial_calls,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():
@@ -336,6 +339,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.first_seconds,
         fact.objection,
         fact.stop_sequence,
+        fact.client_calls if fact.calls_streamed else (),
     )
     if not fact.message.tool_calls:
         return (ended,)

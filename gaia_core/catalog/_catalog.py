@@ -55,6 +55,8 @@ class ModelSpec:
     """The endpoint's name for it, where that is configured."""
     forward: frozenset[str] = frozenset()
     """Members of a client's chat completion request that reach it, beside those that every endpoint is sent."""
+    enforces_format: bool = False
+    """Whether it writes nothing but what a request's response format allows."""
 
     def __attrs_post_init__(self) -> None:
         if own := sorted(self.forward & _OWN_MEMBERS):

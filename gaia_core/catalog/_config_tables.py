@@ -27,6 +27,9 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     takes beside text (left out: what the endpoint says). *embeddings*: it makes vectors, and is no agent's model.
     *send_reasoning*: the field in which a model's reasoning is sent back with the calls that it led to, within a turn:
     `as_received`, `reasoning_content`, `reasoning`; `off` for a server that refuses it.
+    *response_format*: `enforced` for a server that writes nothing but what a request's schema allows: a text with a
+    response format is then streamed as it comes, and a wrong end is an error. `corrected`: it is sent whole, after it
+    was checked, and the model is asked once to correct it.
     *forward*: names of further members of a chat completion request that reach the endpoint, such as `mirostat`.
     """
 
@@ -42,6 +45,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     api_key_env: str | None = None
     tool_calls: Literal["native", "prompted"] = "native"
     send_reasoning: SendReasoning = "as_received"
+    response_format: Literal["corrected", "enforced"] = "corrected"
     connect_timeout: Seconds = 5.0
     first_token_timeout: Seconds = 300.0
     silence_timeout: Seconds = 60.0

@@ -142,7 +142,7 @@ def embedded_model(
     make = OpenEmbedded(weights, context_tokens, slots)
     share = context_tokens // slots if context_tokens is not None else EMBEDDED_TOKENS
     window = max(share - EMBEDDED_ANSWER_TOKENS, share // 2)
-    return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said, window=window)
+    return ModelSpec(DEFAULT_MODEL, make, slots, kind="embedded", description=said, window=window, enforces_format=True)
 
 
 def _embedded_name(environ: Mapping[str, str]) -> str:

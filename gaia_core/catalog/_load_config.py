@@ -122,6 +122,7 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
         table.embeddings,
         table.model,
         frozenset(table.forward),
+        table.response_format == "enforced",
     )
 
 

@@ -10,6 +10,7 @@
 | `_prompted_tools` | tool calls from models that can't make them, by a JSON schema |
 | `_call_assembly` | pieces of streamed tool calls → whole calls |
 | `_call_arguments` | arguments: whole, mended in their form, or refused |
+| `_json_prefix` | how much of a JSON text is certain before its end |
 | `_prompted_form` | what such a model is asked: tools in words, examples, the schema |
 | `_must_look` | which messages are looked into before they are answered |
 | `_tool_call_repair` | nearly right tool calls, made right |

@@ -17,6 +17,8 @@ Pieces that could belong to two calls at once make the arguments of the call tha
 pieces, which validation refuses. So no call is ever run with pieces of another.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from gaia_core.messages import FunctionCall, ToolCall
@@ -188,6 +190,11 @@ class CallAssembly:
                 return True
             del waiting[at]
         return False
+
+    @property
+    def begun(self) -> Sequence[_OpenCall]:
+        """The calls so far, in the order of their beginnings. Their pieces are only added to."""
+        return self._calls
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls so far, in the order of their beginnings."""

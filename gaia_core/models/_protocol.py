@@ -175,7 +175,8 @@ class ModelError(GaiaError):
     """A model request failed.
 
     *kind* is stable: `connect`, `timeout`, `rate_limited`, `overloaded`, `auth`, `not_found`, `context_length`,
-    `bad_request`, `broken_stream`, `incomplete_call` (of a client's tool), `not_ready`, `server`. *retry_after* is
+    `bad_request`, `broken_stream`, `incomplete_call` (of a client's tool), `response_format` (of a text that was
+    streamed as it came), `not_ready`, `server`. *retry_after* is
     in seconds. *status* is the endpoint's. Of `context_length`: *window* is the model's context, *prompt_tokens* the
     request's prompt, in tokens, where the endpoint says so.
     """

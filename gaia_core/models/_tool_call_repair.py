@@ -53,7 +53,7 @@ def _repair_calls(
     if finish == "length" and not is_json_object(calls[-1].arguments):
         calls = calls[:-1]  # the call that was being written
     repaired = tuple(
-        ToolCall(call.id, FunctionCall(_offered(call.name, tools) or call.name, arguments_of(call.arguments)))
+        ToolCall(call.id, FunctionCall(offered_name(call.name, tools) or call.name, arguments_of(call.arguments)))
         for call in calls
     )
     if not repaired:
@@ -111,7 +111,7 @@ def _cut_off_in(rest: str, tools: tuple[ToolDefinition, ...]) -> list[ToolCall |
                 return [_call(item, tools) for item in (value if isinstance(value, list) else [value])]
     head = _CALL_HEAD.match(rest)
     named = head or _NAME_HEAD.match(rest)
-    offered = _offered(named[1], tools) if named is not None else None
+    offered = offered_name(named[1], tools) if named is not None else None
     if offered is None:
         return [None]
     whole = is_json_object(rest)
@@ -125,7 +125,7 @@ def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
     if isinstance(inner, dict):
         item = inner
     name = next((item[key] for key in _NAMES if isinstance(item.get(key), str)), None)
-    offered = _offered(name, tools) if name is not None else None
+    offered = offered_name(name, tools) if name is not None else None
     if offered is None or not set(item) <= {*_NAMES, *_ARGUMENTS, "id", "type"}:
         return None
     arguments: Any = next((item[key] for key in _ARGUMENTS if key in item), {})
@@ -133,7 +133,7 @@ def _call(item: Any, tools: tuple[ToolDefinition, ...]) -> ToolCall | None:
     return None if text is None else ToolCall("", FunctionCall(offered, arguments_of(text)))
 
 
-def _offered(name: str, tools: tuple[ToolDefinition, ...]) -> str | None:
+def offered_name(name: str, tools: tuple[ToolDefinition, ...]) -> str | None:
     """The offered tool that *name* means: itself, or the only one that is written alike."""
     if any(tool.name == name for tool in tools):
         return name

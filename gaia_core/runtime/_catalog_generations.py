@@ -118,7 +118,7 @@ class Generations:
 
 def _opened(spec: ModelSpec) -> ModelAccess:
     slots = SlotPool(spec.name, spec.slots, spec.queue, spec.context_tokens)
-    return ModelAccess(spec.open(), slots, spec.window, inputs=spec.inputs)
+    return ModelAccess(spec.open(), slots, spec.window, inputs=spec.inputs, enforces_format=spec.enforces_format)
 
 
 async def close_model(opened: ModelAccess) -> None:

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from gaia_core.errors import EventIdError
-from gaia_core.events import Event, ReasoningDelta, TextDelta
+from gaia_core.events import ClientCallDelta, Event, ReasoningDelta, TextDelta
 from gaia_core.frozen_types import refusal
 
 RING_EVENTS = 8_192
@@ -60,7 +60,7 @@ class EventRing:
         """One for each record, oldest first. Appended by `mark`; `_forget` removes those of dropped sections, but never
         the last one."""
         self._lost: list[Event] = []
-        """Text of the first section that was dropped from the ring. Written by `_forget`."""
+        """Text and calls' arguments of the first section that were dropped from the ring. Written by `_forget`."""
         self.first = 0
         """The position of the earliest event that is kept. Only grows, in `_forget`."""
 
@@ -85,11 +85,7 @@ class EventRing:
             del self._marks[0]
             self._lost.clear()
         gone = self._events[max(0, self._marks[0][0] - self.first) : count]
-        for kind in (ReasoningDelta, TextDelta):
-            text = "".join(event.text for event in (*self._lost, *gone) if type(event) is kind)
-            self._lost = [event for event in self._lost if type(event) is not kind]
-            if text:
-                self._lost.append(kind(text))
+        self._lost = _joined([*self._lost, *gone])
         del self._events[:count]
         self.first += count
 
@@ -104,7 +100,8 @@ class EventRing:
         return next((mark for mark in self._marks if mark[1] >= seq), self._marks[-1])
 
     def lost(self) -> tuple[Event, ...]:
-        """The text that was sent since the section's record and dropped from the ring, in one piece of each kind."""
+        """The text that was sent since the section's record and dropped from the ring, in one piece of each kind, and
+        likewise the arguments of each of the client's calls."""
         return tuple(self._lost)
 
     def numbered(self, position: int) -> list[tuple[EventId, Event]]:
@@ -145,3 +142,20 @@ class EventRing:
                 return position if self.first <= position <= following else None
             following = at
         return None
+
+
+def _joined(events: Sequence[Event]) -> list[Event]:
+    """The text of *events*, in one piece of each kind, and one for each of the client's calls; other events are left
+    out."""
+    texts = [
+        kind(text)
+        for kind in (ReasoningDelta, TextDelta)
+        if (text := "".join([event.text for event in events if type(event) is kind]))
+    ]
+    calls: dict[str, ClientCallDelta] = {}
+    for event in events:
+        if type(event) is ClientCallDelta:
+            told = calls.get(event.call_id)
+            arguments = event.arguments if told is None else told.arguments + event.arguments
+            calls[event.call_id] = ClientCallDelta(event.call_id, event.tool, arguments)
+    return [*texts, *calls.values()]

@@ -25,8 +25,8 @@ from gaia_core.events import (
     TurnStatus,
 )
 from gaia_core.facts import Answered, Began, Ended, Fact
-from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, is_json_object, text_of
-from gaia_core.models import Input, ModelError, ModelRequest, problem_of
+from gaia_core.messages import AssistantMessage, ToolCall, UserMessage, text_of
+from gaia_core.models import Input, ModelError, ModelRequest
 from gaia_core.tools import ToolDefinition
 from gaia_core.turn._budget import Budget
 from gaia_core.turn._pausable_clock import PausableClock
@@ -35,9 +35,10 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn._turn_end import error_info
 from gaia_core.turn._turn_request import NO_OPTIONS
-from gaia_core.turn.calls._tool_calls import ToolCalls, nested_too_deep
+from gaia_core.turn.calls._tool_calls import ToolCalls
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._answer_correction import AnswerCorrection, correction
+from gaia_core.turn.step._client_calls import check_whole, client_calls, one_at_a_time
 from gaia_core.turn.step._model_request import replaced, request_of
 from gaia_core.turn.step._model_step import Answer, Clock, ModelStep
 from gaia_core.turn.step._overflow_recovery import OverflowRecovery, with_room
@@ -204,7 +205,9 @@ class _Loop:
 
     async def _settle(self) -> None:
         """Carry out the calls that another process left open."""
+        assert self._answer is not None
         calls, recorder = self._calls, self._context.recorder
+        calls.asks = not self._answer.calls_streamed
         opened = self._context.transcript.open
         begun = [each for each in opened.values() if each.started is not None or each.asked is not None]
         plans = [calls.replan(each) for each in begun]
@@ -227,7 +230,7 @@ class _Loop:
         request = self._request()
         formed = context.options.response_format is not None
         speculative = await self._speculated(request)
-        clock = Clock(self._emit, quiet=formed, asked=speculative.began if speculative is not None else None)
+        clock = Clock(self._emit, asked=speculative.began if speculative is not None else None)
         message, finish, usage = await self._patiently(request, clock, speculative)
         seconds, first_seconds = clock.read()
         context.budget.charge(usage)
@@ -235,13 +238,19 @@ class _Loop:
         problems: tuple[str, ...] = ()
         if formed and not message.tool_calls:
             message, problems = self._correction.checked(message, finish)
+        assert self._step is not None
+        streamed_text, streamed_calls = self._step.streamed_text, bool(self._step.streamed_calls)
+        if streamed_text and (problems or message.tool_calls):
+            raise ModelError("response_format", self._correction.of_streamed(problems))
         own: list[ToolCall] = []
         theirs: tuple[str, ...] = ()
         if message.tool_calls:
-            message = self._one_at_a_time(message)
-            self._check_client_calls(message)
-            own = [call for call in message.tool_calls if not self._is_the_clients(call)]
-            theirs = tuple([call.id for call in message.tool_calls if self._is_the_clients(call)])
+            if context.options.parallel_tool_calls is False:
+                message = one_at_a_time(message, self._client_names)
+            called = client_calls(message, self._client_names)
+            check_whole(called)
+            theirs = tuple([call.id for call in called])
+            own = [call for call in message.tool_calls if call.id not in theirs]
         self._answer = Answered(
             self._steps,
             message,
@@ -253,16 +262,18 @@ class _Loop:
             correction(problems) if problems else "",
             self._servers(own),
             problems,
-            self._step.stop_sequence if self._step is not None else None,
+            self._step.stop_sequence,
+            streamed_calls,
         )
-        if self._step is not None and self._step.endless:
+        if self._step.endless:
             most = self._step.most_chars
             words = f"the answer was cut off after {most} characters: the model went on without an end"
             self._limit = LimitReached("answer_chars", most, words)
         self._step = None
         if not message.tool_calls:
-            await self._said(message)
+            await self._said(message, streamed_text)
             return
+        self._calls.asks = not streamed_calls
         first, *rest = self._calls.batches(own) or [[]]
         plans = [self._calls.plan(call) for call in first]
         # The answer and the start of its calls are one commit, and no call runs before it (law 9). Cancelled here, the
@@ -274,45 +285,22 @@ class _Loop:
             await context.recorder.add(*self._calls.opening(plans))
             await self._calls.run(plans)
 
-    async def _said(self, message: AssistantMessage) -> None:
-        """The model has answered in words: they end the turn, unless they have not the form that was asked for."""
+    async def _said(self, message: AssistantMessage, told: str) -> None:
+        """The model has answered in words: they end the turn, unless they have not the form that was asked for. *told*
+        of a text with a form was sent as it came."""
         assert self._answer is not None
         if self._answer.objection and not self._correction.made:
             await self._context.recorder.add(self._answer)
             return
         text = text_of(message.content)
         if text and self._context.options.response_format is not None and not self._answer.objection:
-            self._emit(TextDelta(text))
+            self._tell_rest(text, told)
         self.last = (self._answer,)
 
-    def _is_the_clients(self, call: ToolCall) -> bool:
-        """Whether the client runs *call*. A call whose arguments are nested too deep is refused here instead, because
-        the client could not send it back."""
-        return call.name in self._client_names and nested_too_deep(call) is None
-
-    def _check_client_calls(self, message: AssistantMessage) -> None:
-        """Raise ModelError for a call of the client's that is not whole: it must not run it with anything else.
-
-        Free text is the client's to judge: models write it for custom tools.
-        """
-        for call in message.tool_calls:
-            if not self._is_the_clients(call):
-                continue
-            why = problem_of(call.arguments)
-            if not why and call.arguments.lstrip()[:1] in ("{", "[") and not is_json_object(call.arguments):
-                why = "they are no JSON object"
-            if why:
-                words = f"the model called {call.name} with arguments that can't be used: {why}; ask again"
-                raise ModelError("incomplete_call", words, retryable=True)
-
-    def _one_at_a_time(self, message: AssistantMessage) -> AssistantMessage:
-        """*message* without the client's calls after the first, where the client takes one at a time and the model
-        didn't keep to it: it may make the others when it has the result."""
-        theirs = [call for call in message.tool_calls if call.name in self._client_names]
-        if self._context.options.parallel_tool_calls is not False or len(theirs) < 2:
-            return message
-        kept = tuple(call for call in message.tool_calls if call not in theirs[1:])
-        return msgspec.structs.replace(message, tool_calls=kept)
+    def _tell_rest(self, text: str, told: str) -> None:
+        """Tell what of *text*, which has a form, was not *told* as it came."""
+        if rest := text.removeprefix(told):
+            self._emit(TextDelta(rest))
 
     def _servers(self, calls: list[ToolCall]) -> tuple[tuple[str, str], ...]:
         found = [(call.id, bound.server) for call in calls if (bound := self._calls.get(call.name)) is not None]
@@ -326,9 +314,12 @@ class _Loop:
         attempt = 0
         while True:
             self._step = ModelStep(self._context, request, self._call_ids, self._tools_chars)
+            clock.quiet = self._step.quiet
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
+                if self._step.streamed_calls or self._step.streamed_text:
+                    raise  # another answer would not continue what the client has
                 delay = 0.0
                 longest = request.sampling.max_tokens
                 if error.kind == "context_length" and (words := recovery.learn(error, self._step.chars(), longest)):
@@ -405,10 +396,21 @@ class _Loop:
 
     def _limited(self, reached: LimitReached) -> Ended:
         self._limit = reached
+        if self._calls_streamed:
+            words = f"{reached.message}, before the calls of the client's tools were complete: don't run them"
+            return self.ended("failed", error=ErrorInfo("incomplete_call", words))
         ended = self.ended("limit")
         if self._context.options.response_format is not None and ended.text:
-            self._emit(TextDelta(ended.text))  # what there is; it was held back until now
+            # What there is; it was held back until now.
+            self._tell_rest(ended.text, self._step.streamed_text if self._step is not None else "")
         return ended
+
+    @property
+    def _calls_streamed(self) -> bool:
+        """Whether calls were sent to the client that the turn has not ended with yet."""
+        if self._step is not None:
+            return bool(self._step.streamed_calls)
+        return self._answer is not None and self._answer.calls_streamed
 
     def ended(
         self, status: TurnStatus, *, client_calls: tuple[ToolCall, ...] = (), error: ErrorInfo | None = None
@@ -424,9 +426,20 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         reasoning = self._step.reasoning if self._step is not None else ""
-        usage = self._context.budget.usage
-        seconds = time.monotonic() - self._began
-        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
+        partial = self._step.streamed_calls if self._step is not None else ()
+        return Ended(
+            status,
+            text,
+            finish,
+            self._context.budget.usage,
+            self._steps,
+            client_calls,
+            error,
+            self._limit,
+            time.monotonic() - self._began,
+            reasoning,
+            partial,
+        )
 
 
 async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:

@@ -31,7 +31,7 @@ class ModelAccess:
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
     *learnt*: what its refusals said of its window. *inputs*: what the configuration says that it takes beside text;
-    None: it is asked.
+    None: it is asked. *enforces_format*: its endpoint writes nothing but what a request's response format allows.
     """
 
     __attrs_pre_init__ = made_once
@@ -42,6 +42,7 @@ class ModelAccess:
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
     learnt: LearntContext = attrs.field(factory=LearntContext)
     inputs: frozenset[Input] | None = None
+    enforces_format: bool = False
 
     async def takes(self) -> frozenset[Input]:
         """What the model takes beside text, as configured or as it says. Raises ModelError."""

@@ -71,6 +71,7 @@ def _event(ended: Ended) -> TurnEnded:
         ended.error,
         ended.seconds,
         ended.reasoning,
+        ended.partial_calls,
     )
 
 

@@ -65,7 +65,9 @@ class TurnOptions:
     *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
     `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are sent
     to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,
-    the model is offered no tools any more and answers with what it knows.
+    the model is offered no tools any more and answers with what it knows. *stream_client_calls*: the calls of client
+    tools are sent as the model writes them (`ClientCallDelta`); when one of these turns out not to be whole, the turn
+    fails, at a limit of tokens too.
     """
 
     __attrs_pre_init__ = made_once
@@ -77,6 +79,7 @@ class TurnOptions:
     response_format: ResponseFormat | None = None
     instructions: str = ""
     tool_calls: int | None = None
+    stream_client_calls: bool = False
 
 
 NO_OPTIONS = TurnOptions()

@@ -201,7 +201,7 @@ def _of_kind(error: ErrorInfo) -> ErrorReply:
             )
         case "bad_request":
             return ErrorReply(status=400, message=message, code="model_bad_request")
-        case "connect" | "broken_stream" | "server":
+        case "connect" | "broken_stream" | "incomplete_call" | "server":
             return ErrorReply(status=502, message=message, type=SERVER, code=f"model_{kind}")
         case "auth" | "not_found":  # between this server and its model: no retry and no other key of the client helps
             return ErrorReply(status=502, message=message, type=SERVER, code=f"model_{kind}", headers=_NO_RETRY)

@@ -45,6 +45,16 @@ async def test_prompted_tools_are_laid_over_several_urls(tmp_path):
     assert await urls(spec) == [A, B]
 
 
+def test_an_endpoint_may_enforce_a_response_format_and_the_embedded_model_does(tmp_path):
+    read_format = {
+        said: read(tmp_path, f'url = "{A}"\n{said}').model("local").enforces_format
+        for said in ("", 'response_format = "corrected"', 'response_format = "enforced"')
+    }
+
+    assert list(read_format.values()) == [False, False, True]
+    assert read(tmp_path, "embedded = true").model("local").enforces_format
+
+
 def test_context_tokens_bound_what_runs_at_an_endpoint(tmp_path):
     assert read(tmp_path, f'url = "{A}"\ncontext_tokens = 32768').model("local").context_tokens == 32_768
 

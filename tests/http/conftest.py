@@ -159,6 +159,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             journal: object = None,
             keyring: Keyring | None = None,
             inputs: tuple[str, ...] = (),
+            enforces_format: bool = False,
             models: dict | None = None,
             telemetry: object = None,
             mcp: ExposedTools | None = None,
@@ -166,7 +167,14 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
-            spec = ModelSpec("local", open=lambda: model, slots=slots, queue=queue, inputs=frozenset(inputs))
+            spec = ModelSpec(
+                "local",
+                open=lambda: model,
+                slots=slots,
+                queue=queue,
+                inputs=frozenset(inputs),
+                enforces_format=enforces_format,
+            )
             if beside is not None:
                 runtime, allowances = beside.runtime, beside.runtime.quota if keyring is not None else None
             else:

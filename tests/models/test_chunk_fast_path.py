@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gaia_core.events import ReasoningDelta, TextDelta
-from gaia_core.models import ModelError
+from gaia_core.models import ModelError, ToolCallDelta
 from gaia_core.models.endpoint._chunk_fast_path import ChunkFastPath
 from gaia_core.models.endpoint._chunk_wire import decode_chunk, deltas_of, piece_of
 from gaia_core.models.endpoint._response_reader import ResponseReader
@@ -152,3 +152,19 @@ def test_another_form_is_learned_when_the_first_is_over():
     fast_path.missed(chunk("a", created=2))
     fast_path.missed(chunk("a", created=2))
     assert fast_path.read(stream_of(chunk("b", created=2))) == (TextDelta("b"), b"")
+
+
+def test_a_call_between_texts_that_the_fast_path_reads_keeps_its_place():
+    """A call's pieces are decoded each; the texts before and behind them are read in bursts."""
+    reader = ResponseReader(None)
+    text = b'data: {"choices":[{"index":0,"delta":{"content":"w "}}]}\n\n'
+    call = b'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,%b}]}}]}\n\n'
+    begun = call % b'"id":"c","function":{"name":"save","arguments":""}'
+    pieces = [call % (b'"function":{"arguments":%b}' % piece) for piece in (b'"{\\"a\\": "', b'"1}"')]
+    stream = text * 40 + begun + pieces[0] + text * 20 + pieces[1] + text
+
+    deltas = [delta for at in range(0, len(stream), 700) for delta in reader.feed(stream[at : at + 700])]
+
+    said = [delta.text if isinstance(delta, TextDelta) else delta.arguments for delta in deltas]
+    assert "".join(said) == "w " * 40 + '{"a": ' + "w " * 20 + "1}" + "w "
+    assert [delta.name for delta in deltas if isinstance(delta, ToolCallDelta)] == ["save", "", ""]

@@ -26,8 +26,16 @@ def unattended(call: ToolCall, reason: str) -> RefusedCall:
     return RefusedCall(call, "denied", content, Decided(call.id, approved=False, reason=words))
 
 
-def approval_of(context: TurnContext, call: ToolCall, bound: Bound, arguments: Any) -> Plan:
-    """What becomes of the validated *call*: it runs, waits for a person, or is denied because nobody can be asked."""
+def _beside_clients(call: ToolCall, reason: str) -> RefusedCall:
+    """A call that needs approval, for *reason*, beside calls that the client runs."""
+    words = f"{reason}, which is not asked for beside calls of the client's tools"
+    content = f"Denied: {words}. Call {call.name} again, alone."
+    return RefusedCall(call, "denied", content, Decided(call.id, approved=False, reason=words))
+
+
+def approval_of(context: TurnContext, call: ToolCall, bound: Bound, arguments: Any, *, asks: bool) -> Plan:
+    """What becomes of the validated *call*: it runs, waits for a person, or is denied because nobody can be asked.
+    *asks*: somebody may be asked now."""
     policy = context.agent.approvals
     reason = policy.reason(bound.tool)
     if reason is None:
@@ -40,6 +48,8 @@ def approval_of(context: TurnContext, call: ToolCall, bound: Bound, arguments: A
         return ReadyCall(call, bound, arguments, Decided(call.id, approved=True, reason=_BEFOREHAND))
     if not context.audience.approves:
         return unattended(call, reason)
+    if not asks:
+        return _beside_clients(call, reason)
     asked = Asked(
         f"{APPROVAL}{new_id()}",
         call.id,

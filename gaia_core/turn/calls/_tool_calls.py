@@ -86,6 +86,7 @@ class ToolCalls:
     __slots__ = (
         "_context",
         "_running",
+        "asks",
         "limit",
     )
 
@@ -93,6 +94,9 @@ class ToolCalls:
         self._context = context
         self._running = CallExecution(context, emit, delegate)
         self.limit: LimitReached | None = None
+        self.asks = True
+        """Whether an approval may be asked for. Not beside calls that the client has received already: it would have to
+        answer both, and the turn ends only when its own calls are over. Set for each answer of the model."""
 
     def batches(self, calls: Iterable[ToolCall]) -> list[list[ToolCall]]:
         """*calls* in the groups that run together: an exclusive one is alone."""
@@ -132,7 +136,7 @@ class ToolCalls:
             arguments = bound.tool.parameters.decode(call.name, call.arguments)
         except ArgumentsError as error:
             return invalid_arguments(call, error)
-        return approval_of(self._context, call, bound, arguments)
+        return approval_of(self._context, call, bound, arguments, asks=self.asks)
 
     def _failed_before(self, call: ToolCall) -> str:
         """What to do instead of *call*, if the same one has failed twice since the user spoke, and not succeeded since;

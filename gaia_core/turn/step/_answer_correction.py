@@ -46,3 +46,8 @@ class AnswerCorrection:
         """The error of a turn whose corrected answer has *problems*, too."""
         words = "The answer does not have the requested format, after one correction too:"
         return ErrorInfo("response_format", f"{words}\n{_listed(problems)}")
+
+    def of_streamed(self, problems: tuple[str, ...]) -> str:
+        """What is wrong with an answer that was streamed as it came, and so can't be corrected."""
+        listed = _listed(problems or ("it calls tools, and none was offered",))
+        return f"The answer, which was streamed as it came, does not have the requested format:\n{listed}"

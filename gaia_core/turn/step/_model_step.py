@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 import msgspec
 
-from gaia_core.events import Event, FinishReason, ModelRetried, Queued, ReasoningDelta, TextDelta
+from gaia_core.events import ClientCallDelta, Event, FinishReason, ModelRetried, Queued, ReasoningDelta, TextDelta
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, wire_bytes
 from gaia_core.models._call_assembly import CallAssembly
+from gaia_core.models._json_prefix import JsonPrefix
 from gaia_core.models._protocol import Delta, Finished, ModelError, ModelRequest, ToolCallDelta
 from gaia_core.models._tool_call_repair import repair
 from gaia_core.models.slots._pool import SlotRequest
@@ -20,6 +21,7 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS, CHARS_PER_TOKEN, is_cut
 from gaia_core.turn.context._transcript import request_chars
+from gaia_core.turn.step._streamed_calls import StreamedCalls
 
 _log = logging.getLogger(__name__)
 
@@ -42,21 +44,21 @@ _PREFIX_CHARS = 40
 
 
 class Clock:
-    """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes;
-    *asked*: when it was sent, if not now."""
+    """How long a model request takes, and how long until its first token. *asked*: when it was sent, if not now."""
 
-    __slots__ = ("_asked", "_emit", "_first", "_quiet")
+    __slots__ = ("_asked", "_emit", "_first", "quiet")
 
-    def __init__(self, emit: Callable[..., None], *, quiet: bool = False, asked: float | None = None) -> None:
+    def __init__(self, emit: Callable[..., None], *, asked: float | None = None) -> None:
         self._emit = emit
         self._asked = time.monotonic() if asked is None else asked
         self._first: float | None = None
-        self._quiet = quiet
+        self.quiet = False
+        """Whether the model's text is held back until it is whole. Set for each request."""
 
     def __call__(self, *events: Event) -> None:
-        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
+        if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta, ClientCallDelta):
             self._first = time.monotonic() - self._asked
-        if self._quiet:
+        if self.quiet:
             events = tuple([event for event in events if type(event) is not TextDelta])
         if events:
             self._emit(*events)
@@ -75,9 +77,12 @@ class ModelStep:
         "_chars_left",
         "_context",
         "_finished",
+        "_form",
         "_held",
         "_reasoning",
         "_request",
+        "_streamed_calls",
+        "_streamed_text",
         "_taken_ids",
         "_text",
         "_tools_chars",
@@ -93,7 +98,13 @@ class ModelStep:
         self._reasoning: list[str] = []
         self._calls = CallAssembly()
         self._finished: Finished | None = None
-        self._held: list[Delta] | None = [] if request.tools else None
+        self._held: list[TextDelta] | None = [] if request.tools else None
+        self._form = _form_of(context, request)
+        """Set when the text is sent as it comes although it has a form: it follows the text."""
+        self._streamed_text: list[str] = []
+        """What was sent of such a text."""
+        self._streamed_calls = _streamed_calls(context, request, taken_ids)
+        """Set when the client receives its calls as they come."""
         self.most_chars = _most_chars(request.sampling.max_tokens)
         """How many characters the answer may have; a server that ignores `max_tokens` sends them without end."""
         self._chars_left = self.most_chars
@@ -112,6 +123,21 @@ class ModelStep:
     def reasoning(self) -> str:
         """What the model thought so far."""
         return "".join(self._reasoning)
+
+    @property
+    def streamed_text(self) -> str:
+        """What was sent of a text that has a form."""
+        return "".join(self._streamed_text)
+
+    @property
+    def streamed_calls(self) -> tuple[ToolCall, ...]:
+        """The client's calls as they were sent."""
+        return self._streamed_calls.so_far if self._streamed_calls is not None else ()
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the text is held back until it is whole: it has a form, and the endpoint doesn't enforce it."""
+        return self._context.options.response_format is not None and self._form is None
 
     async def run(self, emit: Callable[..., None], speculative: SpeculativeRequest | None = None) -> Answer:
         """Ask the model once, unless it is asked already. Holds a slot from admission until the response is closed
@@ -152,18 +178,21 @@ class ModelStep:
                 self._finished = Finished("length")
                 return
 
-    def take(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
+    def take(self, batch: tuple[Delta, ...]) -> tuple[Event, ...]:
         """Collect *batch*; returns what may be told now."""
-        told: list[Delta] = []
+        told: list[Event] = []
         for delta in batch:
             kind = type(delta)
             if kind is TextDelta:
-                self._text.append(delta.text)  # type: ignore[union-attr]
                 self._chars_left -= len(delta.text)  # type: ignore[union-attr]
+                if self._form is not None:
+                    self._take_formed(delta.text, told)  # type: ignore[union-attr]
+                    continue
+                self._text.append(delta.text)  # type: ignore[union-attr]
                 if self._held is None:
-                    told.append(delta)
+                    told.append(delta)  # type: ignore[arg-type]
                 else:
-                    self._hold(delta, told)
+                    self._hold(delta, told)  # type: ignore[arg-type]
             elif kind is ToolCallDelta:
                 self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
@@ -175,10 +204,30 @@ class ModelStep:
                 if kind is ReasoningDelta:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
-                told.append(delta)
+                told.append(delta)  # type: ignore[arg-type]
+        if self._streamed_calls is not None and self._calls:
+            self._tell_calls(told)
         return tuple(told)
 
-    def _hold(self, delta: Delta, told: list[Delta]) -> None:
+    def _take_formed(self, text: str, told: list[Event]) -> None:
+        """Tell as much of *text* as is certain. The white space before a value is no part of it."""
+        assert self._form is not None
+        if not self._text and not (text := text.lstrip()):
+            return
+        self._text.append(text)
+        if certain := self._form.feed(text):
+            self._streamed_text.append(certain)
+            told.append(TextDelta(certain))
+
+    def _tell_calls(self, told: list[Event]) -> None:
+        assert self._streamed_calls is not None
+        found = self._streamed_calls.take(self._calls)
+        if found and self._held is not None:
+            told += self._held  # a model that calls has not written its call as text
+            self._held = None
+        told += found
+
+    def _hold(self, delta: TextDelta, told: list[Event]) -> None:
         assert self._held is not None
         self._held.append(delta)
         if not may_become_call(self.text):
@@ -195,12 +244,18 @@ class ModelStep:
         if self._finished is None:
             raise ModelError("broken_stream", "the model's stream ended without saying why")
         message = self._message()
+        streamed = self._streamed_calls
         if self.endless:
+            if streamed is not None:
+                streamed.checked(message, "length")
             return message, self._finished.reason, self._estimate(message)
         reasoning = message.reasoning_content
         message, reason = repair(message, self._finished.reason, self._request.tools)
+        if streamed:
+            message = streamed.checked(message, self._finished.reason)
         if message.tool_calls:
-            ids = [_unique(call.id, self._taken_ids) for call in message.tool_calls]
+            known = {call.id for call in streamed.so_far} if streamed else frozenset()
+            ids = [call.id if call.id in known else _unique(call.id, self._taken_ids) for call in message.tool_calls]
             if any(new != call.id for new, call in zip(ids, message.tool_calls, strict=True)):
                 calls = tuple([ToolCall(new, call.function) for new, call in zip(ids, message.tool_calls, strict=True)])
                 message = AssistantMessage(message.content, calls, reasoning_content=reasoning)
@@ -212,6 +267,8 @@ class ModelStep:
         """What has come so far, as it came."""
         text = self.text
         calls = self._calls.calls() if self._calls else ()
+        if self._streamed_calls:
+            calls = self._streamed_calls.named(calls)
         return AssistantMessage(
             text if text or not calls else None, calls, reasoning_content="".join(self._reasoning) or None
         )
@@ -258,6 +315,26 @@ class ModelStep:
         chars = len(wire_bytes(message)) + len(message.reasoning_content or "")
         answer = int(chars / self._context.transcript.chars_per_token)
         return Usage(self._prompt_tokens(), answer, estimated=True)
+
+
+def _form_of(context: TurnContext, request: ModelRequest) -> JsonPrefix | None:
+    """What follows the text of a form that the endpoint enforces; None when there is no such form."""
+    form = request.response_format
+    if form is None or not context.access.enforces_format:
+        return None
+    return JsonPrefix(object_only=form.type == "json_object")
+
+
+def _streamed_calls(context: TurnContext, request: ModelRequest, taken_ids: set[str]) -> StreamedCalls | None:
+    options = context.options
+    if not options.stream_client_calls or not options.client_tools:
+        return None
+    return StreamedCalls(
+        frozenset([tool.name for tool in options.client_tools]),
+        request.tools,
+        lambda call_id: _unique(call_id, taken_ids),
+        one_at_a_time=options.parallel_tool_calls is False,
+    )
 
 
 def _most_chars(max_tokens: int | None) -> int:

@@ -47,6 +47,7 @@ def options_of(request: MessagesRequest, agent: Agent, settings: Settings) -> Tu
         tool_choice=offered.choice,
         parallel_tool_calls=parallel[0] if parallel else None,
         response_format=_format(request, settings),
+        stream_client_calls=bool(request.stream),
     )
 
 

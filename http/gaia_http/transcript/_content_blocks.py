@@ -5,7 +5,9 @@
 | text | a block of text; that of later steps continues it in a new paragraph, or is a block behind another kind |
 | the model's reasoning | a block of reasoning, where the client is shown that |
 | calls of the agent's own tools | a block of activity, a line each, likewise; never a call |
-| calls of the client's tools | a block each |
+| calls of the client's tools | a block each, as they come (`ClientCallDelta`) or at the end |
+
+Blocks never overlap: what the model says after it has begun to call follows the calls.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ import msgspec
 
 from gaia_core.activity import line_of, told
 from gaia_core.events import (
+    ClientCallDelta,
     Event,
     LimitReached,
     ReasoningDelta,
@@ -25,16 +28,16 @@ from gaia_core.events import (
     ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import ToolCall, text_of
+from gaia_core.messages import FunctionCall, ToolCall, text_of
 from gaia_core.runtime import PARAGRAPH
 from gaia_http._errors import ErrorReply, cancelled, of_turn, overdue
-from gaia_http.transcript._suspended_turns import client_ids
+from gaia_http.transcript._suspended_turns import client_id
 
 BlockKind: TypeAlias = Literal["text", "reasoning", "activity", "call"]
 
 
 class BlockStarted(msgspec.Struct, frozen=True, gc=False):
-    """A block begins. *call*: of a block of kind `call`, with the id that the client knows."""
+    """A block begins. *call*: of a block of kind `call`, with the id that the client knows, and without arguments."""
 
     index: int
     kind: BlockKind
@@ -91,8 +94,8 @@ class _Source:
 
 class ContentBlocks:
     """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
-    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it. *prefix*: of the ids
-    of the client's calls.
+    too. *formed*: the final text has a form, so nothing that was said on the way belongs to it; all that comes live
+    does. *prefix*: of the ids of the client's calls.
     """
 
     def __init__(self, turn_id: str, *, thinking: bool, activity: bool, formed: bool, prefix: str = "call") -> None:
@@ -106,6 +109,10 @@ class ContentBlocks:
         self._kind: BlockKind | None = None
         self._text = _Source()
         self._reasoning = _Source()
+        self._calls: dict[str, _Source] = {}
+        """By the model's id: the arguments of the client's calls that have a block."""
+        self._calls_done = False
+        """The calls are complete."""
         self._gap = ""
         self._said = False
         self._step = 0
@@ -128,9 +135,10 @@ class ContentBlocks:
             kind: BlockKind | None = None
             text = ""
             if type(event) is TextDelta:
-                kind, text = "text", "" if self._formed else self._text.more(event.text)
+                kind, text = "text", "" if self._calls else self._text.more(event.text)
             elif type(event) is ReasoningDelta:
-                kind, text = "reasoning", self._reasoning.more(event.text) if self._thinking else ""
+                shown = self._thinking and not self._calls
+                kind, text = "reasoning", self._reasoning.more(event.text) if shown else ""
             if pending and kind != pending_kind:
                 self._write(pending_kind, "".join(pending))
                 pending = []
@@ -148,9 +156,12 @@ class ContentBlocks:
             self._begin_step()
         elif isinstance(event, StepEnded):
             self._end_step(event)
+        elif isinstance(event, ClientCallDelta):
+            if not self._calls_done:
+                self._write_arguments(self._call(event.call_id, event.tool).more(event.arguments))
         elif isinstance(event, Reset):
-            self._text.again()
-            self._reasoning.again()
+            for source in (self._text, self._reasoning, *self._calls.values()):
+                source.again()
             self._replayed = True
         elif isinstance(event, TurnEnded):
             self._end(event)
@@ -163,9 +174,7 @@ class ContentBlocks:
 
     def _begin_step(self) -> None:
         self._replayed = False
-        self._gap = PARAGRAPH if self._said else ""
-        self._text.begin()
-        self._reasoning.begin()
+        self._begin_text()
         if self._kind == "reasoning":
             self._close()
 
@@ -176,14 +185,23 @@ class ContentBlocks:
         self._step = event.step
         self._replayed = False
         self.stop_sequence = event.stop_sequence
+        called = bool(self._calls)
+        if called:  # before what the model said after it had begun to call
+            self._end_calls(event)
         if self._thinking:
             self._write("reasoning", self._reasoning.rest(event.message.reasoning_content or ""))
         if not self._formed:
             self._write("text", self._text.rest(text_of(event.message.content)))
+        if event.client_calls and not called:
+            self._end_calls(event)
         # A record has no beginnings of steps: the text of the next one begins here.
-        self._gap = PARAGRAPH if self._said else ""
-        self._text.begin()
+        self._begin_text()
+
+    def _begin_text(self) -> None:
         self._reasoning.begin()
+        if not self._formed:
+            self._gap = PARAGRAPH if self._said else ""
+            self._text.begin()
 
     def _end(self, ended: TurnEnded) -> None:
         self.ended = ended
@@ -194,18 +212,40 @@ class ContentBlocks:
             )
             return
         if self._formed:
-            self._write("text", ended.text if not ended.client_calls else "")
+            self._write("text", self._text.rest(ended.text) if not ended.client_calls else "")
         elif ended.steps > self._step:  # the last one was cut short
             self._write("text", self._text.rest(ended.text))
         if self._overdue is not None and not self._said:
             self.failure = overdue(self._overdue, tools_ran=self._tools_ran)
             return
         self._close()
-        ids = client_ids(self._turn_id, ended.client_calls, self._prefix)
-        for call_id, call in zip(ids, ended.client_calls, strict=True):
-            self._open("call", ToolCall(call_id, call.function))
-            self._changes.append(BlockDelta(self._index, "call", call.arguments or "{}"))
+        if not self._calls_done:
+            self._whole_calls(ended.client_calls)
+
+    def _end_calls(self, event: StepEnded) -> None:
+        self._whole_calls([call for call in event.message.tool_calls if call.id in event.client_calls])
+        self._calls_done = True
+
+    def _whole_calls(self, calls: Sequence[ToolCall]) -> None:
+        """What was not sent of *calls*, which are complete."""
+        for call in calls:
+            self._write_arguments(self._call(call.id, call.name).rest(call.arguments or "{}"))
+        if self._kind == "call":
             self._close()
+
+    def _call(self, model_id: str, name: str) -> _Source:
+        """The arguments of a call, whose block is begun. Calls come one after the other: only the latest gets more."""
+        source = self._calls.get(model_id)
+        if source is None:
+            self._close()
+            source = self._calls[model_id] = _Source()
+            own_id = client_id(self._turn_id, len(self._calls) - 1, self._prefix)
+            self._open("call", ToolCall(own_id, FunctionCall(name, "")))
+        return source
+
+    def _write_arguments(self, text: str) -> None:
+        if text:
+            self._changes.append(BlockDelta(self._index, "call", text))
 
     def _write(self, kind: BlockKind | None, text: str) -> None:
         if not text or kind is None:

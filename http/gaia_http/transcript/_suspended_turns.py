@@ -24,9 +24,15 @@ _BYTES = 64_000_000
 _SECONDS = 3_600.0
 
 
+def client_id(turn_id: str, index: int, prefix: str = "call") -> str:
+    """The id that the turn's call of that *index* has for the client when the turn may have hidden steps: made of the
+    turn's random id."""
+    return f"{prefix}_{turn_id.removeprefix('turn_')[:24]}_{index}"
+
+
 def client_ids(turn_id: str, calls: tuple[ToolCall, ...], prefix: str = "call") -> tuple[str, ...]:
-    """The ids that *calls* have for the client when their turn has hidden steps: made of the turn's random id."""
-    return tuple(f"{prefix}_{turn_id.removeprefix('turn_')[:24]}_{index}" for index in range(len(calls)))
+    """The same for all of the turn's *calls*."""
+    return tuple(client_id(turn_id, index, prefix) for index in range(len(calls)))
 
 
 @attrs.frozen

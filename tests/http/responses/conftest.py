@@ -290,8 +290,8 @@ class _Item:
         elif self.kind in _ARGUMENTS:
             name, field = _ARGUMENTS[self.kind]
             assert item[field] == self.text
-            if self.kind != "mcp_call":
-                assert (before, item["status"]) == (f"{name}.done", "completed")
+            if self.kind != "mcp_call":  # complete exactly when its arguments are
+                assert item["status"] == ("completed" if before == f"{name}.done" else "incomplete")
             elif item["status"] == "completed":
                 assert (before, item["error"]) == ("response.mcp_call.completed", None)
             else:

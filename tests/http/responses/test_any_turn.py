@@ -1,15 +1,17 @@
 """Any turn, told as it happens and told again from its record: the same events, and always in the order of the API."""
 
 import asyncio
+import itertools
 import json
 from typing import Any
 
+import attrs
 import hypothesis
 import msgspec
 from hypothesis import strategies as st
 
 from gaia_core import Agent, Catalog, Context, Limits, Runtime, ScriptedModel, ToolError, Toolset, tool
-from gaia_core.events import ReasoningDelta, Reset, TextDelta
+from gaia_core.events import Event, ReasoningDelta, Reset, TextDelta
 from gaia_core.facts import events_of
 from gaia_core.models import Finished, ModelError, ToolCallDelta
 from gaia_core.tools import define
@@ -40,16 +42,26 @@ async def wipe(ctx: Context[None]) -> str:
 
 
 AGENT = Agent("a", tools=Toolset("tools", (secret, broken, wipe)), limits=Limits(steps=4, tool_calls=5))
-OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"),))
+OPTIONS = TurnOptions(client_tools=(define("look", "", b"{}"), define("type", "", b"{}")))
+ARGUMENTS = '{"input": "here and there, \\"up\\" and down", "n": [1, 2]}'
 NOTE = RequestNote(0, "a", echo_of(CreateRequest(model="a")))
 
 _words = st.lists(st.text("ab \n🙂", max_size=40), max_size=4)
-_calls = st.lists(st.sampled_from(("secret", "broken", "wipe", "look", "nobody")), max_size=4)
+_names = st.sampled_from(("look", "look", "type", "secret", "broken", "wipe", "nobody"))
+_cuts = st.lists(st.integers(0, len(ARGUMENTS)), max_size=4)
+_calls = st.lists(st.tuples(_names, _cuts, st.booleans()), max_size=4)
+"""Each with where its arguments are cut, and whether their last piece is missing."""
 _ends = st.sampled_from(("stop", "stop", "stop", "length", "content_filter", "error", "cancel"))
 _step = st.tuples(_words, _words, _calls, _ends)
 
 
-def model_of(steps: list[tuple[list[str], list[str], list[str], str]], cancelled: asyncio.Event) -> ScriptedModel:
+def pieces(cuts: list[int], *, broken: bool) -> list[str]:
+    places = sorted({0, len(ARGUMENTS), *cuts})
+    found = [ARGUMENTS[begin:end] for begin, end in itertools.pairwise(places)]
+    return found[:-1] if broken else found
+
+
+def model_of(steps: list[tuple[list[str], list[str], list, str]], cancelled: asyncio.Event) -> ScriptedModel:
     """A model that says *steps*, and sets *cancelled* where it wants to be."""
     left = iter(steps)
 
@@ -59,8 +71,14 @@ def model_of(steps: list[tuple[list[str], list[str], list[str], str]], cancelled
             yield ReasoningDelta(thought)
         for text in texts:
             yield TextDelta(text)
-        for index, name in enumerate(calls):
-            yield ToolCallDelta(index, f"call_{len(request.messages)}_{index}", name, "{}")
+        for index, (name, cuts, broken) in enumerate(calls):
+            call_id = f"call_{len(request.messages)}_{index}"
+            if name not in ("look", "type"):
+                yield ToolCallDelta(index, call_id, name, "{}")
+                continue
+            yield ToolCallDelta(index, call_id, name, "")
+            for piece in pieces(cuts, broken=broken and len(cuts) > 2):
+                yield ToolCallDelta(index, "", "", piece)
         if end == "error":
             raise ModelError("server", "no")
         if end == "cancel":
@@ -71,16 +89,21 @@ def model_of(steps: list[tuple[list[str], list[str], list[str], str]], cancelled
     return ScriptedModel(answer)
 
 
-async def played(steps: list, answers: list[bool], note: RequestNote) -> tuple[list[list[Told]], list[list[Told]]]:
-    """The responses of a turn as they are told live, and from the record."""
+async def played(
+    steps: list, answers: list[bool], note: RequestNote, options: TurnOptions, lags: int
+) -> tuple[list[list[Told]], list[list[Told]], list[list[Told]]]:
+    """The responses of a turn as they are told live, from the record, and to a reader that lags behind after so many
+    events."""
     cancelled = asyncio.Event()
     model = model_of(steps, cancelled)
     async with Runtime(Catalog.of(AGENT, models={"local": model})) as runtime:
         session = await runtime.open(AGENT)
         turn = await runtime.start(
-            session, TurnRequest("Hi", audience=Audience.CLIENT, options=OPTIONS, note=encode_note(note))
+            session, TurnRequest("Hi", audience=Audience.CLIENT, options=options, note=encode_note(note))
         )
         live: list[list[Told]] = []
+        lagging: list[list[Told]] = []
+        taken: list[Event] = []
 
         async def cancel() -> None:
             await cancelled.wait()
@@ -90,10 +113,15 @@ async def played(steps: list, answers: list[bool], note: RequestNote) -> tuple[l
         while True:
             output = ResponseEvents(Ref(session.id, turn.id, len(live)), note)
             live.append([])
+            taken = []
             async for batch in turn.batches():
                 live[-1] += output.take(batch)
+                taken += batch
                 if output.done:
                     break
+            behind = ResponseEvents(Ref(session.id, turn.id, len(live) - 1), note)
+            lagging.append([told for event in taken[:lags] for told in behind.take((event,))])
+            lagging[-1] += behind.take((Reset(0), *taken))
             if not output.parked:
                 break
             for approval_id in output.asked:
@@ -106,20 +134,28 @@ async def played(steps: list, answers: list[bool], note: RequestNote) -> tuple[l
     again = [
         ResponseEvents(Ref(session.id, turn.id, part), note).take((Reset(0), *events)) for part in range(len(live))
     ]
-    return live, again
+    return live, again, lagging
 
 
 @hypothesis.settings(deadline=None, max_examples=150, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(
     steps=st.lists(_step, max_size=5),
     answers=st.lists(st.booleans(), max_size=8),
-    how=st.sampled_from(({}, {"reasoned": True}, {"quiet": True}, {"background": True})),
+    how=st.sampled_from(({}, {"reasoned": True}, {"quiet": True}, {"background": True}, {"custom": ("type",)})),
+    streamed=st.booleans(),
+    lags=st.integers(0, 40),
 )
-@hypothesis.example(steps=[(["thought"], [], [], "error")], answers=[], how={})
-def test_any_turn_is_told_again_as_it_was(check, steps, answers, how: dict[str, Any]):
-    live, again = asyncio.run(played(steps, list(answers), msgspec.structs.replace(NOTE, **how)))
+@hypothesis.example(steps=[(["thought"], [], [], "error")], answers=[], how={}, streamed=False, lags=0)
+def test_any_turn_is_told_again_as_it_was(check, steps, answers, how: dict[str, Any], streamed, lags):
+    note, options = msgspec.structs.replace(NOTE, **how), attrs.evolve(OPTIONS, stream_client_calls=streamed)
+    live, again, lagging = asyncio.run(played(steps, list(answers), note, options, lags))
 
     assert again == live
+    assert lagging == live
     for told in live:
-        check([json.loads(data) for _, data in told])
+        events = [json.loads(data) for _, data in told]
+        check(events)
+        halves = [event for event in events if event.get("item", {}).get("status") == "incomplete"]
+        calls = [event for event in halves if event["item"]["type"] in ("function_call", "custom_tool_call")]
+        assert not calls or events[-1]["type"] in ("error", "response.failed")
         assert all(json.loads(data)["type"] == kind for kind, data in told)

@@ -3,6 +3,9 @@
 Every chunk has the same id, created, model and system_fingerprint; the first delta has the role; there is exactly one
 finish_reason, or an error. A chunk is a prepared frame with its delta between (no dict is built for a token); what
 comes in one batch is one write, and adjacent pieces of text are one chunk.
+
+The arguments of a client's call come in several chunks, the first of which has its id and name. What was not told live
+follows when its step is recorded.
 """
 
 from collections.abc import Sequence
@@ -12,10 +15,12 @@ import msgspec
 from gaia_core import Agent
 from gaia_core.activity import line_of, told
 from gaia_core.events import (
+    ClientCallDelta,
     Event,
     FinishReason,
     LimitReached,
     ReasoningDelta,
+    StepEnded,
     StepStarted,
     TextDelta,
     ToolCalled,
@@ -29,7 +34,7 @@ from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
 from gaia_http.streaming._json_text import encoded_text
-from gaia_http.transcript._suspended_turns import client_ids
+from gaia_http.transcript._suspended_turns import client_id
 
 _DONE = b"data: [DONE]\n\n"
 _ROLE = b'{"role":"assistant","content":"","refusal":null}'
@@ -45,11 +50,20 @@ class _ChunkHead(msgspec.Struct, frozen=True, gc=False):
     system_fingerprint: str
 
 
-class _CallDelta(msgspec.Struct, frozen=True, gc=False):
+class _CallStart(msgspec.Struct, frozen=True, gc=False):
     index: int
     id: str
     type: str
     function: FunctionCall
+
+
+class _MoreArguments(msgspec.Struct, frozen=True, gc=False):
+    arguments: str
+
+
+class _CallDelta(msgspec.Struct, frozen=True, gc=False):
+    index: int
+    function: _MoreArguments
 
 
 def completion_id(turn_id: str) -> str:
@@ -79,7 +93,10 @@ class ChunkTranslator:
         self._gap = ""
         self._said = False
         self._line_open = False
+        self._has_tools = len(agent.tools) > 0
         self._own_calls = False
+        self._calls: dict[str, int] = {}
+        """By the model's id of a client's call: how much of its arguments was told."""
         self._tools_ran = False
         self._overdue: LimitReached | None = None
         self._replaced: bytes = b""
@@ -140,6 +157,12 @@ class ChunkTranslator:
             self._gap = PARAGRAPH if self._said else ""
         elif kind is TurnEnded:
             self._add_end(event, out)  # type: ignore[arg-type]
+        elif kind is ClientCallDelta:
+            out.append(self._more_of_call(event.call_id, event.tool, event.arguments))  # type: ignore[union-attr]
+        elif kind is StepEnded:
+            theirs = event.client_calls  # type: ignore[union-attr]
+            if theirs:
+                self._rest_of_calls([call for call in event.message.tool_calls if call.id in theirs], out)  # type: ignore[union-attr]
         elif kind is ToolsReplaced:
             self._replaced = self._told(event)
         elif told(event) is not None:
@@ -172,8 +195,7 @@ class ChunkTranslator:
         if self._overdue is not None and not self._said:
             self._fail(overdue(self._overdue, tools_ran=self._tools_ran), out)
             return
-        if event.client_calls:
-            out.append(self._open + self._calls(event.client_calls) + self._close)
+        self._rest_of_calls(event.client_calls, out)
         out.append(self._finish(event.finish_reason))
         if self._include_usage:
             out += (self._head, b',"choices":[],"usage":', encoded(chat_usage(event.usage)), b"}\n\n")
@@ -183,10 +205,25 @@ class ChunkTranslator:
         self.failure = failure
         out += (b"data: ", failure.body, b"\n\n", _DONE)
 
-    def _calls(self, calls: tuple[ToolCall, ...]) -> bytes:
-        ids = client_ids(self._turn_id, calls) if self._own_calls else tuple(call.id for call in calls)
-        deltas = [_CallDelta(index, ids[index], "function", call.function) for index, call in enumerate(calls)]
-        return b'{"tool_calls":' + encoded(deltas) + b"}"
+    def _more_of_call(self, call_id: str, name: str, arguments: str) -> bytes:
+        begun = call_id in self._calls
+        self._calls[call_id] = self._calls.get(call_id, 0) + len(arguments)
+        index = list(self._calls).index(call_id)
+        delta: _CallStart | _CallDelta
+        if begun:
+            delta = _CallDelta(index, _MoreArguments(arguments))
+        else:
+            # The steps of a turn that has the agent's tools may be hidden: see `SuspendedTurns`.
+            hides = self._own_calls or self._has_tools
+            own_id = client_id(self._turn_id, index) if hides else call_id
+            delta = _CallStart(index, own_id, "function", FunctionCall(name, arguments))
+        return self._open + b'{"tool_calls":[' + encoded(delta) + b"]}" + self._close
+
+    def _rest_of_calls(self, calls: Sequence[ToolCall], out: list[bytes]) -> None:
+        for call in calls:
+            rest = call.arguments[self._calls.get(call.id, 0) :]
+            if rest or call.id not in self._calls:
+                out.append(self._more_of_call(call.id, call.name, rest))
 
     def _finish(self, reason: FinishReason) -> bytes:
         finished = b'{},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'

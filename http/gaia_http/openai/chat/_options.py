@@ -60,6 +60,7 @@ def options_of(
         tool_choice=offered.choice,
         parallel_tool_calls=request.parallel_tool_calls,
         response_format=_format(request.response_format, settings),
+        stream_client_calls=bool(request.stream),
     )
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from litestar.enums import ScopeType
 from litestar.types import Scope
 
 from gaia_core import Agent, BusyError, NotFoundError, Runtime, Session
@@ -78,7 +79,8 @@ class ResponseCreation:
             raise invalid_at("background", "a response in background must be stored: leave out store: false")
         taken = await self._taken(request, caller, items, base)
         agent, found = taken.agent, taken.base
-        options = options_of(request, agent, self._settings)
+        streamed = bool(request.stream) or scope["type"] == ScopeType.WEBSOCKET
+        options = options_of(request, agent, self._settings, streamed=streamed)
         note = self._note(request, taken, background=background, store=store)
         ignored = told_ignored(unserved_tools(request), agent)
         named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None

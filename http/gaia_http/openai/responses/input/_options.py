@@ -41,8 +41,9 @@ class _ResponsesToolChoice(msgspec.Struct, frozen=True):
 _choice_decoder = msgspec.json.Decoder(str | _ResponsesToolChoice)
 
 
-def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> TurnOptions:
-    """The options of *request* to *agent*. Raises ApiError 400 for what can't be done."""
+def options_of(request: CreateRequest, agent: Agent, settings: Settings, *, streamed: bool = False) -> TurnOptions:
+    """The options of *request* to *agent*; *streamed*: its events are sent as they come. Raises ApiError 400 for what
+    can't be done."""
     _check(request)
     sampling = _sampling(request)
     offered = offered_tools(request.tools, _function, request.tool_choice, _chosen, agent, settings)
@@ -54,6 +55,7 @@ def options_of(request: CreateRequest, agent: Agent, settings: Settings) -> Turn
         response_format=_format(request.text.format if request.text is not None else None, settings),
         instructions=request.instructions or "",
         tool_calls=request.max_tool_calls,
+        stream_client_calls=streamed,
     )
 
 

@@ -2,13 +2,9 @@
 
 from typing import Any, Literal, Protocol, TypeAlias
 
-import msgspec
-
 from gaia_core.events import ToolEnded
-from gaia_core.messages import ToolCall
-from gaia_core.nesting import decode_json
 from gaia_http._errors import encoded
-from gaia_http.openai.responses._ids import CallPlace, Ref
+from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._chunked import Chunked
 from gaia_http.streaming._json_text import encoded_text
 
@@ -24,7 +20,7 @@ class Emit(Protocol):
         ...
 
 
-class _ItemText:
+class ItemText:
     """A text that is sent in deltas, whose events are *kind* with *fields*."""
 
     def __init__(self, emit: Emit, index: int, kind: str, fields: dict[str, Any]) -> None:
@@ -54,7 +50,7 @@ class _ItemText:
         self._emit(self._kind, (self._delta + encoded_text(chunk) + b",", b"}"))
 
 
-class MessageItem(_ItemText):
+class MessageItem(ItemText):
     """The text of a step. *item* is its state, as the response shows it."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -88,7 +84,7 @@ def _text_part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
-class ReasoningItem(_ItemText):
+class ReasoningItem(ItemText):
     """The model's reasoning of a step, as a summary of one part."""
 
     def __init__(self, emit: Emit, ref: Ref, index: int) -> None:
@@ -167,31 +163,3 @@ class McpCallItem:
         self.item |= fields
         self._emit(f"response.mcp_call.{how}", self._place)
         self._emit("response.output_item.done", {"output_index": self._index, "item": self.item})
-
-
-def client_call(
-    emit: Emit, ref: Ref, index: int, call: ToolCall, made: CallPlace | None, *, custom: bool
-) -> dict[str, Any]:
-    """A whole item for a call that the client runs. *made*: where it stood beside calls of the agent's own."""
-    kind, field, prefix = ("custom_tool_call", "input", "ctc") if custom else ("function_call", "arguments", "fc")
-    words = _free_text(call.arguments) if custom else call.arguments
-    item_id = ref.item(prefix, index) if made is None else ref.call_item(prefix, index, made)
-    item = {"id": item_id, "type": kind, "status": "completed", "call_id": call.id, "name": call.name, field: words}
-    place = {"item_id": item_id, "output_index": index}
-    event = "response.custom_tool_call_input" if custom else "response.function_call_arguments"
-    emit("response.output_item.added", {"output_index": index, "item": {**item, "status": "in_progress", field: ""}})
-    if words:
-        emit(f"{event}.delta", {**place, "delta": words})
-    emit(f"{event}.done", {**place, field: words} if custom else {**place, "name": call.name, field: words})
-    emit("response.output_item.done", {"output_index": index, "item": item})
-    return item
-
-
-def _free_text(arguments: str) -> str:
-    """The free text in a model's arguments; all of them where they aren't as they should be."""
-    try:
-        found = decode_json(arguments)
-    except (msgspec.DecodeError, UnicodeError):
-        return arguments
-    text = found.get("input") if isinstance(found, dict) else None
-    return text if isinstance(text, str) else arguments

@@ -18,6 +18,7 @@ from gaia_core.activity import line_of
 from gaia_core.events import (
     ApprovalDecided,
     ApprovalRequested,
+    ClientCallDelta,
     Event,
     ReasoningDelta,
     Reset,
@@ -29,16 +30,16 @@ from gaia_core.events import (
     TurnEnded,
     TurnResumed,
 )
-from gaia_core.messages import Usage, text_of
+from gaia_core.messages import ToolCall, Usage, text_of
 from gaia_core.runtime import rest_of
 from gaia_http._errors import SERVER, ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import CallPlace, Ref, approval_item
+from gaia_http.openai.responses.output._client_calls import ClientCalls
 from gaia_http.openai.responses.output._output_items import (
     McpCallItem,
     MessageItem,
     ReasoningItem,
     activity_item,
-    client_call,
 )
 from gaia_http.openai.responses.output._response_object import error_of, failure_of, incomplete_reason, response_object
 from gaia_http.openai.responses.stored._request_note import RequestNote
@@ -50,6 +51,7 @@ _RELEVANT = frozenset(
     (
         ReasoningDelta,
         TextDelta,
+        ClientCallDelta,
         StepEnded,
         ToolCalled,
         ToolStarted,
@@ -87,7 +89,13 @@ class ResponseEvents:
         self._open: MessageItem | ReasoningItem | None = None
         """The item that still gets text; at most one, and the last of `_items`."""
         self._text_begun = False
-        """The step has told text, so reasoning that follows is not told."""
+        """The step has told text or a call, so reasoning that follows is not told."""
+        self._client_calls = ClientCalls(self._emit, self._ref, self._items, self._note.custom)
+        """Those that the step has begun to tell."""
+        self._text_before = ""
+        """The step's text that was sent before its calls."""
+        self._calls_done = False
+        """The client's calls, by which the turn ends, are told."""
         self._steps = 0
         """The last step that has ended."""
         self._arguments: dict[str, tuple[str, str]] = {}
@@ -186,6 +194,7 @@ class ResponseEvents:
 
     def fail(self, reply: ErrorReply) -> list[Told]:
         """End it because nothing more will be known of its turn here."""
+        self._stop_client_calls()
         self._close_open("incomplete")
         self._failed(reply, "failed")
         told, self._told = self._told, []
@@ -213,6 +222,10 @@ class ResponseEvents:
                 self._text(event.text)
             case ReasoningDelta():
                 self._reason(event.text)
+            case ClientCallDelta():
+                if self._ours:
+                    self._begin_client_calls()
+                    self._client_calls.more(self._steps + 1, event.call_id, event.tool, event.arguments)
             case StepEnded():
                 self._step_ended(event)
             case ToolCalled():
@@ -233,7 +246,7 @@ class ResponseEvents:
     # Text.
 
     def _text(self, text: str) -> None:
-        if not self._ours or not text:
+        if not self._ours or not text or self._client_calls:
             return
         self._text_begun = True
         if not isinstance(self._open, MessageItem):
@@ -268,6 +281,10 @@ class ResponseEvents:
         if not self._ours:
             return
         message = event.message
+        theirs = [call for call in message.tool_calls if call.id in event.client_calls]
+        if self._client_calls:
+            self._text_after_calls(event, theirs)
+            return
         if reasoning := message.reasoning_content:
             self._reason(self._untold(reasoning, ReasoningItem))
         if not event.objection:
@@ -281,7 +298,41 @@ class ResponseEvents:
             self._open.phase = "commentary" if message.tool_calls else "final_answer"
         whole = incomplete_reason(event.finish_reason) is None
         self._close_open("completed" if whole else "incomplete")
+        self._end_client_calls(theirs)
         self._text_begun = False
+
+    def _text_after_calls(self, event: StepEnded, theirs: list[ToolCall]) -> None:
+        """End a step whose calls were told as they came, and tell what the model has said since they began."""
+        rest = rest_of(text_of(event.message.content), self._text_before)
+        self._end_client_calls(theirs)
+        self._text(rest)
+        self._close_as_commentary(event.step)
+        self._text_begun = False
+
+    def _close_as_commentary(self, step: int) -> None:
+        """Close what was said before or beside calls."""
+        if isinstance(self._open, MessageItem):
+            self.origins[self._open.item["id"]] = step
+            self._open.phase = "commentary"
+        self._close_open("completed")
+
+    # The client's calls.
+
+    def _begin_client_calls(self) -> None:
+        """What was said before them is a comment on them."""
+        if not self._client_calls:
+            self._text_before = self._open.text if isinstance(self._open, MessageItem) else ""
+            self._close_as_commentary(self._steps + 1)
+            self._text_begun = True
+
+    def _end_client_calls(self, calls: Sequence[ToolCall]) -> None:
+        self._client_calls.complete(calls, self._places)
+        self._calls_done = bool(calls)
+
+    def _stop_client_calls(self, partial: Sequence[ToolCall] = ()) -> None:
+        if partial:
+            self._begin_client_calls()
+        self._client_calls.stop(partial, self._steps + 1)
 
     # Tools.
 
@@ -361,6 +412,7 @@ class ResponseEvents:
             self._reason(self._untold(event.reasoning, ReasoningItem))
         if event.text and self._steps < event.steps:
             self._text(self._untold(event.text, MessageItem))
+        self._stop_client_calls(event.partial_calls)
         self._close_open("incomplete")
         self._usage = _less(event.usage, self._before)
         for call in self._running.values():
@@ -379,13 +431,9 @@ class ResponseEvents:
             )
             self._failed(failure, "failed")
             return
-        mixed = len(event.client_calls) < sum(place.step == self._steps for place in self._places.values())
-        for wanted in event.client_calls:
-            n, place = len(self._items), self._places.get(wanted.id) if mixed else None
-            if place is not None:
-                place = CallPlace(place.step, place.index)
-            custom = wanted.name in self._note.custom
-            self._items.append(client_call(self._emit, self._ref, n, wanted, place, custom=custom))
+        if not self._calls_done:
+            for wanted in event.client_calls:  # each is whole before the next begins
+                self._end_client_calls((wanted,))
         self._finished("completed", incomplete_reason(event.finish_reason))
 
     def _finished(self, status: str, incomplete: str | None) -> None:
