@@ -1,12 +1,15 @@
 """Undo each fix in a copy of this tree, run the tests of its area, and print which of them fail.
 
-    python -m tests.reverts               all, about half an hour
-    python -m tests.reverts index-0 calls these, and the whole table of a file, such as calls
+    python -m tests.reverts                all, about half an hour
+    python -m tests.reverts index-0 calls  these, and the whole table of a file, such as calls
 
 Exits with status 1 if no test notices a revert, or if a test fails without any.
 """
 
 import argparse
+import importlib
+import io
+import multiprocessing
 import os
 import re
 import shutil
@@ -16,14 +19,19 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from tests.reverts.reverts import ROOT, Revert, all_reverts
 
 _SECONDS = 300
-_UNUSED = ("cacheprovider", "schemathesis", "faker")
 _PACKAGES = ("", "http", "toolsets/files", "toolsets/mcp")
-_OPTIONS = ("-q", "--tb=no", "--hypothesis-profile=reverts", *(f"-pno:{name}" for name in _UNUSED))
+_PRELOADED = ("pytest", "pytest_asyncio.plugin", "hypothesis.strategies", "hypothesis.extra", "syrupy", "xdist.plugin")
+_PRELOADED += ("aiohttp.web", "anyio.pytest_plugin", "asyncpg", "json_repair", "jsonschema_rs", "litestar", "mcp")
+"""What tests import besides this project: imported once, before each run is forked."""
+
+_OPTIONS = ("-q", "--tb=no", "--assert=plain", "--hypothesis-profile=reverts")
+_OPTIONS += ("-pno:cacheprovider", "-pno:schemathesis", "-pno:faker")
 _FAILED = re.compile(r"^(?:FAILED|ERROR) \S*?([^/\s]+\.py::[^\[\s]+)", re.MULTILINE)
 _HUNG = "(the tests do not end)"
 
@@ -36,6 +44,8 @@ def main() -> int:
     chosen = [each for each in all_reverts() if not names or {each.name, each.table} & names]
     if unknown := names - {each.name for each in chosen} - {each.table for each in chosen}:
         parser.error(f"there is no revert or table {', '.join(sorted(unknown))}")
+    for name in _PRELOADED:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="gaia-reverts-") as folder:
         tree = Path(folder)
         _copy(tree)
@@ -64,7 +74,7 @@ def _print(line: str) -> None:
 
 
 def _copy(tree: Path) -> None:
-    """Copy the files that git knows or would add; packages are found in the copy by PYTHONPATH."""
+    """Copy the files that git knows or would add."""
     listed = ("git", "ls-files", "--cached", "--others", "--exclude-standard")
     for name in subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines():
         if (ROOT / name).is_file():
@@ -74,20 +84,38 @@ def _copy(tree: Path) -> None:
 
 def _failing(tree: Path, paths: Iterable[str]) -> list[str]:
     """The tests at *paths* that fail, each as `file::test`."""
-    found = os.pathsep.join(str(tree / package) for package in _PACKAGES)
-    env = {**os.environ, "PYTHONPATH": found, "PYTHONPYCACHEPREFIX": str(tree / ".pycache")}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile everything again for each revert takes 5 s
-    command = [sys.executable, "-m", "pytest", *_OPTIONS, *sorted(paths)]
-    ended = subprocess.Popen(command, cwd=tree, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    try:
-        output, _ = ended.communicate(timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(ended.pid, signal.SIGKILL)
-        ended.communicate()
+    forking = multiprocessing.get_context("fork")
+    output = tree / ".reverts"
+    running = forking.Process(target=_pytest, args=(tree, sorted(paths), output))
+    running.start()
+    running.join(_SECONDS)
+    if running.is_alive():
+        os.killpg(running.pid or 0, signal.SIGKILL)
+        running.join()
         return [_HUNG]
-    if ended.returncode not in (0, 1):  # what does not import shows nothing
-        raise SystemExit(f"pytest ended with status {ended.returncode}:\n{output}")
-    return _FAILED.findall(output)
+    if running.exitcode not in (0, 1):  # what does not import shows nothing
+        raise SystemExit(f"pytest ended with status {running.exitcode}:\n{output.read_text()}")
+    return _FAILED.findall(output.read_text())
+
+
+def _pytest(tree: Path, paths: Sequence[str], output: Path) -> None:
+    """Run in the forked process: the tests of *tree*, whose packages it imports and nothing of this checkout."""
+    os.setsid()
+    os.chdir(tree)
+    found = [str(tree / package) for package in _PACKAGES]
+    sys.path[:0] = found
+    sys.pycache_prefix = str(tree / ".pycache")
+    sys.dont_write_bytecode = False  # to compile everything again for each revert takes 5 s
+    os.environ["PYTHONPATH"] = os.pathsep.join(found)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
+        del sys.modules[name]
+    import pytest  # noqa: PLC0415
+
+    said = io.StringIO()
+    with redirect_stdout(said):
+        status = pytest.main([*_OPTIONS, *paths])
+    output.write_text(said.getvalue())
+    os._exit(int(status))
 
 
 def _listed(failed: Sequence[str]) -> str:
