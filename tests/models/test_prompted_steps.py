@@ -162,6 +162,12 @@ async def test_a_failed_call_that_is_no_reading_can_be_corrected():
     assert names(request) == ALL
 
 
+async def test_a_result_that_begins_like_an_error_was_found():
+    log = ToolMessage("Error: disk full\nError: disk full", "c1", "ok")
+    _, (request,) = await stepped(ASKED, READ, log)
+    assert names(request) == ALL
+
+
 # The same call.
 
 

@@ -109,7 +109,7 @@ def _pytest(tree: Path, paths: Sequence[str], output: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join(found)
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
-    import pytest  # noqa: PLC0415
+    import pytest
 
     said = io.StringIO()
     with redirect_stdout(said):
