@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.reverts.reverts import ROOT, Revert, all_reverts
 
-_SECONDS = 300
+_SECONDS = 120
 _PACKAGES = ("", "http", "toolsets/files", "toolsets/mcp")
 _PRELOADED = ("pytest", "pytest_asyncio.plugin", "hypothesis.strategies", "hypothesis.extra", "syrupy", "xdist.plugin")
 _PRELOADED += ("aiohttp.web", "anyio.pytest_plugin", "asyncpg", "json_repair", "jsonschema_rs", "litestar", "mcp")
@@ -88,10 +88,13 @@ def _failing(tree: Path, paths: Iterable[str]) -> list[str]:
     output = tree / ".reverts"
     running = forking.Process(target=_pytest, args=(tree, sorted(paths), output))
     running.start()
-    running.join(_SECONDS)
-    if running.is_alive():
-        os.killpg(running.pid or 0, signal.SIGKILL)
-        running.join()
+    try:
+        running.join(_SECONDS)
+    finally:
+        if hung := running.is_alive():  # also where somebody interrupts this
+            os.killpg(running.pid or 0, signal.SIGKILL)
+            running.join()
+    if hung:
         return [_HUNG]
     if running.exitcode not in (0, 1):  # what does not import shows nothing
         raise SystemExit(f"pytest ended with status {running.exitcode}:\n{output.read_text()}")
