@@ -142,6 +142,9 @@ def test_what_tools_are_about_are_the_nouns_in_their_names_and_those_that_they_s
     assert not must_look("what is the list of primes", lamps)
     assert not must_look("which files are here", lamps)
 
+    rooms = (define("get_name", "Get the name of a room.", b"{}"), define("set_name", "Set the name.", b"{}"))
+    assert not must_look("what is your name", rooms)
+
 
 async def test_a_look_that_failed_is_followed_by_another_one_and_then_by_an_answer():
     _, (after,) = await stepped(ASKED, READ, FAILED)
