@@ -24,7 +24,7 @@ from pathlib import Path
 
 from tests.reverts.reverts import ROOT, Revert, all_reverts
 
-_SECONDS = 120
+_SECONDS, _ALL_SECONDS = 120, 1_800
 _PACKAGES = ("", "http", "toolsets/files", "toolsets/mcp")
 _PRELOADED = ("pytest", "pytest_asyncio.plugin", "hypothesis.strategies", "hypothesis.extra", "syrupy", "xdist.plugin")
 _PRELOADED += ("aiohttp.web", "anyio.pytest_plugin", "asyncpg", "json_repair", "jsonschema_rs", "litestar", "mcp")
@@ -49,7 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="gaia-reverts-") as folder:
         tree = Path(folder)
         _copy(tree)
-        if failed := _failing(tree, {path for each in chosen for path in each.tests}):
+        if failed := _failing(tree, {path for each in chosen for path in each.tests}, _ALL_SECONDS):
             parser.exit(1, f"These tests fail without any revert: {_listed(failed)}\n")
         return _run(tree, chosen)
 
@@ -82,14 +82,14 @@ def _copy(tree: Path) -> None:
             shutil.copy2(ROOT / name, tree / name)
 
 
-def _failing(tree: Path, paths: Iterable[str]) -> list[str]:
+def _failing(tree: Path, paths: Iterable[str], seconds: int = _SECONDS) -> list[str]:
     """The tests at *paths* that fail, each as `file::test`."""
     forking = multiprocessing.get_context("fork")
     output = tree / ".reverts"
     running = forking.Process(target=_pytest, args=(tree, sorted(paths), output))
     running.start()
     try:
-        running.join(_SECONDS)
+        running.join(seconds)
     finally:
         if hung := running.is_alive():  # also where somebody interrupts this
             os.killpg(running.pid or 0, signal.SIGKILL)
