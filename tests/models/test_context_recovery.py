@@ -292,7 +292,7 @@ async def test_a_context_that_is_learnt_in_a_long_conversation_bounds_its_summar
     assert strict.refused == 1
 
 
-async def test_a_summary_that_exceeds_the_context_is_asked_for_in_smaller_rounds(talking):
+async def test_a_summary_that_exceeds_the_context_is_asked_for_in_smaller_rounds(talking, caplog):
     journal = MemoryJournal()
     said = [f"Note {n}: {LONG[: 6_000 + n]}" for n in range(16)]
     await talking(REFUSALS["llama.cpp"], *said, context=100_000, journal=journal)
@@ -302,6 +302,7 @@ async def test_a_summary_that_exceeds_the_context_is_asked_for_in_smaller_rounds
     assert ends(events) == ["completed"]
     assert strict.refused
     assert sum(isinstance(event, ContextCompacted) for event in events) == 1
+    assert "no summary could be had" not in caplog.text
 
 
 async def test_max_tokens_that_leave_the_prompt_no_room_are_lowered_to_what_fits(talking):
