@@ -1,6 +1,6 @@
 """Undo each fix in a copy of this tree, run the tests of its area, and print which of them fail.
 
-    python -m tests.reverts                all, about half an hour
+    python -m tests.reverts                all: some seconds of processor time each
     python -m tests.reverts index-0 calls  these, and the whole table of a file, such as calls
 
 Exits with status 1 if no test notices a revert, or if a test fails without any.
