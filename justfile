@@ -53,6 +53,10 @@ format: setup
 bench *ARGS: setup
     .venv/bin/python -m benchmarks "$@"
 
+# Undo each fix in a copy and run its tests: a table of what fails
+reverts *NAMES: setup
+    .venv/bin/python -m tests.reverts "$@"
+
 # Write the schema snapshots anew
 snapshots: setup
     .venv/bin/python -m pytest tests --snapshot-update -q

@@ -66,6 +66,13 @@ async def loop_clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
 hypothesis.settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
+# What `python -m tests.reverts` runs fails often, and nobody reads the smallest example.
+hypothesis.settings.register_profile(
+    "reverts",
+    hypothesis.settings.get_profile("any machine"),
+    max_examples=30,
+    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+)
 hypothesis.settings.load_profile("any machine")
 
 INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"

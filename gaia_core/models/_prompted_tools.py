@@ -118,10 +118,10 @@ class _Step:
     """Whether there were calls since the user spoke, and each failed."""
 
     def without(self, name: str) -> "_Step":
-        """This step without the tool *name*, and, when there is no other, with an answer. No call is looked up again:
-        another one that was made already is made again, and the turn's own limits end it."""
+        """This step without the tool *name*; where there is no other, only an answer is left (`response_format`). No
+        call is looked up again: another one that was made already is made again, and the turn's own limits end it."""
         others = tuple(tool for tool in self.callable if tool.name != name)
-        return attrs.evolve(self, callable=others, may_answer=self.may_answer or not others, made=())
+        return attrs.evolve(self, callable=others, made=())
 
     @classmethod
     def of(cls, request: ModelRequest) -> "_Step":

@@ -50,6 +50,7 @@ A_PART_OF_WHAT_WAS_CHECKED = """
     gaia_http.openai._embeddings: _items
     gaia_http.request._decoding: decode_field, _shown
     gaia_http.openai.responses._create_response: _resolved
+    gaia_http.openai.responses.input._input_items: _call_result
     gaia_http.openai.responses.input._options: _custom_description
     gaia_http.openai.responses.websocket._steering: _wrong, _raw_items
 """

@@ -110,6 +110,11 @@ def test_mixed_pieces_are_never_run(pieces):
     assert len(runs(*pieces)) < 2
 
 
+def test_a_call_whose_name_comes_again_with_half_of_its_arguments_is_not_run():
+    # A repetition that was cut off, or a second call: nobody can tell.
+    assert runs((0, "", "f", A), (0, "", "f", A[:5])) == []
+
+
 names = st.sampled_from(("f", "g"))
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('ab{}[]",:\\ ', max_size=6),

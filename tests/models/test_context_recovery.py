@@ -292,6 +292,19 @@ async def test_a_context_that_is_learnt_in_a_long_conversation_bounds_its_summar
     assert strict.refused == 1
 
 
+async def test_a_summary_that_exceeds_the_context_is_asked_for_in_smaller_rounds(talking, caplog):
+    journal = MemoryJournal()
+    said = [f"Note {n}: {LONG[: 6_000 + n]}" for n in range(16)]
+    await talking(REFUSALS["llama.cpp"], *said, context=100_000, journal=journal)
+    # The window is configured wrong: the summary is the first request that is too large.
+    strict, events, _ = await talking(REFUSALS["llama.cpp"], "And?", window=3 * CONTEXT, journal=journal)
+
+    assert ends(events) == ["completed"]
+    assert strict.refused
+    assert sum(isinstance(event, ContextCompacted) for event in events) == 1
+    assert "no summary could be had" not in caplog.text
+
+
 async def test_max_tokens_that_leave_the_prompt_no_room_are_lowered_to_what_fits(talking):
     options = TurnOptions(sampling=Sampling(max_tokens=CONTEXT))
     strict, events, _ = await talking(REFUSALS["vLLM"], "Hello", "And?", options=options)

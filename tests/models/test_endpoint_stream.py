@@ -213,3 +213,19 @@ def test_the_stop_sequence_is_known_where_the_endpoint_says_which(said, met):
     reader.feed(f'data: {{"choices": [{{"delta": {{}}, "finish_reason": "stop", {said}}}]}}\n\n'.encode())
 
     assert reader.end() == (Finished("stop", None, met),)
+
+
+@pytest.mark.parametrize(
+    ("media", "page"),
+    [
+        ("text/html", b"Please log in."),
+        ("text/event-stream", b"\n<!doctype html><title>Welcome</title>"),
+        ("application/json", b"<html>Welcome</html>"),
+    ],
+)
+async def test_a_web_page_with_status_200_is_named_as_such(endpoint, fails, wire, media, page):
+    model, there = await endpoint(wire.says(page, media=media))
+    error, _ = await fails(model)
+
+    assert "web page" in str(error)
+    assert len(there.asked) == 1

@@ -146,6 +146,9 @@ def test_what_tools_are_about_are_the_nouns_in_their_names_and_those_that_they_s
     assert not must_look("what is the list of primes", lamps)
     assert not must_look("which files are here", lamps)
 
+    rooms = (define("get_name", "Get the name of a room.", b"{}"), define("set_name", "Set the name.", b"{}"))
+    assert not must_look("what is your name", rooms)
+
 
 async def test_a_look_that_failed_is_followed_by_another_one_and_then_by_an_answer():
     _, (after,) = await stepped(ASKED, READ, FAILED)
@@ -163,6 +166,12 @@ async def test_a_model_that_began_to_look_by_itself_looks_again_when_that_failed
 async def test_a_failed_call_that_is_no_reading_can_be_corrected():
     call = called("delete_file", path="b")
     _, (request,) = await stepped(UserMessage("Delete it."), call, FAILED)
+    assert names(request) == ALL
+
+
+async def test_a_result_that_begins_like_an_error_was_found():
+    log = ToolMessage("Error: disk full\nError: disk full", "c1", "ok")
+    _, (request,) = await stepped(ASKED, READ, log)
     assert names(request) == ALL
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gaia_core import Agent, Catalog, Runtime, ScriptedModel, Toolset, call, scripted, tool
 from gaia_core.events import TextDelta
+from gaia_core.facts import Edit
 from gaia_core.messages import (
     AssistantMessage,
     DeveloperMessage,
@@ -49,6 +50,15 @@ def test_a_later_system_text_is_in_the_next_user_message():
     ]
 
 
+def test_leading_system_texts_are_one_message_at_the_front():
+    shown = sent(SystemMessage("Be brief."), DeveloperMessage("Say please."), UserMessage("1"))
+
+    assert shown == [
+        {"role": "system", "content": "Be kind.\n\nBe brief.\n\nSay please."},
+        {"role": "user", "content": "1"},
+    ]
+
+
 def test_a_developer_text_at_the_end_is_a_users_message():
     assert roles(UserMessage("1"), AssistantMessage("2"), DeveloperMessage("3")) == [
         "system",
@@ -75,6 +85,16 @@ def test_an_assistants_message_stands_between_results_and_a_user():
         "assistant",
         "user",
     ]
+
+
+def test_a_call_whose_result_was_deleted_has_one_again():
+    there = Transcript((UserMessage("1"), CALLED, ToolMessage("r", "c1"), AssistantMessage("2"), UserMessage("3")))
+    result = there.entries[2]
+    _, encoded = messages_for(AGENT, there.edited((Edit(result.seq, result.digest, 0, None),)))
+    shown = [json.loads(each) for each in encoded]
+
+    assert template_refusal(shown) is None
+    assert shown[3]["content"].startswith("The call was interrupted")
 
 
 @pytest.mark.parametrize(

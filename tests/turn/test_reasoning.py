@@ -89,6 +89,14 @@ async def test_of_a_clients_transcript_that_of_the_last_loop_is_sent():
     assert thoughts(messages) == [{}, {}, {"reasoning": "new"}, {}]
 
 
+async def test_what_a_client_sent_as_two_messages_in_a_row_keeps_it_as_one():
+    made = AssistantMessage(None, (call("look"),), reasoning_content="why")
+    transcript = (UserMessage("1"), AssistantMessage("I look."), made, ToolMessage("seen", ""))
+    (messages,) = await bodies("plain", "as_received", TurnRequest(transcript=transcript), answers=("Done.",))
+
+    assert thoughts(messages) == [{"reasoning_content": "why"}]
+
+
 def test_half_a_surrogate_pair_in_it_is_mended():
     sent = wire_bytes(AssistantMessage("a", reasoning_content="\ud83d"), reasoning=True)
 

@@ -120,7 +120,7 @@ class Transcript:
     )
 
     def __init__(self, messages: Iterable[Message] = ()) -> None:
-        self.entries: list[TranscriptEntry] = [entry_of(message) for message in _answered(tuple(messages))]
+        self.entries: list[TranscriptEntry] = [entry_of(message) for message in messages]
         self.open: dict[str, OpenCall] = {}
         """The agent's own calls without a result, in the model's order."""
         self.client_calls: tuple[ToolCall, ...] = ()
@@ -205,11 +205,9 @@ class Transcript:
         for call in self.client_calls:  # the client may go on without their results
             self._add(given.pop(call.id, ToolMessage(INTERRUPTED, call.id)), seq)
         self.client_calls = ()
-        rest = [
-            message for message in fact.input if not isinstance(message, ToolMessage) or message.tool_call_id in given
-        ]
-        for message in _answered(tuple(rest)):
-            self._add(message, seq)
+        for message in fact.input:
+            if not isinstance(message, ToolMessage) or message.tool_call_id in given:
+                self._add(message, seq)
         if fact.message is not None:
             self._add(fact.message, seq)
 
@@ -323,26 +321,3 @@ def sent_chars(message: Message, encoded: bytes) -> int:
         return len(encoded)
     images = [part for part in message.content if type(part) is ImagePart]
     return len(encoded) + sum([IMAGE_CHARS - len(part.image_url.url) for part in images])
-
-
-def _answered(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """*messages*, each call with a result: a client may leave some without, which endpoints refuse."""
-    if not any(isinstance(message, AssistantMessage) and message.tool_calls for message in messages):
-        return messages
-    complete: list[Message] = []
-    for index, message in enumerate(messages):
-        complete.append(message)
-        if isinstance(message, AssistantMessage) and message.tool_calls:
-            results = _results_after(messages, index)
-            missing = (call.id for call in message.tool_calls if call.id not in results)
-            complete += (ToolMessage(INTERRUPTED, call_id) for call_id in missing)
-    return tuple(complete)
-
-
-def _results_after(messages: tuple[Message, ...], index: int) -> frozenset[str]:
-    found = []
-    for message in messages[index + 1 :]:
-        if not isinstance(message, ToolMessage):
-            break
-        found.append(message.tool_call_id)
-    return frozenset(found)

@@ -425,3 +425,13 @@ async def test_reasoning_items_are_the_reasoning_of_their_step(serve, ask):
     said = [message for message in server.model.requests[0].messages if isinstance(message, AssistantMessage)]
     assert [message.reasoning_content for message in said] == ["Let me see.", None]
     assert b'"reasoning_content":"Let me see."' in server.model.requests[0].encoded[1]
+
+
+async def test_reasoning_before_a_users_message_is_of_no_later_step(serve, ask):
+    server = await serve("ok")
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Let me see."}]}
+
+    await ask(server, [thought, {"role": "user", "content": "1"}, _called("c1"), _gave("c1")], store=False)
+
+    said = [message for message in server.model.requests[0].messages if isinstance(message, AssistantMessage)]
+    assert [message.reasoning_content for message in said] == [None]

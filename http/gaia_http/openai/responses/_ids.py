@@ -2,7 +2,7 @@
 
     resp_<turn><part><session>          part: which of the turn's responses, 000 unless it waited for approval
     msg_<turn><part><session>_<n>       the n-th item of its output; i<n>: of its input
-    mcp_…_<n>.<step>.<place>.<call>     the same of a call: where the model made it, and the id there of one of the agent's
+    mcp_…_<n>.<step>.<place>.<call>     the same of a call: where the model made it, and its id there
     mcpr_<turn>000<session>_<approval>  what a turn waits for
 
 So what was stored is found without an index, after a restart and in another process. An id is no permission: it is
