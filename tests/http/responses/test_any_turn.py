@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -93,7 +94,7 @@ async def played(
     steps: list, answers: list[bool], note: RequestNote, options: TurnOptions, lags: int
 ) -> tuple[list[list[Told]], list[list[Told]], list[list[Told]]]:
     """The responses of a turn as they are told live, from the record, and to a reader that lags behind after so many
-    events."""
+    batches: what is recorded together comes in one."""
     cancelled = asyncio.Event()
     model = model_of(steps, cancelled)
     async with Runtime(Catalog.of(AGENT, models={"local": model})) as runtime:
@@ -103,7 +104,7 @@ async def played(
         )
         live: list[list[Told]] = []
         lagging: list[list[Told]] = []
-        taken: list[Event] = []
+        taken: list[Sequence[Event]] = []
 
         async def cancel() -> None:
             await cancelled.wait()
@@ -116,12 +117,12 @@ async def played(
             taken = []
             async for batch in turn.batches():
                 live[-1] += output.take(batch)
-                taken += batch
+                taken.append(batch)
                 if output.done:
                     break
             behind = ResponseEvents(Ref(session.id, turn.id, len(live) - 1), note)
-            lagging.append([told for event in taken[:lags] for told in behind.take((event,))])
-            lagging[-1] += behind.take((Reset(0), *taken))
+            lagging.append([told for batch in taken[:lags] for told in behind.take(batch)])
+            lagging[-1] += behind.take((Reset(0), *[event for batch in taken for event in batch]))
             if not output.parked:
                 break
             for approval_id in output.asked:
@@ -143,7 +144,7 @@ async def played(
     answers=st.lists(st.booleans(), max_size=8),
     how=st.sampled_from(({}, {"reasoned": True}, {"quiet": True}, {"background": True}, {"custom": ("type",)})),
     streamed=st.booleans(),
-    lags=st.integers(0, 40),
+    lags=st.integers(0, 12),
 )
 @hypothesis.example(steps=[(["thought"], [], [], "error")], answers=[], how={}, streamed=False, lags=0)
 def test_any_turn_is_told_again_as_it_was(check, steps, answers, how: dict[str, Any], streamed, lags):
