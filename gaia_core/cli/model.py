@@ -24,6 +24,7 @@ from gaia_core.models.embedded import (
     chosen_weights,
     fetch,
     given_path,
+    in_place,
     libraries_folder,
     load_runtime,
     replacements,
@@ -83,7 +84,7 @@ def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Pa
     """Fetch *weights* into the cache *folder* with a progress bar, and print where they are."""
     from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
-    if weights.is_in(folder):
+    if asyncio.run(in_place(weights.file(folder))):
         click.echo(f"{weights.name} is there: {weights.path(folder)}")
         return
     try:
