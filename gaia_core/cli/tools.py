@@ -14,7 +14,6 @@ from gaia_core.catalog import (
     LOCK_NAME,
     Catalog,
     Lock,
-    Plugin,
     decode_lock,
     find_plugins,
     lock_changes,
@@ -174,7 +173,7 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
 def _installed(name: str, catalog: Catalog) -> _Schema:
     """The definitions of the agent or toolset *name*, or `agent:NAME`, `toolset:NAME`. Raises NotFoundError."""
     kind, _, bare = name.rpartition(":")
-    plugins = _plugins()
+    plugins = find_plugins(os.environ.get("GAIA_PLUGINS", ""), (bare,))[0]
     agents = tuple(agent.name for agent in catalog.agents)
     is_agent = kind in ("", "agent") and bare in agents
     is_toolset = kind in ("", "toolset") and bare in plugins
@@ -194,10 +193,6 @@ def _installed(name: str, catalog: Catalog) -> _Schema:
         f"there is no toolset or agent {name!r}.{nearest(bare, known)} "
         f"Agents: {', '.join(agents) or 'none'}; toolsets: {', '.join(plugins) or 'none'}"
     )
-
-
-def _plugins() -> dict[str, Plugin]:
-    return find_plugins(os.environ.get("GAIA_PLUGINS", ""))[0]
 
 
 def _told(toolset: Toolset, instructions: str) -> _Schema:

@@ -36,7 +36,7 @@ def mcp(config: Path | None, agents: tuple[str, ...], toolsets: tuple[str, ...])
     catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
     for problem in catalog.problems:
         click.echo(f"problem: {problem.source}: {problem.message}", err=True)
-    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""), toolsets)
     offer = offer_of(agents, toolsets, catalog, plugins, Path.cwd())
     asyncio.run(_serve(catalog, offer))
 

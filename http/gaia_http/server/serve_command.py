@@ -16,6 +16,7 @@ import click
 from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
 from gaia_core.catalog import find_plugins, load_catalog, with_model
 from gaia_core.journal.from_url import data_folder, journal_from_url
+from gaia_core.private_files import make_private
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import keyring_at
 from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
@@ -142,6 +143,8 @@ def serve(
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
     log = LogContext()
     logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
+    if settings.data is not None:
+        make_private(settings.data)
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
         kept = journal_from_url(journal, os.environ)
@@ -173,5 +176,5 @@ def serve(
 
 
 def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> ExposedTools:
-    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""), toolsets)
     return offer_of(agents, toolsets, catalog, plugins, Path.cwd())
