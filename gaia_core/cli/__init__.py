@@ -23,6 +23,7 @@
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.
 """
 
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -32,6 +33,7 @@ from gaia_core.distribution import metadata_of
 from gaia_core.errors import GaiaError
 from gaia_core.native_libraries import loader_fault
 from gaia_core.tools import nearest
+from gaia_core.visible_text import visible
 
 COMMANDS = "gaia.commands"
 """The entry points that are subcommands."""
@@ -40,7 +42,10 @@ _OWN = "gaia-server-core"
 
 
 class _Commands(click.Group):
-    """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace."""
+    """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace.
+
+    What other packages and the outside say in it can't steer the terminal; nor in a trace of what nobody foresaw.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, sorted."""
@@ -76,14 +81,28 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
+        from gaia_core.cli.terminal._echo import echo, log_to_stderr
+
         try:
-            return super().invoke(ctx)
+            with log_to_stderr():
+                return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible(error.message)  # type: ignore[misc]  # click says so to its users, not to its errors
+            raise
         except GaiaError as error:
-            raise click.ClickException(str(error)) from error
-        except ImportError as error:
-            if (fault := loader_fault(str(error))) is None:
-                raise
-            raise click.ClickException(f"{error.name or 'a native library'} can't be loaded: {fault.words}") from error
+            raise click.ClickException(visible(str(error))) from error
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):  # click ends by them
+            raise
+        except Exception as error:  # whatever a plugin raises: Python would print it as it is
+            if isinstance(error, ImportError) and (fault := loader_fault(str(error))) is not None:
+                words = f"{error.name or 'a native library'} can't be loaded: {fault.words}"
+                raise click.ClickException(visible(words)) from error
+            echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
+            raise click.exceptions.Exit(1) from error
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, which names packages and what is wrong with them."""
+        return visible(super().get_help(ctx))
 
 
 def _points() -> tuple[EntryPoint, ...]:

@@ -120,4 +120,7 @@ def test_an_error_of_nobody_keeps_its_trace(install):
     source = "import click\n@click.command()\ndef fail():\n    raise KeyError('a bug')\n"
     install("buggy", "gaia.commands", {"fail": "buggy_commands:fail"}, buggy_commands=source)
 
-    assert isinstance(CliRunner().invoke(main, ["fail"]).exception, KeyError)
+    result = CliRunner().invoke(main, ["fail"])
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.endswith("KeyError: 'a bug'\n")

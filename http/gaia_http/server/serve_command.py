@@ -15,6 +15,7 @@ import click
 
 from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
 from gaia_core.catalog import find_plugins, load_catalog, with_model
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.journal.from_url import data_folder, journal_from_url
 from gaia_core.private_files import make_private
 from gaia_http._settings import Settings, is_loopback
@@ -168,7 +169,7 @@ def serve(
                 log=log,
                 export=export_from(os.environ),
                 offer=offer,
-                say=click.echo,
+                say=echo,
             )
             runner.run(serving)
         except (ConfigError, JournalError) as error:
