@@ -130,16 +130,19 @@ def serve(
             f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
             "To serve others, run gaia keys create NAME, or set GAIA_API_KEY"
         )
-    settings = Settings(
-        host=host,
-        port=port,
-        allowed_origins=allowed_origins,
-        fetch_hosts=fetch_hosts,
-        drain_seconds=drain_seconds,
-        show_activity="reasoning" if activity else "off",
-        data=data_folder(os.environ),
-        ui_dist=ui_dist,
-    )
+    try:
+        settings = Settings(
+            host=host,
+            port=port,
+            allowed_origins=allowed_origins,
+            fetch_hosts=fetch_hosts,
+            drain_seconds=drain_seconds,
+            show_activity="reasoning" if activity else "off",
+            data=data_folder(os.environ),
+            ui_dist=ui_dist,
+        )
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
     log = LogContext()
