@@ -31,6 +31,12 @@ NETWORK = (
 PIP = (*NETWORK, "PIP_*")
 """What pip is configured by."""
 
+BUILDING = (
+    "CC", "CXX", "AR", "CFLAGS", "CPPFLAGS", "CXXFLAGS", "LDFLAGS", "ARCHFLAGS", "PKG_CONFIG_PATH", "CARGO_HOME",
+    "RUSTUP_HOME", "MACOSX_DEPLOYMENT_TARGET", "SDKROOT",
+)  # fmt: skip
+"""What a package is compiled with, where an index has no wheel of it."""
+
 _SECRET_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")
 
 

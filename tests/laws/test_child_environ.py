@@ -48,6 +48,7 @@ def _is_made(value: ast.expr | None) -> bool:
 
 
 def test_every_process_gets_an_environment_from_the_allow_list(packages: dict[str, Path]):
+    assert packages.keys() >= {"gaia_core", "gaia_http", "gaia_mcp"}
     assert [
         f"{package}/{path.relative_to(folder)}:{finding}"
         for package, folder in packages.items()
