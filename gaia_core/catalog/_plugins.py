@@ -3,12 +3,11 @@
 A factory's arguments in a configuration are checked against the factory's own signature; a broken plugin is a Problem
 and harms nobody.
 
-A name that two distributions announce stands for neither, and neither is imported: whoever can have a package installed
-could else replace another's toolset. `DISTRIBUTION#NAME` says which one is meant, as in `gaia-toolset-files#files`.
+Of a name that two distributions announce none is imported, unless the configuration says whose is meant
+(`gaia_core.distribution`).
 """
 
 import inspect
-import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -19,7 +18,7 @@ import attrs
 import msgspec
 
 from gaia_core.catalog._catalog import CatalogProblem
-from gaia_core.distribution import metadata_of
+from gaia_core.distribution import OF, ambiguity, announcer, is_called, metadata_of
 from gaia_core.errors import ConfigError
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.tools import Source, Toolset, nearest
@@ -29,9 +28,6 @@ from gaia_core.tools._type_shape import annotation_text
 ENTRY_POINTS = "gaia.toolsets"
 OURS = ("use", "prefix", "only", "without", "rename", "approve")
 """The keys of a `tools` entry that are not the factory's."""
-
-_OF = "#"
-"""Between a distribution and the name of its plugin, as between a wheel and its toolset in `gaia tools diff`."""
 
 
 class BrokenPluginError(ConfigError):
@@ -73,8 +69,8 @@ def find_plugins(selected: str = "", named: Iterable[str] = ()) -> tuple[dict[st
             plugins[name] = _loaded(group[0])
         except BrokenPluginError as error:
             problems.append(CatalogProblem(_source(group[0]), str(error), name))
-    for qualified in sorted({name for name in named if _OF in name}):
-        for point in (point for group in points.values() for point in group if _is_called(point, qualified)):
+    for qualified in sorted({name for name in named if OF in name}):
+        for point in (point for group in points.values() for point in group if is_called(point, qualified)):
             try:
                 plugins[qualified] = plugins.get(point.name) or _loaded(point)
             except BrokenPluginError as error:
@@ -84,10 +80,12 @@ def find_plugins(selected: str = "", named: Iterable[str] = ()) -> tuple[dict[st
 
 def _selected(selected: str) -> dict[str, list[EntryPoint]]:
     """The entry points that *selected* names, by name, both sorted. Nothing is imported. Raises ConfigError."""
-    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, _distribution(point), point.value))
+    points = sorted(
+        entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, metadata_of(point, "Name"), point.value)
+    )
     wanted = tuple(name.strip() for name in selected.split(",") if name.strip())
     for name in wanted:
-        if not any(_is_called(point, name) for point in points):
+        if not any(is_called(point, name) for point in points):
             known = {point.name for point in points}
             raise ConfigError(
                 f"GAIA_PLUGINS names {name!r}, which is not installed.{nearest(name, known)} "
@@ -95,36 +93,20 @@ def _selected(selected: str) -> dict[str, list[EntryPoint]]:
             )
     found: dict[str, list[EntryPoint]] = {}
     for point in points:
-        if not wanted or any(_is_called(point, name) for name in wanted):
+        if not wanted or any(is_called(point, name) for name in wanted):
             found.setdefault(point.name, []).append(point)
     return found
 
 
-def _is_called(point: EntryPoint, name: str) -> bool:
-    """Whether *name* means *point*: NAME, or DISTRIBUTION#NAME."""
-    distribution, _, bare = name.rpartition(_OF)
-    return bare == point.name and (not distribution or _normalized(distribution) == _normalized(_distribution(point)))
-
-
-def _normalized(distribution: str) -> str:
-    """Source: the Python packaging specifications, names and normalization."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-def _distribution(point: EntryPoint) -> str:
-    return metadata_of(point, "Name")
-
-
 def _source(point: EntryPoint) -> str:
-    return f"plugin {point.name!r} of {_distribution(point) or 'an unknown distribution'}"
+    return f"plugin {point.name!r} of {announcer(point)}"
 
 
 def _ambiguous(name: str, points: list[EntryPoint]) -> CatalogProblem:
-    distributions = [_distribution(point) or "an unknown distribution" for point in points]
-    example = f"{next(filter(None, map(_distribution, points)), 'DISTRIBUTION')}{_OF}{name}"
+    announcers, example = ambiguity(points)
     words = (
-        f"is announced by {' and by '.join(distributions)}, so none of them is loaded. Uninstall all but one, or name "
-        f'the distribution: use = "{example}" in gaia.toml, or GAIA_PLUGINS={example}'
+        f"is announced by {announcers}, so none of them is loaded. Uninstall all but one, or name the distribution: "
+        f'use = "{example}" in gaia.toml, or GAIA_PLUGINS={example}'
     )
     return CatalogProblem(f"plugin {name!r}", words, name)
 
@@ -136,7 +118,7 @@ def _loaded(point: EntryPoint) -> Plugin:
         _parameters(factory)
     except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
         raise BrokenPluginError(f"can't be loaded: {type(error).__name__}: {error}") from None
-    return Plugin(point.name, factory, _distribution(point), metadata_of(point, "Version"))
+    return Plugin(point.name, factory, metadata_of(point, "Name"), metadata_of(point, "Version"))
 
 
 def make_toolset(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> Toolset:

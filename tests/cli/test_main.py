@@ -58,7 +58,7 @@ def test_a_package_without_metadata_adds_a_command_too(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[gaia.commands]\nhello = no_such_module:hello\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    assert "(broken) hello of an unknown package can't be loaded" in run("--help")
+    assert "(broken) hello of an unknown distribution can't be loaded" in run("--help")
 
 
 @pytest.mark.parametrize(
@@ -104,6 +104,17 @@ def test_nobody_replaces_a_command_by_being_installed(install):
     listed = " ".join(run("--help").split())
     assert "tools of aaa-evil is left out: gaia-server-core has a command of the same name" in listed
     assert "List the tools of each agent" in listed
+
+
+@pytest.mark.parametrize("name", ["serve", "keys", "mcp", "reload"])
+def test_a_command_of_two_packages_runs_neither_and_says_both(install, name):
+    install("aaa-evil", "gaia.commands", {name: "evil_commands:evil"}, evil_commands="raise SystemExit('imported')")
+
+    said = run(name, "--any", code=1)
+    assert said.startswith(f"Error: {name} is announced by aaa-evil and by gaia-server-http, so none of them is run. ")
+    assert f"or run gaia aaa-evil#{name}" in said
+    assert f"(broken) {name} is announced by aaa-evil" in run("--help")
+    assert "Usage: main" in run(f"gaia-server-http#{name}", "--help")
 
 
 def test_an_error_of_this_project_is_one_line(install):
