@@ -1,7 +1,7 @@
 """Distributions and what they announce by entry points: their metadata, and which one a name means.
 
-A name that two distributions announce means neither, or whoever can have a package installed could replace what another
-one brings. `DISTRIBUTION#NAME` says which one is meant, as in `gaia-toolset-files#files`. Metadata may be missing: a
+A name that two distributions announce means neither: else a package, by being installed, could replace what another one
+brings. `DISTRIBUTION#NAME` says which one is meant, as in `gaia-toolset-files#files`. Metadata may be missing: a
 broken installation is no reason to fail.
 """
 

@@ -1,7 +1,7 @@
 """A file that is known by its content, fetched into a cache: by one process, from the first source that has it.
 
-It is renamed into place only when its hash is right. So the source doesn't matter. Whoever can write the cache can
-replace it later: a file that is not the one that was checked, by its size, times and inode, is checked by its hash
+It is renamed into place only when its hash is right. So the source doesn't matter. A user who can write the cache
+can replace it later: a file that is not the one that was checked, by its size, times and inode, is checked by its hash
 again before it is used, and one that is not right is removed and fetched again. Those of the last check are kept beside
 the file, and are believed only when they are this user's own.
 """
@@ -52,7 +52,7 @@ class Download:
             return False
 
 
-class _Checked(msgspec.Struct, frozen=True, gc=False):
+class _CheckedFile(msgspec.Struct, frozen=True, gc=False):
     """A file whose hash was right. Nobody but root can set *changed*, its ctime."""
 
     sha256: str
@@ -83,7 +83,7 @@ def _is_as_checked(file: Download) -> bool:
             facts = os.fstat(note.fileno())
             if os.name == "posix" and (facts.st_uid != os.geteuid() or facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
                 return False
-            return decode_json(note.read(_NOTE_BYTES), _Checked) == _as_it_is(file)
+            return decode_json(note.read(_NOTE_BYTES), _CheckedFile) == _as_it_is(file)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return False
 
@@ -107,9 +107,9 @@ def _check(file: Download, stop: threading.Event) -> bool:
     return False
 
 
-def _as_it_is(file: Download) -> _Checked:
+def _as_it_is(file: Download) -> _CheckedFile:
     facts = file.path.stat()
-    return _Checked(file.sha256, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
+    return _CheckedFile(file.sha256, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino)
 
 
 def _note(file: Download) -> Path:

@@ -1,4 +1,4 @@
-"""Headers that tell browsers what an answer may do: on every response, whoever made it.
+"""Headers that tell browsers what an answer may do: on every response, errors included.
 
 No answer is shown in a frame of another page (clickjacking), none is taken for another type than it says, and none is
 embedded by a page of another origin. What is no page may load and run nothing, also when somebody opens it.
