@@ -20,7 +20,8 @@ POLICY = b"content-security-policy"
 _ALWAYS: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    # Not "no-referrer": a form of the page's own would come with `Origin: null` (source: the Fetch standard).
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _NOTHING = b"default-src 'none'; frame-ancestors 'none'"

@@ -21,7 +21,7 @@ DATA_POLICY = "default-src 'none'; frame-ancestors 'none'"
 ALWAYS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
 FILES = {
