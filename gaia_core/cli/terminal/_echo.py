@@ -29,18 +29,19 @@ def confirm(question: str) -> None:
     click.confirm(visible(question), abort=True)
 
 
-class _VisibleFormatter(logging.Formatter):
-    """The message, and a traceback if there is one."""
+class VisibleFormatter(logging.Formatter):
+    """A line of the log, and a traceback if there is one, as `echo` prints them."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
         return visible(super().format(record))
 
 
 @contextmanager
 def log_to_stderr() -> Iterator[None]:
-    """Show warnings and errors of all loggers on stderr while the block lasts, unless the root logger has handlers.
+    """Show warnings and errors of all loggers on stderr while the block lasts and the root logger has no other handler.
 
-    Without a handler, logging itself prints them, and as they are.
+    Without any handler, logging itself prints them, and as they are.
     """
     root = logging.getLogger()
     if root.handlers:
@@ -48,7 +49,8 @@ def log_to_stderr() -> Iterator[None]:
         return
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(_VisibleFormatter())
+    handler.addFilter(lambda _: root.handlers == [handler])  # a command may have its own way, such as none
+    handler.setFormatter(VisibleFormatter())
     root.addHandler(handler)
     try:
         yield
