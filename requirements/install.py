@@ -23,7 +23,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import NoReturn
 
@@ -157,9 +157,15 @@ def _pip(title: str, lock: int | None, *arguments: str) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The environment for Python and pip: what would have them install into another place is left out."""
+    """The environment for Python and pip: no secret of a server's, and nothing that would have them install into
+    another place. The allow-list is the core's, which can't be imported yet: it is loaded by its path."""
+    spec = spec_from_file_location("child_environ", ROOT / "gaia_core" / "child_environ.py")
+    assert spec is not None
+    assert spec.loader is not None
+    core = module_from_spec(spec)
+    spec.loader.exec_module(core)
     ours = {"PIP_USER": "0", "TMPDIR": str(SCRATCH), "PYTHONUNBUFFERED": "1"}
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")} | ours
+    return dict(core.child_environ(os.environ, *core.PIP, *core.BUILDING, given=ours))
 
 
 def _write_record(record: dict[str, str]) -> None:

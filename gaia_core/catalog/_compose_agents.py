@@ -104,6 +104,14 @@ def sources_of(drafts: tuple[Draft, ...]) -> tuple[Source, ...]:
     return tuple(found[name] for name in sorted(found))
 
 
+def toolsets_used(document: Document) -> frozenset[str]:
+    """The names of the toolsets that *document* uses. What isn't as it should be is left to `drafts_of`."""
+    tables = [value for value in document.agents.values() if isinstance(value, dict)]
+    entries = [entry for table in tables if isinstance(table.get("tools"), list) for entry in table["tools"]]
+    used = (entry.get("use") for entry in entries if isinstance(entry, dict))
+    return frozenset(name for name in used if isinstance(name, str))
+
+
 def drafts_of(
     document: Document, installed: Installed, folder: Path
 ) -> tuple[tuple[Draft, ...], tuple[CatalogProblem, ...]]:

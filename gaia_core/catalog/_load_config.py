@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from gaia_core.catalog._catalog import EMBEDDED_SLOTS, ENDPOINT_SLOTS, Catalog, ModelSpec, models_of
-from gaia_core.catalog._compose_agents import Composer, Installed, drafts_of, sources_of
+from gaia_core.catalog._compose_agents import Composer, Installed, drafts_of, sources_of, toolsets_used
 from gaia_core.catalog._config_tables import ModelTable, parsed, table_of
 from gaia_core.catalog._default_catalog import (
     DEFAULT_AGENT,
@@ -52,12 +52,16 @@ def load_catalog(
 
 
 def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: Mapping[str, Plugin] | None) -> Catalog:
-    found, problems = find_plugins(environ.get("GAIA_PLUGINS", "")) if plugins is None else (dict(plugins), ())
-    if path is None:
-        path = cwd / CONFIG_NAME
-        if not path.is_file():
-            return default_catalog(found, problems, environ, cwd)
-    document = parsed(path)
+    given = path is not None
+    path = path if path is not None else cwd / CONFIG_NAME
+    document = parsed(path) if given or path.is_file() else None
+    if plugins is None:
+        named = toolsets_used(document) if document is not None else ()
+        found, problems = find_plugins(environ.get("GAIA_PLUGINS", ""), named)
+    else:
+        found, problems = dict(plugins), ()
+    if document is None:
+        return default_catalog(found, problems, environ, cwd)
     created = int(path.stat().st_mtime)
     folder = path.resolve().parent
     models = {name: _model(name, table, folder) for name, table in document.models.items()}

@@ -2,12 +2,15 @@
 
 A factory's arguments in a configuration are checked against the factory's own signature; a broken plugin is a Problem
 and harms nobody.
+
+Of a name that two distributions announce none is imported, unless the configuration says whose is meant
+(`gaia_core.distribution`).
 """
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ import attrs
 import msgspec
 
 from gaia_core.catalog._catalog import CatalogProblem
-from gaia_core.distribution import metadata_of
+from gaia_core.distribution import OF, ambiguity, announcer, is_called, metadata_of
 from gaia_core.errors import ConfigError
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.tools import Source, Toolset, nearest
@@ -48,42 +51,74 @@ class Plugin:
         return f"{self.distribution} {self.version}".strip()
 
 
-def find_plugins(selected: str = "") -> tuple[dict[str, Plugin], tuple[CatalogProblem, ...]]:
+def find_plugins(selected: str = "", named: Iterable[str] = ()) -> tuple[dict[str, Plugin], tuple[CatalogProblem, ...]]:
     """The installed plugins by name, and what is wrong with others.
 
-    *selected* is the value of GAIA_PLUGINS: names divided by commas; empty for all. Raises ConfigError for a selected
-    name that isn't installed.
+    *selected* is the value of GAIA_PLUGINS: names divided by commas; empty for all. A name is that of the entry point,
+    or DISTRIBUTION#NAME. Those of *named* that are of the second form are found by it, too. Raises ConfigError for a
+    selected name that isn't installed.
     """
-    points = sorted(entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, point.value))
+    points = _selected(selected)
+    plugins: dict[str, Plugin] = {}
+    problems: list[CatalogProblem] = []
+    for name, group in points.items():
+        if len(group) > 1:
+            problems.append(_ambiguous(name, group))
+            continue
+        try:
+            plugins[name] = _loaded(group[0])
+        except BrokenPluginError as error:
+            problems.append(CatalogProblem(_source(group[0]), str(error), name))
+    for qualified in sorted({name for name in named if OF in name}):
+        for point in (point for group in points.values() for point in group if is_called(point, qualified)):
+            try:
+                plugins[qualified] = plugins.get(point.name) or _loaded(point)
+            except BrokenPluginError as error:
+                problems.append(CatalogProblem(_source(point), str(error), qualified))
+    return plugins, tuple(problems)
+
+
+def _selected(selected: str) -> dict[str, list[EntryPoint]]:
+    """The entry points that *selected* names, by name, both sorted. Nothing is imported. Raises ConfigError."""
+    points = sorted(
+        entry_points(group=ENTRY_POINTS), key=lambda point: (point.name, metadata_of(point, "Name"), point.value)
+    )
     wanted = tuple(name.strip() for name in selected.split(",") if name.strip())
-    known = {point.name for point in points}
     for name in wanted:
-        if name not in known:
+        if not any(is_called(point, name) for point in points):
+            known = {point.name for point in points}
             raise ConfigError(
                 f"GAIA_PLUGINS names {name!r}, which is not installed.{nearest(name, known)} "
                 f"Installed: {', '.join(sorted(known)) or 'none'}"
             )
-    plugins: dict[str, Plugin] = {}
-    problems: list[CatalogProblem] = []
+    found: dict[str, list[EntryPoint]] = {}
     for point in points:
-        if wanted and point.name not in wanted:
-            continue
-        distribution = metadata_of(point, "Name")
-        source = f"plugin {point.name!r} of {distribution or 'an unknown distribution'}"
-        if point.name in plugins:
-            other = plugins[point.name].distribution
-            problems.append(
-                CatalogProblem(source, f"{other} has a plugin of the same name, which is used; uninstall one")
-            )
-            continue
-        try:
-            factory = point.load()
-            _parameters(factory)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
-            problems.append(CatalogProblem(source, f"can't be loaded: {type(error).__name__}: {error}", point.name))
-            continue
-        plugins[point.name] = Plugin(point.name, factory, distribution, metadata_of(point, "Version"))
-    return plugins, tuple(problems)
+        if not wanted or any(is_called(point, name) for name in wanted):
+            found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _source(point: EntryPoint) -> str:
+    return f"plugin {point.name!r} of {announcer(point)}"
+
+
+def _ambiguous(name: str, points: list[EntryPoint]) -> CatalogProblem:
+    announcers, example = ambiguity(points)
+    words = (
+        f"is announced by {announcers}, so none of them is loaded. Uninstall all but one, or name the distribution: "
+        f'use = "{example}" in gaia.toml, or GAIA_PLUGINS={example}'
+    )
+    return CatalogProblem(f"plugin {name!r}", words, name)
+
+
+def _loaded(point: EntryPoint) -> Plugin:
+    """The plugin that *point* announces, imported. Raises BrokenPluginError."""
+    try:
+        factory = point.load()
+        _parameters(factory)
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a stranger's module raises on import
+        raise BrokenPluginError(f"can't be loaded: {type(error).__name__}: {error}") from None
+    return Plugin(point.name, factory, metadata_of(point, "Name"), metadata_of(point, "Version"))
 
 
 def make_toolset(plugin: Plugin, arguments: Mapping[str, Any], place: str, folder: Path) -> Toolset:

@@ -23,15 +23,17 @@
 A subcommand is imported when it is used or listed; one that can't be imported is named and harms no other.
 """
 
+import traceback
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
 
-from gaia_core.distribution import metadata_of
+from gaia_core.distribution import ambiguity, announcer, is_called, metadata_of
 from gaia_core.errors import GaiaError
 from gaia_core.native_libraries import loader_fault
 from gaia_core.tools import nearest
+from gaia_core.visible_text import visible
 
 COMMANDS = "gaia.commands"
 """The entry points that are subcommands."""
@@ -40,7 +42,10 @@ _OWN = "gaia-server-core"
 
 
 class _Commands(click.Group):
-    """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace."""
+    """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace.
+
+    What other packages and the outside say in it can't steer the terminal; nor in a trace of what nobody foresaw.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """The names, sorted."""
@@ -48,51 +53,69 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The subcommand; one that says what is wrong when it can't be imported; None when there is none."""
-        for point in _points():
-            if point.name == cmd_name:
-                return _loaded(point)
-        return None
+        points = _meant(cmd_name)
+        if len(points) > 1:
+            announcers, example = ambiguity(points)
+            why = f"is announced by {announcers}, so none of them is run"
+            return _failing(cmd_name, f"{cmd_name} {why}", f". Uninstall all but one, or run gaia {example}")
+        return _loaded(points[0]) if points else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The subcommand that *args* begin with, or an error with the nearest name."""
         name, known = args[0], self.list_commands(ctx)
-        if name not in known and not name.startswith("-"):
+        if not _meant(name) and not name.startswith("-"):
             ctx.fail(f"There is no command {name!r}.{nearest(name, known)} Commands: {', '.join(known)}")
         return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Commands that had to be left out, each with the reason."""
         super().format_epilog(ctx, formatter)
-        used: dict[str, EntryPoint] = {}
-        for point in _points():
-            first = used.setdefault(point.name, point)
-            if first is not point:
+        points = _points()
+        for point in points:
+            if point not in (meant := _meant(point.name, points)):
                 formatter.write_paragraph()
                 formatter.write_text(
-                    f"{point.name} of {_package(point)} is left out: {_package(first)} has a command of the same name"
+                    f"{point.name} of {announcer(point)} is left out: {announcer(meant[0])} has a command of the same "
+                    "name"
                 )
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand."""
+        from gaia_core.cli.terminal._echo import echo, log_to_stderr
+
         try:
-            return super().invoke(ctx)
+            with log_to_stderr():
+                return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = visible(error.message)  # type: ignore[misc]  # click says so to its users, not to its errors
+            raise
         except GaiaError as error:
-            raise click.ClickException(str(error)) from error
-        except ImportError as error:
-            if (fault := loader_fault(str(error))) is None:
-                raise
-            raise click.ClickException(f"{error.name or 'a native library'} can't be loaded: {fault.words}") from error
+            raise click.ClickException(visible(str(error))) from error
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):  # click ends by them
+            raise
+        except Exception as error:  # whatever a plugin raises: Python would print it as it is
+            if isinstance(error, ImportError) and (fault := loader_fault(str(error))) is not None:
+                words = f"{error.name or 'a native library'} can't be loaded: {fault.words}"
+                raise click.ClickException(visible(words)) from error
+            echo("".join(traceback.format_exception(error)).rstrip("\n"), err=True)
+            raise click.exceptions.Exit(1) from error
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The help, which names packages and what is wrong with them."""
+        return visible(super().get_help(ctx))
 
 
 def _points() -> tuple[EntryPoint, ...]:
-    """The entry points, this package's own first: nobody replaces a command by being installed."""
-    return tuple(sorted(entry_points(group=COMMANDS), key=lambda point: (_package(point) != _OWN, _package(point))))
+    return tuple(sorted(entry_points(group=COMMANDS), key=lambda point: (point.name, announcer(point))))
 
 
-def _package(point: EntryPoint) -> str:
-    return metadata_of(point, "Name") or "an unknown package"
+def _meant(name: str, points: tuple[EntryPoint, ...] | None = None) -> tuple[EntryPoint, ...]:
+    """Those of *points* (default: all) that *name* means: this package's own, else all that are called so. Nobody
+    replaces a command by being installed."""
+    found = tuple(point for point in points or _points() if is_called(point, name))
+    return tuple(point for point in found if metadata_of(point, "Name") == _OWN) or found
 
 
 def _loaded(point: EntryPoint) -> click.Command:
@@ -110,13 +133,15 @@ def _loaded(point: EntryPoint) -> click.Command:
 
 def _broken(point: EntryPoint, why: str, hint: str = ". Reinstall or uninstall the package") -> click.Command:
     """A command that says that it is broken, whatever it is asked."""
-    words = f"{point.name} of {_package(point)} can't be loaded: {' '.join(why.split())}"
+    return _failing(point.name, f"{point.name} of {announcer(point)} can't be loaded: {' '.join(why.split())}", hint)
 
+
+def _failing(name: str, words: str, hint: str) -> click.Command:
     def fail() -> None:
         raise click.ClickException(f"{words}{hint}")
 
     return click.Command(
-        point.name,
+        name,
         callback=fail,
         short_help=f"(broken) {words}",
         add_help_option=False,

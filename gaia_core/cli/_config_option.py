@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gaia_core.catalog import Catalog, load_catalog
+from gaia_core.cli.terminal._echo import echo
 
 config_option = click.option(
     "--config",
@@ -27,5 +28,5 @@ def read_catalog(config: Path | None, *, locked: bool = True, ask: bool = True) 
 
         catalog = asyncio.run(listed(catalog))
     for problem in catalog.problems:
-        click.echo(f"problem: {problem.source}: {problem.message}", err=True)
+        echo(f"problem: {problem.source}: {problem.message}", err=True)
     return catalog

@@ -4,6 +4,7 @@ Its code is run, in a process of its own, as installing and using it would. Its 
 """
 
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gaia_core.catalog import ENTRY_POINTS
 from gaia_core.catalog._config_tables import read_toml
+from gaia_core.child_environ import PYTHON, child_environ
 from gaia_core.errors import GaiaError, NotFoundError
 from gaia_core.tools import nearest
 
@@ -62,7 +64,8 @@ def _checked_out(revision: str, folder: Path) -> Path:
         raise GaiaError(f"git:{revision}: name a revision, such as git:v1.0 or git:HEAD~1:path/of/project")
     command = ("git", "archive", "--format=zip", commit, "--", inside or ".")
     try:
-        ran = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
+        environ = child_environ(os.environ, "GIT_*")
+        ran = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=environ)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GaiaError(f"git:{revision}: git can't be run: {error}") from None
     if ran.returncode:
@@ -109,7 +112,8 @@ def _told(place: str, folder: Path, factory: str) -> bytes:
     path = source if source.is_dir() else folder
     command = (sys.executable, "-c", _PROGRAM, str(path.resolve()), factory)
     try:
-        ran = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)  # noqa: S603
+        environ = child_environ(os.environ, *PYTHON)
+        ran = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=environ)  # noqa: S603
     except subprocess.TimeoutExpired:
         raise GaiaError(f"{place}: {factory} was not made within {_SECONDS} s") from None
     if ran.returncode:

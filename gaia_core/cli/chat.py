@@ -12,6 +12,7 @@ import click
 from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import journal_option
+from gaia_core.cli.terminal._echo import VisibleFormatter
 from gaia_core.cli.terminal._event_loop_thread import background
 from gaia_core.journal.from_url import journal_from_url
 
@@ -65,7 +66,7 @@ def chat(
 def _logging(*, verbose: bool) -> Iterator[None]:
     """Log to stderr if *verbose*, else nowhere: a traceback in the middle of an answer disturbs."""
     handler = logging.StreamHandler(sys.stderr) if verbose else logging.NullHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(VisibleFormatter("%(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -9,6 +9,7 @@ import click
 
 from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.errors import ConfigError, GaiaError
 from gaia_core.models.embedded import (
     SIZES,
@@ -24,6 +25,7 @@ from gaia_core.models.embedded import (
     chosen_weights,
     fetch,
     given_path,
+    in_place,
     libraries_folder,
     load_runtime,
     replacements,
@@ -45,8 +47,8 @@ def status(config: Path | None) -> None:
     _chosen(os.environ)  # refuses an unknown model before anything else is shown
     catalog = asyncio.run(with_model(read_catalog(config, ask=False), environ=os.environ))
     for spec in catalog.models:
-        click.echo(f"{spec.name}: {spec.description or spec.kind}")
-    click.echo(f"embedded model: {_embedded_status(os.environ)}")
+        echo(f"{spec.name}: {spec.description or spec.kind}")
+    echo(f"embedded model: {_embedded_status(os.environ)}")
 
 
 @model.command()
@@ -83,8 +85,8 @@ def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Pa
     """Fetch *weights* into the cache *folder* with a progress bar, and print where they are."""
     from gaia_core.cli.terminal._download_progress import fetching  # rich is needed here only
 
-    if weights.is_in(folder):
-        click.echo(f"{weights.name} is there: {weights.path(folder)}")
+    if asyncio.run(in_place(weights.file(folder))):
+        echo(f"{weights.name} is there: {weights.path(folder)}")
         return
     try:
         with fetching() as shown:
@@ -93,7 +95,7 @@ def pull_weights(weights: Weights, sources: tuple[WeightSource, ...], folder: Pa
         raise click.ClickException("interrupted; the download is kept, and the next pull resumes it") from None
     except GaiaError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{weights.name}: {path}\n{weights.notice}")
+    echo(f"{weights.name}: {path}\n{weights.notice}")
 
 
 def pull_libraries(known: tuple[ReplacementLibrary, ...], folder: Path) -> None:
@@ -104,10 +106,10 @@ def pull_libraries(known: tuple[ReplacementLibrary, ...], folder: Path) -> None:
         with fetching() as shown:
             library = asyncio.run(load_runtime(folder, known, shown.told))
     except ChildError as error:
-        click.echo(f"NOTE: the embedded model can't run here: {error}", err=True)
+        echo(f"NOTE: the embedded model can't run here: {error}", err=True)
         return
     if library is not None:
-        click.echo(f"{library}: {library.file(folder).path}\n{library.notice}")
+        echo(f"{library}: {library.file(folder).path}\n{library.notice}")
 
 
 def _sources(weights: Weights, source: str, path: Path | None, environ: Mapping[str, str]) -> tuple[WeightSource, ...]:

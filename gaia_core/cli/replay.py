@@ -7,6 +7,7 @@ import click
 from gaia_core.agent import Agent
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import find_facts, journal_option, on_journal
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.errors import GaiaError
 from gaia_core.facts import Began
 from gaia_core.runtime import Divergence, Replayed, configured
@@ -48,7 +49,7 @@ def replay(context: click.Context, session: str, turn: int | None, config: Path 
     for divergence in found.divergences:
         _show(divergence)
     if not found.divergences:
-        click.echo(_same(found))
+        echo(_same(found))
     context.exit(1 if found.divergences else 0)
 
 
@@ -61,16 +62,15 @@ def _same(found: Replayed) -> str:
 
 def _show(divergence: Divergence) -> None:
     """Both sides, from shortly before their first difference."""
-    from gaia_core.cli.terminal._screen import clean
 
     recorded, now = divergence.recorded, divergence.now
     short = max(len(recorded), len(now)) <= _SIDE_CHARS
     pairs = enumerate(zip(recorded, now, strict=False))
     same = next((n for n, (old, new) in pairs if old != new), min(len(recorded), len(now)))
     start = 0 if short else max(0, same - _BEFORE_CHARS)
-    click.echo(clean(f"turn {divergence.turn}, step {divergence.step}, {divergence.what}"))
+    echo(f"turn {divergence.turn}, step {divergence.step}, {divergence.what}")
     for name, side in (("recorded", recorded), ("now", now)):
-        click.echo(clean(f"  {name + ':':<10}{_excerpt(side, start)}"))
+        echo(f"  {name + ':':<10}{_excerpt(side, start)}")
 
 
 def _excerpt(text: str, start: int) -> str:

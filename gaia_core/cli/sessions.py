@@ -12,6 +12,7 @@ import msgspec
 
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
+from gaia_core.cli.terminal._echo import confirm, echo, echo_data
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import BusyError, GaiaError
 from gaia_core.journal import Journal, SessionInfo, SessionUpdate
@@ -61,7 +62,7 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
     if as_json:
         for record, _ in facts:
             line = _FactLine(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
-            click.echo(msgspec.json.encode(line))
+            echo(msgspec.json.encode(line).decode())
         return
     from gaia_core.cli.terminal._recorded_conversation import show_conversation
     from gaia_core.cli.terminal._screen import page_here
@@ -84,7 +85,7 @@ def export_(session: str, kind: str, output: Path | None, config: Path | None, j
     exported = export(shape_of(catalog, info), facts, as_json=kind == "json")
     text = exported.content or msgspec.json.format(msgspec.json.encode(exported)).decode()
     if output is None:
-        click.echo(_safe(text.rstrip("\n")))
+        echo_data(text.rstrip("\n"))
         return
     try:
         output.write_text(text, encoding="utf-8", errors="replace")
@@ -115,7 +116,7 @@ def import_(file: Path, config: Path | None, journal: str | None) -> None:
             await opened.update(OWNER, new.id, SessionUpdate(title_is_custom=True))
 
     on_journal(journal, keep, new=True)
-    click.echo(new.id)
+    echo(new.id)
 
 
 @sessions.command()
@@ -128,7 +129,7 @@ def delete(session: str, yes: bool, journal: str | None) -> None:
     if not yes:
         if not sys.stdin.isatty():
             raise click.UsageError("stdin is not a terminal, so the deletion can't be confirmed: pass --yes")
-        click.confirm(f"Erase {info.id}, {_title(info)!r}, {info.message_count} messages?", abort=True)
+        confirm(f"Erase {info.id}, {_title(info)!r}, {info.message_count} messages?")
 
     async def erase(opened: Journal) -> None:
         if info.replica is not None and is_dead(info.replica):  # it needs no time to be given up
@@ -160,7 +161,7 @@ def fork(session: str, at: int | None, journal: str | None) -> None:
             upto = last_end(await read_facts(opened, OWNER, info.id))
         return await opened.fork(OWNER, info.id, str(uuid4()), upto)
 
-    click.echo(on_journal(journal, branch).id)
+    echo(on_journal(journal, branch).id)
 
 
 class _FactLine(msgspec.Struct, frozen=True):
@@ -177,11 +178,11 @@ def _list(query: str, agent: str | None, limit: int, journal: str | None) -> Non
     rows, total = on_journal(journal, lambda opened: opened.list(OWNER, query=query, limit=limit, agent=agent))
     terminal = sys.stdout.isatty()
     if terminal and not rows:
-        click.echo("There are no such sessions." if query or agent else "There are no sessions yet.")
+        echo("There are no such sessions." if query or agent else "There are no sessions yet.")
         return
     print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1])
     if terminal and total > len(rows):
-        click.echo(f"{len(rows)} of {total}; --limit shows more")
+        echo(f"{len(rows)} of {total}; --limit shows more")
 
 
 def _row(info: SessionInfo, *, short: bool) -> tuple[str, ...]:
@@ -194,12 +195,3 @@ def _row(info: SessionInfo, *, short: bool) -> tuple[str, ...]:
 
 def _title(info: SessionInfo) -> str:
     return info.title or UNTITLED
-
-
-def _safe(text: str) -> str:
-    """*text*, for whatever stdout is: a terminal takes no orders from it."""
-    if not sys.stdout.isatty():
-        return text
-    from gaia_core.cli.terminal._screen import clean
-
-    return clean(text)

@@ -14,7 +14,6 @@ from gaia_core.catalog import (
     LOCK_NAME,
     Catalog,
     Lock,
-    Plugin,
     decode_lock,
     find_plugins,
     lock_changes,
@@ -24,6 +23,7 @@ from gaia_core.catalog import (
 )
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._toolset_versions import is_version, schema_of
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
@@ -79,7 +79,7 @@ def schema(config: Path | None, name: str | None) -> None:
     output to compare it later (`gaia tools diff`).
     """
     catalog = read_catalog(config, locked=False)
-    click.echo(_pretty(_installed(name or f"agent:{catalog.default_agent}", catalog)))
+    echo(_pretty(_installed(name or f"agent:{catalog.default_agent}", catalog)))
 
 
 @tools.command()
@@ -94,7 +94,7 @@ def show(config: Path | None, name: str, agent: str | None) -> None:
     if not found:
         known = sorted({known for each in agents for known in each.tools.names})
         raise NotFoundError(f"there is no tool {name!r}.{nearest(name, known)} Tools: {', '.join(known) or 'none'}")
-    click.echo("\n\n".join(found))
+    echo("\n\n".join(found))
 
 
 @tools.command()
@@ -122,7 +122,7 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
     now = Lock.of(catalog.agents)
     said = unusable or (lock_changes(before, now) if before is not None else "")
     if said:
-        click.echo(said)
+        echo(said)
     if check:
         if before is None or said:
             raise click.ClickException(
@@ -131,7 +131,7 @@ def lock(above: Path | None, config: Path | None, check: bool) -> None:  # click
         return
     path = write_lock(folder, now)
     count = sum(len(entry.tools) for entry in now.agents)
-    click.echo(f"{path}: {count} tools of {len(now.agents)} agents are locked")
+    echo(f"{path}: {count} tools of {len(now.agents)} agents are locked")
 
 
 @tools.command("diff")
@@ -151,7 +151,7 @@ def diff_(context: click.Context, old: str, new: str) -> None:
         difference = _compared(before, after)
     except GaiaError as error:
         raise _NotComparedError(str(error)) from error
-    click.echo("\n".join((str(difference), *_effects_changed(before, after))))
+    echo("\n".join((str(difference), *_effects_changed(before, after))))
     context.exit(0 if difference.compatible else 1)
 
 
@@ -161,7 +161,7 @@ def _list(catalog: Catalog) -> None:
     print_table(_COLUMNS, rows, whole=("tool", "agent"))
     for agent in agents if sys.stdout.isatty() else ():
         if not agent.tools:
-            click.echo(f"The agent {agent.name} has no tools.")
+            echo(f"The agent {agent.name} has no tools.")
 
 
 def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
 def _installed(name: str, catalog: Catalog) -> _Schema:
     """The definitions of the agent or toolset *name*, or `agent:NAME`, `toolset:NAME`. Raises NotFoundError."""
     kind, _, bare = name.rpartition(":")
-    plugins = _plugins()
+    plugins = find_plugins(os.environ.get("GAIA_PLUGINS", ""), (bare,))[0]
     agents = tuple(agent.name for agent in catalog.agents)
     is_agent = kind in ("", "agent") and bare in agents
     is_toolset = kind in ("", "toolset") and bare in plugins
@@ -194,10 +194,6 @@ def _installed(name: str, catalog: Catalog) -> _Schema:
         f"there is no toolset or agent {name!r}.{nearest(bare, known)} "
         f"Agents: {', '.join(agents) or 'none'}; toolsets: {', '.join(plugins) or 'none'}"
     )
-
-
-def _plugins() -> dict[str, Plugin]:
-    return find_plugins(os.environ.get("GAIA_PLUGINS", ""))[0]
 
 
 def _told(toolset: Toolset, instructions: str) -> _Schema:

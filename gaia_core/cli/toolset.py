@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.errors import ConfigError
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
@@ -35,8 +36,8 @@ def new(name: str, path: Path | None) -> None:
     """
     folder = path or Path(f"gaia-toolset-{name}")
     written = scaffold(name, folder)
-    click.echo(f"{folder}: {written} files")
-    click.echo(
+    echo(f"{folder}: {written} files")
+    echo(
         f"Next:\n  pip install -e {folder}\n  gaia tools schema {name}\n  python -m pytest {folder}\n"
         f'and in gaia.toml:\n  tools = [{{ use = "{name}", root = "." }}]'
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 from gaia_core.errors import ConfigError
 from gaia_core.journal._contract import Journal
 from gaia_core.journal.memory._journal import MemoryJournal
+from gaia_core.private_files import missing_folders, private_folder
 
 ENVIRONMENT = "GAIA_JOURNAL"
 
@@ -48,7 +49,10 @@ def journal_from_url(place: str | None, environ: Mapping[str, str]) -> Journal:
         raise ConfigError(f"a journal is a file, memory, or a postgresql:// URL; {scheme}:// is not supported")
     path = Path(named).expanduser() if named else data_folder(environ) / "journal.sqlite"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if named:
+            missing_folders(path.parent)
+        else:
+            private_folder(path.parent)
     except OSError as error:
         raise ConfigError(f"the journal's folder {path.parent} can't be made: {error.strerror}") from error
     from gaia_core.journal.sqlite import SQLiteJournal  # noqa: PLC0415  # values alone load no database

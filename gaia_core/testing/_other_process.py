@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from gaia_core.child_environ import PYTHON, child_environ
+
 SEEDS = ("0", "1", "4242")
 _SECONDS = 60
 
@@ -39,7 +41,8 @@ def fingerprints(factory: Callable[..., object], arguments: Mapping[str, Any]) -
 
 
 def _fingerprint(name: str, told: bytes, seed: str) -> str:
-    environ = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    given = {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environ = child_environ(os.environ, *PYTHON, given=given)
     try:
         ran = subprocess.run(  # noqa: S603  # this Python, our own program
             (sys.executable, "-c", _PROGRAM),

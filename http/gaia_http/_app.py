@@ -120,7 +120,10 @@ def create_app(
         request_max_body_size=None,  # _body has the bound
         debug=False,
     )
-    served = app.asgi_handler if settings.ui_dist is None else StaticPage(app.asgi_handler, settings.ui_dist)
+    served = app.asgi_handler
+    if settings.ui_dist is not None:
+        own = frozenset(f"/{route.path.split('/')[1]}" for route in app.routes)
+        served = StaticPage(served, settings.ui_dist, own)
     app.asgi_handler = DoorMiddleware(served, settings, counts, allowances, log)
     if telemetry is not None:
         from gaia_http.operations._request_spans import RequestSpans  # noqa: PLC0415  # needs OpenTelemetry, which is an extra

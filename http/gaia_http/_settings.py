@@ -5,6 +5,7 @@ Settings(port=8080, show_activity="off")
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,6 +19,7 @@ Activity: TypeAlias = Literal["reasoning", "off"]
 ResponseTools: TypeAlias = Literal["mcp_call", "reasoning"]
 
 _LAST_PORT = 65_535
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::[0-9]{1,5})?\Z")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -29,6 +31,19 @@ def _port(_settings: object, _attribute: "attrs.Attribute[Any]", value: int) -> 
 def _not_negative(_settings: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
     if value < 0:
         raise ConfigError(f"Settings.{attribute.name} must be seconds, 0 or more, not {value!r}")
+
+
+def _are_origins(_settings: object, _attribute: "attrs.Attribute[Any]", values: tuple[str, ...]) -> None:
+    for value in values:
+        if value == "*":
+            why = "would let every web page call this server; name each origin"
+        elif value == "null":
+            why = "is the origin of every sandboxed frame and local file, of any page; serve yours by a web server"
+        elif not _ORIGIN.match(value):
+            why = "is no origin: give a scheme, a name and a port only, such as https://app.example:8443"
+        else:
+            continue
+        raise ConfigError(f"allowed_origins (--allowed-origin): {value!r} {why}")
 
 
 def _lowered(names: Iterable[str]) -> tuple[str, ...]:
@@ -58,7 +73,7 @@ class Settings:
     |---|---|---|
     | host, port | | where it listens |
     | allowed_hosts | names without port | what a request's `Host` may say; default: this machine's names and *host* |
-    | allowed_origins | `https://name:port` | pages of other hosts that may call from a browser |
+    | allowed_origins | `https://name:port` | pages of other hosts that may call from a browser; not `*`, not `null` |
     | max_body_bytes, max_header_bytes | bytes | a larger request is refused |
     | max_file_bytes | bytes | of an uploaded file |
     | max_headers, max_messages, max_tools | a request's | the same |
@@ -81,7 +96,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = attrs.field(default=4200, validator=_port)
     allowed_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
-    allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
+    allowed_origins: tuple[str, ...] = attrs.field(default=(), converter=_lowered, validator=_are_origins)
     max_body_bytes: int = attrs.field(default=20_000_000, validator=is_count)
     max_file_bytes: int = attrs.field(default=50_000_000, validator=is_count)
     max_header_bytes: int = attrs.field(default=65_536, validator=is_count)

@@ -1,5 +1,7 @@
 """Plugins are found by their entry points; one that is broken is a problem, and harms nobody."""
 
+import sys
+
 import pytest
 
 from gaia_core import ConfigError, Toolset, load_catalog
@@ -95,13 +97,81 @@ def test_no_agent_left_is_an_error_that_says_why(install, load):
         load('[agents.b]\ntools = [{ use = "lamp" }]', plugins=None)
 
 
-def test_of_two_plugins_of_one_name_one_is_used_and_it_is_said(install):
+HOSTILE = "import sys\nsys.modules['hostile_was_here'] = sys\ndef files(root: str = ''): ..."
+
+
+@pytest.fixture
+def hostile(install, monkeypatch):
+    """A package of a name before ours, with the entry point of our toolset; whether it was imported."""
+    install("aaa-files", HOSTILE, "files = {module}:files")
+    monkeypatch.setitem(sys.modules, "hostile_was_here", None)
+    return lambda: sys.modules["hostile_was_here"] is not None
+
+
+def test_of_two_plugins_of_one_name_none_is_loaded_and_both_are_said(hostile):
+    plugins, (problem,) = find_plugins()
+
+    assert set(plugins) == {"mcp"}
+    assert not hostile()
+    assert problem.source == "plugin 'files'"
+    assert "is announced by aaa-files and by gaia-toolset-files, so none of them is loaded" in problem.message
+
+
+def test_an_agent_without_its_toolset_says_how_to_name_the_distribution(hostile, load):
+    catalog = load('[agents.a]\n[agents.b]\ntools = [{ use = "files" }]', plugins=None)
+
+    assert [agent.name for agent in catalog.agents] == ["a"]
+    assert 'use = "aaa-files#files" in gaia.toml, or GAIA_PLUGINS=aaa-files#files' in catalog.problems[1].message
+
+
+@pytest.mark.parametrize("name", ["gaia-toolset-files#files", "Gaia_Toolset.Files#files"])
+def test_the_distribution_can_be_named_in_the_file(hostile, load, name):
+    catalog = load(f'[agents.a]\ntools = [{{ use = "{name}", root = "." }}]', plugins=None)
+
+    assert "read_file" in catalog.agent("a").tools
+    assert not hostile()
+
+
+def test_the_distribution_can_be_named_where_there_is_no_clash(load):
+    catalog = load('[agents.a]\ntools = [{ use = "gaia-toolset-files#files", root = "." }]', plugins=None)
+
+    assert "read_file" in catalog.agent("a").tools
+    assert catalog.problems == ()
+
+
+def test_both_can_be_used_by_their_distributions(install, load):
     install("lamp-a", GOOD, "lamp = {module}:lamp")
     install("lamp-b", GOOD, "lamp = {module}:lamp")
-    plugins, (problem,) = find_plugins()
-    assert plugins["lamp"].distribution == "lamp-a"
-    assert "lamp-b" in problem.source
-    assert "lamp-a" in problem.message
+    text = '[agents.a]\ntools = [{ use = "lamp-a#lamp", prefix = "a_" }, { use = "lamp-b#lamp", prefix = "b_" }]'
+
+    assert load(text, plugins=None).agent("a").tools.names == ("a_shine", "b_shine")
+
+
+def test_the_default_agents_toolset_is_selected_by_its_distribution(hostile, tmp_path):
+    without = load_catalog(environ={}, cwd=tmp_path)
+    catalog = load_catalog(environ={"GAIA_PLUGINS": "gaia-toolset-files#files"}, cwd=tmp_path)
+
+    assert without.agent("assistant").tools.names == ()
+    assert "aaa-files and by gaia-toolset-files" in without.problems[0].message
+    assert "read_file" in catalog.agent("assistant").tools
+    assert catalog.problems == ()
+    assert not hostile()
+
+
+def test_a_distribution_that_has_no_such_toolset_is_an_error(load):
+    with pytest.raises(ConfigError, match=r"there is no toolset 'other#files'"):
+        load('[agents.a]\ntools = [{ use = "other#files" }]', plugins=None)
+    with pytest.raises(ConfigError, match=r"GAIA_PLUGINS names 'other#files', which is not installed"):
+        find_plugins("other#files")
+
+
+def test_a_broken_plugin_that_is_named_by_its_distribution_is_a_problem(install, load):
+    install("lamp-a", "raise RuntimeError('out of oil')", "lamp = {module}:lamp")
+    install("lamp-b", GOOD, "lamp = {module}:lamp")
+    catalog = load('[agents.a]\n[agents.b]\ntools = [{ use = "lamp-a#lamp" }]', plugins=None)
+
+    assert [agent.name for agent in catalog.agents] == ["a"]
+    assert "RuntimeError: out of oil" in catalog.problems[-1].message
 
 
 def test_a_distribution_without_metadata_does_no_harm(install):

@@ -8,9 +8,8 @@ from gaia_http.keys import Keyring
 
 
 @pytest.fixture
-def run(install, tmp_path, monkeypatch):
+def run(tmp_path, monkeypatch):
     """Run `gaia keys` on a file of its own: stdout, stderr and the exit code."""
-    install("http", "gaia.commands", {"keys": "gaia_http.keys.cli:keys"})
     monkeypatch.setenv("GAIA_KEYS", str(tmp_path / "keys.json"))
 
     def run(*arguments: str) -> tuple[str, str, int]:

@@ -58,7 +58,7 @@ def test_a_package_without_metadata_adds_a_command_too(tmp_path, monkeypatch):
     (info / "entry_points.txt").write_text("[gaia.commands]\nhello = no_such_module:hello\n")
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    assert "(broken) hello of an unknown package can't be loaded" in run("--help")
+    assert "(broken) hello of an unknown distribution can't be loaded" in run("--help")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,17 @@ def test_nobody_replaces_a_command_by_being_installed(install):
     assert "List the tools of each agent" in listed
 
 
+@pytest.mark.parametrize("name", ["serve", "keys", "mcp", "reload"])
+def test_a_command_of_two_packages_runs_neither_and_says_both(install, name):
+    install("aaa-evil", "gaia.commands", {name: "evil_commands:evil"}, evil_commands="raise SystemExit('imported')")
+
+    said = run(name, "--any", code=1)
+    assert said.startswith(f"Error: {name} is announced by aaa-evil and by gaia-server-http, so none of them is run. ")
+    assert f"or run gaia aaa-evil#{name}" in said
+    assert f"(broken) {name} is announced by aaa-evil" in run("--help")
+    assert "Usage: main" in run(f"gaia-server-http#{name}", "--help")
+
+
 def test_an_error_of_this_project_is_one_line(install):
     source = (
         "import click\nfrom gaia_core import ConfigError\n"
@@ -120,4 +131,7 @@ def test_an_error_of_nobody_keeps_its_trace(install):
     source = "import click\n@click.command()\ndef fail():\n    raise KeyError('a bug')\n"
     install("buggy", "gaia.commands", {"fail": "buggy_commands:fail"}, buggy_commands=source)
 
-    assert isinstance(CliRunner().invoke(main, ["fail"]).exception, KeyError)
+    result = CliRunner().invoke(main, ["fail"])
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.endswith("KeyError: 'a bug'\n")

@@ -231,7 +231,7 @@ async def test_at_a_terminal(commands, terminal, record):
 
     assert listed[0].split() == ["id", "updated", "messages", "agent", "state", "title"]
     assert listed[1].startswith(f"{SECOND[:8]}  20")
-    assert listed[1].endswith("2         assistant  idle   Hello �[31mAda.")
+    assert listed[1].endswith("2         assistant  idle   Hello \\u001b[31mAda.")
     assert listed[2] == "1 of 2; --limit shows more"
     assert shown.screen.text.endswith("> Hi\n[3] assistant\nHello �[31mAda.")
     assert "2 messages?" in deleting.screen.text

@@ -234,7 +234,6 @@ TAKES = {
     ("ApprovalPolicy", "never"): {"list", "dict", "set"},
     ("ToolSearch", "core"): {"list", "dict", "set"},
     ("Settings", "allowed_hosts"): {"list", "texts"},
-    ("Settings", "allowed_origins"): {"list", "texts"},
     ("Settings", "fetch_hosts"): {"list", "texts"},
     # No part of the value.
     ("Packages", "environ"): {"dict"},

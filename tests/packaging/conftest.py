@@ -14,6 +14,7 @@ import attrs
 import pytest
 
 ROOT = Path(__file__).parents[2]
+CHILD_ENVIRON = "gaia_core/child_environ.py"
 SETS = {"tools": "just==1\n", "runtime": "lib==1\n", "dev": "just==1\nlib==1\ntester==1\n"}
 
 
@@ -26,17 +27,17 @@ class Checkout:
 
     @property
     def reached(self) -> Path:
-        return Path(self.environ["FAKE_REACHED"])
+        return Path(self.environ["PIP_FAKE_REACHED"])
 
     @property
     def log(self) -> list[str]:
         """What was run to install: `venv`, `pip SET`, `pip workspace`."""
-        path = Path(self.environ["FAKE_LOG"])
+        path = Path(self.environ["PIP_FAKE_LOG"])
         return path.read_text().splitlines() if path.exists() else []
 
     def start(self, *words: str, stop: str = "", by: tuple[str, ...] = (), **options) -> "subprocess.Popen[str]":
         """`./run WORDS` as the leader of a process group; *stop*: the moment to stop at; *by*: what to start it by."""
-        environ = options.pop("env", self.environ) | {"FAKE_STOP": stop}
+        environ = options.pop("env", self.environ) | {"PIP_FAKE_STOP": stop}
         given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
         return subprocess.Popen(
             [*by, self.root / "run", *words], text=True, env=environ, start_new_session=True, **given
@@ -61,7 +62,7 @@ class Checkout:
 
     def go_on(self) -> None:
         """Let the fake Python go on."""
-        Path(self.environ["FAKE_GO"]).write_text("")
+        Path(self.environ["PIP_FAKE_GO"]).write_text("")
 
 
 @pytest.fixture
@@ -76,7 +77,8 @@ def interruptible() -> Iterator[None]:
 def checkout(tmp_path, interruptible) -> Checkout:
     root = tmp_path / "a checkout"
     (root / "requirements").mkdir(parents=True)
-    for name in ("run", "justfile", "requirements/install.py", "requirements/progress.py"):
+    (root / "gaia_core").mkdir()
+    for name in ("run", "justfile", "requirements/install.py", "requirements/progress.py", CHILD_ENVIRON):
         shutil.copy(ROOT / name, root / name)
     for name, text in SETS.items():
         (root / "requirements" / f"{name}.txt").write_text(text)
@@ -90,9 +92,9 @@ def checkout(tmp_path, interruptible) -> Checkout:
     python.chmod(0o755)
     for name in ("reached", "go"):
         os.mkfifo(tmp_path / name)
-    environ = {"PATH": os.environ["PATH"], "PYTHON": str(python), "FAKE_LOG": str(tmp_path / "log")}
-    environ |= {"FAKE_REACHED": str(tmp_path / "reached"), "FAKE_GO": str(tmp_path / "go")}
-    return Checkout(root, environ | {"FAKE_JUST": str(Path(sys.executable).with_name("just"))})
+    environ = {"PATH": os.environ["PATH"], "PYTHON": str(python), "PIP_FAKE_LOG": str(tmp_path / "log")}
+    environ |= {"PIP_FAKE_REACHED": str(tmp_path / "reached"), "PIP_FAKE_GO": str(tmp_path / "go")}
+    return Checkout(root, environ | {"PIP_FAKE_JUST": str(Path(sys.executable).with_name("just"))})
 
 
 @pytest.fixture

@@ -34,6 +34,22 @@ def test_gaia_runs_in_the_callers_folder(checkout, tmp_path, command):
     assert said.split("|")[:-2] == [*words, "--config", "a b.toml", "", str(folder)]
 
 
+def test_pip_gets_no_secret_of_the_server(checkout, tmp_path):
+    names = tmp_path / "names"
+    environ = {
+        "GAIA_API_KEY": "sk-secret",
+        "MY_TOKEN": "secret",
+        "PIP_INDEX_URL": "https://index/",
+        "PYTHONPATH": "/no",
+    }
+
+    checkout.run("serve", env=checkout.environ | environ | {"PIP_FAKE_ENVIRON": str(names)})
+
+    seen = names.read_text().splitlines()
+    assert {"PATH", "PIP_INDEX_URL"} <= set(seen)
+    assert not {"GAIA_API_KEY", "MY_TOKEN", "PYTHONPATH"} & set(seen)
+
+
 def test_gaia_takes_the_shells_process_id(checkout, started):
     process = started("serve")
     output, _ = process.communicate(timeout=300)
@@ -171,7 +187,7 @@ def test_progress_is_one_changing_line_on_a_terminal(checkout, started):
     ],
 )
 def test_a_failure_says_what_pip_said_and_what_to_do(checkout, says, advice):
-    ran = checkout.run("serve", status=1, env=checkout.environ | {"FAKE_SAYS": says})
+    ran = checkout.run("serve", status=1, env=checkout.environ | {"PIP_FAKE_SAYS": says})
 
     *_, last = ran.stderr.splitlines()
     assert "installing requirements/runtime.txt failed with status 1" in ran.stderr
@@ -183,7 +199,7 @@ def test_a_failure_says_what_pip_said_and_what_to_do(checkout, says, advice):
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
 def test_a_python_without_venv_is_said_before_anything_is_made(checkout, module):
-    ran = checkout.run("serve", status=1, env=checkout.environ | {"FAKE_WITHOUT": module})
+    ran = checkout.run("serve", status=1, env=checkout.environ | {"PIP_FAKE_WITHOUT": module})
 
     assert "apt-get install python3-venv" in ran.stderr
     assert not (checkout.root / ".venv").exists()
@@ -213,7 +229,7 @@ def test_no_python_is_said(checkout, tmp_path):
     ],
 )
 def test_a_checkout_that_cannot_be_written_is_said(checkout, number, advice):
-    ran = checkout.run("serve", status=1, env=checkout.environ | {"FAKE_LOCK_ERROR": str(number)})
+    ran = checkout.run("serve", status=1, env=checkout.environ | {"PIP_FAKE_LOCK_ERROR": str(number)})
 
     assert f"{os.strerror(number)}: '{checkout.root}/.venv.lock'\n" in ran.stderr
     assert advice in ran.stderr.splitlines()[-1]

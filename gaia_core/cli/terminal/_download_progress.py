@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from gaia_core.models.embedded import State
+from gaia_core.visible_text import visible
 
 _STEP_PERCENT = 10
 
@@ -41,7 +42,7 @@ class DownloadProgress:
             self._line(str(state))
 
     def _draw(self, state: State) -> None:
-        words = f"fetching from {state.source}"
+        words = visible(f"fetching from {state.source}")
         if self._bar is None:
             self._progress.start()
             self._bar = self._progress.add_task(words, total=state.total or None)
@@ -59,12 +60,13 @@ class DownloadProgress:
         if words != self._said or step > self._step:
             self._step = step
             self._said = words
-            self._console.print(f"embedded model: {step * _STEP_PERCENT} % {words}", highlight=False, soft_wrap=True)
+            shown = visible(f"embedded model: {step * _STEP_PERCENT} % {words}")
+            self._console.print(shown, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, words: str) -> None:
         if words != self._said:
             self._said = words
-            self._console.print(f"embedded model: {words}", highlight=False, markup=False, soft_wrap=True)
+            self._console.print(visible(f"embedded model: {words}"), highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from gaia_core.errors import JournalError
 from gaia_core.journal._old_words import words_of_old
 from gaia_core.journal._search_words import GRAM_CHARS, words
+from gaia_core.private_files import missing_folders
 
 APPLICATION_ID = 0x67616961  # "gaia"
 SEQ_BITS = 32
@@ -173,7 +174,7 @@ def empty_log(db: sqlite3.Connection) -> bool:
 def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
     """Open the file, or create it for its owner's eyes only, and bring its schema up to date. Raises JournalError."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        missing_folders(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
         raise JournalError(f"the journal {str(path)!r} can't be opened: {error.strerror}") from error

@@ -14,6 +14,7 @@
 | `_child_process` | the child's program |
 """
 
+from gaia_core.models.embedded._download import in_place
 from gaia_core.models.embedded._fault import ChildError, ChildFault
 from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
@@ -57,6 +58,7 @@ __all__ = [
     "chosen_weights",
     "fetch",
     "given_path",
+    "in_place",
     "libraries_folder",
     "load_runtime",
     "replacements",

@@ -3,11 +3,13 @@
 import asyncio
 import logging
 import os
+import secrets
 import sys
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
+from gaia_core.child_environ import PYTHON, child_environ
 from gaia_core.models.embedded._child_process import FAILED, LISTENING, LOADED, REFUSED, UNLOADABLE
 from gaia_core.models.embedded._fault import ChildError, ChildFault, crashed, failed, refused, unloadable
 from gaia_core.uninterrupted import uninterrupted
@@ -21,10 +23,14 @@ _START_SECONDS = 120.0
 _ENDING_SECONDS = 5.0
 _LAST_LINES = 12
 _LINE_BYTES = 2**16
+_KEY_BYTES = 32
+_COMPUTING = ("OMP_*", "GOMP_*", "KMP_*", "GGML_*", "CUDA_*", "NVIDIA_*", "HIP_*", "ROCR_*", "HSA_*", "VK_*")
+"""How its threads and graphics cards are configured."""
 
 
 class Child:
-    """A running child that listens at *url*. Used by the one task that started it, except for `pid`."""
+    """A running child that listens at *url*, for who has its *key*. Used by the one task that started it, except for
+    `pid`."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -37,6 +43,8 @@ class Child:
         """The last line of its output. Written by `_answer`, which nobody calls once it listens."""
         self.url = ""
         """Set by `start`."""
+        self.key = ""
+        """What its requests must carry as a bearer token. Made by `start`; nobody else is told."""
 
     @property
     def pid(self) -> int:
@@ -50,6 +58,10 @@ class Child:
         *libraries*: a folder in which it finds shared libraries that this system lacks.
         """
         child = await cls._spawn((str(weights), str(context_tokens), str(slots)), libraries)
+        child.key = secrets.token_urlsafe(_KEY_BYTES)
+        assert child._process.stdin is not None  # noqa: SLF001
+        # The pipe has room for it. When the child has ended, `_until` says so.
+        child._process.stdin.write(f"{child.key}\n".encode())  # noqa: SLF001
         child.url = await child._until(LISTENING, _START_SECONDS)  # noqa: SLF001  # one of its own
         return child
 
@@ -69,7 +81,7 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LINE_BYTES,
-                env=_environ(libraries),
+                env=child_environ(os.environ, *PYTHON, *_COMPUTING, given=_settings(libraries)),
             )
         except OSError as error:
             why = error.strerror or str(error)
@@ -144,13 +156,13 @@ class Child:
                 _log.debug("embedded model: %s", text)
 
 
-def _environ(libraries: Path | None) -> dict[str, str]:
-    """The child's environment: this process's, and how its threads wait, unless that is set already."""
+def _settings(libraries: Path | None) -> dict[str, str]:
+    """The child's own variables: how its threads wait, unless that is set already, and where it finds *libraries*."""
     # libgomp's threads spin while they wait. On two cores at a load of 6 to 8: 5 to 8 tokens/s so, 29 to 39 when they
     # sleep; and after an answer a spinning child takes a core for seconds, a sleeping one nothing.
-    environ = {"OMP_WAIT_POLICY": "passive", **os.environ}
+    settings = {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive")}
     if libraries is None:
-        return environ
+        return settings
     # The user's own come first. An empty entry would be the current folder.
     path = os.pathsep.join(part for part in (os.environ.get("LD_LIBRARY_PATH"), str(libraries.absolute())) if part)
-    return {**environ, "LD_LIBRARY_PATH": path}
+    return settings | {"LD_LIBRARY_PATH": path}

@@ -8,7 +8,6 @@ installed or imported, and only the child finds it there (LD_LIBRARY_PATH). The 
 
 import platform
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,10 +16,10 @@ import msgspec
 
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.embedded._child_supervisor import Child
-from gaia_core.models.embedded._download import Download, DownloadError, download
+from gaia_core.models.embedded._download import Download, DownloadError, download, in_place
 from gaia_core.models.embedded._fault import ChildError, ChildFault
 from gaia_core.models.embedded._state import State
-from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource, in_thread, sha256_of
+from gaia_core.models.embedded._weight_sources import Package, Packages, WeightSource
 from gaia_core.native_libraries import debian_package
 
 
@@ -110,7 +109,7 @@ async def load_runtime(
     if replacement is None:
         raise ChildError(fault)
     file = replacement.file(folder)
-    if not await in_thread(lambda stop: _is_right(file, stop)):
+    if not await in_place(file):
         if told is None:
             raise ChildError(_and(fault, "`gaia model pull` fetches a replacement, which needs no root"))
         try:
@@ -120,16 +119,6 @@ async def load_runtime(
             raise ChildError(_and(fault, words)) from None
     await Child.check(file.path.parent)
     return replacement
-
-
-def _is_right(file: Download, stop: threading.Event) -> bool:
-    """Whether *file* is in place, byte for byte: it is code. What is in its place and is not right is removed."""
-    if not file.is_there():
-        return False
-    if sha256_of(file.path, stop) == file.sha256:
-        return True
-    file.path.unlink(missing_ok=True)
-    return False
 
 
 def _and(fault: ChildFault, words: str) -> ChildFault:

@@ -270,7 +270,7 @@ class EmbeddedModel:
         config = EndpointConfig(
             url=f"{child.url}/v1", model="embedded", first_token_timeout=_FIRST_TOKEN_SECONDS, retries=0
         )
-        model = self._model = PromptedTools(Endpoint(config))
+        model = self._model = PromptedTools(Endpoint(config, secret=child.key))
         try:
             _log.info("the embedded model %s is ready at %s, process %d", self.name, child.url, child.pid)
             self._tell(State("ready"))

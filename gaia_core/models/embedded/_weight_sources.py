@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from gaia_core.child_environ import PIP, PYTHON, child_environ
 from gaia_core.errors import GaiaError
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.uninterrupted import uninterrupted
@@ -173,7 +174,7 @@ class Packages:
 
     packages: tuple[Package, ...]
     environ: Mapping[str, str] | None = attrs.field(default=None, repr=False, eq=False)
-    """What pip is given as its environment; None: this process's own."""
+    """What pip's environment is taken from; None: this process's own."""
 
     @property
     def label(self) -> str:
@@ -226,7 +227,7 @@ class Packages:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"),
             *("--no-cache-dir", "--no-input", "--disable-pip-version-check", "--quiet", *arguments),
-            env={**environ, "TMPDIR": temporary, "TEMP": temporary, "TMP": temporary},
+            env=child_environ(environ, *PYTHON, *PIP, given={"TMPDIR": temporary, "TEMP": temporary, "TMP": temporary}),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

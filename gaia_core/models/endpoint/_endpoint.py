@@ -118,7 +118,8 @@ class Endpoint:
     """See the module's text. Satisfies `Model`; `aclose` closes its connections.
 
     While the server loads its model, a request waits until `first_token_timeout`; not with *waits* False, when another
-    endpoint may be asked meanwhile.
+    endpoint may be asked meanwhile. *secret*: the key itself, of an endpoint that this process has started; no value,
+    log or error holds it. Other keys are in the variable that `api_key_env` names.
     """
 
     any_task = True
@@ -129,8 +130,10 @@ class Endpoint:
         open_client: "Callable[[EndpointConfig], HttpClient] | None" = None,
         *,
         waits: bool = True,
+        secret: str | None = None,
     ) -> None:
         self._config = config
+        self._own_secret = secret
         self._waits = waits
         self._refused = RefusedOptions(config.base)
         self._open_client = open_client or client_for
@@ -285,7 +288,7 @@ class Endpoint:
     def _secret(self) -> str | None:
         name = self._config.api_key_env
         if name is None:
-            return None
+            return self._own_secret
         if not (secret := os.environ.get(name, "").strip()):
             raise ModelError("auth", f"the environment variable {name}, which holds the model's key, is not set")
         if not secret.isascii() or not secret.isprintable():

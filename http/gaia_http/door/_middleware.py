@@ -1,6 +1,7 @@
 """The door: what every request and WebSocket passes before Litestar sees it, and the last resort when one fails.
 
-Who may come in is decided in `_access_control`. Every response gets an `x-request-id`. Who came in with a key
+Who may come in is decided in `_access_control`. Every response gets an `x-request-id`, and says what browsers may do
+with it (`_security_headers`). Who came in with a key
 that is revoked meanwhile loses the connection with the next thing that is said on it. Requests that ask for work count
 against the limits of their key before anything of them is read; the messages of a WebSocket wait until they may count,
 and calls of MCP clients are counted where they are known.
@@ -22,6 +23,7 @@ from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
 from gaia_http.door._cors import preflight_headers, response_headers
 from gaia_http.door._envelope import OLLAMA_WORK, body_of, is_below, set_request_id, speaks_anthropic
+from gaia_http.door._security_headers import security_headers
 from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
 from gaia_http.keys import Allowances
 from gaia_http.operations._logs import LogContext
@@ -80,7 +82,8 @@ class DoorMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(entry), *named]
+                headers = list(message["headers"])
+                message["headers"] = [*headers, *self._headers(entry), *named, *security_headers(headers)]
             elif self._is_revoked(entry) and (abort := scope["state"].get(ABORT)) is not None:
                 abort()
             await send(message)
@@ -203,6 +206,8 @@ async def _refuse_websocket(reply: ErrorReply, scope: Scope, send: Any) -> None:
         return
 
     async def send_http(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *security_headers(())]
         await send({**message, "type": f"websocket.{message['type']}"})
 
     await send_error(reply, scope, send_http)

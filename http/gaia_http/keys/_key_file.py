@@ -8,7 +8,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from gaia_core import ConfigError
 from gaia_core.file_lock import lock_until
 from gaia_core.nesting import decode_json
+from gaia_core.private_files import missing_folders, write_private
 from gaia_http.keys._key import Key, is_digest, new_salt
 
 _LOCK_SECONDS = 10.0
@@ -71,14 +72,14 @@ def _check(found: KeyFile, path: Path) -> None:
 def change(path: Path, changed: Callable[[KeyFile], KeyFile]) -> KeyFile:
     """Replace what the file says; made when it isn't there. One change at a time, over all processes."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        missing_folders(path.parent)
         with _locked(path):
             try:
                 before = read(path)
             except FileNotFoundError:
                 before = KeyFile(new_salt())
             after = changed(before)
-            _write(path, msgspec.json.format(msgspec.json.encode(after), indent=1) + b"\n")
+            write_private(path, msgspec.json.format(msgspec.json.encode(after), indent=1) + b"\n")
     except OSError as error:
         raise ConfigError(f"the key file {path} can't be written: {error.strerror}") from None
     return after
@@ -94,18 +95,3 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        opened = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(opened, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
-        raise

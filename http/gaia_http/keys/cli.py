@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from gaia_core import ConfigError
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.journal.from_url import data_folder
 from gaia_core.runtime import iso
@@ -98,7 +99,7 @@ def list_(file: Path | None) -> None:
     except FileNotFoundError:
         found = ()
     if not found and sys.stdout.isatty():
-        click.echo(f"There are no keys in {path}. Create one with: gaia keys create NAME")
+        echo(f"There are no keys in {path}. Create one with: gaia keys create NAME")
         return
     print_table(_COLUMNS, [_row(key) for key in found], whole=_COLUMNS[:3])
 
@@ -111,7 +112,7 @@ def revoke(key: str, file: Path | None) -> None:
     path = _path(file)
     found = _found(path, key)
     change(path, lambda before: msgspec.structs.replace(before, keys=_without(before, found)))
-    click.echo(f"key {found.name!r} ({found.id}) is revoked")
+    echo(f"key {found.name!r} ({found.id}) is revoked")
 
 
 @keys.command()
@@ -137,8 +138,8 @@ def _path(file: Path | None) -> Path:
 
 def _show(secret: str, words: str) -> None:
     """Print *words* to stderr and only the secret to stdout, so that a program can read it."""
-    click.echo(words, err=True)
-    click.echo(secret)
+    echo(words, err=True)
+    echo(secret)
 
 
 def _found(path: Path, wanted: str) -> Key:

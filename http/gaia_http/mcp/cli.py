@@ -1,7 +1,7 @@
 """`gaia mcp`: the agents and toolsets of this machine as an MCP server over stdio, for the program that started it."""
 
 import asyncio
-import logging
+import logging.config
 import os
 import sys
 from pathlib import Path
@@ -11,8 +11,10 @@ import click
 from gaia_core import Catalog, ConfigError, Runtime
 from gaia_core.catalog import find_plugins, load_catalog, with_model
 from gaia_core.cli._config_option import config_option
+from gaia_core.cli.terminal._echo import echo
 from gaia_http.door._caller import LOCAL
 from gaia_http.mcp._exposed_tools import NEEDED, ExposedTools, offer_of
+from gaia_http.operations._logs import LogContext, logging_config
 
 
 @click.command()
@@ -32,11 +34,11 @@ def mcp(config: Path | None, agents: tuple[str, ...], toolsets: tuple[str, ...])
     The agents' limits and approvals apply. A call that needs approval asks the client's user, if the client supports
     elicitation; else it is denied. For MCP over HTTP, run `gaia serve --mcp`.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    logging.config.dictConfig(dict(logging_config("warning", "text", LogContext(), sys.stderr)))
     catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
     for problem in catalog.problems:
-        click.echo(f"problem: {problem.source}: {problem.message}", err=True)
-    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+        echo(f"problem: {problem.source}: {problem.message}", err=True)
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""), toolsets)
     offer = offer_of(agents, toolsets, catalog, plugins, Path.cwd())
     asyncio.run(_serve(catalog, offer))
 

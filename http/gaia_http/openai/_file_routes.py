@@ -104,7 +104,7 @@ class FileRoutes:
         data = await self._files.content(caller_of(request.scope).owner, file.id)
         if data is None:
             raise _missing(file.id)
-        headers = {"content-disposition": "attachment", "x-content-type-options": "nosniff"}
+        headers = {"content-disposition": "attachment"}
         return Response(data, media_type="application/octet-stream", headers=headers)
 
     async def delete(self, request: "Request[Any, Any, Any]") -> Response[bytes]:

@@ -3,8 +3,9 @@
     2026-11-25 21:57:00,123 WARNING gaia_http.line: turn_… loses its reader [request=req_… key=laptop session=… turn=…]
     {"time":"2026-11-25T21:57:00.123Z","level":"warning","logger":"gaia_http.line","message":"…","request":"req_…",…}
 
-One record is one line: control characters of a message are escaped, so that a client can't forge log lines. What looks
-like a secret is masked, in the records of every logger. Nothing here is global: `serve` makes one `LogContext`.
+One record is one line: what can't be seen of a message is escaped, so that nobody forges log lines or steers the
+terminal that shows them. What looks like a secret is masked, in the records of every logger. Nothing here is global:
+`serve` makes one `LogContext`.
 """
 
 import logging
@@ -18,6 +19,7 @@ import msgspec
 
 from gaia_core import Session
 from gaia_core.messages import mended
+from gaia_core.visible_text import visible
 
 LogFormat: TypeAlias = Literal["text", "json"]
 Said: TypeAlias = tuple[tuple[str, str], ...]
@@ -29,8 +31,6 @@ _SECRETS = re.compile(
     r"|\b(sk|gaia|hf|gh[a-z]|github_pat|xox[a-z])([-_])[A-Za-z0-9_-]{16,}"
     r"|(\b\w{1,20}://[^/\s:@]{1,200}:)[^/\s@]+(?=@)"  # bounded: a line of a megabyte must not take a megabyte's square
 )
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_IN_TRACE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _STANDARD = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"))
 
 
@@ -76,7 +76,7 @@ class TextFormatter(logging.Formatter):
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's name
         """The traceback; lines stay lines."""
-        return _IN_TRACE.sub(_escape, masked(super().formatException(ei)))
+        return visible(masked(super().formatException(ei)))
 
 
 class JsonFormatter(logging.Formatter):
@@ -105,7 +105,7 @@ class JsonFormatter(logging.Formatter):
             encoded = msgspec.json.encode(line).decode()
         except UnicodeEncodeError:
             encoded = msgspec.json.encode(mended(line)).decode()
-        return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", encoded)  # what JSON itself would let pass
+        return visible(encoded)  # what JSON itself would let pass
 
 
 def masked(text: str) -> str:
@@ -123,12 +123,8 @@ def _masked(found: re.Match[str]) -> str:
 
 
 def escaped(text: str) -> str:
-    """*text* on one line: control characters, and those that turn its direction, as `\\n` or `\\u202e`."""
-    return _CONTROLS.sub(_escape, text)
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+    """*text* on one line: line feeds, and all that can't be seen or could steer a terminal, as `\\n` or `\\u202e`."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def logging_config(level: str, form: LogFormat, context: LogContext, stream: Any) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.journal.from_url import data_folder
 from gaia_http.server._pid_file import RunningServer, running
 
@@ -34,7 +35,7 @@ def reload(port: int | None, seconds: float) -> None:
     ended = _waited(data, server, seconds)
     if not ended.ok:
         raise click.ClickException(f"{server.url}: {ended.said}")
-    click.echo(f"{server.url} reloaded. {ended.said}")
+    echo(f"{server.url} reloaded. {ended.said}")
 
 
 def _found(data: Path, port: int | None) -> RunningServer:

@@ -22,13 +22,13 @@ from gaia_core.open_in_thread import opened_in_thread
 from gaia_http._errors import ErrorReply
 from gaia_http.door._envelope import is_below
 from gaia_http.door._middleware import send_error
-
-OWN = ("/v1", "/api", "/ollama", "/health", "/ready", "/metrics")
-"""The paths that are the server's own."""
+from gaia_http.door._security_headers import POLICY, page_policy
 
 _INDEX = "index.html"
 _ASSETS = "assets"
 _PIECE = 256 * 1024
+_DOCUMENT_BYTES = 4 * 1024 * 1024
+"""Of an HTML file, as far as it is read for its inline scripts."""
 _HASHED = re.compile(r"[-.](?=[A-Za-z0-9_-]*[0-9A-Z])[A-Za-z0-9_-]{8,}\.[A-Za-z0-9.]+\Z")
 _TYPES = (
     (".html", "text/html; charset=utf-8"),
@@ -67,19 +67,22 @@ class _Found:
     size: int
     tag: bytes
     name: str
+    policy: bytes
 
 
 class StaticPage:
-    """An ASGI application before another: it takes what isn't the server's own. Raises ConfigError: no page there."""
+    """An ASGI application before another: it takes what isn't below a path of *own*, the other's. Raises ConfigError:
+    no page there."""
 
-    def __init__(self, app: ASGIApp, folder: Path) -> None:
+    def __init__(self, app: ASGIApp, folder: Path, own: frozenset[str]) -> None:
         self._app = app
+        self._own = own
         self._root = folder.resolve()
         if not (self._root / _INDEX).is_file():
             raise ConfigError(f"{folder} has no {_INDEX}; name the folder of a built page (often dist)")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or any(is_below(scope["path"], own) for own in OWN):
+        if scope["type"] != ScopeType.HTTP or any(is_below(scope["path"], own) for own in self._own):
             await self._app(scope, receive, send)
             return
         path, method = scope["path"], scope["method"]
@@ -126,7 +129,21 @@ class StaticPage:
         if not stat.S_ISREG(facts.st_mode):
             os.close(opened)
             return None
-        return _Found(os.fdopen(opened, "rb"), facts.st_size, b'"%x-%x"' % (facts.st_mtime_ns, facts.st_size), name)
+        tag = b'"%x-%x"' % (facts.st_mtime_ns, facts.st_size)
+        file = os.fdopen(opened, "rb")
+        try:
+            return _Found(file, facts.st_size, tag, name, _policy_of(name, file))
+        except BaseException:
+            file.close()
+            raise
+
+
+def _policy_of(name: str, file: BinaryIO) -> bytes:
+    if not _type_of(name).startswith(b"text/html"):
+        return page_policy()  # also of what is no document: a worker has the policy of its script
+    html = file.read(_DOCUMENT_BYTES)
+    file.seek(0)
+    return page_policy(html)
 
 
 def _close(found: _Found | None) -> None:
@@ -140,7 +157,7 @@ async def _send(found: _Found, known: bytes | None, send: Send, *, head: bool) -
     headers = [
         (b"etag", found.tag),
         (b"cache-control", b"public, max-age=31536000, immutable" if asset else b"no-cache"),
-        (b"x-content-type-options", b"nosniff"),
+        (POLICY, found.policy),
     ]
     if known is not None and _is_known(found.tag, known):
         await send({"type": "http.response.start", "status": 304, "headers": headers})

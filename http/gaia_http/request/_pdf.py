@@ -7,6 +7,7 @@ Run as a file, which imports nothing of this package, it reads a PDF from stdin 
 
 import asyncio
 import io
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -32,12 +33,14 @@ class PdfReader:
     async def text(self, data: bytes) -> str:
         """The text of all pages, parted by form feeds; at most a million characters. Raises PdfError."""
         # Here, because the child runs this file, too, and does without.
+        from gaia_core.child_environ import PYTHON, child_environ  # noqa: PLC0415
         from gaia_core.uninterrupted import uninterrupted  # noqa: PLC0415
 
         async with self._places:
             child = await asyncio.create_subprocess_exec(
                 sys.executable, "-I", str(Path(__file__)),
                 stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env=child_environ(os.environ, *PYTHON),
             )  # fmt: skip
             try:
                 async with asyncio.timeout(self._seconds):

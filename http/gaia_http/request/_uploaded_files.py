@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from gaia_core.nesting import decode_json
+from gaia_core.private_files import private_folder, write_private
 
 MAX_FILES = 1_000
 MAX_OWNER_BYTES = 1_000_000_000
@@ -132,17 +133,14 @@ def _is_over(known: StoredFile) -> bool:
 
 
 def _write(place: Path, known: StoredFile, data: bytes) -> None:
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    content, about = place / known.id, place / f"{known.id}.json"
-    part = place / f".{known.id}.part"
+    private_folder(place)
+    content = place / known.id
+    write_private(content, data)
     try:
-        content.write_bytes(data)
-        part.write_bytes(msgspec.json.encode(known))
-        part.replace(about)
+        write_private(place / f"{known.id}.json", msgspec.json.encode(known))
     except BaseException:
-        for path in (part, content):
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            content.unlink()
         raise
 
 

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 
 from gaia_http._errors import ErrorReply
 from gaia_http._settings import Settings
+from gaia_http.door._security_headers import security_headers
 from gaia_http.server._head_coalescing import HeadCoalescing
 from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
@@ -245,6 +246,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         body = ErrorReply(status=status, message=message, code=code).body
         head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        security = b"".join(b"%s: %s\r\n" % header for header in security_headers(()))
+        self.transport.write(head.encode() + security + b"connection: close\r\n\r\n" + body)
         self._look_at_reader()
         self.transport.close()

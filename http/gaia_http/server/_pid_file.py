@@ -16,6 +16,7 @@ import msgspec
 
 from gaia_core.file_lock import try_lock
 from gaia_core.nesting import decode_json
+from gaia_core.private_files import private_folder
 
 FOLDER = "servers"
 
@@ -56,7 +57,7 @@ class PidFile:
 def present(data: Path, port: int, url: str) -> Iterator[PidFile]:
     """Be found while the block lasts. Raises OSError where the folder can't be written."""
     folder = data / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    private_folder(folder)
     path = folder / f"{port}.json"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:

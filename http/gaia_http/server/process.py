@@ -76,8 +76,11 @@ async def run_server(
         allowances = Allowances(keyring) if keyring is not None else None
         observer = Observers(*observers) if observers else None
         runtime = Runtime(catalog, journal, observer=observer, quota=allowances)
+        app = create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer)
+        # And once more by the application's lifespan; but what fails there, uvicorn logs with a traceback.
+        await stack.enter_async_context(runtime)
         config = Config(
-            create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer),
+            app,
             http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
             ws=partial(BoundedSocket, settings=settings),  # type: ignore[arg-type]  # makes one
             lifespan="on",

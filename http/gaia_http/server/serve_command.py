@@ -15,7 +15,9 @@ import click
 
 from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
 from gaia_core.catalog import find_plugins, load_catalog, with_model
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.journal.from_url import data_folder, journal_from_url
+from gaia_core.private_files import make_private
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import keyring_at
 from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
@@ -128,20 +130,25 @@ def serve(
             f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
             "To serve others, run gaia keys create NAME, or set GAIA_API_KEY"
         )
-    settings = Settings(
-        host=host,
-        port=port,
-        allowed_origins=allowed_origins,
-        fetch_hosts=fetch_hosts,
-        drain_seconds=drain_seconds,
-        show_activity="reasoning" if activity else "off",
-        data=data_folder(os.environ),
-        ui_dist=ui_dist,
-    )
+    try:
+        settings = Settings(
+            host=host,
+            port=port,
+            allowed_origins=allowed_origins,
+            fetch_hosts=fetch_hosts,
+            drain_seconds=drain_seconds,
+            show_activity="reasoning" if activity else "off",
+            data=data_folder(os.environ),
+            ui_dist=ui_dist,
+        )
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
     log = LogContext()
     logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
+    if settings.data is not None:
+        make_private(settings.data)
     try:
         catalog = load_catalog(config, environ=os.environ, cwd=Path.cwd())
         kept = journal_from_url(journal, os.environ)
@@ -165,7 +172,7 @@ def serve(
                 log=log,
                 export=export_from(os.environ),
                 offer=offer,
-                say=click.echo,
+                say=echo,
             )
             runner.run(serving)
         except (ConfigError, JournalError) as error:
@@ -173,5 +180,5 @@ def serve(
 
 
 def _offer(catalog: Catalog, agents: tuple[str, ...], toolsets: tuple[str, ...]) -> ExposedTools:
-    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""))
+    plugins, _ = find_plugins(os.environ.get("GAIA_PLUGINS", ""), toolsets)
     return offer_of(agents, toolsets, catalog, plugins, Path.cwd())

@@ -5,13 +5,12 @@ They are kept in `ui.json` in the data folder where `Settings.data` names one, e
 
 import asyncio
 import logging
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from gaia_core.nesting import decode_json
+from gaia_core.private_files import private_folder, write_private
 
 _log = logging.getLogger(__name__)
 
@@ -64,12 +63,5 @@ class SettingsStore:
 
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        except BaseException:
-            with suppress(OSError):
-                part.unlink()
-            raise
+        private_folder(path.parent)
+        write_private(path, data)

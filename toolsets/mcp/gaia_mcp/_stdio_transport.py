@@ -1,10 +1,10 @@
 """A server's process and its two pipes: the SDK's stdio transport, within bounds.
 
 The program is started from a list of words, never by a shell, in a process group of its own, with the few variables
-that the SDK passes on and those that the configuration gives. A line longer than the bound is skipped as it comes, so
-that it costs neither memory nor the other sessions' time, and the call that it would answer fails. A server that says
-more than it may by itself loses its connection. What it writes on stderr goes to the log, and its last lines into the
-words about its end.
+that any program needs (`child_environ`) and those that the configuration gives. A line longer than the bound is skipped
+as it comes, so that it costs neither memory nor the other sessions' time, and the call that it would answer fails. A
+server that says more than it may by itself loses its connection. What it writes on stderr goes to the log, and its last
+lines into the words about its end.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 import mcp_types
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
 
 from gaia_core import NestingError
+from gaia_core.child_environ import child_environ
 from gaia_core.nesting import check_nesting
 from gaia_core.uninterrupted import uninterrupted
 from gaia_mcp._secret_references import SecretMask
@@ -91,7 +91,7 @@ async def stdio(
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=get_default_environment() | env,
+        env=child_environ(os.environ, given=env),
         cwd=server.cwd,
         start_new_session=True,
         limit=_CHUNK,
