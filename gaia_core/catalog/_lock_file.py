@@ -18,6 +18,7 @@ from gaia_core.errors import ConfigError, LockError
 from gaia_core.fingerprint import fingerprint_of
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import EFFECTS, Bound, Effect, ToolDefinition, Toolset, define
+from gaia_core.visible_text import visible
 
 LOCK_NAME = "gaia.lock"
 
@@ -266,14 +267,10 @@ def _shown(tool: LockedTool) -> tuple[str, ...]:
 def _diff(old: Iterable[str], new: Iterable[str]) -> str:
     """A unified diff. What can't be seen (a zero-width or bidirectional character, an escape) is written out."""
     lines = list(difflib.unified_diff(list(old), list(new), "locked", "now", lineterm="", n=2))
-    shown = [_visible(line[:_MOST_CHARS] + ("…" if len(line) > _MOST_CHARS else "")) for line in lines[:_MOST_LINES]]
+    shown = [visible(line[:_MOST_CHARS] + ("…" if len(line) > _MOST_CHARS else "")) for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
         shown.append(f"… {len(lines) - _MOST_LINES} more lines")
     return "\n".join(f"  {line}" for line in shown)
-
-
-def _visible(text: str) -> str:
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def _subsequence(some: Iterable[str], whole: Iterable[str]) -> bool:

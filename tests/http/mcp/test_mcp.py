@@ -183,6 +183,21 @@ async def test_the_clients_user_approves_or_not(serve, mode, answer, text, is_er
     assert result.is_error is is_error
 
 
+async def test_what_can_not_be_seen_of_a_call_is_written_out(serve):
+    asked: list[str] = []
+
+    async def ask(context, params):
+        asked.append(params.message)
+        return mcp_types.ElicitResult(action="accept", content={"approve": True})
+
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
+    async with client(server.url, MODES[0], elicitation_callback=ask) as found:
+        result = await found.call_tool("delete", {"name": "x\u200b\u202e"})
+
+    assert asked == ['delete may write. Approve delete with {"name":"x\\u200b\\u202e"}?']
+    assert text_of(result) == "x\u200b\u202e is gone"
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tools_question_is_the_clients_users(serve, mode):
     async def ask(context, params):

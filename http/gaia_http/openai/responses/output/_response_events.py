@@ -31,6 +31,7 @@ from gaia_core.events import (
 )
 from gaia_core.messages import Usage, text_of
 from gaia_core.runtime import rest_of
+from gaia_core.visible_text import visible_json
 from gaia_http._errors import ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import Ref, approval_item
 from gaia_http.openai.responses.output._output_items import (
@@ -281,7 +282,7 @@ class ResponseEvents:
             "type": "mcp_approval_request",
             "server_label": self._note.model,
             "name": event.tool,
-            "arguments": event.arguments,
+            "arguments": visible_json(event.arguments),
         }
         self._items.append(item)
         self._emit("response.output_item.added", {"output_index": n, "item": item})
