@@ -342,7 +342,10 @@ class TurnRunner:
         context.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
-                context.turn.answers.ask(call.asked.approval_id)
+                if call.asked.agent == agent.fingerprint:
+                    context.turn.answers.ask(call.asked.approval_id)
+                else:
+                    context.turn.answers.withdraw(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
