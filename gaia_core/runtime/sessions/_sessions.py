@@ -277,19 +277,13 @@ class Sessions:
         *,
         scope: GrantScope = "once",
     ) -> str:
-        """Answer a request for approval (None: the only one that is open); its id.
+        """Answer a request for approval; its id. None: the only one that the session's turn has asked for.
 
-        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired.
+        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired,
+        and for None where the turn asked for several: the answer may be meant for one that was shown before.
         """
-        turn = self._runtime.running(owner, id)
-        if approval_id is None:
-            waiting = tuple(each for each in turn.answers.open if each.startswith(APPROVAL)) if turn is not None else ()
-            if len(waiting) != 1:
-                hint = "; say which one" if waiting else ""
-                raise NotFoundError(f"session {id!r} waits for {len(waiting) or 'no'} approvals{hint}")
-            (approval_id,) = waiting
-        check_kind(approval_id, APPROVAL)
-        known = approval_id
+        known = approval_id if approval_id is not None else await self._only_approval(owner, id)
+        check_kind(known, APPROVAL)
         await self._give(
             owner,
             id,
@@ -298,6 +292,27 @@ class Sessions:
             DecisionSignal(known, approved, reason, scope),
         )
         return known
+
+    async def _only_approval(self, owner: str, id: str) -> str:
+        """The approval that an answer without an id is meant for."""
+        turn = self._runtime.running(owner, id)
+        if turn is None:
+            raise NotFoundError(f"session {id!r} waits for no approval")
+        # Those before a restart are in the record, those of sub-agents in this process only.
+        recorded = {fact.approval_id for _, fact in await turn.replay(turn.after) if isinstance(fact, Asked)}
+        asked = recorded.union(each for each in turn.answers.asked if each.startswith(APPROVAL))
+        waiting = [each for each in turn.answers.open if each in asked]
+        if not asked:
+            raise NotFoundError(f"session {id!r} waits for no approval")
+        if not waiting:
+            raise AnsweredError(f"the approval that session {id!r} waited for was answered already or has expired")
+        if len(asked) > 1:
+            why = f"{len(waiting)} are open" if len(waiting) > 1 else "another one was answered or has expired"
+            raise AnsweredError(
+                f"an answer without an id can't be assigned: the turn of session {id!r} asked for {len(asked)} "
+                f"approvals, and {why}; send the id of the one that is meant: {', '.join(waiting)}"
+            )
+        return waiting[0]
 
     async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
         """Answer a tool's question. Raises as `decide` does."""
