@@ -112,19 +112,25 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
             return ()
         return tuple(_refusals(reviewed, locked_tools(agent, toolset)))
 
-    def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple[tuple[str, str], ...]]:
-        """*agents* without the tools that were not reviewed; and the names of those that lost some, with the reason.
+    def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple["RefusedTools", ...]]:
+        """*agents* without the tools that were not reviewed; and what those lost that lost some.
 
         For tools that are known at run time only: reviewed tools stay, changed ones are not sent to any model.
         """
         kept: list[Agent] = []
-        refused: list[tuple[str, str]] = []
+        refused: list[RefusedTools] = []
         for agent in agents:
             problems = self.check(agent.name, agent.tools)
             if problems:
                 known = [name for name in agent.tools.names if not self.check(agent.name, agent.tools.only(name))]
                 kept.append(attrs.evolve(agent, tools=agent.tools.only(*known)))
-                refused.append((agent.name, refusal("\n".join(problems))))
+                lost = [member for member in agent.tools.members if member.name not in known]
+                names = ", ".join(member.name for member in lost)
+                words = (
+                    f"tools are left out, because {LOCK_NAME} has others: {names}\n{refusal(chr(10).join(problems))}"
+                )
+                servers = sorted({member.server for member in lost if member.server})
+                refused.append(RefusedTools(agent.name, words, tuple(servers)))
             else:
                 kept.append(agent)
         return tuple(kept), tuple(refused)
@@ -132,6 +138,15 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     def encode(self) -> bytes:
         """The file's content: JSON that reads as a diff."""
         return msgspec.json.format(msgspec.json.encode(self, enc_hook=_written), indent=2) + b"\n"
+
+
+class RefusedTools(msgspec.Struct, frozen=True, gc=False):
+    """What *agent* is without. *words*: a line with the tools' names, then the reason; *servers*: whose tools they
+    are."""
+
+    agent: str
+    words: str
+    servers: tuple[str, ...]
 
 
 def locked_tools(agent: str, toolset: Toolset) -> LockedTools:

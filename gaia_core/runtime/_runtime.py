@@ -30,7 +30,7 @@ from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
+from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources, tell_problems
 from gaia_core.runtime._turn_runner import TurnRunner, TurnStart
 from gaia_core.runtime.sessions._history import fold
 from gaia_core.runtime.sessions._session_events import SessionEvents
@@ -135,7 +135,7 @@ class Runtime:
     @property
     def sources(self) -> tuple[SourceState, ...]:
         """How the catalog's sources of tools are."""
-        return self._sources.states(self._base)
+        return self._sources.states(self._base, self.catalog)
 
     @property
     def quota(self) -> Quota:
@@ -359,7 +359,8 @@ class Runtime:
             await self._sources.open(catalog.sources)
             self._base = catalog
             self._sources.forget(catalog.sources)
-            composed = self._sources.composed(catalog)
+            composed = self._sources.composed(catalog, self.catalog.agents)
+            tell_problems(self.catalog, composed)
             self._generations.replace(composed)
             return composed
 
@@ -367,8 +368,9 @@ class Runtime:
         """A source lists other tools, or is there or gone. Called from the sources' tasks; awaits nothing."""
         if self._closed:
             return
-        composed = self._sources.composed(self._base)
+        composed = self._sources.composed(self._base, self.catalog.agents)
         if composed != self.catalog:
+            tell_problems(self.catalog, composed)
             self._generations.replace(composed)
 
     # Life.
