@@ -28,6 +28,8 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     *send_reasoning*: the field in which a model's reasoning is sent back with the calls that it led to, within a turn:
     `as_received`, `reasoning_content`, `reasoning`; `off` for a server that refuses it.
     *forward*: names of further members of a chat completion request that reach the endpoint, such as `mirostat`.
+    *cache_salt*: each key's requests have a salt of their own, so that keys don't share the server's prefix cache, and
+    can't learn by its speed what others asked; vLLM knows it.
     """
 
     url: str | list[str] | None = None
@@ -48,6 +50,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     extra: dict[str, Any] = {}
     forward: list[str] = []
+    cache_salt: bool = False
 
 
 class _LimitsTable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):

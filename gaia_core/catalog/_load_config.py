@@ -137,4 +137,5 @@ def _endpoint(table: ModelTable, url: str) -> EndpointConfig:
         silence_timeout=table.silence_timeout,
         retries=table.retries,
         extra=msgspec.json.encode(table.extra, order="sorted").decode(),
+        cache_salt=table.cache_salt,
     )

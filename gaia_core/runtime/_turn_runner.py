@@ -187,7 +187,8 @@ class TurnRunner:
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first
-        request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        options = start.request.options
+        request = request_of(agent, transcript, options, window, session.id, first=True, owner=session.owner)
         request = with_room(access, transcript, request)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None

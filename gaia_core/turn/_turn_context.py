@@ -21,6 +21,7 @@ from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._context_budget import ContextBudget, LearntContext, prompt_budget
 from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._own_prefixes import OwnPrefixes
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -30,7 +31,8 @@ class ModelAccess:
     """A model, its slots, and the longest request that it takes (tokens; None: unknown).
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
-    *learnt*: what its refusals said of its window.
+    *learnt*: what its refusals said of its window. *prefixes*: what each owner has asked it, for the cached tokens that
+    owners are told.
     """
 
     __attrs_pre_init__ = made_once
@@ -40,6 +42,7 @@ class ModelAccess:
     window: int | None = None
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
     learnt: LearntContext = attrs.field(factory=LearntContext)
+    prefixes: OwnPrefixes = attrs.field(factory=OwnPrefixes)
 
 
 class Counting(Protocol):

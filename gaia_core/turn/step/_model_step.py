@@ -159,13 +159,21 @@ class ModelStep:
                 self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
             elif kind is Finished:
-                self._finished = delta  # type: ignore[assignment]
+                self._finished = self._shown(delta)  # type: ignore[arg-type]
             else:
                 if kind is ReasoningDelta:
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 told.append(delta)
         return tuple(told)
+
+    def _shown(self, finished: Finished) -> Finished:
+        """*finished*, with the usage that the owner of the turn may know."""
+        context, usage = self._context, finished.usage
+        if usage is None or not context.owner:
+            return finished
+        shown = context.access.prefixes.shown(context.owner, context.path, self._request, usage)
+        return msgspec.structs.replace(finished, usage=shown)
 
     def _hold(self, delta: Delta, told: list[Delta]) -> None:
         assert self._held is not None

@@ -38,7 +38,9 @@ async def compact(context: TurnContext) -> Compacted | None:
         summary = ""
         try:
             for part in parts:
-                request = ModelRequest(summary_round(agent, summary, part), session_key=context.turn.session_id)
+                request = ModelRequest(
+                    summary_round(agent, summary, part), session_key=context.turn.session_id, owner=context.owner
+                )
                 step = ModelStep(context, request, set())
                 message, _, usage = await step.run(lambda *_events: None)
                 context.budget.charge(usage)
