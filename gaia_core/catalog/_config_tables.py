@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.catalog._catalog import QUEUE
+from gaia_core.catalog._storage_quota import BYTES, OBJECTS, StorageLimits, StorageQuota
 from gaia_core.errors import ConfigError
 from gaia_core.models import Input
 from gaia_core.models.endpoint._request_body import SendReasoning
@@ -105,10 +106,42 @@ class Composition(msgspec.Struct, forbid_unknown_fields=True):
     approve: list[str] = []
 
 
+class KeysStorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """What each key may keep that has no storage limits of its own (`gaia keys create --stored-objects`)."""
+
+    objects: Annotated[int, Meta(ge=0)] = OBJECTS
+    bytes: Annotated[int, Meta(ge=0)] = BYTES
+
+
+class LocalStorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """What this machine's user may keep; without a limit unless one is given."""
+
+    objects: Annotated[int, Meta(ge=0)] | None = None
+    bytes: Annotated[int, Meta(ge=0)] | None = None
+
+
+class StorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """How much owners may keep: `objects` (sessions, stored responses, conversations, stored completions) and `bytes`
+    of their records; uploaded files as many again."""
+
+    keys: KeysStorageTable | None = None
+    local: LocalStorageTable = msgspec.field(default_factory=LocalStorageTable)
+
+    @property
+    def quota(self) -> StorageQuota:
+        """The table as a value."""
+        keys, local = self.keys, self.local
+        return StorageQuota(
+            StorageLimits(keys.objects, keys.bytes) if keys is not None else None,
+            StorageLimits(local.objects, local.bytes),
+        )
+
+
 class Document(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     default_agent: str | None = None
+    storage: StorageTable = msgspec.field(default_factory=StorageTable)
     models: dict[str, Any] = {}
     agents: dict[str, Any] = {}
 

@@ -12,7 +12,7 @@ import msgspec
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
+from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed, encode_fact
 from gaia_core.journal import Journal, Lease, NewRecord, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
@@ -550,6 +550,12 @@ def _began(start: TurnStart) -> Began:
         edits=request.edits,
         audience=request.audience,
     )
+
+
+def recorded_size(request: TurnRequest) -> int:
+    """How many bytes the record of *request* has."""
+    message = UserMessage(request.content) if request.content is not None else None
+    return len(encode_fact(Began("", "", "", message, input=request.input, note=request.note)))
 
 
 def _waits(history: History) -> bool:

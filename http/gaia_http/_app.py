@@ -132,7 +132,7 @@ def create_app(
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
-    files = UploadedFiles(settings.data)
+    files = UploadedFiles(settings.data, limits=runtime.storage.limits)
     parts = PartConverter(runtime, settings, files)
     store = CompletionStore(runtime)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency, store)

@@ -1,7 +1,8 @@
 """Uploaded files, each its owner's: another owner's file does not exist. Kept in the data folder, or in memory only.
 
 On disk a file is two: `ID` with the content and `ID.json` with what is known of it, which is written last. Bounded by
-the size of a file, and by number and bytes of an owner's files together (in memory: 64 MB).
+the size of a file, and by number and bytes of an owner's files together (in memory: 64 MB): by its storage limits, if
+it has some.
 """
 
 import asyncio
@@ -9,12 +10,14 @@ import hashlib
 import os
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import msgspec
 
+from gaia_core.catalog import UNLIMITED, StorageLimits
 from gaia_core.nesting import decode_json
 
 MAX_FILES = 1_000
@@ -46,10 +49,22 @@ class _Kept:
     data: bytes
 
 
-class UploadedFiles:
-    """Belongs to one application. *folder*: None keeps files in memory."""
+def _no_limits(_owner: str) -> StorageLimits:
+    return UNLIMITED
 
-    def __init__(self, folder: Path | None, *, most: int = MAX_FILES, most_bytes: int = MAX_OWNER_BYTES) -> None:
+
+class UploadedFiles:
+    """Belongs to one application. *folder*: None keeps files in memory. *limits*: what an owner may keep."""
+
+    def __init__(
+        self,
+        folder: Path | None,
+        *,
+        most: int = MAX_FILES,
+        most_bytes: int = MAX_OWNER_BYTES,
+        limits: Callable[[str], StorageLimits] = _no_limits,
+    ) -> None:
+        self._limits = limits
         self._folder = folder / "files" if folder is not None else None
         self._most = most
         self._most_bytes = most_bytes if folder is not None else min(most_bytes, _MEMORY_BYTES)
@@ -63,12 +78,20 @@ class UploadedFiles:
         known = StoredFile(
             f"file-{os.urandom(12).hex()}", name, purpose, len(data), now, None if seconds is None else now + seconds
         )
+        limits = self._limits(owner)
+        most, most_bytes = _least(self._most, limits.objects), _least(self._most_bytes, limits.bytes)
         async with self._lock:
             there = await self.list(owner)
-            if len(there) >= self._most:
-                raise FullError(f"there are {len(there)} files already, which is the most; delete some")
-            if sum(file.bytes for file in there) + len(data) > self._most_bytes:
-                raise FullError(f"all files together may have {self._most_bytes} bytes; delete some")
+            if len(there) >= most:
+                raise FullError(
+                    f"there are {len(there)} files already, which is the most; delete some (DELETE /v1/files/ID)"
+                )
+            used = sum(file.bytes for file in there)
+            if used + len(data) > most_bytes:
+                raise FullError(
+                    f"all files together may have {most_bytes} bytes, and {used} are used; "
+                    "delete some (DELETE /v1/files/ID)"
+                )
             if self._folder is None:
                 self._memory.setdefault(owner, {})[known.id] = _Kept(known, data)
             else:
@@ -125,6 +148,10 @@ class UploadedFiles:
     def _place(self, owner: str) -> Path:
         assert self._folder is not None
         return self._folder / hashlib.sha256(owner.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _least(most: int, limit: int | None) -> int:
+    return most if limit is None else min(most, limit)
 
 
 def _is_over(known: StoredFile) -> bool:

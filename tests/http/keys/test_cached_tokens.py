@@ -3,7 +3,6 @@
 The model has one prefix cache for all who ask it, as vLLM and llama.cpp have, and counts a token for each byte.
 """
 
-import os.path
 import re
 
 import pytest
@@ -14,6 +13,11 @@ from gaia_core.models import Finished
 
 SECRET = "the merger with Initech is on 4 May"
 RIGHT, WRONG = f"Remember: {SECRET}", "Remember: the merger with Globex is on 9 May"
+
+
+def common(one: bytes, other: bytes) -> int:
+    """How many bytes two prompts have in common at their beginning."""
+    return next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 class SharedCache:
@@ -27,7 +31,7 @@ class SharedCache:
     async def stream(self, request):
         self.requests.append(request)
         prompt = b"".join(request.encoded or map(wire_bytes, request.messages))
-        cached = max((len(os.path.commonprefix([prompt, each])) for each in self.seen), default=0)
+        cached = max((common(prompt, each) for each in self.seen), default=0)
         self.seen.append(prompt)
         self.cached.append(cached)
         yield (TextDelta("Noted."), Finished("stop", Usage(len(prompt), 2, cached)))

@@ -210,6 +210,7 @@ class Conversations:
         info = await self._runtime.sessions.get(owner, id)
         note = RequestNote(created=int(time.time()), model=info.agent, echo=msgspec.Raw(b"{}"), items=raw, added=True)
         began = Began(info.agent, info.fingerprint, "", input=messages, note=encode_note(note))
+        await self._runtime.storage.admit(owner, size=len(record_of(began).body))
         journal = await self._runtime.sessions.journal_of(owner, id)
         turn = f"turn_{new_id()}"
         lease = await journal.claim(owner, id, self._runtime.replica, turn)
