@@ -155,7 +155,7 @@ def _routes(
     async def delete_file(request: Request[Any, Any, Any]) -> Response[bytes]:
         return await uploads.delete(request)
 
-    async def file_content(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def file_content(request: Request[Any, Any, Any]) -> ASGIApp:
         return await uploads.content(request)
 
     async def models(request: Request[Any, Any, Any]) -> Response[bytes]:

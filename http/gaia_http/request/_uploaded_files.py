@@ -9,20 +9,26 @@ import asyncio
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, cast
 
 import attrs
 import msgspec
 
 from gaia_core.catalog import UNLIMITED, StorageLimits
 from gaia_core.nesting import decode_json
+from gaia_core.open_in_thread import opened_in_thread
 
 MAX_FILES = 1_000
 MAX_OWNER_BYTES = 1_000_000_000
 _MEMORY_BYTES = 64_000_000
+_SPOOLED_BYTES = 256 * 1024
 
 _ID = re.compile(r"file-[0-9a-f]{24}\Z")
 _NAME_CHARS = 255
@@ -71,12 +77,24 @@ class UploadedFiles:
         self._memory: dict[str, dict[str, _Kept]] = {}
         self._lock = asyncio.Lock()
 
-    async def add(self, owner: str, filename: str, purpose: str, data: bytes, seconds: int | None = None) -> StoredFile:
-        """Keep *data*, for *seconds* or until it is deleted. Raises FullError."""
+    def spool(self) -> BinaryIO:
+        """A nameless file for content that arrives: on disk where files are kept there, from `_SPOOLED_BYTES` on."""
+        if self._folder is None:
+            return BytesIO()
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cast("BinaryIO", SpooledTemporaryFile(_SPOOLED_BYTES, dir=self._folder))
+
+    async def add(
+        self, owner: str, filename: str, purpose: str, content: bytes | BinaryIO, seconds: int | None = None
+    ) -> StoredFile:
+        """Keep *content*, for *seconds* or until it is deleted. Raises FullError."""
         now = int(time.time())
+        file = BytesIO(content) if isinstance(content, bytes) else content
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         name = filename.rpartition("/")[2].rpartition("\\")[2][:_NAME_CHARS] or "file"
         known = StoredFile(
-            f"file-{os.urandom(12).hex()}", name, purpose, len(data), now, None if seconds is None else now + seconds
+            f"file-{os.urandom(12).hex()}", name, purpose, size, now, None if seconds is None else now + seconds
         )
         limits = self._limits(owner)
         most, most_bytes = _least(self._most, limits.objects), _least(self._most_bytes, limits.bytes)
@@ -87,15 +105,15 @@ class UploadedFiles:
                     f"there are {len(there)} files already, which is the most; delete some (DELETE /v1/files/ID)"
                 )
             used = sum(file.bytes for file in there)
-            if used + len(data) > most_bytes:
+            if used + size > most_bytes:
                 raise FullError(
                     f"all files together may have {most_bytes} bytes, and {used} are used; "
                     "delete some (DELETE /v1/files/ID)"
                 )
             if self._folder is None:
-                self._memory.setdefault(owner, {})[known.id] = _Kept(known, data)
+                self._memory.setdefault(owner, {})[known.id] = _Kept(known, file.read())
             else:
-                await asyncio.to_thread(_write, self._place(owner), known, data)
+                await asyncio.to_thread(_write, self._place(owner), known, file)
         return known
 
     async def list(self, owner: str) -> tuple[StoredFile, ...]:
@@ -132,6 +150,18 @@ class UploadedFiles:
         except FileNotFoundError:
             return None
 
+    async def open(self, owner: str, id: str) -> BinaryIO | None:
+        """The file's content, to be read piece by piece and closed; or None."""
+        if await self.get(owner, id) is None:
+            return None
+        if self._folder is None:
+            return BytesIO(self._memory[owner][id].data)
+        place = self._place(owner) / id
+        try:
+            return await opened_in_thread(lambda: place.open("rb"), lambda file: file.close())
+        except FileNotFoundError:
+            return None
+
     async def delete(self, owner: str, id: str) -> bool:
         """Delete the file; False when there is none."""
         if await self.get(owner, id) is None:
@@ -158,12 +188,13 @@ def _is_over(known: StoredFile) -> bool:
     return known.expires_at is not None and time.time() >= known.expires_at
 
 
-def _write(place: Path, known: StoredFile, data: bytes) -> None:
+def _write(place: Path, known: StoredFile, data: BinaryIO) -> None:
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     content, about = place / known.id, place / f"{known.id}.json"
     part = place / f".{known.id}.part"
     try:
-        content.write_bytes(data)
+        with content.open("wb") as file:
+            shutil.copyfileobj(data, file)
         part.write_bytes(msgspec.json.encode(known))
         part.replace(about)
     except BaseException:

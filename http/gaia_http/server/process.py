@@ -63,6 +63,7 @@ async def run_server(
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
     from gaia_http._app import create_app  # noqa: PLC0415
+    from gaia_http.server._connections import Connections  # noqa: PLC0415
     from gaia_http.server._http_protocol import BoundedProtocol  # noqa: PLC0415
     from gaia_http.server._websocket_protocol import BoundedSocket  # noqa: PLC0415
 
@@ -78,7 +79,7 @@ async def run_server(
         runtime = Runtime(catalog, journal, observer=observer, quota=allowances)
         config = Config(
             create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer),
-            http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
+            http=partial(BoundedProtocol, settings=settings, connections=Connections(settings)),  # type: ignore[arg-type]  # makes one
             ws=partial(BoundedSocket, settings=settings),  # type: ignore[arg-type]  # makes one
             lifespan="on",
             log_config=None,

@@ -47,6 +47,27 @@ _DEFAULTS = Settings()
     help="Allow web pages of this origin to call the server from a browser (repeatable).",
 )
 @click.option(
+    "--max-connections",
+    default=_DEFAULTS.max_connections,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections at once; beyond that, idle ones are closed, then new ones get status 503.",
+)
+@click.option(
+    "--max-connections-per-address",
+    default=_DEFAULTS.max_connections_per_address,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The same for one client address (IPv6: /64 network). Connections of this machine are not counted.",
+)
+@click.option(
+    "--proxy-address",
+    "proxy_addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A reverse proxy's address, or network: its connections are not counted by address (repeatable).",
+)
+@click.option(
     "--keys",
     "key_path",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -106,6 +127,9 @@ def serve(
     port: int,
     allowed_hosts: tuple[str, ...],
     allowed_origins: tuple[str, ...],
+    max_connections: int,
+    max_connections_per_address: int,
+    proxy_addresses: tuple[str, ...],
     key_path: Path | None,
     fetch_hosts: tuple[str, ...],
     drain_seconds: float,
@@ -128,16 +152,22 @@ def serve(
             f"--host {host}: there are no keys, so only this machine is served (127.0.0.1, ::1, localhost). "
             "To serve others, run gaia keys create NAME, or set GAIA_API_KEY"
         )
-    settings = Settings(
-        host=host,
-        port=port,
-        allowed_origins=allowed_origins,
-        fetch_hosts=fetch_hosts,
-        drain_seconds=drain_seconds,
-        show_activity="reasoning" if activity else "off",
-        data=data_folder(os.environ),
-        ui_dist=ui_dist,
-    )
+    try:
+        settings = Settings(
+            host=host,
+            port=port,
+            allowed_origins=allowed_origins,
+            max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            proxy_addresses=(*_DEFAULTS.proxy_addresses, *proxy_addresses),
+            fetch_hosts=fetch_hosts,
+            drain_seconds=drain_seconds,
+            show_activity="reasoning" if activity else "off",
+            data=data_folder(os.environ),
+            ui_dist=ui_dist,
+        )
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
     log = LogContext()
