@@ -139,7 +139,7 @@ class _Content:
         ]
         with self._file as file:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            left = self._size if scope["method"] != "HEAD" else 0
+            left = self._size if scope.get("method") != "HEAD" else 0
             while left:
                 data = await asyncio.to_thread(file.read, min(left, _PIECE))
                 if not data:

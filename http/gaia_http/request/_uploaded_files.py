@@ -82,7 +82,7 @@ class UploadedFiles:
         if self._folder is None:
             return BytesIO()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return cast("BinaryIO", SpooledTemporaryFile(_SPOOLED_BYTES, dir=self._folder))
+        return cast("BinaryIO", SpooledTemporaryFile(_SPOOLED_BYTES, dir=str(self._folder)))
 
     async def add(
         self, owner: str, filename: str, purpose: str, content: bytes | BinaryIO, seconds: int | None = None

@@ -68,15 +68,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._reader: WriteWatchdog | None = None
         """Set by `connection_made`, stopped by `connection_lost`."""
         self.app_state = {**app_state}
-        self._connections, self._seat = self._taken_over(*self.app_state.pop(SEAT, (None, None)))
-        """All of the server's connections, and this one's place, which `connection_lost` gives back."""
-
-    def _taken_over(
-        self, connections: Connections | None, seat: Seat | None
-    ) -> "tuple[Connections, Seat] | tuple[None, None]":
-        if connections is None or seat is None:
-            return None, None
-        return connections, connections.take_over(seat, self)
+        self._connections: Connections | None = None
+        self._seat: Seat | None = None
+        """The server's connections, and this one's place among them, which `connection_lost` gives back."""
+        if SEAT in self.app_state:
+            self._connections, seat = self.app_state.pop(SEAT)
+            if self._connections is not None and seat is not None:
+                self._seat = self._connections.take_over(seat, self)
 
     # What `Connections` asks of it.
 

@@ -352,6 +352,45 @@ async def test_a_session_of_another_key_is_not_there(serve, keys):
     assert statuses == [404, 404, 404, 200, 200, 404]
 
 
+async def test_a_state_of_another_key_is_none(serve, keys):
+    """What a call waits for, by which its client comes again, opens nothing with another key."""
+    one, two = keys("one"), keys("two")
+    offer = ExposedTools(agents=(), tools_of=("coder",))
+    server = await serve("x", agents=(CODER,), mcp=offer, keyring=keys.ring())
+
+    async def call(key: str, **more: object) -> dict:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+        }
+        params = {"name": "delete", "arguments": {"name": "x"}, "_meta": meta, **more}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "authorization": f"Bearer {key}",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/call",
+            "mcp-name": "delete",
+        }
+        sent = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        async with server.http.post("/mcp", json=sent, headers=headers) as response:
+            text = await response.text()
+        data = next((line[5:] for line in text.splitlines() if line.startswith("data:")), text)
+        return json.loads(data)
+
+    wanted = (await call(one))["result"]
+    (request_id,) = wanted["inputRequests"]
+    again = {
+        "requestState": wanted["requestState"],
+        "inputResponses": {request_id: {"action": "accept", "content": {"approve": True}}},
+    }
+    theirs = await call(two, **again)
+    own = await call(one, **again)
+
+    assert "this call has ended" in theirs["error"]["message"]
+    assert own["result"]["content"][0]["text"] == "x is gone"
+
+
 async def test_without_an_offer_there_is_no_such_route(serve):
     server = await serve("x")
     async with server.http.post("/mcp", json={}) as response:
