@@ -32,7 +32,7 @@ class ModelAccess:
 
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
     *learnt*: what its refusals said of its window. *prefixes*: what each owner has asked it, for the cached tokens that
-    owners are told.
+    owners see.
     """
 
     __attrs_pre_init__ = made_once

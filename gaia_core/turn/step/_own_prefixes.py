@@ -2,8 +2,8 @@
 
 A model server's prefix cache is shared by all who ask it. A count of cached tokens that depends on what others asked
 lets a key guess another key's conversation, a piece at a time: a right guess is cached, a wrong one isn't. So an owner
-is told no more cached tokens than the last request of the same conversation had, and only if the new prompt begins with
-that one, byte for byte: those it has paid for itself. This machine's own user, whose owner key is "", is told all.
+sees no more cached tokens than the last request of the same conversation had, and only if the new prompt begins with
+that one, byte for byte: those it has paid for itself. This machine's own user, whose owner key is "", sees all.
 """
 
 import hashlib

@@ -29,7 +29,7 @@ SEAT = "gaia.seat"
 _log = logging.getLogger(__name__)
 
 
-class Connection(Protocol):
+class ServedConnection(Protocol):
     """What this needs of a connection. Its methods are called on the event loop, and await nothing."""
 
     transport: asyncio.Transport
@@ -48,7 +48,7 @@ class Seat:
 
     __slots__ = ("address", "connection", "unfinished", "unread")
 
-    def __init__(self, connection: Connection, address: str) -> None:
+    def __init__(self, connection: ServedConnection, address: str) -> None:
         self.connection = connection
         self.address = address
         """Whose it counts as; "" counts as nobody's."""
@@ -82,7 +82,7 @@ class Connections:
 
     # Places.
 
-    def take(self, connection: Connection, host: str | None) -> Seat | str:
+    def take(self, connection: ServedConnection, host: str | None) -> Seat | str:
         """A seat for a new *connection* from *host* (None: a socket without addresses); or why there is none."""
         address = self._counted(host)
         if address and self._by_address[address] >= self._most_per_address and not self._evict_idle(address):
@@ -99,7 +99,7 @@ class Connections:
         self.leave(seat)
         return self._seated(connection, seat.address)
 
-    def _seated(self, connection: Connection, address: str) -> Seat:
+    def _seated(self, connection: ServedConnection, address: str) -> Seat:
         seat = Seat(connection, address)
         self._open.add(seat)
         if address:

@@ -118,11 +118,11 @@ class BoundedProtocol(HttpToolsProtocol):
     # What `Connections` asks of it.
 
     def evict(self) -> None:
-        """See Connection."""
+        """See ServedConnection."""
         self.transport.close()
 
     def refuse_body(self, message: str) -> None:
-        """See Connection. What still comes is read and thrown away for a while: a client that sends before it reads
+        """See ServedConnection. What still comes is read and thrown away for a while: a client that sends before it reads
         would lose the answer by a reset."""
         cycle: RequestResponseCycle | None = self.cycle
         if cycle is None or cycle.response_started or self.transport.is_closing():
@@ -133,7 +133,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.write(_reply(503, message, "too_many_unfinished_requests", (("retry-after", "5"),)))
         self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
         self.flow.resume_reading()
-        cycle.disconnected = True  # whoever reads the body is told that nothing more comes
+        cycle.disconnected = True  # the handler that reads the body gets a disconnect
         cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:

@@ -79,10 +79,10 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     # What `Connections` asks of it.
 
     def evict(self) -> None:
-        """See Connection: a WebSocket is never idle."""
+        """See ServedConnection: a WebSocket is never idle."""
 
     def refuse_body(self, message: str) -> None:
-        """See Connection: there is no answer to a message that isn't whole."""
+        """See ServedConnection: there is no answer to a message that isn't whole."""
         self.logger.warning("a WebSocket is closed: %s", message)
         self.transport.abort()
 
