@@ -5,10 +5,12 @@ import socket
 from contextlib import asynccontextmanager
 
 import pytest
+from click.testing import CliRunner
 
 from gaia_core import ConfigError
 from gaia_http import Settings
 from gaia_http.server._connections import Connections
+from gaia_http.server.serve_command import serve as serve_command
 
 EVERYONE = ("203.0.113.0/24",)
 """Proxies of a test in which this machine's own connections are counted."""
@@ -286,3 +288,38 @@ async def test_a_download_that_nobody_reads_takes_no_more_than_a_piece(serve, tm
         (seat,) = server.connections._slow
 
         assert seat.connection.transport.get_write_buffer_size() < 1_000_000
+
+
+async def test_messages_of_websockets_that_are_not_whole_are_bounded_together(serve):
+    server = await serve("Hello", settings=Settings(max_unfinished_bytes=3_000_000))
+    handshake = (
+        b"GET /v1/responses HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+        b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    frame = b"\x81\xff" + (19_000_000).to_bytes(8) + bytes(4)
+
+    async def begun(reader, writer, size: int) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(frame + b" " * size)
+        await writer.drain()
+
+    async with connected(server, handshake) as large, connected(server, handshake) as other:
+        await begun(*large, 2_000_000)
+        await begun(*other, 1_900_000)
+        done, left = await asyncio.wait(
+            [asyncio.create_task(each[0].read()) for each in (large, other)], return_when=asyncio.FIRST_COMPLETED
+        )
+        assert len(done) == 1
+        assert next(iter(done)).exception() is None or isinstance(next(iter(done)).exception(), ConnectionError)
+        async with server.http.ws_connect("/v1/responses") as socket:
+            await socket.send_str('{"type": "response.create", "model": "a", "input": "Hi"}')
+            assert "response" in (await socket.receive_str(timeout=20))
+        for each in left:
+            each.cancel()
+
+
+def test_an_option_that_names_no_address_is_refused():
+    result = CliRunner().invoke(serve_command, ("--proxy-address", "proxy.example"))
+
+    assert result.exit_code == 1
+    assert "proxy_addresses must be addresses or networks" in result.output

@@ -94,7 +94,7 @@ class Connections:
             return f"the server has {len(self._open)} connections, which is the most (max_connections); try again later"
         return self._seated(connection, address)
 
-    def take_over(self, seat: Seat, connection: Connection) -> Seat:
+    def take_over(self, seat: Seat, connection: ServedConnection) -> Seat:
         """The seat of a connection that speaks another protocol from here on."""
         self.leave(seat)
         return self._seated(connection, seat.address)
@@ -121,7 +121,8 @@ class Connections:
 
     def idle(self, seat: Seat) -> None:
         """The connection has no request: it is closed when another needs its place."""
-        self._idle[seat] = None
+        if seat in self._open:
+            self._idle[seat] = None
 
     def busy(self, seat: Seat) -> None:
         """A request has begun."""
@@ -155,6 +156,8 @@ class Connections:
 
     def receiving(self, seat: Seat, size: int) -> None:
         """*size* bytes of a request body have arrived (less than 0: they are not in memory any more)."""
+        if seat not in self._open:
+            return
         seat.unfinished += size
         self._unfinished += size
         self._receiving.add(seat)

@@ -122,10 +122,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def refuse_body(self, message: str) -> None:
-        """See ServedConnection. What still comes is read and thrown away for a while: a client that sends before it reads
-        would lose the answer by a reset."""
+        """See ServedConnection. What still comes is read and thrown away for a while: a client that sends before it
+        reads would lose the answer by a reset."""
         cycle: RequestResponseCycle | None = self.cycle
-        if cycle is None or cycle.response_started or self.transport.is_closing():
+        if cycle is None or cycle is not self._answered or cycle.response_started or self.transport.is_closing():
             self.transport.abort()
             return
         self._stop_clock()
