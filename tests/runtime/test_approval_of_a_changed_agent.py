@@ -20,7 +20,7 @@ from gaia_core import (
     resource,
     tool,
 )
-from gaia_core.events import ApprovalDecided, ApprovalRequested, ToolEnded
+from gaia_core.events import ApprovalDecided, ApprovalRequested, Nested, ToolEnded
 from gaia_core.facts import Asked, Decided, Started
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
@@ -208,3 +208,25 @@ async def test_an_approved_call_that_was_interrupted_is_not_run_for_another_root
 
     assert log == []
     assert [event.outcome for event in ended] == ["unknown"]
+
+
+async def test_a_yes_to_a_sub_agent_is_none_to_its_caller():
+    log: list[str] = []
+    inner = attrs.evolve(remover("/inner", log), name="inner", description="Removes.")
+    own = remover("/outer", log)
+    outer = attrs.evolve(own, tools=own.tools | Toolset("team", (inner.as_tool(),)))
+    answers = iter((call("inner", task="go"), call("remove", path="x"), "gone", call("remove", path="x"), "Done."))
+    catalog = Catalog.of(outer, models={"local": ScriptedModel(lambda _request: next(answers))})
+    async with Runtime(catalog) as runtime:
+        turn = await begun(runtime)
+        asked: list[str] = []
+        async for event in turn.events():
+            inner_event = event.event if isinstance(event, Nested) else event
+            if isinstance(inner_event, ApprovalRequested) and inner_event.tool == "remove":
+                asked.append(inner_event.approval_id)
+                await turn.decide(inner_event.approval_id, True, scope="session")
+            elif isinstance(inner_event, ApprovalRequested):
+                await turn.decide(inner_event.approval_id, True)
+
+    assert log == ["/inner/x", "/outer/x"]
+    assert len(asked) == 2, "the outer agent's call is another one"

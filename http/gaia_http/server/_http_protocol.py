@@ -6,6 +6,7 @@
 | what is around a chunked body: trailers, which are ignored, and extensions | 4 * `max_header_bytes` | 431 |
 | requests before the first is answered | 64 | the connection is aborted |
 | a body, on any route | four times the most that a route takes | the connection is closed |
+| a body, on a route that doesn't keep the time itself | `body_seconds` and a little more | 408 |
 | a body that continues after its answer | `body_seconds` | the connection is closed |
 | an answer that its client doesn't read | `write_seconds` without a byte | the connection is aborted |
 | all connections together | see `_connections` | 503, or the connection is closed |
@@ -29,6 +30,8 @@ from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
 
 HEAD_SECONDS = 30.0
+_GRACE_SECONDS = 2.0
+"""By how much a route that keeps the time of its body itself, and answers in its own envelope, comes first."""
 _LINGER_SECONDS = 2.0
 """How long a refused body is still read."""
 _FRAMING = 7
@@ -77,9 +80,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         """Set by `on_headers_complete`, reset by `on_message_complete`."""
         self._deadline: asyncio.TimerHandle | None = None
-        """The one timer for what the client sends: for a head (from the connection's or message's beginning), or
-        for a body that continues after its answer. `_stop_clock` cancels it, at the latest when the connection is
-        lost."""
+        """The one timer for what the client sends: for a head (from the connection's or message's beginning), for a
+        body that didn't come with its head, or for one that continues after its answer. `_stop_clock` cancels it, at
+        the latest when the connection is lost."""
         self._reader: WriteWatchdog | None = None
         """Set by `connection_made`, stopped by `connection_lost` or when another protocol takes over."""
         self._refused = False
@@ -156,6 +159,8 @@ class BoundedProtocol(HttpToolsProtocol):
             # Until the loop's next round, so that other connections have their turn.
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
+        if self._in_body and self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(self._body_seconds + _GRACE_SECONDS, self._refuse_slow_body)
 
     def _read_on(self) -> None:
         # Called later: uvicorn may have paused the reading meanwhile, which it then ends itself, or the connection may
@@ -300,6 +305,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(408, f"the headers did not arrive within {self._seconds:g} s", "request_timeout")
         else:
             self.transport.close()
+
+    def _refuse_slow_body(self) -> None:
+        self._deadline = None
+        self._refuse(408, f"the body did not arrive within {self._body_seconds:g} s", "request_timeout")
 
     def _refuse(self, status: int, message: str, code: str) -> None:
         if self.transport.is_closing():
