@@ -81,6 +81,33 @@ async def test_a_key_at_its_limit_of_requests_leaves_nothing_behind(ask, what):
     assert (await asks("DELETE", f"/api/sessions/{made['id']}"))[0] == 200, "deleting is always possible"
 
 
+async def test_a_response_that_may_not_begin_leaves_no_session_behind(serve, room, bearer, upstream):
+    headers = bearer(room.make("limited", limits=KeyLimits(running_turns=1, stored_bytes=10_000)))
+    model = upstream()
+    server = await serve(model=model, keyring=room.ring())
+
+    async def ask(input: str = "Hi", **more: object) -> int:
+        body = {"model": "a", "input": input, **more}
+        async with server.http.post("/v1/responses", json=body, headers=headers) as response:
+            return response.status
+
+    async def there() -> int:
+        async with server.http.get("/api/sessions?responses=true", headers=headers) as response:
+            return (await response.json())["total"]
+
+    assert await ask("x" * 20_000) == 403
+    assert await there() == 0
+    running = asyncio.create_task(ask())
+    await model.began.wait()
+    refused = [await ask(), await ask(background=True)]
+    left = await there()
+    model.go.set()
+
+    assert await running == 200
+    assert refused == [429, 429]
+    assert left == 1
+
+
 # At the quota.
 
 
@@ -126,6 +153,7 @@ async def test_at_the_quota_of_bytes_nothing_large_is_kept(ask, what):
     assert "of 20000 bytes are used" in json.dumps(refused)
     assert asks.server.model.requests == []
     assert await asks.server.runtime.journal.stored_bytes(owner_of(asks)) < 20_000
+    assert (await asks("GET", "/api/sessions?responses=true"))[1]["total"] == 1
 
 
 def owner_of(asks) -> str:
