@@ -21,6 +21,7 @@ from gaia_core.events import (
     ToolStarted,
 )
 from gaia_core.nesting import decode_json
+from gaia_core.visible_text import visible
 
 _VALUE_CHARS = 60
 _LINE_CHARS = 160
@@ -52,7 +53,7 @@ def line_of(event: Event, *, named: bool = False) -> str | None:
 
 
 def detail_of(called: ToolCalled) -> str:
-    """The call alone: `read_file(path="a.txt")`."""
+    """The call alone: `read_file(path="a.txt")`; what can't be seen of its arguments is written out."""
     return f"{called.tool}({_arguments(called.arguments)})"
 
 
@@ -60,15 +61,15 @@ def _arguments(text: str) -> str:
     try:
         arguments = decode_json(text)
     except (msgspec.DecodeError, UnicodeError):
-        return _short(text, _VALUE_CHARS)
+        return visible(_short(text, _VALUE_CHARS))
     if not isinstance(arguments, dict):
-        return _short(text, _VALUE_CHARS)
+        return visible(_short(text, _VALUE_CHARS))
     return _short(", ".join(_argument(arguments.items())), _LINE_CHARS)
 
 
 def _argument(items: Iterable[tuple[str, object]]) -> Iterable[str]:
     for name, value in items:
-        yield f"{name}={_short(msgspec.json.encode(value).decode(), _VALUE_CHARS)}"
+        yield visible(f"{name}={_short(msgspec.json.encode(value).decode(), _VALUE_CHARS)}")
 
 
 def _short(text: str, chars: int) -> str:

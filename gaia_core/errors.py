@@ -14,6 +14,7 @@ GaiaError
 ├── BusyError               the session runs a turn already
 ├── QueueFullError          a model's queue is full; says when to retry
 ├── LimitError              an owner's quota is used up; says when to retry
+├── StorageFullError        an owner keeps as much as it may; says what to delete
 ├── FencedError             the lease of a session was lost: another process continues its turn
 ├── JournalError            the journal's file or database can't be used
 │   └── OutcomeUnknownError the end of a turn can't be recorded for now; attach to it again
@@ -98,6 +99,10 @@ class LimitError(GaiaError):
     def __init__(self, message: str, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StorageFullError(GaiaError):
+    """An owner keeps as much as it may: says how much that is, and what to delete."""
 
 
 class FencedError(GaiaError):

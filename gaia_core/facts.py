@@ -155,7 +155,11 @@ class Done(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="done"
 
 
 class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="asked"):
-    """A validated call waits for approval until *expires_at* (Unix seconds). *scope*: what a yes for good covers."""
+    """A validated call waits for approval until *expires_at* (Unix seconds). *scope*: what a yes for good covers.
+
+    *agent* is the fingerprint of the agent that the call was shown for, which is the only one that an answer holds for;
+    records of earlier versions have none.
+    """
 
     approval_id: str
     call_id: str
@@ -166,6 +170,7 @@ class Asked(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="aske
     expires_at: float
     scope: str
     path: str = ""
+    agent: str = ""
 
 
 class Decided(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="decided"):

@@ -7,6 +7,7 @@
 | `_load_config` | `gaia.toml` → Catalog, a pure function |
 | `_config_tables`, `_compose_agents` | what that file may say; its agents, composed of their toolsets |
 | `_lock_file` | `gaia.lock`: what was reviewed of tools, and what is refused |
+| `_storage_quota` | how much an owner may keep |
 | `_default_catalog` | what there is without a configuration: the agent, and the model that answers |
 """
 
@@ -26,13 +27,16 @@ from gaia_core.catalog._lock_file import (
     write_lock,
 )
 from gaia_core.catalog._plugins import ENTRY_POINTS, Plugin, find_plugins, make_toolset
+from gaia_core.catalog._storage_quota import LIMITED, UNLIMITED, StorageLimits, StorageQuota
 
 __all__ = [
     "CONFIG_NAME",
     "DEFAULT_AGENT",
     "DEFAULT_MODEL",
     "ENTRY_POINTS",
+    "LIMITED",
     "LOCK_NAME",
+    "UNLIMITED",
     "Catalog",
     "CatalogProblem",
     "Lock",
@@ -40,6 +44,8 @@ __all__ = [
     "LockedTools",
     "ModelSpec",
     "Plugin",
+    "StorageLimits",
+    "StorageQuota",
     "decode_lock",
     "find_plugins",
     "load_catalog",

@@ -8,6 +8,7 @@ import attrs
 
 from gaia_core.agent import Agent, agents_below
 from gaia_core.catalog._lock_file import Lock
+from gaia_core.catalog._storage_quota import StorageQuota
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.frozen_types import made_once, shown, typed
 from gaia_core.models import Input, Model
@@ -69,17 +70,27 @@ class ModelSpec:
 
 @attrs.frozen(field_transformer=typed)
 class CatalogProblem:
-    """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it."""
+    """Something that is broken and harms nobody else: where, and what to do. *plugin* names the one that is it,
+    *servers* those whose tools were left out because of it."""
 
     __attrs_pre_init__ = made_once
 
     source: str
     message: str
     plugin: str = ""
+    servers: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The message's first line, which says what happened; what follows it are details."""
+        return self.message.partition("\n")[0]
 
 
-Composer: TypeAlias = Callable[[Mapping[Source, Toolset]], "tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]"]
-"""What sources list → the agents, and what is wrong with that. It raises nothing."""
+Composer: TypeAlias = Callable[
+    [Mapping[Source, Toolset], tuple[Agent, ...]], "tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]"
+]
+"""What sources list, and the agents as they were before → the agents now, and what is wrong with that. It raises
+nothing."""
 
 
 @attrs.frozen(field_transformer=typed)
@@ -106,6 +117,8 @@ class Catalog:
     unlisted: tuple[str, ...] = ()
     """The names of the sources that were asked and have not said yet what they have."""
     compose: Composer | None = attrs.field(default=None, eq=False, repr=False)
+    storage: StorageQuota = StorageQuota()
+    """How much owners may keep."""
 
     @classmethod
     def of(
@@ -143,17 +156,25 @@ class Catalog:
             tuple(problems),
         )
 
-    def with_listed(self, listed: Mapping[Source, Toolset], problems: tuple[CatalogProblem, ...] = ()) -> "Catalog":
+    def with_listed(
+        self,
+        listed: Mapping[Source, Toolset],
+        problems: tuple[CatalogProblem, ...] = (),
+        before: tuple[Agent, ...] = (),
+    ) -> "Catalog":
         """This catalog, its agents composed with what its sources *listed*; *problems* are the sources' own.
 
+        *before*: the agents as they were, whose tools keep their names when another source lists one of the same name.
         Where there is a lock, tools that it doesn't know as they are now are left out, with a problem that says so.
         """
         if self.compose is None:
             return attrs.evolve(self, problems=(*self.problems, *problems)) if problems else self
-        agents, broken = self.compose(listed)
+        agents, broken = self.compose(listed, before)
         if self.lock is not None:
             agents, refused = self.lock.reviewed(agents)
-            broken += tuple(CatalogProblem(f"agents.{name}", words) for name, words in refused)
+            broken += tuple(
+                CatalogProblem(f"agents.{each.agent}", each.words, servers=each.servers) for each in refused
+            )
         ordered = tuple(sorted(agents, key=lambda agent: agent.name))
         unlisted = tuple(source.name for source in self.sources if source not in listed)
         return attrs.evolve(self, agents=ordered, problems=(*self.problems, *problems, *broken), unlisted=unlisted)

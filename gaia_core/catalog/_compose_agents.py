@@ -1,4 +1,8 @@
-"""The agents of gaia.toml: composed of what their plugins make, at first and whenever a source lists other tools."""
+"""The agents of gaia.toml: composed of what their plugins make, at first and whenever a source lists other tools.
+
+A source lists what it likes, when it likes. What is wrong with one of its tools costs that tool, and nobody else's: a
+name that another tool of the agent has already stays with that tool, whatever the order in the file.
+"""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -7,13 +11,14 @@ from typing import Any
 import attrs
 import msgspec
 
-from gaia_core.agent import NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits, ToolSearch
+from gaia_core.agent import FIND_TOOLS, NO_TOOLS, Agent, ApprovalPolicy, ContextPolicy, Limits, ToolSearch
 from gaia_core.catalog._catalog import CatalogProblem
 from gaia_core.catalog._config_tables import AgentTable, Composition, Document, SearchTable, table_of
 from gaia_core.catalog._default_catalog import DEFAULT_MODEL
 from gaia_core.catalog._plugins import OURS, BrokenPluginError, Plugin, make
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.tools import Source, Toolset, nearest
+from gaia_core.tools import Bound, Source, Toolset, nearest
+from gaia_core.turn import READ_RESULT
 
 
 @attrs.frozen(eq=False)
@@ -47,10 +52,38 @@ class _Piece:
     ours: Composition
     place: str
 
-    def toolset(self, listed: Mapping[Source, Toolset]) -> Toolset:
-        """The entry's tools; none for a source that has *listed* none yet. Raises ToolsetError."""
-        toolset = self.made if isinstance(self.made, Toolset) else listed.get(self.made)
-        return _shaped(toolset, self.ours) if toolset is not None else NO_TOOLS
+    def toolset(self) -> Toolset:
+        """The entry's tools; none for a source, which is still to be asked. Raises ToolsetError."""
+        return _shaped(self.made, self.ours) if isinstance(self.made, Toolset) else NO_TOOLS
+
+    def offer(self, listed: Mapping[Source, Toolset]) -> "_Offer | None":
+        """What a source's entry offers of what it *listed*; None for another entry, and before it has listed anything.
+
+        Raises ToolsetError.
+        """
+        if isinstance(self.made, Toolset) or (toolset := listed.get(self.made)) is None:
+            return None
+        # The entry gives these names to other tools.
+        taken = set(self.ours.rename.values()) - set(self.ours.rename)
+        clashes = tuple(name for name in toolset.names if name in taken)
+        return _Offer(self.made.name, self.place, _shaped(toolset.without(*clashes), self.ours), clashes)
+
+
+@attrs.frozen(eq=False)
+class _Offer:
+    """The tools of a source's entry; *clashes*: those left out because the entry renames another one to their name."""
+
+    server: str
+    place: str
+    toolset: Toolset
+    clashes: tuple[str, ...]
+
+    def left_out(self, name: str, holder: str) -> str:
+        """In words: the tool *name* is left out, because *holder* has that name."""
+        return (
+            f"the tool {name!r} of the server {self.server!r} is left out, because {holder} has that name already; "
+            f'give {self.place} a prefix, a rename, or without = ["{name}"]'
+        )
 
 
 @attrs.frozen(eq=False)
@@ -65,33 +98,89 @@ class Draft:
     def sources(self) -> tuple[Source, ...]:
         return tuple(piece.made for piece in self.pieces if isinstance(piece.made, Source))
 
-    def agent(self, listed: Mapping[Source, Toolset] | None = None) -> Agent:
-        """The agent. Raises ConfigError."""
+    def agent(self) -> Agent:
+        """The agent without what its sources list. Raises ConfigError."""
+        return self._agent(self._own())
+
+    def _agent(self, tools: Toolset) -> Agent:
+        # A name that isn't there yet may be one of a source's.
+        return _agent(self.name, self.table, tools, f"agents.{self.name}", complete=not self.sources)
+
+    def _own(self) -> Toolset:
         composed = NO_TOOLS
         for piece in self.pieces:
             try:
-                composed |= piece.toolset(listed or {})
+                composed |= piece.toolset()
             except GaiaError as error:
                 raise ConfigError(f"{piece.place}: {error}") from None
-        # A name that isn't there yet may be one of a source's.
-        return _agent(self.name, self.table, composed, f"agents.{self.name}", complete=not self.sources)
+        return composed
+
+    def composed(
+        self, listed: Mapping[Source, Toolset], before: Agent | None
+    ) -> tuple[Agent, tuple[CatalogProblem, ...]]:
+        """The agent with what its sources *listed*, and what had to be left out. *before*: as it was, whose tools keep
+        their names. Raises ConfigError."""
+        own, offers, problems = self._own(), list[_Offer](), list[CatalogProblem]()
+
+        def problem(server: str, words: str) -> None:
+            problems.append(CatalogProblem(f"agents.{self.name}", words, servers=(server,)))
+
+        for piece in self.pieces:
+            try:
+                if (offer := piece.offer(listed)) is not None:
+                    offers.append(offer)
+            except GaiaError as error:
+                assert isinstance(piece.made, Source)
+                problem(piece.made.name, f"is without the tools of {piece.made.name!r}: {piece.place}: {error}")
+        holders = self._holders(own, offers, before)
+        tools = own
+        for offer in offers:
+            lost = [member.name for member in offer.toolset.members if holders[member.name] != member]
+            for name in offer.clashes:
+                problem(offer.server, offer.left_out(name, f"a tool that {offer.place}.rename names so"))
+            for name in lost:
+                holder = holders[name]
+                problem(offer.server, offer.left_out(name, repr(holder.origin) if holder is not None else "the server"))
+            tools |= offer.toolset.without(*lost)
+        return self._agent(tools), tuple(problems)
+
+    def _holders(self, own: Toolset, offers: list[_Offer], before: Agent | None) -> dict[str, Bound | None]:
+        """Which tool has each name; None: this program itself.
+
+        The agent's own first, then what had the name *before*, then the newcomers in the file's order.
+        """
+        holders: dict[str, Bound | None] = {READ_RESULT: None}
+        if self.table.tool_search:
+            holders[FIND_TOOLS] = None
+        holders |= {member.name: member for member in own.members}
+        origins = {member.name: member.origin for member in before.tools.members} if before is not None else {}
+        offered = [member for offer in offers for member in offer.toolset.members]
+        for member in sorted(offered, key=lambda member: origins.get(member.name) != member.origin):
+            holders.setdefault(member.name, member)
+        return holders
 
 
 @attrs.frozen(eq=False)
 class Composer:
-    """See `Composer`. An agent with which something is wrong is without its sources' tools."""
+    """See `_catalog.Composer`. An agent that can't be made with its sources' tools is without them."""
 
     drafts: tuple[Draft, ...]
 
-    def __call__(self, listed: Mapping[Source, Toolset]) -> tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]:
+    def __call__(
+        self, listed: Mapping[Source, Toolset], before: tuple[Agent, ...]
+    ) -> tuple[tuple[Agent, ...], tuple[CatalogProblem, ...]]:
         agents: list[Agent] = []
         problems: list[CatalogProblem] = []
+        earlier = {agent.name: agent for agent in before}
         for draft in self.drafts:
             try:
-                agents.append(draft.agent(listed))
+                agent, found = draft.composed(listed, earlier.get(draft.name))
             except ConfigError as error:
-                problems.append(CatalogProblem(f"agents.{draft.name}", f"is without the tools of its servers: {error}"))
-                agents.append(draft.agent())
+                words = f"is without the tools of its servers: {error}"
+                servers = tuple(sorted(source.name for source in draft.sources))
+                agent, found = draft.agent(), (CatalogProblem(f"agents.{draft.name}", words, servers=servers),)
+            agents.append(agent)
+            problems += found
         return tuple(agents), tuple(problems)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from gaia_core.catalog._catalog import QUEUE
+from gaia_core.catalog._storage_quota import BYTES, OBJECTS, StorageLimits, StorageQuota
 from gaia_core.errors import ConfigError
 from gaia_core.models import Input
 from gaia_core.models.endpoint._request_body import SendReasoning
@@ -31,6 +32,8 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     response format is then streamed as it comes, and a wrong end is an error. `corrected`: it is sent whole, after it
     was checked, and the model is asked once to correct it.
     *forward*: names of further members of a chat completion request that reach the endpoint, such as `mirostat`.
+    *cache_salt*: each key's requests have a salt of their own, so that keys don't share the server's prefix cache, and
+    can't learn by its speed what others asked; vLLM knows it.
     """
 
     url: str | list[str] | None = None
@@ -52,6 +55,7 @@ class ModelTable(msgspec.Struct, forbid_unknown_fields=True):
     retries: Annotated[int, Meta(ge=0, le=10)] = 2
     extra: dict[str, Any] = {}
     forward: list[str] = []
+    cache_salt: bool = False
 
 
 class _LimitsTable(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -106,10 +110,42 @@ class Composition(msgspec.Struct, forbid_unknown_fields=True):
     approve: list[str] = []
 
 
+class KeysStorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """What each key may keep that has no storage limits of its own (`gaia keys create --stored-objects`)."""
+
+    objects: Annotated[int, Meta(ge=0)] = OBJECTS
+    bytes: Annotated[int, Meta(ge=0)] = BYTES
+
+
+class LocalStorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """What this machine's user may keep; without a limit unless one is given."""
+
+    objects: Annotated[int, Meta(ge=0)] | None = None
+    bytes: Annotated[int, Meta(ge=0)] | None = None
+
+
+class StorageTable(msgspec.Struct, forbid_unknown_fields=True):
+    """How much owners may keep: `objects` (sessions, stored responses, conversations, stored completions) and `bytes`
+    of their records; uploaded files as many again."""
+
+    keys: KeysStorageTable | None = None
+    local: LocalStorageTable = msgspec.field(default_factory=LocalStorageTable)
+
+    @property
+    def quota(self) -> StorageQuota:
+        """The table as a value."""
+        keys, local = self.keys, self.local
+        return StorageQuota(
+            StorageLimits(keys.objects, keys.bytes) if keys is not None else None,
+            StorageLimits(local.objects, local.bytes),
+        )
+
+
 class Document(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     default_agent: str | None = None
+    storage: StorageTable = msgspec.field(default_factory=StorageTable)
     models: dict[str, Any] = {}
     agents: dict[str, Any] = {}
 

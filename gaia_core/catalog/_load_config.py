@@ -72,7 +72,8 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
     if not document.agents:
         without = default_catalog(found, problems, environ, cwd)
         models = {spec.name: spec for spec in without.models} | models
-        return attrs.evolve(Catalog.of(*without.agents, models=models, problems=without.problems), created=created)
+        made = Catalog.of(*without.agents, models=models, problems=without.problems)
+        return attrs.evolve(made, created=created, storage=document.storage.quota)
     drafts, broken = drafts_of(document, Installed(found, problems), folder)
     agents = tuple(draft.agent() for draft in drafts)
     if not agents:
@@ -83,7 +84,13 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         default = agents[0].name
     catalog = Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
     sources = sources_of(drafts)
-    return attrs.evolve(catalog, sources=sources, compose=Composer(drafts) if sources else None, created=created)
+    return attrs.evolve(
+        catalog,
+        sources=sources,
+        compose=Composer(drafts) if sources else None,
+        created=created,
+        storage=document.storage.quota,
+    )
 
 
 def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
@@ -142,4 +149,5 @@ def _endpoint(table: ModelTable, url: str) -> EndpointConfig:
         silence_timeout=table.silence_timeout,
         retries=table.retries,
         extra=msgspec.json.encode(table.extra, order="sorted").decode(),
+        cache_salt=table.cache_salt,
     )

@@ -18,6 +18,7 @@ from gaia_core.errors import ConfigError, LockError
 from gaia_core.fingerprint import fingerprint_of
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import EFFECTS, Bound, Effect, ToolDefinition, Toolset, define
+from gaia_core.visible_text import visible
 
 LOCK_NAME = "gaia.lock"
 
@@ -111,19 +112,25 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
             return ()
         return tuple(_refusals(reviewed, locked_tools(agent, toolset)))
 
-    def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple[tuple[str, str], ...]]:
-        """*agents* without the tools that were not reviewed; and the names of those that lost some, with the reason.
+    def reviewed(self, agents: Iterable[Agent]) -> tuple[tuple[Agent, ...], tuple["RefusedTools", ...]]:
+        """*agents* without the tools that were not reviewed; and what those lost that lost some.
 
         For tools that are known at run time only: reviewed tools stay, changed ones are not sent to any model.
         """
         kept: list[Agent] = []
-        refused: list[tuple[str, str]] = []
+        refused: list[RefusedTools] = []
         for agent in agents:
             problems = self.check(agent.name, agent.tools)
             if problems:
                 known = [name for name in agent.tools.names if not self.check(agent.name, agent.tools.only(name))]
                 kept.append(attrs.evolve(agent, tools=agent.tools.only(*known)))
-                refused.append((agent.name, refusal("\n".join(problems))))
+                lost = [member for member in agent.tools.members if member.name not in known]
+                names = ", ".join(member.name for member in lost)
+                words = (
+                    f"tools are left out, because {LOCK_NAME} has others: {names}\n{refusal(chr(10).join(problems))}"
+                )
+                servers = sorted({member.server for member in lost if member.server})
+                refused.append(RefusedTools(agent.name, words, tuple(servers)))
             else:
                 kept.append(agent)
         return tuple(kept), tuple(refused)
@@ -131,6 +138,15 @@ class Lock(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     def encode(self) -> bytes:
         """The file's content: JSON that reads as a diff."""
         return msgspec.json.format(msgspec.json.encode(self, enc_hook=_written), indent=2) + b"\n"
+
+
+class RefusedTools(msgspec.Struct, frozen=True, gc=False):
+    """What *agent* is without. *words*: a line with the tools' names, then the reason; *servers*: whose tools they
+    are."""
+
+    agent: str
+    words: str
+    servers: tuple[str, ...]
 
 
 def locked_tools(agent: str, toolset: Toolset) -> LockedTools:
@@ -266,14 +282,10 @@ def _shown(tool: LockedTool) -> tuple[str, ...]:
 def _diff(old: Iterable[str], new: Iterable[str]) -> str:
     """A unified diff. What can't be seen (a zero-width or bidirectional character, an escape) is written out."""
     lines = list(difflib.unified_diff(list(old), list(new), "locked", "now", lineterm="", n=2))
-    shown = [_visible(line[:_MOST_CHARS] + ("…" if len(line) > _MOST_CHARS else "")) for line in lines[:_MOST_LINES]]
+    shown = [visible(line[:_MOST_CHARS] + ("…" if len(line) > _MOST_CHARS else "")) for line in lines[:_MOST_LINES]]
     if len(lines) > _MOST_LINES:
         shown.append(f"… {len(lines) - _MOST_LINES} more lines")
     return "\n".join(f"  {line}" for line in shown)
-
-
-def _visible(text: str) -> str:
-    return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text)
 
 
 def _subsequence(some: Iterable[str], whole: Iterable[str]) -> bool:

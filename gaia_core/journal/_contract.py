@@ -237,6 +237,14 @@ class Journal(Protocol):
         """How much there is of *owner*; None: over all owners."""
         ...
 
+    async def stored_bytes(self, owner: str) -> int:
+        """How many bytes the owner's sessions have: bodies of records, titles and metadata.
+
+        A past that forks share counts once, also when the session that wrote it was deleted. A payload that is stored
+        once counts for each record that has it.
+        """
+        ...
+
     def stats(self) -> JournalStats:
         """What appending has cost since the start."""
         ...

@@ -144,6 +144,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     """Each message as it is sent (`wire_bytes`), if the caller has it already; empty: to be encoded."""
     headers: tuple[tuple[str, str], ...] = ()
     """Further headers for a model over HTTP, such as a trace's."""
+    owner: str = ""
+    """Whose request it is, for an endpoint that keeps owners' caches apart; it is never sent as it is."""
 
 
 Input: TypeAlias = Literal["image", "audio", "file"]

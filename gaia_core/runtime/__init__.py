@@ -14,6 +14,7 @@
 | `_model_queries` | `Models`: what is asked of models beside turns |
 | `_answer_text` | a turn's text, tools and times, as a fold over its events |
 | `_quota` | what the turns of an owner may use |
+| `_storage` | how much each owner keeps, and whether more is admitted |
 """
 
 from gaia_core.histogram import Spread

@@ -3,6 +3,7 @@ none."""
 
 from typing import Protocol
 
+from gaia_core.catalog import UNLIMITED, StorageLimits, StorageQuota
 from gaia_core.messages import Usage
 
 
@@ -21,6 +22,10 @@ class Quota(Protocol):
         """Whether *owner* has said yes beforehand to what a call of *tool* needs approval for. Asked for each call."""
         ...
 
+    def storage(self, owner: str, configured: StorageQuota) -> StorageLimits:
+        """How much *owner* may keep, where gaia.toml says *configured*. Asked before anything is kept."""
+        ...
+
 
 class NoQuota:
     """Everybody may use what there is."""
@@ -34,3 +39,7 @@ class NoQuota:
     def approves(self, owner: str, tool: str) -> bool:  # noqa: ARG002
         """Nobody has said yes beforehand."""
         return False
+
+    def storage(self, owner: str, configured: StorageQuota) -> StorageLimits:
+        """As configured; nobody is limited otherwise."""
+        return (configured.keys or UNLIMITED) if owner else configured.local

@@ -29,9 +29,10 @@ from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
+from gaia_core.runtime._storage import Storage
 from gaia_core.runtime._takeover import Takeover, replica_name
-from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
-from gaia_core.runtime._turn_runner import TurnRunner, TurnStart
+from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources, tell_problems
+from gaia_core.runtime._turn_runner import TurnRunner, TurnStart, recorded_size
 from gaia_core.runtime.sessions._history import fold
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
@@ -106,6 +107,8 @@ class Runtime:
         self.feed = SessionEvents()
         """What happens to sessions."""
         self._quota: Quota = quota or NoQuota()
+        self.storage = Storage(self._quota, lambda: self.catalog.storage, (self._journal, self._private))
+        """How much owners keep. Who writes into the journal by itself asks it first (`Storage.admit`)."""
         self.background = BackgroundTasks()
         """The background tasks of this process, those of surfaces among them: logged, restarted, in `stats`."""
         self._gate = SessionGate(self._threads, self.background)
@@ -149,7 +152,7 @@ class Runtime:
     @property
     def sources(self) -> tuple[SourceState, ...]:
         """How the catalog's sources of tools are."""
-        return self._sources.states(self._base)
+        return self._sources.states(self._base, self.catalog)
 
     @property
     def quota(self) -> Quota:
@@ -206,12 +209,14 @@ class Runtime:
         """A session of *agent* (or of the catalog's agent of that name): a new one, or the one of that *id*.
 
         *private*: it is kept in memory only and leaves nothing on disk. *title*, *metadata* (a surface's own
-        fields, JSON) and *surface* (see NewSession) are a new session's.
+        fields, JSON) and *surface* (see NewSession) are a new session's. Raises StorageFullError.
         """
         found = self.catalog.agent(agent) if isinstance(agent, str) else agent
         session = Session(id or new_id(), found, owner)
         journal = self._private if private else await self.sessions.journal_of(owner, session.id)
         new = NewSession(session.id, owner, found.name, found.fingerprint, title, metadata, surface)
+        if self.storage.is_limited(owner) and not await self.sessions.exists(owner, session.id):
+            await self.storage.admit(owner, objects=1, size=len(title) + len(metadata))
         if not (await journal.create(new)).seq:
             self._turns.histories.began((owner, session.id))
         return session
@@ -248,10 +253,12 @@ class Runtime:
         *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
         is called with the position in that queue, at first and whenever it changes; 1 is next.
 
-        Raises BusyError (also when too many turns wait), LimitError, ClosedError, NotFoundError, and JournalError while
-        the journal can't be written.
+        Raises BusyError (also when too many turns wait), LimitError, StorageFullError, ClosedError, NotFoundError, and
+        JournalError while the journal can't be written.
         """
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
+        if asked.transcript is None and self.storage.is_limited(session.owner):
+            await self.storage.admit(session.owner, size=recorded_size(asked))
         key = (session.owner, session.id)
         # From here on the session is this turn's. What is awaited until the turn's task exists may fail or be
         # cancelled; then the session is freed below. Once the task exists, it frees the session itself
@@ -383,7 +390,8 @@ class Runtime:
             await self._sources.open(catalog.sources)
             self._base = catalog
             self._sources.forget(catalog.sources)
-            composed = self._sources.composed(catalog)
+            composed = self._sources.composed(catalog, self.catalog.agents)
+            tell_problems(self.catalog, composed)
             self._generations.replace(composed)
             return composed
 
@@ -391,8 +399,9 @@ class Runtime:
         """A source lists other tools, or is there or gone. Called from the sources' tasks; awaits nothing."""
         if self._closed:
             return
-        composed = self._sources.composed(self._base)
+        composed = self._sources.composed(self._base, self.catalog.agents)
         if composed != self.catalog:
+            tell_problems(self.catalog, composed)
             self._generations.replace(composed)
 
     # Life.

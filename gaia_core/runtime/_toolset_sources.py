@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from gaia_core.agent import Agent
 from gaia_core.catalog import Catalog, CatalogProblem
 from gaia_core.frozen_types import made_once
 from gaia_core.tools import Live, Source, Toolset
@@ -81,8 +82,8 @@ class ToolsetSources:
             self._live.pop(gone, None)
             self._failed.pop(gone, None)
 
-    def composed(self, catalog: Catalog) -> Catalog:
-        """*catalog*, its agents composed with what its sources list now."""
+    def composed(self, catalog: Catalog, before: tuple[Agent, ...] = ()) -> Catalog:
+        """*catalog*, its agents composed with what its sources list now. *before*: as they were (see `with_listed`)."""
         listed: dict[Source, Toolset] = {}
         problems: list[CatalogProblem] = []
         for state in self.states(catalog):
@@ -91,11 +92,14 @@ class ToolsetSources:
                 listed[state.source] = live.toolset
             if state.problem:
                 problems.append(CatalogProblem(f"server {state.source.name}", state.problem))
-        return catalog.with_listed(listed, tuple(problems))
+        return catalog.with_listed(listed, tuple(problems), before)
 
-    def states(self, catalog: Catalog) -> tuple[SourceState, ...]:
-        """How the sources of *catalog* are, in its order."""
-        return tuple(self._state(source) for source in catalog.sources)
+    def states(self, catalog: Catalog, composed: Catalog | None = None) -> tuple[SourceState, ...]:
+        """How the sources of *catalog* are, in its order; with what was left out of what they list in *composed*."""
+        states = tuple(self._state(source) for source in catalog.sources)
+        if composed is None:
+            return states
+        return tuple(attrs.evolve(state, problem="; ".join(_problems(state, composed))) for state in states)
 
     def _state(self, source: Source) -> SourceState:
         live = self._live.get(source)
@@ -103,6 +107,21 @@ class ToolsetSources:
             return SourceState(source, connected=False, tools=0, problem=self._failed.get(source, "is being asked"))
         tools = len(live.toolset) if live.toolset is not None else 0
         return SourceState(source, live.connected, tools, live.problem)
+
+
+def _problems(state: SourceState, composed: Catalog) -> Iterable[str]:
+    if state.problem:
+        yield state.problem
+    for problem in composed.problems:
+        if state.source.name in problem.servers:
+            yield f"{problem.source}: {problem.headline}"
+
+
+def tell_problems(old: Catalog, new: Catalog) -> None:
+    """Log what *new* leaves out of its sources' tools and *old* didn't, a line each."""
+    for problem in new.problems:
+        if problem.servers and problem not in old.problems:
+            _log.warning("%s: %s", problem.source, problem.headline)
 
 
 async def listed(catalog: Catalog) -> Catalog:

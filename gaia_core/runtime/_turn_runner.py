@@ -12,7 +12,7 @@ import msgspec
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
-from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
+from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed, encode_fact
 from gaia_core.journal import Journal, JournalHealth, Lease, NewRecord, SessionInfo, Signal
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
@@ -195,7 +195,8 @@ class TurnRunner:
         window = window_of(agent, access)
         if window is not None and agent.context.compact and size(agent, transcript, window) > window.tokens:
             return None  # a summary comes first
-        request = request_of(agent, transcript, start.request.options, window, session.id, first=True)
+        options = start.request.options
+        request = request_of(agent, transcript, options, window, session.id, first=True, owner=session.owner)
         request = with_room(access, transcript, request)
         slot = access.slots.acquire_now(SlotRequest(session.owner, session.id, not start.request.audience.waits))
         return SpeculativeRequest(access.model, request, slot) if slot is not None else None
@@ -350,7 +351,10 @@ class TurnRunner:
         context.budget.restore(history.steps, history.tool_calls, history.usage)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
-                context.turn.answers.ask(call.asked.approval_id)
+                if call.asked.agent == agent.fingerprint:
+                    context.turn.answers.ask(call.asked.approval_id)
+                else:
+                    context.turn.answers.withdraw(call.asked.approval_id)
         opening: list[Fact] = [Resumed(lease.takeovers)]
         if began.fingerprint != agent.fingerprint:
             opening.insert(0, AgentSwitched(agent.name, agent.fingerprint))
@@ -558,6 +562,12 @@ def _began(start: TurnStart) -> Began:
         edits=request.edits,
         audience=request.audience,
     )
+
+
+def recorded_size(request: TurnRequest) -> int:
+    """How many bytes the record of *request* has."""
+    message = UserMessage(request.content) if request.content is not None else None
+    return len(encode_fact(Began("", "", "", message, input=request.input, note=request.note)))
 
 
 def _waits(history: History) -> bool:

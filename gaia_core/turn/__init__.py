@@ -27,7 +27,7 @@ from gaia_core.turn._turn import Frame, Turn
 from gaia_core.turn._turn_context import ModelAccess, TurnContext, window_of
 from gaia_core.turn._turn_end import finish
 from gaia_core.turn._turn_request import NO_OPTIONS, Audience, TurnOptions, TurnRequest
-from gaia_core.turn.calls._approval import unattended
+from gaia_core.turn.calls._approval import AGENT_CHANGED, unattended
 from gaia_core.turn.calls._approval_grant import Grant, decode_grant
 from gaia_core.turn.calls._call_plan import RefusedCall
 from gaia_core.turn.calls._long_results import MOST_CHARS, READ_RESULT, shortened
@@ -44,6 +44,7 @@ from gaia_core.turn.step._response_format import ResponseFormatCheck, check_form
 from gaia_core.turn.step._token_count import tokens_of
 
 __all__ = [
+    "AGENT_CHANGED",
     "APPROVAL",
     "GRACE_SECONDS",
     "MOST_CHARS",

@@ -359,6 +359,7 @@ class _Loop:
             calls=context.budget.tool_calls,
             mended=self._correction.made,
             core=self._core,
+            owner=context.owner,
         )
         if request.tools is not self._tools:
             self._tools = request.tools

@@ -21,6 +21,7 @@ from gaia_core.turn.calls._open_resources import OpenResources
 from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._context_budget import ContextBudget, LearntContext, prompt_budget
 from gaia_core.turn.context._transcript import Transcript
+from gaia_core.turn.step._own_prefixes import OwnPrefixes
 
 Vectors: TypeAlias = tuple[tuple[float, ...], ...]
 
@@ -32,6 +33,7 @@ class ModelAccess:
     *vectors*: those that it made of toolsets' definitions, by fingerprint (see `_vector_search`).
     *learnt*: what its refusals said of its window. *inputs*: what the configuration says that it takes beside text;
     None: it is asked. *enforces_format*: its endpoint writes nothing but what a request's response format allows.
+    *prefixes*: what each owner has asked it, for the cached tokens that owners see.
     """
 
     __attrs_pre_init__ = made_once
@@ -41,6 +43,7 @@ class ModelAccess:
     window: int | None = None
     vectors: dict[str, Vectors] = attrs.field(factory=dict)
     learnt: LearntContext = attrs.field(factory=LearntContext)
+    prefixes: OwnPrefixes = attrs.field(factory=OwnPrefixes)
     inputs: frozenset[Input] | None = None
     enforces_format: bool = False
 

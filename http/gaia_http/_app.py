@@ -135,7 +135,7 @@ def create_app(
 def _routes(
     settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
 ) -> list[BaseRouteHandler]:
-    files = UploadedFiles(settings.data)
+    files = UploadedFiles(settings.data, limits=runtime.storage.limits)
     parts = PartConverter(runtime, settings, files)
     store = CompletionStore(runtime)
     completions = ChatCompletions(runtime, settings, counts, parts, idempotency, store)
@@ -158,7 +158,7 @@ def _routes(
     async def delete_file(request: Request[Any, Any, Any]) -> Response[bytes]:
         return await uploads.delete(request)
 
-    async def file_content(request: Request[Any, Any, Any]) -> Response[bytes]:
+    async def file_content(request: Request[Any, Any, Any]) -> ASGIApp:
         return await uploads.content(request)
 
     async def models(request: Request[Any, Any, Any]) -> Response[bytes]:

@@ -22,6 +22,7 @@ from gaia_core import (
     NotFoundError,
     OutcomeUnknownError,
     QueueFullError,
+    StorageFullError,
 )
 from gaia_core.events import ErrorInfo, LimitReached
 from gaia_core.messages import mended
@@ -131,6 +132,8 @@ def of_exception(error: Exception) -> ErrorReply | None:
         return ErrorReply(status=409, message=str(error), code="session_busy", headers=_NO_RETRY)
     if isinstance(error, QueueFullError | LimitError):
         return rate_limited(str(error), error.retry_after)
+    if isinstance(error, StorageFullError):
+        return ErrorReply(status=403, message=str(error), code="storage_quota_exceeded", headers=_NO_RETRY)
     if isinstance(error, ClosedError):
         return ErrorReply(status=503, message=str(error), type=SERVER, code="draining", headers=_retry(_BUSY_SECONDS))
     if isinstance(error, NotFoundError):

@@ -21,6 +21,9 @@ ResponseTools: TypeAlias = Literal["mcp_call", "reasoning"]
 _LAST_PORT = 65_535
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::[0-9]{1,5})?\Z")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK_NETWORKS = ("127.0.0.0/8", "::1/128")
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _port(_settings: object, _attribute: "attrs.Attribute[Any]", value: int) -> None:
@@ -44,6 +47,16 @@ def _are_origins(_settings: object, _attribute: "attrs.Attribute[Any]", values: 
         else:
             continue
         raise ConfigError(f"allowed_origins (--allowed-origin): {value!r} {why}")
+
+
+def _networks(_settings: object, attribute: "attrs.Attribute[Any]", value: tuple[str, ...]) -> None:
+    for each in value:
+        try:
+            ipaddress.ip_network(each, strict=False)
+        except ValueError:
+            raise ConfigError(
+                f"Settings.{attribute.name} must be addresses or networks such as 10.0.0.5 or 10.0.0.0/8, not {each!r}"
+            ) from None
 
 
 def _lowered(names: Iterable[str]) -> tuple[str, ...]:
@@ -77,6 +90,11 @@ class Settings:
     | max_body_bytes, max_header_bytes | bytes | a larger request is refused |
     | max_file_bytes | bytes | of an uploaded file |
     | max_headers, max_messages, max_tools | a request's | the same |
+    | max_connections | | open at once; idle ones are closed first, then new ones get 503 |
+    | max_connections_per_address | | of one address, or IPv6 /64 network |
+    | proxy_addresses | addresses, networks | whose connections are many clients' and not counted by address |
+    | max_unfinished_bytes | bytes | of request bodies that have not arrived whole, all together |
+    | max_unread_bytes | bytes | of answers that wait for slow readers, all together |
     | max_schema_bytes | bytes | of one client tool's parameters |
     | fetch_hosts | names, `*.name`, `*` | whose URLs in a request are fetched; default: none. Public addresses only |
     | max_fetch_bytes, fetch_seconds | bytes, s | of one such URL |
@@ -104,6 +122,11 @@ class Settings:
     max_messages: int = attrs.field(default=10_000, validator=is_count)
     max_tools: int = attrs.field(default=256, validator=is_count)
     max_schema_bytes: int = attrs.field(default=65_536, validator=is_count)
+    max_connections: int = attrs.field(default=2_000, validator=is_count)
+    max_connections_per_address: int = attrs.field(default=200, validator=is_count)
+    proxy_addresses: tuple[str, ...] = attrs.field(default=_LOOPBACK_NETWORKS, converter=_lowered, validator=_networks)
+    max_unfinished_bytes: int = attrs.field(default=200_000_000, validator=is_count)
+    max_unread_bytes: int = attrs.field(default=100_000_000, validator=is_count)
     fetch_hosts: tuple[str, ...] = attrs.field(default=(), converter=_lowered)
     max_fetch_bytes: int = attrs.field(default=10_000_000, validator=is_count)
     fetch_seconds: float = attrs.field(default=15.0, validator=is_seconds)
@@ -116,6 +139,11 @@ class Settings:
     tune_gc: bool = True
     data: Path | None = None
     ui_dist: Path | None = None
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The networks of *proxy_addresses*."""
+        return tuple(ipaddress.ip_network(each, strict=False) for each in self.proxy_addresses)
 
     @property
     def hosts(self) -> frozenset[str]:

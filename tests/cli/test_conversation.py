@@ -186,6 +186,16 @@ def test_approvals(talk, answers, result):
     assert told.code == (130 if result == "■ cancelled" else 0)
 
 
+def test_what_can_not_be_seen_of_a_call_is_written_out(talk):
+    agent = Agent("a", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}))
+    told = talk(call_of("erase", path="a\u200b\u202e\U000e0041\rb"), "Done", agent=agent, person=Person("yes"))
+
+    hidden = r"a\u200b\u202e\udb40\udc41"
+    assert f"  path: {hidden}\\u000db\n" in told.err
+    assert f'  always: erase(path="{hidden}\\rb")\n' in told.err
+    assert f'→ erase(path="{hidden}\\rb")\n' in told.err
+
+
 def test_an_approval_inside_a_sub_agent(talk):
     inner = Agent("inner", tools=Toolset("t", (erase,)), approvals=ApprovalPolicy(effects={"write"}))
     outer = Agent("outer", tools=Toolset("team", (inner.as_tool(),)))

@@ -19,6 +19,7 @@ from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._exposed_tools import ExposedTools
+from gaia_http.server._connections import Connections
 from gaia_http.server._http_protocol import BoundedProtocol
 from gaia_http.server._websocket_protocol import BoundedSocket
 
@@ -57,6 +58,7 @@ class Server:
     http: aiohttp.ClientSession
     stop: Callable[[], Awaitable[None]]
     """Stops it as a server stops; the fixture does that, too."""
+    connections: Connections | None = None
 
     def sdk(self, **options: object) -> openai.AsyncOpenAI:
         return openai.AsyncOpenAI(base_url=f"{self.url}/v1", api_key="unused", max_retries=0, **options)
@@ -102,6 +104,7 @@ async def run(
     head_seconds: float,
     telemetry: object = None,
     mcp: ExposedTools | None = None,
+    connections: Connections | None = None,
 ) -> None:
     """A server on uvicorn's protocol, without its signal handlers and its waiting; sets *port* when it listens."""
     app = create_app(settings, runtime, allowances, telemetry=telemetry, mcp=mcp)
@@ -110,7 +113,7 @@ async def run(
     config.load()
     state = ServerState()
     loop = asyncio.get_running_loop()
-    bounds = {"settings": settings, "seconds": head_seconds}
+    bounds = {"settings": settings, "seconds": head_seconds, "connections": connections}
     async with app.lifespan():
         listening = await loop.create_server(lambda: BoundedProtocol(config, state, {}, **bounds), "127.0.0.1", 0)
         port.set_result(listening.sockets[0].getsockname()[1])
@@ -130,10 +133,13 @@ async def running(
     head_seconds: float,
     telemetry: object = None,
     mcp: ExposedTools | None = None,
+    connections: Connections | None = None,
 ) -> AsyncIterator[int]:
     """The port of a server that runs in a task of its own."""
     port, stop = asyncio.get_running_loop().create_future(), asyncio.Event()
-    task = asyncio.create_task(run(settings, runtime, allowances, port, stop, head_seconds, telemetry, mcp))
+    task = asyncio.create_task(
+        run(settings, runtime, allowances, port, stop, head_seconds, telemetry, mcp, connections)
+    )
     await asyncio.wait((port, task), return_when=asyncio.FIRST_COMPLETED)
     try:
         yield port.result() if port.done() else task.result()
@@ -182,13 +188,15 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
                 allowances = Allowances(keyring) if keyring is not None else None
                 runtime = Runtime(catalog, journal, observer=telemetry, quota=allowances)
             own = await stack.enter_async_context(AsyncExitStack())
+            settings = settings or Settings()
+            connections = Connections(settings)
             port = await own.enter_async_context(
-                running(settings or Settings(), runtime, allowances, head_seconds, telemetry, mcp)
+                running(settings, runtime, allowances, head_seconds, telemetry, mcp, connections)
             )
             url = f"http://127.0.0.1:{port}"
             session = aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=0))
             await own.enter_async_context(session)
-            return Server(url, port, runtime, model, session, own.aclose)
+            return Server(url, port, runtime, model, session, own.aclose, connections)
 
         yield serve
 

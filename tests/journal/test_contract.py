@@ -449,6 +449,35 @@ async def test_totals_count_sessions_and_their_messages(journal):
     assert [(totals.sessions, totals.messages) for totals in found] == [(2, 2), (1, 2), (1, 0), (0, 0)]
 
 
+async def test_stored_bytes_are_those_of_the_owners_records(journal):
+    large = b'{"x":"' + b"a" * 100_000 + b'"}'
+    await journal.create(NewSession("a", "", "agent", "a1:0", "Grüße", b'{"some":"metadata"}'))
+    before = await journal.stored_bytes("")
+    await journal.create(new("b", owner="ann"))
+    await record(journal, fact(body=b'{"k":1}'), fact(body=large), id="a")
+
+    assert before == len("Grüße".encode()) + len(b'{"some":"metadata"}')
+    assert await journal.stored_bytes("") == before + len(b'{"k":1}') + len(large)
+    assert await journal.stored_bytes("ann") == len(new("b").metadata) + len(new("b").title)
+    assert await journal.stored_bytes("bob") == 0
+
+
+async def test_what_forks_share_is_stored_once_and_stays_when_its_first_session_is_deleted(journal):
+    await journal.create(new("a"))
+    await record(journal, fact(body=b'{"k":1}'), fact(body=b'{"k":22}'), id="a")
+    one = await journal.stored_bytes("")
+    own = len(new("a").metadata) + len(new("a").title)
+    await journal.fork("", "a", "b")
+    await journal.fork("", "b", "c", 1)
+
+    assert await journal.stored_bytes("") == one + 2 * own
+    await journal.delete("", "a")
+    assert await journal.stored_bytes("") == one + own
+    await journal.delete("", "b")
+    await journal.delete("", "c")
+    assert await journal.stored_bytes("") == 0
+
+
 # Signals.
 
 

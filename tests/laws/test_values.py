@@ -34,6 +34,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.agent import Delegate, ToolSearch
+from gaia_core.catalog import StorageLimits, StorageQuota
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
 from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
@@ -110,6 +111,8 @@ MADE_BY_CALLERS = {
     "Session": {"id": "a", "agent": AGENT},
     "Settings": {},
     "Source": {"name": "a", "recipe": store()},
+    "StorageLimits": {},
+    "StorageQuota": {},
     "Tool": {"name": "a", "description": "b", "parameters": look.parameters, "handler": print},
     "ToolSearch": {},
     "TurnOptions": {},
@@ -313,7 +316,7 @@ POOL = (
     ContextPolicy(), Sampling(), Sampling(temperature=0.0), Sampling(temperature=-0.0), ToolChoice(),
     ToolChoice("none"), ImageURL("a"), InputAudio("a", "b"), FileData(), FunctionCall("a", "{}"), KeyLimits(),
     Audience.CLIENT, Audience.NOBODY, TurnOptions(), TurnOptions(instructions="a"),
-    QWEN_CODER,
+    QWEN_CODER, StorageLimits(), StorageLimits(1), StorageQuota(), StorageQuota(StorageLimits(1)),
 )  # fmt: skip
 
 

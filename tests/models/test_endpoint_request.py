@@ -386,3 +386,24 @@ def test_further_options_are_members_of_the_body():
 
     assert (sent["top_k"], sent["reasoning"]) == (5, {}), "what is configured holds"
     assert not {"further", "limit_name"} & set(sent)
+
+
+async def test_each_owner_has_a_salt_of_its_own_that_does_not_name_it(endpoint, ask, monkeypatch):
+    monkeypatch.setenv("MY_KEY", KEY)
+    hello = (UserMessage("Hi"),)
+
+    async def salt(owner: str, **config: object) -> str | None:
+        body = await sent(endpoint, ask, ModelRequest(hello, owner=owner), **config)
+        return body.get("cache_salt")
+
+    salts = [await salt(owner, cache_salt=True, api_key_env="MY_KEY") for owner in ("", "key_1", "key_2", "key_1")]
+    assert salts[1] == salts[3]
+    assert len(set(salts)) == 3
+    assert all(len(salt or "") == 64 for salt in salts)
+    assert await salt("key_1", cache_salt=True) not in salts, "it depends on the endpoint's key"
+    assert await salt("key_1") is None
+
+
+def test_a_salt_for_all_and_one_for_each_owner_exclude_each_other():
+    with pytest.raises(ConfigError, match="extra must not set cache_salt"):
+        EndpointConfig(url="http://127.0.0.1:1", extra='{"cache_salt": "x"}', cache_salt=True)

@@ -262,10 +262,14 @@ async def test_an_agent_that_changed_meanwhile_goes_on_and_that_is_recorded(open
     changed = Agent("a", instructions="New.", tools=asking(log).tools, approvals=asking(log).approvals)
     async with opened(changed, ScriptedModel(erases)) as runtime:
         turn = await resumed(runtime)
-        await turn.decide(asked.approval_id, True)
-        await turn.result()
+        with pytest.raises(AnsweredError):
+            await turn.decide(asked.approval_id, True)
+        async for event in turn.events():
+            if isinstance(event, ApprovalRequested) and event.approval_id != asked.approval_id:
+                await turn.decide(event.approval_id, True)
         events = [event async for event in turn.events()]
 
+    assert log == ["x"]
     assert [type(event) for event in events if isinstance(event, AgentChanged | TurnResumed)] == [
         AgentChanged,
         TurnResumed,

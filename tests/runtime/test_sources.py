@@ -43,7 +43,7 @@ def _tool(name: str):
 class Compose:
     """Composes an agent `a` of all that is listed."""
 
-    def __call__(self, found):
+    def __call__(self, found, before):
         composed = Toolset("none")
         for each in found.values():
             composed |= each

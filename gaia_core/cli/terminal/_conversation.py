@@ -31,6 +31,7 @@ from gaia_core.journal import Journal, SessionUpdate
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
 from gaia_core.turn import Audience, Turn, TurnRequest
+from gaia_core.visible_text import visible, visible_value
 
 Arrived: TypeAlias = tuple[float, Sequence[Event]] | None
 """A batch of events and when it came; None after the last."""
@@ -293,9 +294,9 @@ class _Turn:
         The whole call is shown, and what `always` would cover.
         """
         screen = self._of.screen
-        screen.line(f"? {event.reason}:", "bold")
+        screen.line(f"? {visible(event.reason)}:", "bold")
         screen.aside(_call_text(event), 1)
-        screen.aside(f"always: {event.scope}", 1)
+        screen.aside(f"always: {visible(event.scope)}", 1)
         screen.rest()
         answer = ""
         while not answer:
@@ -310,9 +311,9 @@ class _Turn:
 
     def _input(self, turn: Turn, event: InputRequested, seconds: float) -> None:
         screen = self._of.screen
-        screen.line(f"? {event.question}", "bold")
+        screen.line(f"? {visible(event.question)}", "bold")
         for number, option in enumerate(event.options, 1):
-            screen.line(f"  {number}. {option}")
+            screen.line(f"  {number}. {visible(option)}")
         screen.rest()
         while True:
             answer = self._of.prompt.ask("Answer: ", seconds)
@@ -359,11 +360,11 @@ def _ctrl_c(handler: Callable[[int, FrameType | None], Any] | int | None) -> Ite
 
 def _call_text(event: ApprovalRequested) -> str:
     """The whole call: nobody approves what they can't see."""
-    arguments = msgspec.json.decode(event.arguments or "{}")
+    arguments = visible_value(msgspec.json.decode(event.arguments or "{}"))
     lines = [event.tool]
     for name, value in arguments.items() if isinstance(arguments, dict) else ():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        shown = text.split("\n")
+        shown, name = text.split("\n"), name.replace("\n", "\\n")  # noqa: PLW2901
         lines.append(f"{name}: {shown[0]}" if len(shown) == 1 else f"{name}:")
         lines += [f"  │ {line}" for line in shown] if len(shown) > 1 else []
     return "\n".join(lines)

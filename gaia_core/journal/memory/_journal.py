@@ -459,6 +459,19 @@ class MemoryJournal:
         infos = [each.info for each in self._sessions.values() if owner is None or each.info.owner == owner]
         return Totals(len(infos), sum(info.message_count for info in infos))
 
+    async def stored_bytes(self, owner: str) -> int:
+        """See Journal."""
+        size = 0
+        lines: dict[int, RecordLine] = {}
+        for each in self._sessions.values():
+            if each.info.owner == owner:
+                size += len(each.info.title.encode()) + len(each.info.metadata)
+                line: RecordLine | None = each.line
+                while line is not None and id(line) not in lines:
+                    lines[id(line)] = line
+                    line = line.base
+        return size + sum(len(record.body) for line in lines.values() for record in line.records)
+
     def stats(self) -> JournalStats:
         """See Journal."""
         return self._meter.stats()

@@ -339,6 +339,10 @@ class PostgresJournal:
         """See Journal."""
         return await self._run(lambda db: replicas.totals(db, owner))
 
+    async def stored_bytes(self, owner: str) -> int:
+        """See Journal."""
+        return await self._run(lambda db: replicas.stored_bytes(db, owner))
+
     def stats(self) -> JournalStats:
         """See Journal."""
         return self._meter.stats()

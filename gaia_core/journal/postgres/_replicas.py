@@ -170,3 +170,21 @@ async def totals(db: Connection, owner: str | None) -> Totals:
     )
     assert row is not None
     return Totals(*row)
+
+
+async def stored_bytes(db: Connection, owner: str) -> int:
+    """How many bytes the owner's sessions have. PostgreSQL knows a value's length without reading it."""
+    # `lines`: those of the sessions, and those that they were forked from, whose sessions may be gone.
+    size = await db.fetchval(
+        """
+        WITH RECURSIVE lines (line) AS (
+            SELECT number FROM gaia_session WHERE owner = $1
+            UNION SELECT l.base FROM lines JOIN gaia_line AS l ON l.line = lines.line)
+        SELECT (SELECT coalesce(sum(octet_length(title) + octet_length(metadata)), 0)
+                FROM gaia_session WHERE owner = $1)
+            + coalesce(sum(coalesce(octet_length(r.body), octet_length(p.body), 0)), 0)
+        FROM lines JOIN gaia_record AS r ON r.line = lines.line LEFT JOIN gaia_payload AS p ON p.hash = r.payload
+        """,
+        owner,
+    )
+    return int(size or 0)

@@ -303,6 +303,10 @@ class SQLiteJournal:
         """See Journal."""
         return await self._read(lambda db: replicas.totals(db, owner))
 
+    async def stored_bytes(self, owner: str) -> int:
+        """See Journal."""
+        return await self._read(lambda db: replicas.stored_bytes(db, owner))
+
     def stats(self) -> JournalStats:
         """See Journal."""
         return self._meter.stats()

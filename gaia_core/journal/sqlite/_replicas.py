@@ -143,3 +143,18 @@ def totals(db: sqlite3.Connection, owner: str | None) -> Totals:
     """How much there is of *owner*; None: in all."""
     select = "SELECT count(*), coalesce(sum(message_count), 0) FROM session WHERE ?1 IS NULL OR owner = ?1"
     return Totals(*db.execute(select, (owner,)).fetchone())
+
+
+def stored_bytes(db: sqlite3.Connection, owner: str) -> int:
+    """How many bytes the owner's sessions have. SQLite knows a blob's length without reading it."""
+    # `lines`: those of the sessions, and those that they were forked from, whose sessions may be gone.
+    select = """
+        WITH RECURSIVE lines (line) AS (
+            SELECT number FROM session WHERE owner = ?1
+            UNION SELECT line.base FROM lines JOIN line ON line.line = lines.line)
+        SELECT (SELECT coalesce(sum(length(CAST(title AS BLOB)) + length(metadata)), 0) FROM session WHERE owner = ?1)
+            + coalesce(sum(coalesce(length(record.body), length(payload.body), 0)), 0)
+        FROM lines JOIN record ON record.key BETWEEN lines.line << 32 AND lines.line << 32 | 4294967295
+        LEFT JOIN payload ON payload.hash = record.payload"""
+    (size,) = db.execute(select, (owner,)).fetchone()
+    return int(size)

@@ -23,7 +23,7 @@ from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES, error_of, web_
 from gaia_core.models.endpoint._embeddings import embedding_body, embeddings_of
 from gaia_core.models.endpoint._model_list import ListedModel, listed_models
 from gaia_core.models.endpoint._refused_options import RefusedOptions
-from gaia_core.models.endpoint._request_body import SendReasoning, request_body
+from gaia_core.models.endpoint._request_body import SendReasoning, cache_salt, request_body
 from gaia_core.models.endpoint._response_reader import ResponseReader, SilenceError, SilenceWatchdog
 from gaia_core.models.endpoint._served_context import served_context
 from gaia_core.models.endpoint._sse_decoder import MAX_EVENT_BYTES
@@ -61,6 +61,8 @@ class EndpointConfig:
     first that it lists); *api_key_env* names the environment variable that holds the key, which is read when a
     request is sent and is in no value, log or error. *send_reasoning*: the field in which the model's reasoning is sent
     back with the calls that it led to, within a turn. *extra* are further members of the request body (JSON text).
+    *cache_salt*: each owner's requests are sent with a `cache_salt` of its own, so that the server's prefix cache is
+    not shared between owners (vLLM; another server may refuse or ignore it).
     """
 
     __attrs_pre_init__ = made_once
@@ -76,6 +78,7 @@ class EndpointConfig:
     retries: int = 2
     backoff: float = 0.5
     extra: str = "{}"
+    cache_salt: bool = False
 
     def __attrs_post_init__(self) -> None:
         if "@" in self.url or "?" in self.url or "#" in self.url:  # not shown: it may hold a key
@@ -86,9 +89,11 @@ class EndpointConfig:
         if not _names_a_host(self.url):
             raise ConfigError(f"url {self.url!r} must begin with http:// or https:// and name a host")
         try:
-            decode_json(self.extra, dict[str, msgspec.Raw])
+            extra = decode_json(self.extra, dict[str, msgspec.Raw])
         except (msgspec.DecodeError, UnicodeError) as error:
             raise ConfigError(f"extra must be a JSON object of members of the request body: {error}") from None
+        if self.cache_salt and "cache_salt" in extra:
+            raise ConfigError("extra must not set cache_salt where cache_salt = true: all owners would share it")
 
     @property
     def base(self) -> str:
@@ -211,10 +216,16 @@ class Endpoint:
     async def _attempt(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
         config = self._config
         model = config.model or await self._listed_model()
-        body = request_body(
-            request, model, config.extra, self._refused.renamed, local=config.is_plain, reasoning=config.send_reasoning
-        )
         secret = self._secret()
+        body = request_body(
+            request,
+            model,
+            config.extra,
+            self._refused.renamed,
+            local=config.is_plain,
+            reasoning=config.send_reasoning,
+            salt=cache_salt(request.owner, secret) if config.cache_salt else "",
+        )
         began = asyncio.get_running_loop().time()
         headers = (*_headers(secret), *request.headers)
         response = await self._post("/chat/completions", headers, body, secret)

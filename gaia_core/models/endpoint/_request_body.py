@@ -1,5 +1,6 @@
 """What a chat completion endpoint is sent: a `ModelRequest` as the bytes of its body."""
 
+import hmac
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -29,6 +30,7 @@ def request_body(
     *,
     local: bool = True,
     reasoning: SendReasoning = "as_received",
+    salt: str = "",
 ) -> bytes:
     """The body of *request* to the endpoint's *model*, with the further members *extra* (JSON text).
 
@@ -36,7 +38,7 @@ def request_body(
     out). What the operator wrote in *extra* is sent as it is. A limit that the client sent as `max_completion_tokens`
     keeps that name. A *local* server gets it as `max_tokens` too, since some know only that (source: Ollama's
     ChatCompletionRequest); OpenAI refuses both together. *reasoning*: the field for what the request sends back of the
-    model's reasoning.
+    model's reasoning. *salt*: sent as `cache_salt`, if there is one.
     """
     members: dict[str, Any] = {
         "model": model,
@@ -66,9 +68,17 @@ def request_body(
             value = members.pop(old)
             if new:
                 members[new] = value
+    if salt:
+        members["cache_salt"] = salt
     if extra != "{}":
         members |= msgspec.json.decode(extra)
     return _ENCODE(members)
+
+
+def cache_salt(owner: str, secret: str | None) -> str:
+    """The `cache_salt` of *owner*'s requests: the same in every process, and no way back to the owner. *secret* is the
+    endpoint's key: who knows the owners' names but not that can't make it."""
+    return hmac.digest((secret or "").encode(), b"gaia cache salt\0" + owner.encode(), "sha256").hex()
 
 
 def _messages(request: ModelRequest, reasoning: SendReasoning) -> Sequence[bytes]:

@@ -36,16 +36,20 @@ from gaia_core.runtime._journal_signals import (
     encode_word,
     kind_of_word,
 )
+from gaia_core.runtime._storage import Storage
 from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._title import title_of
-from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, write
+from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, transferred_size, write
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
 _log = logging.getLogger(__name__)
+
+_SMALL_CHANGE_BYTES = 1_024
+"""By how much a session's own fields may grow unasked: what is deleted may leave a note of that."""
 
 
 class RunningTurns(Protocol):
@@ -53,6 +57,7 @@ class RunningTurns(Protocol):
 
     replica: str
     feed: SessionEvents
+    storage: Storage
 
     @property
     def catalog(self) -> Catalog:
@@ -95,6 +100,14 @@ class Sessions:
     async def get(self, owner: str, id: str) -> SessionInfo:
         """The session as it stands."""
         return await (await self.journal_of(owner, id)).get(owner, id)
+
+    async def exists(self, owner: str, id: str) -> bool:
+        """Whether the owner has a session of that id."""
+        try:
+            await self.get(owner, id)
+        except NotFoundError:
+            return False
+        return True
 
     async def open(self, owner: str, id: str) -> Session:
         """A handle of the session, with its agent as it is configured there. NotFoundError: so is its agent gone."""
@@ -142,13 +155,19 @@ class Sessions:
     async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """Set the fields that *change* gives; the fingerprint is that of the agent, if one is given.
 
-        Raises BusyError for a head while a turn runs, and NotFoundError for a head that is no record of the session or
-        an agent that the catalog doesn't have.
+        Raises BusyError for a head while a turn runs, StorageFullError, and NotFoundError for a head that is no record
+        of the session or an agent that the catalog doesn't have.
         """
         if change.agent is not None:
             fingerprint = self._runtime.catalog.agent(change.agent).fingerprint
             change = msgspec.structs.replace(change, fingerprint=fingerprint)
         journal = await self.journal_of(owner, id)
+        given = len(change.title or "") + len(change.metadata or b"")
+        if given > _SMALL_CHANGE_BYTES and self._runtime.storage.is_limited(owner):
+            before = await journal.get(owner, id)
+            grown = given - len(before.title) - len(before.metadata)
+            if grown > _SMALL_CHANGE_BYTES:
+                await self._runtime.storage.admit(owner, size=grown)
         info = await journal.update(owner, id, change)
         self._runtime.feed.tell("updated", owner, id)
         return info
@@ -162,11 +181,14 @@ class Sessions:
         await journal.get(owner, id)
         await self._runtime.forget(owner, id)
         await journal.delete(owner, id)
+        self._runtime.storage.freed(owner)
         self._runtime.feed.tell("deleted", owner, id)
 
     async def fork(self, owner: str, id: str, new: str | None = None, at: int | None = None) -> SessionInfo:
-        """A new session that shares the past up to the record *at* (None: all of it)."""
+        """A new session that shares the past up to the record *at* (None: all of it). Raises StorageFullError."""
         journal = await self.journal_of(owner, id)
+        await journal.get(owner, id)
+        await self._runtime.storage.admit(owner, objects=1)
         info = await journal.fork(owner, id, new or new_id(), at)
         self._runtime.feed.tell("updated", owner, info.id)
         return info
@@ -174,8 +196,11 @@ class Sessions:
     async def write(self, new: NewSession, said: Sequence[TransferredTurn], *, private: bool = False) -> SessionInfo:
         """A session with a conversation that came from elsewhere, each question and its answer a turn of its own.
 
-        Raises BusyError when the id is taken.
+        Raises BusyError when the id is taken, StorageFullError.
         """
+        if self._runtime.storage.is_limited(new.owner):
+            size = len(new.title) + len(new.metadata) + transferred_size(new, said)
+            await self._runtime.storage.admit(new.owner, objects=1, size=size)
         info = await write(self._private if private else self._durable, new, said, self._runtime.replica)
         self._runtime.feed.tell("updated", new.owner, new.id)
         return info
@@ -281,19 +306,13 @@ class Sessions:
         *,
         scope: GrantScope = "once",
     ) -> str:
-        """Answer a request for approval (None: the only one that is open); its id.
+        """Answer a request for approval; its id. None: the only one that the session's turn has asked for.
 
-        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired.
+        Raises NotFoundError for one that this session never asked, AnsweredError when it was answered or has expired,
+        and for None where the turn asked for several: the answer may be meant for one that was shown before.
         """
-        turn = self._runtime.running(owner, id)
-        if approval_id is None:
-            waiting = tuple(each for each in turn.answers.open if each.startswith(APPROVAL)) if turn is not None else ()
-            if len(waiting) != 1:
-                hint = "; say which one" if waiting else ""
-                raise NotFoundError(f"session {id!r} waits for {len(waiting) or 'no'} approvals{hint}")
-            (approval_id,) = waiting
-        check_kind(approval_id, APPROVAL)
-        known = approval_id
+        known = approval_id if approval_id is not None else await self._only_approval(owner, id)
+        check_kind(known, APPROVAL)
         await self._give(
             owner,
             id,
@@ -302,6 +321,27 @@ class Sessions:
             DecisionSignal(known, approved, reason, scope),
         )
         return known
+
+    async def _only_approval(self, owner: str, id: str) -> str:
+        """The approval that an answer without an id is meant for."""
+        turn = self._runtime.running(owner, id)
+        if turn is None:
+            raise NotFoundError(f"session {id!r} waits for no approval")
+        # Those before a restart are in the record, those of sub-agents in this process only.
+        recorded = {fact.approval_id for _, fact in await turn.replay(turn.after) if isinstance(fact, Asked)}
+        asked = recorded.union(each for each in turn.answers.asked if each.startswith(APPROVAL))
+        waiting = [each for each in turn.answers.open if each in asked]
+        if not asked:
+            raise NotFoundError(f"session {id!r} waits for no approval")
+        if not waiting:
+            raise AnsweredError(f"the approval that session {id!r} waited for was answered already or has expired")
+        if len(asked) > 1:
+            why = f"{len(waiting)} are open" if len(waiting) > 1 else "another one was answered or has expired"
+            raise AnsweredError(
+                f"an answer without an id can't be assigned: the turn of session {id!r} asked for {len(asked)} "
+                f"approvals, and {why}; send the id of the one that is meant: {', '.join(waiting)}"
+            )
+        return waiting[0]
 
     async def answer(self, owner: str, id: str, request_id: str, value: str) -> None:
         """Answer a tool's question. Raises as `decide` does."""

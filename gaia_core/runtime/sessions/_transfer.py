@@ -41,6 +41,11 @@ async def write(journal: Journal, new: NewSession, said: Sequence[TransferredTur
     return await journal.get(new.owner, new.id)
 
 
+def transferred_size(new: NewSession, said: Sequence[TransferredTurn]) -> int:
+    """How many bytes the records of `write` have."""
+    return sum(len(record_of(fact).body) for facts in _turns_of(new, said) for fact in facts)
+
+
 def _turns_of(new: NewSession, said: Sequence[TransferredTurn]) -> list[list[Fact]]:
     """A conversation as facts: turns, each a question (or none) and the answer with which it ended (or none)."""
     turns: list[list[Fact]] = []

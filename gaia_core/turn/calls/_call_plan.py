@@ -25,13 +25,15 @@ class ReadyCall:
 
 @attrs.frozen
 class CallForApproval:
-    """A validated call that waits for approval. *opened*: that is recorded already."""
+    """A validated call that waits for approval. *opened*: that is recorded already. *withdrawn*: what an agent that has
+    changed since asked for the same call."""
 
     call: ToolCall
     bound: Bound
     arguments: Any
     asked: Asked
     opened: bool = False
+    withdrawn: Asked | None = None
 
 
 @attrs.frozen

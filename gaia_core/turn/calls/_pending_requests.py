@@ -51,18 +51,27 @@ class PendingRequests:
     one answer, also when two clients answer it at the same time.
     """
 
-    __slots__ = ("_closed", "_open")
+    __slots__ = ("_closed", "_open", "withdrawn")
 
     def __init__(self) -> None:
         self._open: dict[str, _OpenQuestion] = {}
         """Written by `ask` (the turn's tasks, and the task that resumes a turn) and `settle`."""
         self._closed: dict[str, None] = {}
-        """The ids of requests that take no answer any more. Written by `wait` when it times out, and by `settle`."""
+        """The ids of requests that take no answer any more. Written by `wait` when it times out, by `settle`, and by
+        `withdraw`."""
+        self.withdrawn: set[str] = set()
+        """Those of them that were asked for another configuration of the agent, and are asked again. Written by
+        `withdraw`."""
 
     @property
     def open(self) -> tuple[str, ...]:
         """The ids that wait for an answer, oldest first."""
         return tuple(key for key, request in self._open.items() if not request.answer.done())
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The ids of all that the turn asked in this process, open or not."""
+        return tuple({**self._closed, **dict.fromkeys(self._open)})
 
     def knows(self, request_id: str) -> bool:
         """Whether the turn asked this, in this process."""
@@ -92,6 +101,11 @@ class PendingRequests:
         self._closed[request_id] = None
         if (request := self._open.pop(request_id, None)) is not None and not request.settled.done():
             request.settled.set_result(recorded)
+
+    def withdraw(self, request_id: str) -> None:
+        """The agent has changed since this was asked, by another process: it takes no answer, and is asked again."""
+        self._closed[request_id] = None
+        self.withdrawn.add(request_id)
 
     def close(self) -> None:
         """The turn is over: nothing that is still open can be answered."""

@@ -11,13 +11,13 @@ from typing import Any
 from gaia_core.agent import FIND_TOOLS, Agent
 from gaia_core.errors import ArgumentsError, NestingError
 from gaia_core.events import LimitReached, Outcome
-from gaia_core.facts import Done, Fact, Started
+from gaia_core.facts import Decided, Done, Fact, Started
 from gaia_core.messages import AssistantMessage, ToolCall, ToolMessage, UserMessage
 from gaia_core.models import problem_of
 from gaia_core.nesting import check_nesting
 from gaia_core.tools import Bound, nearest
 from gaia_core.turn._turn_context import TurnContext
-from gaia_core.turn.calls._approval import approval_of, wait_for_decision
+from gaia_core.turn.calls._approval import AGENT_CHANGED, approval_of, is_allowed, still_holds, wait_for_decision
 from gaia_core.turn.calls._approval_grant import decode_grant
 from gaia_core.turn.calls._call_execution import CallExecution
 from gaia_core.turn.calls._call_plan import CallForApproval, Plan, ReadyCall, RefusedCall
@@ -173,19 +173,28 @@ class ToolCalls:
             return RefusedCall(
                 call, "unknown" if opened.started else "invalid", UNKNOWN_OUTCOME if opened.started else str(error)
             )
+        asked = opened.asked
+        holds = asked is not None and still_holds(self._context, asked)
         if opened.started is not None:
-            if not bound.tool.idempotent:
+            allowed = holds if asked is not None else is_allowed(self._context, call, bound)
+            if not bound.tool.idempotent or not allowed:
                 return RefusedCall(call, "unknown", UNKNOWN_OUTCOME)
             return ReadyCall(call, bound, arguments, opened=True, replies=tuple(opened.replies))
-        assert opened.asked is not None
-        self._context.turn.answers.ask(opened.asked.approval_id)
-        return CallForApproval(call, bound, arguments, opened.asked, opened=True)
+        assert asked is not None
+        if not holds:
+            return approval_of(self._context, call, bound, arguments, withdrawn=asked)
+        self._context.turn.answers.ask(asked.approval_id)
+        return CallForApproval(call, bound, arguments, asked, opened=True)
 
     def opening(self, plans: Iterable[Plan]) -> tuple[Fact, ...]:
         """What is recorded before any of *plans* is carried out."""
         facts: list[Fact] = []
         for plan in plans:
             if isinstance(plan, CallForApproval):
+                if (old := plan.withdrawn) is not None:
+                    facts.append(
+                        Decided(old.call_id, approved=False, reason=AGENT_CHANGED, approval_id=old.approval_id)
+                    )
                 if not plan.opened:
                     facts.append(plan.asked)
                 continue

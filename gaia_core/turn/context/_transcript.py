@@ -93,7 +93,7 @@ class OpenCall:
         if isinstance(fact, Started):
             self.started = fact
         elif isinstance(fact, Asked):
-            self.asked = fact
+            self.asked, self.decided = fact, None  # what was asked before was withdrawn
         elif isinstance(fact, Decided):
             self.decided = fact
         else:

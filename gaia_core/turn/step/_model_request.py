@@ -24,11 +24,13 @@ def request_of(
     calls: int = 0,
     mended: bool = False,
     core: tuple[ToolDefinition, ...] = (),
+    owner: str = "",
 ) -> ModelRequest:
     """The request of a step.
 
     *first*: of the turn's first; *calls*: the agent's own that the turn has made; *mended*: only a final text's form is
-    asked for again; *core*: the definitions that a search for tools leaves, where they are known already.
+    asked for again; *core*: the definitions that a search for tools leaves, where they are known already. *owner*:
+    whose turn it is.
     """
     form = options.response_format
     words = told(form) if form is not None else ""
@@ -64,6 +66,7 @@ def request_of(
         response_format=form if not tools else None,
         sampling=options.sampling,
         session_key=session_key,
+        owner=owner,
     )
 
 

@@ -197,7 +197,7 @@ class ModelStep:
                 self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
             elif kind is Finished:
-                self._finished = delta  # type: ignore[assignment]
+                self._finished = self._shown(delta)  # type: ignore[arg-type]
             else:
                 if kind is ModelRetried and delta.kind in _SERVER_GONE:  # type: ignore[union-attr]
                     self._context.access.learnt.restarted()
@@ -208,6 +208,14 @@ class ModelStep:
         if self._streamed_calls is not None and self._calls:
             self._tell_calls(told)
         return tuple(told)
+
+    def _shown(self, finished: Finished) -> Finished:
+        """*finished*, with the usage that the owner of the turn may know."""
+        context, usage = self._context, finished.usage
+        if usage is None or not context.owner:
+            return finished
+        shown = context.access.prefixes.shown(context.owner, context.path, self._request, usage)
+        return msgspec.structs.replace(finished, usage=shown)
 
     def _take_formed(self, text: str, told: list[Event]) -> None:
         """Tell as much of *text* as is certain. The white space before a value is no part of it."""

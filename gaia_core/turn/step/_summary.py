@@ -53,8 +53,12 @@ async def summary_of(context: TurnContext, entries: list[TranscriptEntry]) -> tu
         summary = ""
         try:
             for part in summary_parts(context.agent, entries, chars, _ROUNDS):
-                asked = summary_round(context.agent, summary, part, chars)
-                step = ModelStep(context, ModelRequest(asked, session_key=context.turn.session_id), set())
+                request = ModelRequest(
+                    summary_round(context.agent, summary, part, chars),
+                    session_key=context.turn.session_id,
+                    owner=context.owner,
+                )
+                step = ModelStep(context, request, set())
                 message, _, usage = await step.run(lambda *_events: None)
                 context.budget.charge(usage)
                 used += usage

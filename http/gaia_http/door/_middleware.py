@@ -95,8 +95,8 @@ class DoorMiddleware:
                 await _answer_preflight(scope, send_named)
             else:
                 self._introduce(entry, scope)
-                if entry.key is not None and self._allowances is not None and _asks_for_work(scope):
-                    self._allowances.request(entry.key)
+                if entry.key is not None and self._allowances is not None and _leaves_something(scope):
+                    self._allowances.request(entry.key, tokens=_asks_a_model(scope))
                 await self._app(scope, receive, send_named)
         except LimitError as error:
             await send_error(rate_limited(str(error), error.retry_after), scope, send_named)
@@ -182,12 +182,25 @@ class DoorMiddleware:
         return entry.key is not None and not self._entrance.holds(entry.key)
 
 
-def _asks_for_work(scope: HTTPScope) -> bool:
-    """Whether a request counts against its key's limits: one that may end in a model's work, or leaves something."""
+_SHOW = "/api/show"
+"""Ollama's POST that only reads."""
+_ANSWERS = ("/cancel", "/confirm-tool", "/user-input", "/activate")
+"""How the paths end of what answers or ends something that runs: it must be possible when the limits are reached."""
+
+
+def _leaves_something(scope: HTTPScope) -> bool:
+    """Whether a request counts against its key's limits: any that changes something and isn't a deletion. What asks a
+    model does, and so do sessions, forks, imports and uploads, which stay."""
     path = scope["path"]
-    if scope["method"] != "POST":
+    if scope["method"] not in ("POST", "PUT", "PATCH") or path.endswith(_ANSWERS):
         return False
-    return path == "/api/chat/send" or path in OLLAMA_WORK or (is_below(path, "/v1") and not path.endswith("/cancel"))
+    return path in OLLAMA_WORK or is_below(path, "/v1") or (is_below(path, "/api") and path != _SHOW)
+
+
+def _asks_a_model(scope: HTTPScope) -> bool:
+    """Whether a request that counts needs tokens, too."""
+    path = scope["path"]
+    return path == "/api/chat/send" or path in OLLAMA_WORK or is_below(path, "/v1")
 
 
 async def _answer_preflight(scope: Scope, send: Send) -> None:

@@ -1,12 +1,15 @@
 """Reading a request's body: JSON only, uncompressed, within its bounds of size and time."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from litestar.types import Receive
 
 from gaia_http._errors import ApiError, ErrorReply, invalid
 from gaia_http._settings import Settings
+
+SPOOLED = "gaia.spooled"
+"""The key in a scope's state of what a handler calls with the bytes of a body that it has put on disk."""
 
 _DISCARDED_BODIES = 4
 """How many times the bound is read and thrown away, so that a client that sends before it reads sees its 413."""
@@ -58,9 +61,43 @@ async def read_body(receive: Receive, settings: Settings, most: int | None = Non
         async with asyncio.timeout(settings.body_seconds):
             return await _read(receive, settings.max_body_bytes if most is None else most)
     except TimeoutError:
-        message = f"the body did not arrive within {settings.body_seconds:g} s"
-        headers = (("connection", "close"),)
-        raise ApiError(ErrorReply(status=408, message=message, code="request_timeout", headers=headers)) from None
+        raise _too_slow(settings.body_seconds) from None
+
+
+async def body_pieces(receive: Receive, settings: Settings, most: int) -> AsyncGenerator[bytes, None]:
+    """The body as it arrives, of at most *most* bytes. What follows them isn't given: ApiError 413 ends it.
+
+    Raises ApiError 408, too, and ClientGone.
+    """
+    loop = asyncio.get_running_loop()
+    until, size = loop.time() + settings.body_seconds, 0
+    while True:
+        try:
+            async with asyncio.timeout_at(until):
+                message = await receive()
+        except TimeoutError:
+            raise _too_slow(settings.body_seconds) from None
+        if message["type"] != "http.request":
+            raise ClientGone
+        body = message.get("body", b"")
+        size += len(body)
+        yield body if size <= most else b""
+        if not message.get("more_body") or size > most * _DISCARDED_BODIES:
+            break
+    if size > most:
+        raise _too_large(most)
+
+
+def _too_slow(seconds: float) -> ApiError:
+    message = f"the body did not arrive within {seconds:g} s"
+    headers = (("connection", "close"),)
+    return ApiError(ErrorReply(status=408, message=message, code="request_timeout", headers=headers))
+
+
+def _too_large(most: int) -> ApiError:
+    headers = (("connection", "close"),)
+    text = f"the body has more than {most} bytes; send less (max_body_bytes bounds it)"
+    return ApiError(ErrorReply(status=413, message=text, code="request_too_large", headers=headers))
 
 
 async def _read(receive: Receive, limit: int) -> bytes:
@@ -79,7 +116,5 @@ async def _read(receive: Receive, limit: int) -> bytes:
         if not message.get("more_body") or size > limit * _DISCARDED_BODIES:
             break
     if size > limit:
-        headers = (("connection", "close"),)
-        text = f"the body has more than {limit} bytes; send less (max_body_bytes bounds it)"
-        raise ApiError(ErrorReply(status=413, message=text, code="request_too_large", headers=headers))
+        raise _too_large(limit)
     return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -18,11 +18,16 @@ _is_names = check_of(tuple[str, ...])
 
 
 class KeyLimits(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """How much a key may use; None: as much as there is. Tokens are those of prompts and answers together."""
+    """How much a key may use; None: as much as there is. Tokens are those of prompts and answers together.
+
+    *stored_objects* and *stored_bytes*: what it may keep, see `gaia_core.catalog.StorageLimits`; None: by gaia.toml.
+    """
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     running_turns: int | None = None
+    stored_objects: int | None = None
+    stored_bytes: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:

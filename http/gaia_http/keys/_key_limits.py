@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 import attrs
 
 from gaia_core import LimitError
+from gaia_core.catalog import LIMITED, UNLIMITED, StorageLimits, StorageQuota
 from gaia_core.messages import Usage
-from gaia_http.keys._key import Key
+from gaia_http.keys._key import Key, KeyLimits
 from gaia_http.keys._keyring import Keyring
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -108,6 +109,21 @@ class Allowances:
         """Whether the key says yes beforehand to calls of *tool*: by what it says now, and not once it is revoked."""
         key = self._keyring.now(owner)
         return key is not None and any(fnmatchcase(tool, pattern) for pattern in key.approves)
+
+    def storage(self, owner: str, configured: StorageQuota) -> StorageLimits:
+        """What the key may keep: by its own limits, by gaia.toml, or else something if it is limited at all. What a
+        revoked key has made is as that of a limited one."""
+        if not owner:
+            return configured.local
+        key = self._keyring.of(owner)
+        limits = key.limits if key is not None else None
+        default = configured.keys or (UNLIMITED if limits == KeyLimits() else LIMITED)
+        if limits is None:
+            return default
+        return StorageLimits(
+            limits.stored_objects if limits.stored_objects is not None else default.objects,
+            limits.stored_bytes if limits.stored_bytes is not None else default.bytes,
+        )
 
     def headers(self, key: Key) -> Headers:
         """What a response says of the key's limits, in OpenAI's names; nothing of what has no limit."""

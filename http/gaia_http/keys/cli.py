@@ -48,10 +48,23 @@ def keys() -> None:
     help="A tool, or a pattern such as sh_*, whose calls need no approval with this key (repeatable). Default: none.",
 )
 @click.option(
-    "--requests-per-minute", type=click.IntRange(1), help="Limit of requests that use a model. Default: none."
+    "--requests-per-minute",
+    type=click.IntRange(1),
+    help="Limit of requests that use a model or leave something (a session, a file). Default: none.",
 )
 @click.option("--tokens-per-minute", type=click.IntRange(1), help="Limit of prompt and answer tokens. Default: none.")
 @click.option("--running-turns", type=click.IntRange(1), help="Limit of concurrent turns. Default: no limit.")
+@click.option(
+    "--stored-objects",
+    type=click.IntRange(1),
+    help="Limit of kept sessions, stored responses, conversations and completions together, and of uploaded files. "
+    "Default: [storage.keys] of gaia.toml; else 10000 for a key with another limit, none for any other.",
+)
+@click.option(
+    "--stored-bytes",
+    type=click.IntRange(1),
+    help="Limit of their bytes, and of those of uploaded files. Default: as for objects; else 1000000000.",
+)
 @_file_option
 def create(
     name: str,
@@ -61,6 +74,8 @@ def create(
     requests_per_minute: int | None,
     tokens_per_minute: int | None,
     running_turns: int | None,
+    stored_objects: int | None,
+    stored_bytes: int | None,
     file: Path | None,
 ) -> None:
     """Create a key called NAME, and print it. It is shown only once: the server stores its hash alone."""
@@ -79,7 +94,7 @@ def create(
             int(time.time()),
             tuple(sorted(set(agents))) or None,
             admin,
-            KeyLimits(requests_per_minute, tokens_per_minute, running_turns),
+            KeyLimits(requests_per_minute, tokens_per_minute, running_turns, stored_objects, stored_bytes),
             tuple(sorted(set(approves))),
         )
         return msgspec.structs.replace(before, keys=(*before.keys, key))

@@ -19,6 +19,7 @@ from mcp.server.context import ServerRequestContext
 from gaia_core import AnsweredError, NotFoundError, Turn
 from gaia_core.activity import line_of
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, ToolEnded, ToolProgress
+from gaia_core.visible_text import visible, visible_json
 
 _ANSWER, _APPROVE = "answer", "approve"
 
@@ -129,14 +130,17 @@ def _id(asked: ApprovalRequested | InputRequested) -> str:
 
 def _request(asked: ApprovalRequested | InputRequested) -> mcp_types.ElicitRequest:
     if isinstance(asked, ApprovalRequested):
-        message = f"{asked.reason}. Approve {asked.tool} with {asked.arguments}?"
+        message = visible(f"{asked.reason}. Approve {asked.tool} with {visible_json(asked.arguments)}?")
         field: dict[str, Any] = {"type": "boolean", "title": "Approve", "description": f"Run {asked.tool}"}
         name = _APPROVE
     else:
-        message, name = asked.question, _ANSWER
+        message, name = visible(asked.question), _ANSWER
         field = {"type": "string", "title": "Answer"}
         if asked.options:
             field["enum"] = list(asked.options)
+            shown = [visible(option) for option in asked.options]
+            if shown != field["enum"]:
+                field["enumNames"] = shown
     schema = {"type": "object", "properties": {name: field}, "required": [name]}
     params = mcp_types.ElicitRequestFormParams(message=message, requested_schema=schema)
     return mcp_types.ElicitRequest(params=params)

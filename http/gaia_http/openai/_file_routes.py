@@ -1,23 +1,24 @@
 """/v1/files: upload, list, look at, read, delete; each file is its caller's (source: OpenAI API reference, files)."""
 
-from typing import Any
+import asyncio
+from typing import Any, BinaryIO
 
 import msgspec
 from litestar import Response
 from litestar.connection import Request
-from multipart import MultipartError, MultipartSegment, PushMultipartParser, parse_options_header
+from litestar.types import ASGIApp, Receive, Scope, Send
+from multipart import parse_options_header
 
-from gaia_http._errors import ApiError, ErrorReply, encoded, invalid
+from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
-from gaia_http.door._request_body import ClientGone, read_body
+from gaia_http.door._request_body import ClientGone
+from gaia_http.openai._upload_form import read_form
 from gaia_http.request._fields import invalid_at, not_one_of, shortened
 from gaia_http.request._uploaded_files import FullError, StoredFile, UploadedFiles
 
 _PURPOSES = ("assistants", "batch", "fine-tune", "vision", "user_data", "evals")
-_FIELD_BYTES = 1_024
-_FRAME_BYTES = 16_384  # of a form around its file
-_FIELDS = 8
+_PIECE = 256 * 1024
 _EXPIRY = (3_600, 2_592_000)
 _MOST_LISTED = 10_000
 _JSON = "application/json"
@@ -53,19 +54,21 @@ class FileRoutes:
     async def upload(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
         """POST: a form of `file`, `purpose` and perhaps `expires_after`."""
         boundary = _boundary(request)
-        try:
-            raw = await read_body(request.receive, self._settings, self._settings.max_file_bytes + _FRAME_BYTES)
-        except ClientGone:
-            return Response(b"", media_type=_JSON)  # to nobody
-        name, data, fields = _form(raw, boundary, self._settings.max_file_bytes)
-        purpose = fields.get("purpose")
-        if purpose not in _PURPOSES:
-            words = "is missing" if purpose is None else f"{shortened(purpose)!r} is not one of {', '.join(_PURPOSES)}"
-            raise invalid(f"purpose {words}", param="purpose", code="invalid_value")
-        try:
-            kept = await self._files.add(caller_of(request.scope).owner, name, purpose, data, _seconds(fields))
-        except FullError as error:
-            raise invalid(str(error), code="storage_limit_exceeded") from None
+        with self._files.spool() as spool:
+            try:
+                form = await read_form(request.scope, request.receive, boundary, self._settings, spool)
+            except ClientGone:
+                return Response(b"", media_type=_JSON)  # to nobody
+            purpose = form.fields.get("purpose")
+            if purpose not in _PURPOSES:
+                allowed = ", ".join(_PURPOSES)
+                words = "is missing" if purpose is None else f"{shortened(purpose)!r} is not one of {allowed}"
+                raise invalid(f"purpose {words}", param="purpose", code="invalid_value")
+            owner, seconds = caller_of(request.scope).owner, _seconds(form.fields)
+            try:
+                kept = await self._files.add(owner, form.filename or "", purpose, spool, seconds)
+            except FullError as error:
+                raise invalid(str(error), code="storage_limit_exceeded") from None
         return _told(_shown(kept))
 
     async def list(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
@@ -98,14 +101,13 @@ class FileRoutes:
         """GET one."""
         return _told(_shown(await self._found(request)))
 
-    async def content(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
+    async def content(self, request: "Request[Any, Any, Any]") -> ASGIApp:
         """GET its content, which no browser shows as a page of ours."""
         file = await self._found(request)
-        data = await self._files.content(caller_of(request.scope).owner, file.id)
-        if data is None:
+        content = await self._files.open(caller_of(request.scope).owner, file.id)
+        if content is None:
             raise _missing(file.id)
-        headers = {"content-disposition": "attachment"}
-        return Response(data, media_type="application/octet-stream", headers=headers)
+        return _Content(content, file.bytes)
 
     async def delete(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
         """DELETE one."""
@@ -121,6 +123,32 @@ class FileRoutes:
         return file
 
 
+class _Content:
+    """The ASGI response with a file's content: a piece at a time, the next one when its client has read."""
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file = file
+        self._size = size
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [
+            (b"content-type", b"application/octet-stream"),
+            (b"content-length", str(self._size).encode()),
+            (b"content-disposition", b"attachment"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        with self._file as file:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            left = self._size if scope.get("method") != "HEAD" else 0
+            while left:
+                data = await asyncio.to_thread(file.read, min(left, _PIECE))
+                if not data:
+                    raise OSError("an uploaded file became shorter while it was read")
+                left -= len(data)
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
 def _boundary(request: "Request[Any, Any, Any]") -> str:
     given = request.headers.get("content-type", "")
     media, options = parse_options_header(given)
@@ -129,42 +157,6 @@ def _boundary(request: "Request[Any, Any, Any]") -> str:
         words = f"the content type is {given[:200]!r}; send a form as multipart/form-data with its boundary"
         raise invalid(words, code="unsupported_media_type", status=415)
     return str(boundary)
-
-
-def _form(raw: bytes, boundary: str, most: int) -> tuple[str, bytes, dict[str, str]]:
-    """The file's name and content, and the form's other fields. Raises ApiError."""
-    found: tuple[str, bytearray] | None = None
-    fields: dict[str, str] = {}
-    segment: MultipartSegment | None = None
-    data = bytearray()
-    try:
-        with PushMultipartParser(boundary, len(raw), max_segment_count=_FIELDS, strict=True) as parser:
-            for event in parser.parse(raw):
-                if isinstance(event, MultipartSegment):
-                    segment, data = event, bytearray()
-                elif event is not None:
-                    data += event
-                    _check_size(segment, len(data), most)
-                elif segment is not None:
-                    if segment.name == "file" and segment.filename is not None:
-                        found = (segment.filename, data)
-                    else:
-                        fields[str(segment.name)] = data.decode()
-                    segment = None
-    except (MultipartError, UnicodeDecodeError) as error:
-        raise invalid(f"the form can't be read: {error}", code="invalid_multipart") from None
-    if found is None:
-        raise invalid("file is missing: the form needs a part named file with a filename", param="file",
-                      code="missing_required_parameter")  # fmt: skip
-    return found[0], bytes(found[1]), fields
-
-
-def _check_size(segment: MultipartSegment | None, size: int, most: int) -> None:
-    is_file = segment is not None and segment.name == "file"
-    if size > (most if is_file else _FIELD_BYTES):
-        what = "the file" if is_file else f"the field {str(segment and segment.name)[:80]!r}"
-        message = f"{what} has more than {most if is_file else _FIELD_BYTES} bytes"
-        raise ApiError(ErrorReply(status=413, message=message, code="request_too_large"))
 
 
 def _seconds(fields: dict[str, str]) -> int | None:

@@ -6,8 +6,10 @@
 | what is around a chunked body: trailers, which are ignored, and extensions | 4 * `max_header_bytes` | 431 |
 | requests before the first is answered | 64 | the connection is aborted |
 | a body, on any route | four times the most that a route takes | the connection is closed |
+| a body, on a route that doesn't keep the time itself | `body_seconds` and a little more | 408 |
 | a body that continues after its answer | `body_seconds` | the connection is closed |
 | an answer that its client doesn't read | `write_seconds` without a byte | the connection is aborted |
+| all connections together | see `_connections` | 503, or the connection is closed |
 """
 
 import asyncio
@@ -21,12 +23,18 @@ from uvicorn.server import ServerState
 
 from gaia_http._errors import ErrorReply
 from gaia_http._settings import Settings
+from gaia_http.door._request_body import SPOOLED
 from gaia_http.door._security_headers import security_headers
+from gaia_http.server._connections import SEAT, Connections, Seat
 from gaia_http.server._head_coalescing import HeadCoalescing
 from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
 
 HEAD_SECONDS = 30.0
+_GRACE_SECONDS = 2.0
+"""By how much a route that keeps the time of its body itself, and answers in its own envelope, comes first."""
+_LINGER_SECONDS = 2.0
+"""How long a refused body is still read."""
 _FRAMING = 7
 """A byte of a chunked body may come as a chunk of its own: `1`, line end, itself, line end; and a little more."""
 _PIPELINED = 64
@@ -35,7 +43,8 @@ _OFFERS = frozenset((b"upgrade", b"http2-settings"))
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take.
+    """One connection, within the bounds of *settings*. *seconds*: how long a request's head may take. *connections*:
+    all of the server's.
 
     Its methods are callbacks of the transport, of the parser and of timers, all on one event loop, and none awaits.
     Only `on_response_complete` runs in the request's task, called by uvicorn when the answer is complete.
@@ -50,8 +59,12 @@ class BoundedProtocol(HttpToolsProtocol):
         *,
         settings: Settings,
         seconds: float = HEAD_SECONDS,
+        connections: Connections | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._connections = connections if connections is not None else Connections(settings)
+        self._seat: Seat | None = None
+        """Set by `connection_made`, given back by `connection_lost`, or when another protocol takes over."""
         self._most = 2 * settings.max_header_bytes
         # A route refuses sooner (`_request_body`: a few times its bound); a form adds a little to its file.
         self._most_body = 4 * max(settings.max_body_bytes, settings.max_file_bytes) + 1_000_000
@@ -68,11 +81,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body = False
         """Set by `on_headers_complete`, reset by `on_message_complete`."""
         self._deadline: asyncio.TimerHandle | None = None
-        """The one timer for what the client sends: for a head (from the connection's or message's beginning), or
-        for a body that continues after its answer. `_stop_clock` cancels it, at the latest when the connection is
-        lost."""
+        """The one timer for what the client sends: for a head (from the connection's or message's beginning), for a
+        body that didn't come with its head, or for one that continues after its answer. `_stop_clock` cancels it, at
+        the latest when the connection is lost."""
         self._reader: WriteWatchdog | None = None
         """Set by `connection_made`, stopped by `connection_lost` or when another protocol takes over."""
+        self._refused = False
+        """The body that arrives was refused. Set by `refuse_body`."""
         self._answered: RequestResponseCycle | None = None
         """The request whose task was started last. Written by `_start_asgi_task`. uvicorn's `cycle` may be a later
         one, which waits."""
@@ -80,11 +95,19 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._reader = WriteWatchdog(transport, self.loop, self._write_seconds)
+        seat = self._connections.take(self, self.client[0] if self.client else None)
+        if isinstance(seat, str):
+            self._refuse(503, seat, "too_many_connections")
+            return
+        self._seat = seat
+        self._connections.idle(seat)
         self._deadline = self.loop.call_later(self._seconds, self._refuse_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         self._stop_looking()
+        if self._seat is not None:
+            self._connections.leave(self._seat)
         super().connection_lost(exc)
         if self._answered is not None:  # uvicorn tells the newest request, and not the one that is being answered
             self._answered.disconnected = True
@@ -92,11 +115,36 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_looking()  # from here on, another protocol has the connection
+        seat, self._seat = self._seat, None
+        self.app_state = self.app_state | {SEAT: (self._connections, seat)}
         super().handle_websocket_upgrade()
+
+    # What `Connections` asks of it.
+
+    def evict(self) -> None:
+        """See ServedConnection."""
+        self.transport.close()
+
+    def refuse_body(self, message: str) -> None:
+        """See ServedConnection. What still comes is read and thrown away for a while: a client that sends before it
+        reads would lose the answer by a reset."""
+        cycle: RequestResponseCycle | None = self.cycle
+        if cycle is None or cycle is not self._answered or cycle.response_started or self.transport.is_closing():
+            self.transport.abort()
+            return
+        self._stop_clock()
+        self._refused = True
+        self.transport.write(_reply(503, message, "too_many_unfinished_requests", (("retry-after", "5"),)))
+        self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        self.flow.resume_reading()
+        cycle.disconnected = True  # the handler that reads the body gets a disconnect
+        cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         self._head_bytes += len(data)
+        if self._refused or self.transport.is_closing():  # what was on its way comes nevertheless
+            return
         try:
             self._feed(data)
         except httptools.HttpParserError as error:
@@ -112,6 +160,8 @@ class BoundedProtocol(HttpToolsProtocol):
             # Until the loop's next round, so that other connections have their turn.
             self.transport.pause_reading()
             self.loop.call_soon(self._read_on)
+        if self._in_body and self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(self._body_seconds + _GRACE_SECONDS, self._refuse_slow_body)
 
     def _read_on(self) -> None:
         # Called later: uvicorn may have paused the reading meanwhile, which it then ends itself, or the connection may
@@ -160,7 +210,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._deadline is None:
             self._deadline = self.loop.call_later(self._seconds, self._refuse_slow)
         super().on_message_begin()
+        if self._seat is not None:
+            self._connections.busy(self._seat)
         self.scope["state"][ABORT] = self.transport.abort
+        self.scope["state"][SPOOLED] = self._spooled
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # trailers are ignored: the checks of the head didn't see them
@@ -181,6 +234,13 @@ class BoundedProtocol(HttpToolsProtocol):
             self._close_unfinished()
             return
         super().on_body(body)
+        if self._seat is not None and not self.cycle.response_complete:
+            self._connections.receiving(self._seat, len(body))
+
+    def _spooled(self, size: int) -> None:
+        """The application has put *size* bytes of the body on disk."""
+        if self._seat is not None and self._in_body:
+            self._connections.receiving(self._seat, -min(size, self._seat.unfinished))
 
     def on_message_complete(self) -> None:
         if self._is_declined():
@@ -188,6 +248,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_body = False
         self._stop_clock()
+        if self._seat is not None:
+            self._connections.received(self._seat)
         super().on_message_complete()
 
     def _on_response(self, together: HeadCoalescing) -> None:
@@ -200,12 +262,20 @@ class BoundedProtocol(HttpToolsProtocol):
             self._stop_clock()
             self._deadline = self.loop.call_later(self._body_seconds, self._close_unfinished)
         super().on_response_complete()
+        if self._seat is not None and self._answered is not None and self._answered.response_complete:
+            self._connections.received(self._seat)
+            if not self._in_body and not self._in_head:
+                self._connections.idle(self._seat)
 
     def pause_writing(self) -> None:
         super().pause_writing()
         self._look_at_reader()
+        if self._seat is not None:
+            self._connections.slow(self._seat)
 
     def resume_writing(self) -> None:
+        if self._seat is not None:
+            self._connections.quick(self._seat)
         if self._reader is not None:
             self._reader.has_read()
         super().resume_writing()
@@ -237,6 +307,10 @@ class BoundedProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _refuse_slow_body(self) -> None:
+        self._deadline = None
+        self._refuse(408, f"the body did not arrive within {self._body_seconds:g} s", "request_timeout")
+
     def _refuse(self, status: int, message: str, code: str) -> None:
         if self.transport.is_closing():
             return
@@ -244,9 +318,15 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is not None and not cycle.response_complete and (cycle.response_started or not self._in_body):
             self.transport.abort()  # the answer to a good request is on its way: there is no place for another
             return
-        body = ErrorReply(status=status, message=message, code=code).body
-        head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        security = b"".join(b"%s: %s\r\n" % header for header in security_headers(()))
-        self.transport.write(head.encode() + security + b"connection: close\r\n\r\n" + body)
+        self.transport.write(_reply(status, message, code))
         self._look_at_reader()
         self.transport.close()
+
+
+def _reply(status: int, message: str, code: str, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
+    """A whole answer, after which the connection closes."""
+    body = ErrorReply(status=status, message=message, code=code).body
+    head = f"HTTP/1.1 {status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+    head += "".join(f"{name}: {value}\r\n" for name, value in headers)
+    security = b"".join(b"%s: %s\r\n" % header for header in security_headers(()))
+    return head.encode() + security + b"connection: close\r\n\r\n" + body

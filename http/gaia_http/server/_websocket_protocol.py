@@ -15,11 +15,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 from websockets.datastructures import Headers
+from websockets.frames import Frame
 from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 
 from gaia_http._errors import ErrorReply
 from gaia_http._settings import Settings
+from gaia_http.server._connections import SEAT, Connections, Seat
 from gaia_http.server._write_watchdog import MUCH, WriteWatchdog
 from gaia_http.streaming._sse_writer import ABORT
 
@@ -65,6 +67,24 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         self._write_seconds = settings.write_seconds
         self._reader: WriteWatchdog | None = None
         """Set by `connection_made`, stopped by `connection_lost`."""
+        self.app_state = {**app_state}
+        self._connections: Connections | None = None
+        self._seat: Seat | None = None
+        """The server's connections, and this one's place among them, which `connection_lost` gives back."""
+        if SEAT in self.app_state:
+            self._connections, seat = self.app_state.pop(SEAT)
+            if self._connections is not None and seat is not None:
+                self._seat = self._connections.take_over(seat, self)
+
+    # What `Connections` asks of it.
+
+    def evict(self) -> None:
+        """See ServedConnection: a WebSocket is never idle."""
+
+    def refuse_body(self, message: str) -> None:
+        """See ServedConnection: there is no answer to a message that isn't whole."""
+        self.logger.warning("a WebSocket is closed: %s", message)
+        self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -73,9 +93,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._reader is not None:
             self._reader.stop()
+        if self._connections is not None and self._seat is not None:
+            self._connections.leave(self._seat)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._connections is not None and self._seat is not None and self.handshake_complete:
+            self._connections.receiving(self._seat, len(data))
         super().data_received(data)
         if len(data) > MUCH and not self.transport.is_closing():
             self.transport.pause_reading()
@@ -92,8 +116,25 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         if self.response.status_code == 101:
             self.scope["state"][ABORT] = self.transport.abort
 
+    def send_receive_event_to_app(self) -> None:
+        """See WebSocketsSansIOProtocol: a message is whole."""
+        if self._connections is not None and self._seat is not None:
+            self._connections.received(self._seat)
+        super().send_receive_event_to_app()
+
     def handle_ping(self) -> None:
         """The pong waits for the end of what came with the ping."""
+        self._control_frame()
+
+    def handle_pong(self, event: Frame) -> None:
+        """See WebSocketsSansIOProtocol."""
+        self._control_frame()
+        super().handle_pong(event)
+
+    def _control_frame(self) -> None:
+        # It is whole, and so was what came before it, unless a message in fragments waits for its end.
+        if self._connections is not None and self._seat is not None and not self.frames:
+            self._connections.received(self._seat)
 
     def handle_events(self) -> None:
         super().handle_events()
@@ -104,9 +145,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         super().pause_writing()
         self.transport.pause_reading()
         self._look()
+        if self._connections is not None and self._seat is not None:
+            self._connections.slow(self._seat)
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        if self._connections is not None and self._seat is not None:
+            self._connections.quick(self._seat)
         if self._reader is not None:
             self._reader.has_read()
         self._read_on()

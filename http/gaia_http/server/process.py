@@ -63,6 +63,7 @@ async def run_server(
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
     from gaia_http._app import create_app  # noqa: PLC0415
+    from gaia_http.server._connections import Connections  # noqa: PLC0415
     from gaia_http.server._http_protocol import BoundedProtocol  # noqa: PLC0415
     from gaia_http.server._websocket_protocol import BoundedSocket  # noqa: PLC0415
 
@@ -81,7 +82,7 @@ async def run_server(
         await stack.enter_async_context(runtime)
         config = Config(
             app,
-            http=partial(BoundedProtocol, settings=settings),  # type: ignore[arg-type]  # makes one
+            http=partial(BoundedProtocol, settings=settings, connections=Connections(settings)),  # type: ignore[arg-type]  # makes one
             ws=partial(BoundedSocket, settings=settings),  # type: ignore[arg-type]  # makes one
             lifespan="on",
             log_config=None,

@@ -49,6 +49,27 @@ _DEFAULTS = Settings()
     help="Allow web pages of this origin to call the server from a browser (repeatable).",
 )
 @click.option(
+    "--max-connections",
+    default=_DEFAULTS.max_connections,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Connections at once; beyond that, idle ones are closed, then new ones get status 503.",
+)
+@click.option(
+    "--max-connections-per-address",
+    default=_DEFAULTS.max_connections_per_address,
+    show_default=True,
+    type=click.IntRange(1),
+    help="The same for one client address (IPv6: /64 network). Connections of this machine are not counted.",
+)
+@click.option(
+    "--proxy-address",
+    "proxy_addresses",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A reverse proxy's address, or network: its connections are not counted by address (repeatable).",
+)
+@click.option(
     "--keys",
     "key_path",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -108,6 +129,9 @@ def serve(
     port: int,
     allowed_hosts: tuple[str, ...],
     allowed_origins: tuple[str, ...],
+    max_connections: int,
+    max_connections_per_address: int,
+    proxy_addresses: tuple[str, ...],
     key_path: Path | None,
     fetch_hosts: tuple[str, ...],
     drain_seconds: float,
@@ -135,6 +159,9 @@ def serve(
             host=host,
             port=port,
             allowed_origins=allowed_origins,
+            max_connections=max_connections,
+            max_connections_per_address=max_connections_per_address,
+            proxy_addresses=(*_DEFAULTS.proxy_addresses, *proxy_addresses),
             fetch_hosts=fetch_hosts,
             drain_seconds=drain_seconds,
             show_activity="reasoning" if activity else "off",

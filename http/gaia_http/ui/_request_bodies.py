@@ -68,7 +68,7 @@ class SendMessage(msgspec.Struct, frozen=True, gc=False):
 
 
 class ConfirmTool(msgspec.Struct, frozen=True, gc=False):
-    """POST /api/chat/confirm-tool. Without *confirm_id*: the only prompt that is open."""
+    """POST /api/chat/confirm-tool. Without *confirm_id*: the only prompt of the turn; 409 if it has shown others."""
 
     session_id: Id
     approved: bool

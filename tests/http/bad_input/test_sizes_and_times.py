@@ -7,6 +7,7 @@ import pytest
 
 from gaia_core import Agent, ScriptedModel, Toolset, tool
 from gaia_http import Settings
+from gaia_http.mcp._exposed_tools import ExposedTools
 
 CHAT = "/v1/chat/completions"
 BOTH = (CHAT, "/api/chat/send")
@@ -61,6 +62,17 @@ async def test_a_body_that_trickles(serve, ask, as_it_was, path):
         answer = await ask(server, "POST", path, b"{", head=head)
 
         assert (answer.status, answer.is_refusal) == (408, True)
+
+
+async def test_a_body_that_trickles_to_a_route_that_keeps_no_time(serve, ask, as_it_was, monkeypatch):
+    monkeypatch.setattr("gaia_http.server._http_protocol._GRACE_SECONDS", 0.1)
+    server = await serve(ScriptedModel(well), settings=Settings(body_seconds=0.5), mcp=ExposedTools())
+    async with as_it_was(server):
+        head = b"POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n"
+
+        answer = await ask(server, "POST", "/mcp", b"{", head=head)
+
+        assert answer.status == 408
 
 
 async def test_a_head_that_trickles(serve, ask, as_it_was):

@@ -1,7 +1,8 @@
-"""Another key's object does not exist: every route with an id, in both APIs, asked by its owner and by another key.
+"""Another key's object does not exist: every route with an id, in all APIs, asked by its owner and by another key.
 
-`MATRIX` has a row for each such route; a new one fails `test_every_route_with_an_id_is_in_the_matrix` until it has one.
-A row is asked by the other key first (404, and nothing changed), then by the owner, so that a wrong id can't pass.
+The routes are the application's own: a new one fails `test_every_route_has_a_case` until it has a row in `MATRIX` or is
+in `WITHOUT_IDS`. A row is asked by the other key first (404, and nothing changed), then by the owner, so that a wrong
+id can't pass. What follows a `#` says which id of the route's body it is about.
 """
 
 import asyncio
@@ -11,10 +12,13 @@ from collections.abc import Callable
 import aiohttp
 import attrs
 import pytest
+from litestar.routes import ASGIRoute, WebSocketRoute
 
 from gaia_core import Agent, ApprovalPolicy, Catalog, Context, Runtime, ScriptedModel, Toolset, call, scripted, tool
 from gaia_core.messages import ToolMessage
 from gaia_http import Settings, create_app
+from gaia_http.door._post_route import METHODS
+from gaia_http.mcp._exposed_tools import ExposedTools
 
 # What there is: objects of the owner.
 
@@ -125,7 +129,14 @@ async def uploaded(keys: Keys, objects: Objects) -> None:
 
 async def responded(keys: Keys, objects: Objects) -> None:
     """A stored response."""
-    objects.response_id = (await keys.own("POST", "/v1/responses", {"model": "a", "input": "Mine"}))["id"]
+    response = await keys.own("POST", "/v1/responses", {"model": "a", "input": "Mine"})
+    objects.response_id, objects.item_id = response["id"], response["output"][0]["id"]
+
+
+async def responds_with_a_question(keys: Keys, objects: Objects) -> None:
+    """A response that asks for an approval."""
+    response = await keys.own("POST", "/v1/responses", {"model": "a", "input": "save"})
+    objects.response_id, objects.item_id = response["id"], response["output"][0]["id"]
 
 
 async def responds_later(keys: Keys, objects: Objects) -> None:
@@ -164,6 +175,11 @@ class Row:
 
 def _session(objects: Objects) -> dict:
     return {"session_id": objects.id}
+
+
+def _message(objects: Objects) -> dict:
+    part = {"type": "document", "source": {"type": "file", "file_id": objects.file_id}}
+    return {"model": "a", "max_tokens": 10, "messages": [{"role": "user", "content": [part]}]}
 
 
 ONE = "/api/sessions/{id}"
@@ -219,22 +235,126 @@ MATRIX = {
         needs=responded,
         look=RESPONSE,
     ),
+    "POST /v1/responses#conversation": Row(
+        lambda objects: {"model": "a", "input": "Hi", "conversation": objects.conversation_id},
+        needs=conversed,
+        look=TALK,
+    ),
+    "POST /v1/responses#item": Row(
+        lambda objects: {"model": "a", "input": [{"type": "item_reference", "id": objects.item_id}]},
+        needs=responded,
+        look=RESPONSE,
+    ),
+    "POST /v1/responses#approval": Row(
+        lambda objects: {
+            "model": "a",
+            "input": [{"type": "mcp_approval_response", "approval_request_id": objects.item_id, "approve": True}],
+        },
+        needs=responds_with_a_question,
+        look=RESPONSE,
+    ),
+    "POST /v1/responses#file": Row(
+        lambda objects: {
+            "model": "a",
+            "input": [{"role": "user", "content": [{"type": "input_file", "file_id": objects.file_id}]}],
+        },
+        needs=uploaded,
+        look=FILE,
+    ),
+    "POST /v1/responses/compact": Row(
+        lambda objects: {"model": "a", "previous_response_id": objects.response_id}, needs=responded, look=RESPONSE
+    ),
+    "POST /v1/responses/input_tokens": Row(
+        lambda objects: {"model": "a", "previous_response_id": objects.response_id}, needs=responded, look=RESPONSE
+    ),
+    "POST /v1/chat/completions": Row(
+        lambda objects: {
+            "model": "a",
+            "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": objects.file_id}}]}],
+        },
+        needs=uploaded,
+        look=FILE,
+    ),
+    "POST /v1/messages": Row(_message, needs=uploaded, look=FILE),
+    "POST /v1/messages/count_tokens": Row(_message, needs=uploaded, look=FILE),
 }
+
+
+ELSEWHERE = {
+    "WEBSOCKET /v1/responses": "test_over_a_websocket_another_keys_object_does_not_exist",
+    "ANY /mcp": "tests/http/mcp: test_a_session_of_another_key_is_not_there, test_a_state_of_another_key_is_none",
+}
+"""Routes with ids that are asked in another way, and by which test."""
+
+WITHOUT_IDS = frozenset(
+    line.strip()
+    for line in """
+    GET /health
+    GET /ready
+    GET /metrics
+    GET /api/health
+    GET /api/system/status
+    GET /api/system/tasks
+    GET /api/settings
+    PUT /api/settings
+    GET /api/onboarding/status
+    POST /api/onboarding/complete
+    GET /api/tunnel/status
+    GET /api/agents
+    GET /api/mcp/servers
+    GET /api/mcp/status
+    GET /api/openapi.json
+    GET /api/sessions
+    POST /api/sessions
+    GET /api/sessions/events
+    POST /api/sessions/import
+    GET /api/chat/active
+    GET /v1/openapi.json
+    GET /v1/models
+    GET /v1/files
+    POST /v1/files
+    POST /v1/embeddings
+    POST /v1/conversations
+    GET /v1/chat/completions
+    POST /api/chat
+    POST /api/generate
+    POST /api/show
+    GET /api/tags
+    GET /api/version
+    GET /api/ps
+    GET /ollama
+    POST /ollama/api/chat
+    POST /ollama/api/generate
+    POST /ollama/api/show
+    GET /ollama/api/tags
+    GET /ollama/api/version
+    GET /ollama/api/ps
+    """.strip().splitlines()
+)
+"""Routes that name nobody's object: what they list or make is the caller's own (see below, and test_scopes)."""
 
 NO_OWNER = frozenset(("GET /api/agents/{id}", "GET /v1/models/{model_id}"))
 """Routes whose ids are the server's: an agent's name. Which key may use it: test_scopes."""
 
 
 def _routes() -> set[tuple[str, str]]:
+    """All routes of an application that serves everything."""
     runtime = Runtime(Catalog.of(Agent("a"), models={"local": scripted()}))
-    app = create_app(Settings(), runtime)
-    methods = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    app = create_app(Settings(), runtime, mcp=ExposedTools())
     return {
         (method, route.path_format)
         for route in app.routes
-        for method in (getattr(route, "methods", None) or {"WEBSOCKET"})
-        if method in (*methods, "WEBSOCKET")
+        for method in _methods(route)
+        if method not in ("OPTIONS", "HEAD")
     }
+
+
+def _methods(route: object) -> set[str]:
+    if isinstance(route, WebSocketRoute):
+        return {"WEBSOCKET"}
+    if isinstance(route, ASGIRoute):
+        return set(route.route_handler.opt.get(METHODS, ("ANY",)))
+    return set(route.methods)
 
 
 async def _described_with_ids() -> set[tuple[str, str]]:
@@ -252,13 +372,23 @@ async def _described_with_ids() -> set[tuple[str, str]]:
     return found
 
 
-async def test_every_route_with_an_id_is_in_the_matrix():
+def _in_the_matrix() -> set[str]:
+    return {row.partition("#")[0] for row in MATRIX}
+
+
+async def test_every_route_has_a_case():
+    routes = {f"{method} {path}" for method, path in _routes()}
+    cases = _in_the_matrix() | set(ELSEWHERE) | NO_OWNER | WITHOUT_IDS
+
+    assert routes - cases == set(), "add a row to MATRIX; or, if it names no key's object, add it to WITHOUT_IDS"
+    assert cases - routes == set(), "there is no such route any more"
+
+
+async def test_no_route_with_an_id_passes_for_one_without():
     with_id = {route for route in _routes() if "{" in route[1]} | await _described_with_ids()
     needed = {f"{method} {path}" for method, path in with_id} - NO_OWNER
 
-    assert needed - set(MATRIX) == set(), "add a row to MATRIX (or, if no key owns what it names, to NO_OWNER)"
-    known = {f"{method} {path}" for method, path in _routes()}
-    assert (set(MATRIX) | NO_OWNER) - known == set(), "there is no such route any more"
+    assert needed - _in_the_matrix() == set()
 
 
 @pytest.fixture
@@ -272,7 +402,7 @@ async def keys(serve, room, bearer):
 
 @pytest.mark.parametrize("route", MATRIX)
 async def test_another_keys_object_does_not_exist(keys, route):
-    method, path = route.split(" ")
+    method, path = route.partition("#")[0].split(" ")
     row, objects = MATRIX[route], Objects()
     await row.needs(keys, objects)
     path, look = (text.format(**attrs.asdict(objects)) for text in (path + row.query, row.look))
@@ -283,14 +413,41 @@ async def test_another_keys_object_does_not_exist(keys, route):
 
     said = json.loads(answered)
     assert status == 404, said
-    assert (
-        set(said["error"]) == {"message", "type", "param", "code"}
-        if path.startswith("/v1/")
-        else set(said) == {"detail"}
-    )
+    if path.startswith("/v1/messages"):
+        assert said["error"]["type"] == "not_found_error"
+    elif path.startswith("/v1/"):
+        assert set(said["error"]) == {"message", "type", "param", "code"}
+    else:
+        assert set(said) == {"detail"}
     assert b"Mine" not in answered
+    if method == "GET":
+        assert (await keys.ask(keys.other, "HEAD", path))[0] in (404, 405)
     assert await keys.ask(keys.owner, "GET", look) == before
     assert (await keys.ask(keys.owner, method, path, body))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "row",
+    ["POST /v1/responses", *(f"POST /v1/responses#{what}" for what in ("conversation", "item", "approval", "file"))],
+)
+async def test_over_a_websocket_another_keys_object_does_not_exist(keys, row):
+    made, objects = MATRIX[row], Objects()
+    await made.needs(keys, objects)
+    create = json.dumps({"type": "response.create", **made.body(objects)})
+    ends = ("response.completed", "response.failed", "error")
+
+    async def told(headers: dict) -> dict:
+        async with keys.server.http.ws_connect("/v1/responses", headers=headers) as socket:
+            await socket.send_str(create)
+            while (event := json.loads(await socket.receive_str(timeout=20)))["type"] not in ends:
+                assert "Mine" not in json.dumps(event)
+            return event
+
+    theirs = await told(keys.other)
+    own = await told(keys.owner)
+
+    assert (theirs["type"], theirs["status"]) == ("error", 404), theirs
+    assert own["type"] == "response.completed", own
 
 
 async def test_a_private_session_is_another_keys_no_more_than_others(keys):

@@ -183,6 +183,21 @@ async def test_the_clients_user_approves_or_not(serve, mode, answer, text, is_er
     assert result.is_error is is_error
 
 
+async def test_what_can_not_be_seen_of_a_call_is_written_out(serve):
+    asked: list[str] = []
+
+    async def ask(context, params):
+        asked.append(params.message)
+        return mcp_types.ElicitResult(action="accept", content={"approve": True})
+
+    server = await serve("x", agents=(CODER,), mcp=ExposedTools(agents=(), tools_of=("coder",)))
+    async with client(server.url, MODES[0], elicitation_callback=ask) as found:
+        result = await found.call_tool("delete", {"name": "x\u200b\u202e"})
+
+    assert asked == ['delete may write. Approve delete with {"name":"x\\u200b\\u202e"}?']
+    assert text_of(result) == "x\u200b\u202e is gone"
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_tools_question_is_the_clients_users(serve, mode):
     async def ask(context, params):
@@ -335,6 +350,45 @@ async def test_a_session_of_another_key_is_not_there(serve, keys):
             statuses.append(response.status)
 
     assert statuses == [404, 404, 404, 200, 200, 404]
+
+
+async def test_a_state_of_another_key_is_none(serve, keys):
+    """What a call waits for, by which its client comes again, opens nothing with another key."""
+    one, two = keys("one"), keys("two")
+    offer = ExposedTools(agents=(), tools_of=("coder",))
+    server = await serve("x", agents=(CODER,), mcp=offer, keyring=keys.ring())
+
+    async def call(key: str, **more: object) -> dict:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+        }
+        params = {"name": "delete", "arguments": {"name": "x"}, "_meta": meta, **more}
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "authorization": f"Bearer {key}",
+            "mcp-protocol-version": "2026-07-28",
+            "mcp-method": "tools/call",
+            "mcp-name": "delete",
+        }
+        sent = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        async with server.http.post("/mcp", json=sent, headers=headers) as response:
+            text = await response.text()
+        data = next((line[5:] for line in text.splitlines() if line.startswith("data:")), text)
+        return json.loads(data)
+
+    wanted = (await call(one))["result"]
+    (request_id,) = wanted["inputRequests"]
+    again = {
+        "requestState": wanted["requestState"],
+        "inputResponses": {request_id: {"action": "accept", "content": {"approve": True}}},
+    }
+    theirs = await call(two, **again)
+    own = await call(one, **again)
+
+    assert "this call has ended" in theirs["error"]["message"]
+    assert own["result"]["content"][0]["text"] == "x is gone"
 
 
 async def test_without_an_offer_there_is_no_such_route(serve):

@@ -1,5 +1,7 @@
 """A call that needs approval ends the response; the answer goes on with the turn, as the next response."""
 
+import json
+
 import pytest
 
 from gaia_core import Agent, ApprovalPolicy, Context, Toolset, call, scripted, tool
@@ -192,3 +194,35 @@ async def test_an_approval_outlives_the_process(serve, ask):
     assert second["output"][0]["output"] == "wiped x"
     async with server.http.get(f"/v1/responses/{first['id']}") as reply:
         assert await reply.json() == first
+
+
+async def test_an_answer_for_an_agent_that_has_changed_is_asked_again(serve, ask):
+    before = await serve(call("wipe", what="x"), agents=(AGENT,))
+    _, first = await ask(before)
+    await before.stop()
+
+    changed = Agent("a", instructions="Another one.", tools=AGENT.tools)
+    server = await serve(model=scripted("All gone"), agents=(changed,))
+    status, second = await ask(server, [answer(asked(first)[0])], previous_response_id=first["id"])
+    assert status == 200, second
+    (again,) = asked(second)
+    stale, late = await ask(server, [answer(asked(first)[0])])
+    status, third = await ask(server, [answer(again)], previous_response_id=second["id"])
+
+    assert again["id"] != asked(first)[0]["id"]
+    assert [item["type"] for item in second["output"]] == ["mcp_approval_request"], "nothing has run"
+    assert (stale, late["error"]["code"]) == (400, "approval_answered")
+    assert status == 200, third
+    assert [item["type"] for item in third["output"]] == ["mcp_call", "message"]
+
+
+async def test_what_can_not_be_seen_is_written_out_in_the_request_and_runs_as_it_is(serve, ask):
+    server = await serve(call("wipe", what="a\u200b\U000e0041\rb"), "Done", agents=(AGENT,))
+
+    _, first = await ask(server)
+    item = asked(first)[0]
+    _, second = await ask(server, [answer(item)])
+
+    assert item["arguments"] == '{"what":"a\\u200b\\udb40\\udc41\\rb"}'
+    assert json.loads(item["arguments"]) == {"what": "a\u200b\U000e0041\rb"}
+    assert second["output"][0]["output"] == "wiped a\u200b\U000e0041\rb"

@@ -33,7 +33,7 @@ async def up() -> AsyncIterator[Up]:
 
 @attrs.frozen
 class Compose:
-    def __call__(self, found):
+    def __call__(self, found, before):
         (toolset,) = found.values()
         return (Agent("a", tools=toolset),), ()
 

@@ -22,6 +22,7 @@ async def pick(ctx: Context[None]) -> str:
 
 TOOLS = Toolset("t", (save, pick))
 CAREFUL = Agent("a", tools=TOOLS, approvals=ApprovalPolicy(effects={"write"}))
+SOON = Agent("a", tools=TOOLS, approvals=ApprovalPolicy(effects={"write"}, timeout=0.2))
 HASTY = Agent("a", tools=TOOLS, approvals=ApprovalPolicy(effects={"write"}, timeout=0.05))
 
 
@@ -68,21 +69,72 @@ async def test_a_prompt_is_answered_once_by_its_id(ui):
     assert (second[0], third[0]) == (409, 409)
 
 
-async def test_without_an_id_the_only_open_prompt_is_meant(ui):
-    client = await ui(ScriptedModel(saves_twice), agents=(CAREFUL,))
+def saves_one_after_the_other(request):
+    results = [message for message in request.messages if isinstance(message, ToolMessage)]
+    return call("save", name=("first", "second")[len(results)]) if len(results) < 2 else results[-1].content
+
+
+async def test_without_an_id_the_only_prompt_of_the_turn_is_meant(ui):
+    client = await ui(ScriptedModel(saves), agents=(CAREFUL,))
     session = await client.session()
     none = await confirm(client, session)
-    async with client.sending(session) as frames:
-        one, two = await asked(frames), await asked(frames)
+    async with client.sending(session, "x") as frames:
+        await asked(frames)
+        assert (await confirm(client, session))[0] == 200
+        assert await content(frames) == "saved x"
 
-        ambiguous = await confirm(client, session)
-        assert (await confirm(client, session, confirm_id=two["confirm_id"]))[0] == 200
-        assert (await confirm(client, session, False))[0] == 200
+    assert none[0] == 404
+
+
+async def test_without_an_id_two_open_prompts_are_ambiguous(ui):
+    client = await ui(ScriptedModel(saves_twice), agents=(CAREFUL,))
+    session = await client.session()
+    async with client.sending(session) as frames:
+        one, two = (await asked(frames))["confirm_id"], (await asked(frames))["confirm_id"]
+
+        both = await confirm(client, session)
+        assert (await confirm(client, session, confirm_id=two))[0] == 200
+        left = await confirm(client, session)
+        await confirm(client, session, False, confirm_id=one)
+        await content(frames)
+
+    assert both[0] == 409
+    assert one in both[1]["detail"]
+    assert two in both[1]["detail"]
+    assert left[0] == 409
+
+
+async def test_an_answer_without_an_id_that_comes_after_its_prompt_was_answered_elsewhere_hits_no_other(ui):
+    client = await ui(ScriptedModel(saves_one_after_the_other), agents=(CAREFUL,))
+    session = await client.session()
+    async with client.sending(session) as frames:
+        first = (await asked(frames))["confirm_id"]
+        await confirm(client, session, confirm_id=first)
+        second = (await asked(frames))["confirm_id"]
+
+        status, body = await confirm(client, session)
+        assert (await confirm(client, session, False, confirm_id=second))[0] == 200
         told = [data async for _, data in frames]
 
-    assert (none[0], ambiguous[0]) == (404, 404)
-    denied = [data for data in told if data["type"] == "tool_confirm_denied"]
-    assert [data["confirm_id"] for data in denied] == [one["confirm_id"]]
+    assert status == 409
+    assert second in body["detail"]
+    assert [data["confirm_id"] for data in told if data["type"] == "tool_confirm_denied"] == [second]
+
+
+async def test_an_answer_without_an_id_that_comes_after_its_prompt_expired_hits_no_other(ui):
+    client = await ui(ScriptedModel(saves_one_after_the_other), agents=(SOON,))
+    session = await client.session()
+    async with client.sending(session) as frames:
+        await asked(frames)
+        await asked(frames, "tool_confirm_denied")
+        second = (await asked(frames))["confirm_id"]
+
+        status, body = await confirm(client, session)
+        given = await confirm(client, session, False, confirm_id=second)
+        await content(frames)
+
+    assert status == 409, body
+    assert given[0] in (200, 409), "the second may have expired by now"
 
 
 async def test_another_sessions_prompt_is_not_found(ui):
@@ -160,6 +212,23 @@ async def test_a_prompt_of_a_turn_that_was_cancelled_can_not_be_answered(ui):
         await content(frames)
 
     assert (await confirm(client, session, confirm_id=prompt))[0] == 409
+
+
+async def test_what_can_not_be_seen_is_written_out_and_runs_as_it_is(ui):
+    hidden = "a\u200b\u202e\U000e0041\r\x1b[2Kb"
+    client = await ui(ScriptedModel(saves), agents=(CAREFUL,))
+    session = await client.session()
+    async with client.sending(session, hidden) as frames:
+        started = await asked(frames, "tool_start")
+        prompt = await asked(frames)
+        await confirm(client, session, confirm_id=prompt["confirm_id"])
+        done = await content(frames)
+
+    shown = r"a\u200b\u202e\udb40\udc41\u000d\u001b[2Kb"
+    assert prompt["args"] == {"name": shown}
+    assert prompt["always_scope"].isprintable()
+    assert started["detail"].isprintable()
+    assert done == f"saved {hidden}"
 
 
 # Questions.

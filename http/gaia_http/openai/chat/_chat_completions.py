@@ -70,6 +70,8 @@ class ChatCompletions:
         if _is_task(scope, transcript):
             runs, named = Agent(agent.name, model=agent.model, limits=agent.limits, client_tools="ignore"), None
         options = options_of(wire, runs, self._settings, configured(body, runs, self._runtime))
+        if wire.store:  # before a model works for it; its answer is counted with the next look
+            await self._runtime.storage.admit(caller.owner, objects=1, size=len(body))
         turn = await self._turns.start(
             runs, caller, named, transcript, paths_in(wire.messages or ()), options, suspended_as=agent
         )

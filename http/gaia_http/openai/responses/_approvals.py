@@ -1,7 +1,8 @@
 """Answers to approvals: the turn that waits for them continues, and what it does from then on is the next response.
 
 An approval's id says which turn asked. All approvals of a response are answered together, and the request holds nothing
-else: the turn continues with the options that it began with.
+else: the turn continues with the options that it began with. If the agent has changed since they were asked (the server
+was restarted with another configuration), the answers count for nothing, and the next response asks again.
 """
 
 import time
@@ -12,12 +13,14 @@ import msgspec
 
 from gaia_core import AnsweredError, BusyError, NotFoundError, Runtime
 from gaia_core.facts import Decided, Ended, Fact
+from gaia_core.turn import AGENT_CHANGED, Turn
 from gaia_http._errors import ApiError
 from gaia_http.openai.responses._ids import Ref, approval_item, parse_approval, parse_response
 from gaia_http.openai.responses._request_state import Begun
 from gaia_http.openai.responses.input._input_items import Approval
 from gaia_http.openai.responses.input._options import echo_of
 from gaia_http.openai.responses.input._wire import CreateRequest, WireItem
+from gaia_http.openai.responses.stored._request_note import kept_of
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 from gaia_http.request._fields import invalid_at, shortened
 
@@ -53,7 +56,7 @@ class Approvals:
         if open_still := [each for each in first.output.asked if each not in answers]:
             ids = ", ".join(approval_item(first.ref, each) for each in open_still)
             raise invalid_at("input", f"answer all approval requests at once; still open: {ids}", "approval_missing")
-        ref = Ref(first.ref.session, first.ref.turn, first.ref.part + 1)
+        ref = _next(first.ref)
         note = msgspec.structs.replace(
             first.note,
             created=int(time.time()),
@@ -69,8 +72,11 @@ class Approvals:
         await self._store.keep(
             owner, ref.session, lambda kept: msgspec.structs.replace(kept, notes=(*kept.notes, (ref.name, note)))
         )
+        withdrawn = await self._withdrawn(first, turn)
         for approval_id in first.output.asked:
             answer = answers[approval_id]
+            if approval_id in withdrawn:
+                continue
             try:
                 await self._runtime.sessions.decide(owner, ref.session, approval_id, answer.approve, answer.reason)
             except (AnsweredError, NotFoundError):
@@ -105,14 +111,30 @@ class Approvals:
             part += 1
 
     async def _is_decided(self, stored: StoredResponse, approval_id: str) -> bool:
-        """Whether the approval was answered, or has expired."""
+        """Whether the approval was answered, or has expired; one that was withdrawn is answered by the response that
+        asks again."""
+        facts = await self._facts(stored)
+        if any(isinstance(fact, Ended) for fact in facts):
+            return True
+        decided = next((fact for fact in facts if isinstance(fact, Decided) and fact.approval_id == approval_id), None)
+        if decided is None or decided.reason != AGENT_CHANGED:
+            return decided is not None
+        return kept_of(stored.info).note(_next(stored.ref).name) is not None
+
+    async def _withdrawn(self, stored: StoredResponse, turn: Turn | None) -> frozenset[str]:
+        """The approvals that are asked again, because the agent has changed; *turn* may not have recorded it yet."""
+        facts = await self._facts(stored)
+        recorded = [fact.approval_id for fact in facts if isinstance(fact, Decided) and fact.reason == AGENT_CHANGED]
+        return frozenset((*recorded, *(turn.answers.withdrawn if turn is not None else ())))
+
+    async def _facts(self, stored: StoredResponse) -> tuple[Fact, ...]:
         ref = stored.ref
         facts = await self._runtime.sessions.facts_of_turn(stored.owner, ref.session, ref.turn)
-        return any(isinstance(fact, Ended) or _decides(fact, approval_id) for _, fact in facts)
+        return tuple([fact for _, fact in facts])
 
 
-def _decides(fact: Fact, approval_id: str) -> bool:
-    return isinstance(fact, Decided) and fact.approval_id == approval_id
+def _next(ref: Ref) -> Ref:
+    return Ref(ref.session, ref.turn, ref.part + 1)
 
 
 def _unknown(approval: Approval) -> ApiError:

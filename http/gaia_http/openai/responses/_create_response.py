@@ -11,12 +11,13 @@
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 from litestar.enums import ScopeType
 from litestar.types import Scope
 
-from gaia_core import Agent, BusyError, NotFoundError, Runtime, Session
+from gaia_core import Agent, BusyError, GaiaError, NotFoundError, Runtime, Session
 from gaia_core.messages import Content, Message, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import Audience, Turn, TurnOptions, TurnRequest
@@ -275,14 +276,26 @@ class ResponseCreation:
         if base is not None:
             return await self._continued(owner, base, start, conversation=note.conversation is not None)
         if named is not None and await self._is_free(owner, named.id):
+            fresh = not await self._runtime.sessions.exists(owner, named.id)
             await self._runtime.open(agent, named.id, owner=owner, surface=RESPONSES)
             try:
-                return await start(named.id, 0)
+                return await (self._first(owner, named.id, start(named.id, 0)) if fresh else start(named.id, 0))
             except BusyError:
                 pass  # the input is the whole conversation: another session does as well
         own = new_id()
         await self._runtime.open(agent, own, owner=owner, surface=RESPONSES)
-        return await start(own, None)
+        return await self._first(owner, own, start(own, None))
+
+    async def _first(self, owner: str, session_id: str, starting: Awaitable[Turn]) -> Turn:
+        """The first turn of a session that was made for it; a turn that may not begin leaves no session behind."""
+        try:
+            return await starting
+        except BusyError:
+            raise  # somebody else's turn runs in it
+        except GaiaError:
+            with suppress(GaiaError):
+                await self._runtime.sessions.delete(owner, session_id)
+            raise
 
     async def _is_free(self, owner: str, session_id: str) -> bool:
         """Whether responses may be recorded in the session: another surface's conversation is left as it is."""
@@ -310,7 +323,7 @@ class ResponseCreation:
                 pass  # somebody else was quicker
         forked = await sessions.fork(owner, base.info_id, at=base.at)
         await self._store.keep(owner, forked.id, lambda _: SessionMetadata(since=base.at), RESPONSES)
-        return await start(forked.id, base.at)
+        return await self._first(owner, forked.id, start(forked.id, base.at))
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[Content | None, tuple[Message, ...]]:

@@ -25,6 +25,7 @@ from gaia_core.events import (
 )
 from gaia_core.nesting import decode_json
 from gaia_core.runtime import shown_images
+from gaia_core.visible_text import visible, visible_value
 from gaia_http.ui._response_bodies import Json
 
 SUMMARY_CHARS = 2_000
@@ -77,15 +78,17 @@ def _of_tool(event: Event, calls: Calls) -> list[Json]:
                 {"type": "tool_end", "success": ok, "call_id": event.call_id},
             ]
         case ApprovalRequested():
-            asked: Json = {"type": "permission_request", "tool": event.tool, "args": arguments_of(event.arguments)}
+            shown = visible_value(arguments_of(event.arguments))  # `tool_args` has them as they are
+            asked: Json = {"type": "permission_request", "tool": event.tool, "args": shown}
             asked |= {"confirm_id": event.approval_id, "timeout_seconds": event.timeout_seconds}
-            asked |= {"reason": event.reason, "call_id": event.call_id}
-            return [asked | ({"always_scope": event.scope} if event.scope else {})]
+            asked |= {"reason": visible(event.reason), "call_id": event.call_id}
+            return [asked | ({"always_scope": visible(event.scope)} if event.scope else {})]
         case ApprovalDecided():
             return [_decided(event, calls)]
         case InputRequested():
-            options = [{"value": option, "label": option, "description": ""} for option in event.options]
-            question: Json = {"type": "user_input_request", "request_id": event.request_id, "message": event.question}
+            options = [{"value": option, "label": visible(option), "description": ""} for option in event.options]
+            message = visible(event.question)
+            question: Json = {"type": "user_input_request", "request_id": event.request_id, "message": message}
             question |= {"options": options, "allow_free_text": True, "sensitive": False}
             return [question | {"timeout_seconds": event.timeout_seconds, "call_id": event.call_id}]
         case InputAnswered():

@@ -32,6 +32,7 @@ from gaia_core.events import (
 )
 from gaia_core.messages import ToolCall, Usage, text_of
 from gaia_core.runtime import rest_of
+from gaia_core.visible_text import visible_json
 from gaia_http._errors import SERVER, ErrorReply, cancelled, encoded
 from gaia_http.openai.responses._ids import CallPlace, Ref, approval_item
 from gaia_http.openai.responses.output._client_calls import ClientCalls
@@ -343,7 +344,7 @@ class ResponseEvents:
             "type": "mcp_approval_request",
             "server_label": self._note.model,
             "name": event.tool,
-            "arguments": event.arguments,
+            "arguments": visible_json(event.arguments),
         }
         self._items.append(item)
         self._emit("response.output_item.added", {"output_index": n, "item": item})

@@ -14,13 +14,14 @@ record keeps it, because what is recorded is never rewritten (delete the convers
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 from litestar.connection import Request
 from litestar.types import ASGIApp
 
-from gaia_core import Agent, BusyError, NotFoundError, Runtime
+from gaia_core import Agent, BusyError, GaiaError, NotFoundError, Runtime
 from gaia_core.facts import Began, Ended
 from gaia_core.journal import SessionInfo
 from gaia_core.messages import Message, Usage
@@ -90,7 +91,12 @@ class Conversations:
         metadata = msgspec.json.encode(kept)
         await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=RESPONSES)
         if given(body.items):
-            await self._add(owner, conversation, body.items, messages)
+            try:
+                await self._add(owner, conversation, body.items, messages)
+            except GaiaError:  # nothing is left of a conversation that could not be made
+                with suppress(GaiaError):
+                    await self._runtime.sessions.delete(owner, conversation)
+                raise
         return json(_shape(await self._runtime.sessions.get(owner, conversation)))
 
     async def get(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -210,6 +216,7 @@ class Conversations:
         info = await self._runtime.sessions.get(owner, id)
         note = RequestNote(created=int(time.time()), model=info.agent, echo=msgspec.Raw(b"{}"), items=raw, added=True)
         began = Began(info.agent, info.fingerprint, "", input=messages, note=encode_note(note))
+        await self._runtime.storage.admit(owner, size=len(record_of(began).body))
         journal = await self._runtime.sessions.journal_of(owner, id)
         turn = f"turn_{new_id()}"
         lease = await journal.claim(owner, id, self._runtime.replica, turn)
