@@ -59,8 +59,8 @@ class EventRing:
         self._marks: list[tuple[int, int, int]] = [(0, seq, epoch)]  # position, seq, epoch
         """One for each record, oldest first. Appended by `mark`; `_forget` removes those of dropped sections, but never
         the last one."""
-        self._lost: list[Event] = []
-        """Text of the first section that was dropped from the ring. Written by `_forget`."""
+        self._lost: dict[type[ReasoningDelta | TextDelta], list[str]] = {ReasoningDelta: [], TextDelta: []}
+        """Text of the first section that was dropped from the ring, a piece for each time. Written by `_forget`."""
         self.first = 0
         """The position of the earliest event that is kept. Only grows, in `_forget`."""
 
@@ -83,13 +83,12 @@ class EventRing:
         """Forget the *count* earliest events, but for the text since the last record: that stands nowhere else."""
         while len(self._marks) > 1 and self._marks[1][0] <= self.first + count:
             del self._marks[0]
-            self._lost.clear()
+            for pieces in self._lost.values():
+                pieces.clear()
         gone = self._events[max(0, self._marks[0][0] - self.first) : count]
-        for kind in (ReasoningDelta, TextDelta):
-            text = "".join(event.text for event in (*self._lost, *gone) if type(event) is kind)
-            self._lost = [event for event in self._lost if type(event) is not kind]
-            if text:
-                self._lost.append(kind(text))
+        for kind, pieces in self._lost.items():
+            if text := "".join([event.text for event in gone if type(event) is kind]):
+                pieces.append(text)
         del self._events[:count]
         self.first += count
 
@@ -105,7 +104,7 @@ class EventRing:
 
     def lost(self) -> tuple[Event, ...]:
         """The text that was sent since the section's record and dropped from the ring, in one piece of each kind."""
-        return tuple(self._lost)
+        return tuple([kind("".join(pieces)) for kind, pieces in self._lost.items() if pieces])
 
     def numbered(self, position: int) -> list[tuple[EventId, Event]]:
         """The events from *position* on, each with its id."""
@@ -133,7 +132,7 @@ class EventRing:
         if position is None:
             return None
         begin = position - event_id.index - 1
-        lost = self._lost if begin < self.first else []
+        lost = self.lost() if begin < self.first else ()
         return [*lost, *self._events[max(0, begin - self.first) : position - self.first]]
 
     def position_after(self, event_id: EventId) -> int | None:
