@@ -26,10 +26,11 @@ from gaia_core.journal import TTL_SECONDS, Journal, MemoryJournal, NewSession, S
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
+from gaia_core.runtime._process_identity import replica_name
 from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
-from gaia_core.runtime._takeover import Takeover, replica_name
+from gaia_core.runtime._takeover import Takeover
 from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources
 from gaia_core.runtime._turn_runner import TurnRunner, TurnStart
 from gaia_core.runtime.sessions._history import fold

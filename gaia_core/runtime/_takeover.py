@@ -7,16 +7,13 @@ the journal's contract).
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import GaiaError
 from gaia_core.journal import TTL_SECONDS, Journal, SessionInfo
-from gaia_core.session import new_id
+from gaia_core.runtime._process_identity import is_dead
 
 _log = logging.getLogger(__name__)
 
@@ -31,41 +28,6 @@ HEARTBEAT = "gaia heartbeat"
 `end`. A GaiaError is logged and the next beat tries again; after any other error BackgroundTasks restarts it."""
 
 _TAKEOVER = "gaia takeover"
-
-
-def replica_name() -> str:
-    """A name that no process had before, which says which process of which machine it is."""
-    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{new_id()[:8]}"
-
-
-def _machine() -> str:
-    boot = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
-    return f"{socket.gethostname()}-{boot}"
-
-
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; "" where that can't be had, `zombie` for one that has ended."""
-    with suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return "zombie" if fields[0] == "Z" else fields[19]
-    return ""
-
-
-def is_dead(name: str) -> bool:
-    """Whether *name* is that of a process of this machine which is gone."""
-    parts = name.split("/")
-    if len(parts) != 4 or parts[0] != _machine() or not parts[1].isdecimal():
-        return False
-    pid = int(parts[1])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return _started(pid) != parts[2]
 
 
 class Takeover:

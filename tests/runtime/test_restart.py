@@ -41,7 +41,7 @@ from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.runtime import read_facts
-from gaia_core.runtime._takeover import is_dead
+from gaia_core.runtime._process_identity import is_dead
 from gaia_core.turn import Audience, TurnRequest
 
 
@@ -362,7 +362,7 @@ async def test_draining_does_not_wait_for_a_turn_that_waits_for_a_person(opened)
 
 def test_a_process_that_ended_and_was_not_reaped_is_dead():
     child = subprocess.Popen(
-        [sys.executable, "-c", "from gaia_core.runtime._takeover import replica_name; print(replica_name()); input()"],
+        [sys.executable, "-c", "from gaia_core.runtime import replica_name; print(replica_name()); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     name = child.stdout.readline().strip()

@@ -36,7 +36,7 @@ from gaia_core.runtime._journal_signals import (
     encode_word,
     kind_of_word,
 )
-from gaia_core.runtime._takeover import is_dead
+from gaia_core.runtime._process_identity import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents

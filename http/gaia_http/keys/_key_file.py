@@ -16,6 +16,7 @@ import msgspec
 from gaia_core import ConfigError
 from gaia_core.file_lock import lock_until
 from gaia_core.nesting import decode_json
+from gaia_core.session import new_id
 from gaia_http.keys._key import Key, is_digest, new_salt
 
 _LOCK_SECONDS = 10.0
@@ -97,7 +98,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = path.with_name(f".{path.name}.{new_id()[:8]}")
     try:
         opened = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(opened, "wb") as file:

@@ -5,13 +5,13 @@ They are kept in `ui.json` in the data folder where `Settings.data` names one, e
 
 import asyncio
 import logging
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from gaia_core.nesting import decode_json
+from gaia_core.session import new_id
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class SettingsStore:
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}")
+        part = path.with_name(f".{path.name}.{new_id()[:8]}")
         try:
             part.write_bytes(data)
             part.replace(path)
