@@ -204,7 +204,7 @@ class Compacted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
 
 
 class Resumed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="resumed"):
-    """Another process took the turn over, for the *attempt*-th time."""
+    """Another process took the turn over. *attempt*: how often from one that died; 0: the last one stopped in order."""
 
     attempt: int
 

@@ -186,7 +186,8 @@ class Journal(Protocol):
         ...
 
     async def release(self, replica: str) -> None:
-        """Expire one's own heartbeat, so that others take over at once."""
+        """Expire one's own heartbeat and hand over the turns that one holds: others take them over at once, and that
+        doesn't count as a takeover."""
         ...
 
     # Answers of idempotent requests. They belong to no owner and count in no totals.

@@ -60,7 +60,8 @@ _NEVER_RAN = Ended("cancelled", "", "stop", Usage(), 0)
 """The end of a turn whose start was cancelled, or failed, after its claim was recorded."""
 
 TAKEOVERS = 3
-"""How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
+"""How often a turn is taken over from a process that died before it is given up: one that kills its process must not
+do so for ever. Orderly restarts don't count (`Journal.release`)."""
 
 PATIENCE_SECONDS = 300.0
 """How long a turn that was taken over waits for its model, which may be starting as its server did."""
@@ -239,14 +240,14 @@ class TurnRunner:
             # The claim may be recorded already: only its result says so.
             if speculative is not None:
                 await speculative.aclose()
-            await uninterrupted(self._unclaim(journal, claiming))
+            await uninterrupted(self._unclaim(journal, claiming, _NEVER_RAN if turn is not None else None))
             raise
 
-    async def _unclaim(self, journal: Journal, claiming: "asyncio.Future[Lease | None]") -> None:
+    async def _unclaim(self, journal: Journal, claiming: "asyncio.Future[Lease | None]", ended: Ended | None) -> None:
         await asyncio.wait((claiming,))
         lease = claiming.result() if claiming.exception() is None else None
         if lease is not None:
-            await self._give_back(journal, lease, _NEVER_RAN if lease.takeovers == 0 else None)
+            await self._give_back(journal, lease, ended)
 
     async def _give_back(self, journal: Journal, lease: Lease, ended: Ended | None) -> None:
         """End *lease*, which no turn holds, with *ended*. While that can't be recorded, a background task tries again:

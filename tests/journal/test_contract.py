@@ -601,6 +601,38 @@ async def test_a_released_replica_hands_over_at_once(journal):
     assert await journal.claim("", "s", "r2", None) is not None
 
 
+async def test_an_orderly_hand_over_is_no_takeover_and_a_crash_is(journal, home):
+    """Three restarts of a server gave up a turn that waited for its approval."""
+    await journal.create(new())
+    await journal.claim("", "s", "r0", "t")
+    for n in range(1, 6):
+        await journal.release(f"r{n - 1}")
+        assert (await journal.claim("", "s", f"r{n}", None)).takeovers == 0
+
+    await home.advance(16)
+    assert (await journal.claim("", "s", "dies", None)).takeovers == 1
+    await journal.adopt(("dies",))
+    assert (await journal.claim("", "s", "stops", None)).takeovers == 2
+    await journal.release("stops")
+    lease = await journal.claim("", "s", "r6", None)
+    assert lease.takeovers == (await journal.get("", "s")).takeovers == 2
+
+
+async def test_a_hand_over_is_of_the_turns_that_the_replica_holds(journal, home):
+    for name in ("a", "b", "c"):
+        await journal.create(new(name))
+    await journal.claim("", "a", "one", "t1")
+    await journal.claim("", "b", "other", "t2")
+    ended = await journal.claim("", "c", "one", "t3")
+    await journal.append(ended, (), done=True)
+
+    await journal.release("one")
+    await journal.claim("", "c", "other", "t4")
+    await home.advance(16)
+
+    assert [(await journal.claim("", name, "new", None)).takeovers for name in ("a", "b", "c")] == [0, 1, 1]
+
+
 async def test_slots_are_shared_max_min_and_never_overdrawn(journal, home):
     def want(slots):
         return (SlotDemand("m", slots, 10),)

@@ -118,6 +118,22 @@ async def test_an_approval_waits_over_a_restart_and_the_call_runs_once(opened):
     assert [type(event).__name__ for event in rest][:4] == ["Reset", "TurnResumed", "ApprovalDecided", "ToolStarted"]
 
 
+async def test_an_approval_waits_over_any_number_of_orderly_restarts(opened):
+    """Each counted as a crash, and the third gave the turn up."""
+    log: list[str] = []
+    async with opened(asking(log), ScriptedModel(erases)) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
+        _, asked = await until(turn, ApprovalRequested)
+    for _ in range(5):
+        async with opened(asking(log), ScriptedModel(erases)) as runtime:
+            await resumed(runtime)
+    async with opened(asking(log), ScriptedModel(erases)) as runtime:
+        turn = await resumed(runtime)
+        await runtime.sessions.decide("", "s", asked.approval_id, True)
+        assert (await turn.result()).text == "Done."
+    assert log == ["x"]
+
+
 class Vectors:
     """A model that makes vectors, a hundred tokens each."""
 

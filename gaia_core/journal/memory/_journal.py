@@ -228,7 +228,9 @@ class MemoryJournal:
                 return None
             session.waiting[:0] = session.handed_out
             session.handed_out.clear()
-            info = msgspec.structs.replace(info, replica=replica, takeovers=info.takeovers + 1)
+            takeovers = info.takeovers + (not session.handed_over)
+            info = msgspec.structs.replace(info, replica=replica, takeovers=takeovers)
+        session.handed_over = False
         now = self._clock()
         beat = self._replicas.setdefault(replica, Heartbeat("", (), now, now))
         if not self._alive(replica):
@@ -371,6 +373,8 @@ class MemoryJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         self._replicas.pop(replica, None)
+        for session in self._sessions.values():
+            session.handed_over = session.handed_over or session.info.replica == replica
 
     def _held_by(self, chosen: Callable[[str], bool]) -> tuple[SessionInfo, ...]:
         held = [s.info for s in self._sessions.values() if s.info.replica is not None and chosen(s.info.replica)]

@@ -52,6 +52,8 @@ class StoredSession:
     line: RecordLine
     title_words: frozenset[str]
     epoch: int = 0
+    handed_over: bool = False
+    """The turn's holder has released it; until the next claim."""
     waiting: list[Signal] = attrs.field(factory=list)
     handed_out: list[Signal] = attrs.field(factory=list)
 

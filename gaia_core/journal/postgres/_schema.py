@@ -85,6 +85,10 @@ MIGRATIONS = (
     ALTER TABLE gaia_record ADD COLUMN grams text[];
     DROP INDEX gaia_record_words;
     """,
+    # Set while the turn's holder has released it (`Journal.release`), until the next claim.
+    """
+    ALTER TABLE gaia_session ADD COLUMN handed_over integer NOT NULL DEFAULT 0;
+    """,
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 

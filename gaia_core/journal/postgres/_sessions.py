@@ -43,7 +43,7 @@ _CLAIM = """
 WITH taken AS (
     UPDATE gaia_session AS s SET
         epoch = epoch + 1, replica = $3, turn = coalesce($4, turn), mark = $5,
-        takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 END
+        takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 - handed_over END, handed_over = 0
     WHERE owner = $1 AND id = $2 AND CASE WHEN $4::text IS NOT NULL THEN turn IS NULL ELSE turn IS NOT NULL
         AND NOT EXISTS
         (SELECT 1 FROM gaia_replica AS r WHERE r.name = s.replica AND r.beat_at > gaia_now() - $6::float8) END

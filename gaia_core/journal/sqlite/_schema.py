@@ -105,6 +105,10 @@ MIGRATIONS = (
             LEFT JOIN session ON session.number = old.n >> 32 AND old.n & 4294967295 = 0""",
         "DROP TABLE old_word",
     ),
+    (
+        # Set while the turn's holder has released it (`Journal.release`), until the next claim.
+        "ALTER TABLE session ADD COLUMN handed_over INTEGER NOT NULL DEFAULT 0",
+    ),
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 

@@ -250,7 +250,8 @@ def claim(
     free = "turn IS NULL" if turn is not None else f"turn IS NOT NULL AND NOT {_ALIVE}"
     row = db.execute(
         "UPDATE session SET epoch = epoch + 1, replica = ?, turn = coalesce(?, turn), "  # noqa: S608
-        f"takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 END WHERE owner = ? AND id = ? AND {free} "
+        "takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 - handed_over END, handed_over = 0 "
+        f"WHERE owner = ? AND id = ? AND {free} "
         "RETURNING number, epoch, seq, head, message_count, turn, takeovers",
         (replica, turn, owner, id, *(() if turn is not None else (now - ttl,))),
     ).fetchone()
