@@ -384,6 +384,12 @@ class Runtime:
         """Whether new turns are taken."""
         return self._gate.accepting
 
+    @property
+    def journal_fault(self) -> str:
+        """Why what is recorded now is lost when this process stops, as the last heartbeat found it; "" when nothing is
+        wrong. See `Journal.fault`."""
+        return self._takeover.journal_fault
+
     def stats(self) -> RuntimeStats:
         """What runs now, and what has happened since the start."""
         counts = self._counts

@@ -55,6 +55,8 @@ class Takeover:
         self._background = background
         self._begun = False
         """Set by `begin` after the first beat, reset by `end`: both are called by Runtime when it opens and closes."""
+        self.journal_fault = ""
+        """Why what the journal records is lost with this process (`Journal.fault`), as the last beat found it."""
         self._taking: asyncio.Task[None] | None = None
         """The takeovers that a beat found, until they are done. Started by `_beat`, which doesn't wait for them (a beat
         must not be late); cancelled by `end`."""
@@ -86,6 +88,7 @@ class Takeover:
         while True:
             try:
                 await self._journal.beat(self._replica, self._address, agents())
+                await self._look_at_the_journal()
                 await self._poll()
                 if self._takes and (self._taking is None or self._taking.done()):
                     orphans = await self._journal.orphans(self._replica, ORPHANS)
@@ -93,6 +96,15 @@ class Takeover:
             except GaiaError as error:
                 _log.warning("the heartbeat failed: %s", error)
             await asyncio.sleep(self._ttl / 4)
+
+    async def _look_at_the_journal(self) -> None:
+        """Notice a journal that was deleted or replaced: one log line, and the process is not ready."""
+        fault = await self._journal.fault()
+        if fault and fault != self.journal_fault:
+            _log.error("%s", fault)
+        elif self.journal_fault and not fault:
+            _log.warning("the journal's file is back in its place")
+        self.journal_fault = fault
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
         # Bounds the records that are in memory at a time.

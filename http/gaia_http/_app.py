@@ -11,7 +11,8 @@
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
 | GET /v1/openapi.json | what of it is served |
 | GET /health | the process answers; reveals nothing |
-| GET /ready | 503 while no new turns are taken, or the default agent's embedded model isn't ready |
+| GET /ready | 503 while no new turns are taken, the journal's file is missing, or the default agent's embedded model |
+| | isn't ready |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
@@ -207,6 +208,9 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
     elif down := runtime.background.down:
         reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
         body = msgspec.json.encode({"status": "degraded", "reason": reason})
+    elif runtime.journal_fault:
+        reason = "the journal's file was deleted or replaced while it is in use; the server's log has more"
+        body = msgspec.json.encode({"status": "journal_lost", "reason": reason})
     elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
         # This route needs no key: the reply may say that the model crashed or lacks something, but no file names.
         told = str(state) if state.lasting or state.phase == "crashed" else state.phase

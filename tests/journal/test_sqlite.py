@@ -15,8 +15,8 @@ from gaia_core.errors import ClosedError, JournalError
 from gaia_core.facts import Began, encode_fact
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.journal.sqlite._erasure import index_levels
 from gaia_core.journal.sqlite._schema import APPLICATION_ID, MIGRATIONS
-from gaia_core.journal.sqlite._writer import index_levels
 from gaia_core.messages import UserMessage
 
 WRITER = """
@@ -165,7 +165,7 @@ async def test_what_is_deleted_is_gone_from_the_file_and_its_log(path):
 
 
 async def test_the_word_index_is_written_anew_before_it_has_too_many_levels(path, monkeypatch):
-    monkeypatch.setattr("gaia_core.journal.sqlite._writer.MOST_LEVELS", 8)
+    monkeypatch.setattr("gaia_core.journal.sqlite._erasure.MOST_LEVELS", 8)
     await filled(path, "kept", " ".join(f"kept{n}" for n in range(2_000)) + " words")
     await filled(path, "deleted", "deleted words")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:

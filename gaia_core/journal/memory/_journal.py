@@ -72,6 +72,10 @@ class MemoryJournal:
     async def aclose(self) -> None:
         """See Journal."""
 
+    async def fault(self) -> str:
+        """See Journal."""
+        return ""
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from gaia_core.errors import ClosedError, JournalError
+from gaia_core.errors import ClosedError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import known_name, new_name
 from gaia_core.journal._records import (
@@ -39,8 +39,8 @@ from gaia_core.journal._records import (
 from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
-from gaia_core.journal.sqlite._schema import connect_reader, damaged
-from gaia_core.journal.sqlite._writer import Writer
+from gaia_core.journal.sqlite._file import JournalFile, connect_reader, explained, open_file
+from gaia_core.journal.sqlite._writer import CHECKPOINT_SECONDS, Writer
 from gaia_core.open_in_thread import opened_in_thread
 
 _T = TypeVar("_T")
@@ -52,7 +52,8 @@ class SQLiteJournal:
     """See the module's text.
 
     *synchronous*: FULL keeps what was acknowledged when the power fails; NORMAL keeps the file whole, and may lose the
-    last moments then. *ttl*: seconds that a heartbeat counts; *clock*: unix seconds.
+    last moments then. *ttl*: seconds that a heartbeat counts; *clock*: unix seconds. *checkpoint_seconds*: how long
+    what was committed may stay in the write-ahead log alone, where a copy of the file misses it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class SQLiteJournal:
         *,
         ttl: float = TTL_SECONDS,
         clock: Callable[[], float] = time.time,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL"):
             raise ValueError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
@@ -69,7 +71,10 @@ class SQLiteJournal:
         self._ttl = ttl
         self._clock = clock
         self._meter = AppendMeter()  # written by the writer's thread
-        self._writer = Writer(self._path, synchronous, clock, self._meter)
+        self._synchronous = synchronous
+        self._writer = Writer(self._path, clock, self._meter, checkpoint_seconds)
+        # Written by open; its writer thread closes it.
+        self._file: JournalFile | None = None
         # Written by open and aclose on the event loop; None: not open, and no read begins.
         self._threads: ThreadPoolExecutor | None = None
         # The idle readers. A pool thread takes one out for one read, so a connection is used by one thread at a time;
@@ -93,7 +98,8 @@ class SQLiteJournal:
         """See Journal."""
         if self._threads is not None:
             return
-        self._writer.start(await opened_in_thread(self._writer.open, sqlite3.Connection.close))
+        self._file = await opened_in_thread(lambda: open_file(self._path, self._synchronous), JournalFile.close)
+        self._writer.start(self._file)
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
 
     async def aclose(self) -> None:
@@ -110,6 +116,11 @@ class SQLiteJournal:
             while True:
                 self._readers.get_nowait().close()
         self._writer.close()
+
+    async def fault(self) -> str:
+        """See Journal."""
+        file = self._file
+        return await asyncio.to_thread(file.fault) if file is not None and self._threads is not None else ""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -133,10 +144,8 @@ class SQLiteJournal:
                 return run(db)
             finally:
                 db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise JournalError(f"the journal {str(self._path)!r} can't be read: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise damaged(self._path, error) from error
+        except sqlite3.Error as error:
+            raise explained(self._path, error, "read") from error
         finally:
             if db is not None:
                 self._readers.put(db)
