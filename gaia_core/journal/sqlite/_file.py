@@ -92,13 +92,13 @@ def open_file(path: Path, synchronous: str) -> JournalFile:
         if first:
             check_log(path)
         else:
-            _share(lock, path)
+            share_file(lock, path)
         _create(path)
         db = _opened(path, synchronous)
         try:
             if first:
                 _mark(db)
-                _share(lock, path)  # until here, others that open it wait
+                share_file(lock, path)  # until here, others that open it wait
             return JournalFile(path, db, lock)
         except BaseException:
             db.close()
@@ -111,8 +111,8 @@ def open_file(path: Path, synchronous: str) -> JournalFile:
         raise
 
 
-def _share(lock: int, path: Path) -> None:
-    """Raises JournalError."""
+def share_file(lock: int, path: Path) -> None:
+    """Share *lock*, the one of the file *path*: from now on it counts as open. Raises JournalError."""
     if not share_until(lock, time.monotonic() + _LOCK_SECONDS):
         raise JournalError(
             f"the journal {str(path)!r} has been upgraded, restored or vacuumed by another process for "
@@ -187,7 +187,6 @@ def accept_log(path: Path) -> None:
 def mark_whole(db: sqlite3.Connection) -> None:
     """Make the file of *db*, a copy, one of its own that is whole without a log."""
     db.execute("UPDATE mark SET whole = 1, generation = randomblob(16), previous = x''")
-    db.execute("PRAGMA journal_mode = DELETE")
 
 
 def _mark(db: sqlite3.Connection) -> None:
