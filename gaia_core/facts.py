@@ -224,6 +224,13 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     reasoning: str = ""
 
 
+class Damaged(msgspec.Struct, frozen=True, gc=False, tag="damaged"):
+    """Stands where a record can't be read (`gaia_core.journal.readable_fact`); nothing records it. *problem*: why."""
+
+    kind: str
+    problem: str
+
+
 Fact: TypeAlias = (
     AgentSwitched
     | Began
@@ -237,6 +244,7 @@ Fact: TypeAlias = (
     | Compacted
     | Resumed
     | Ended
+    | Damaged
 )
 
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
@@ -271,10 +279,11 @@ def text_of_fact(fact: Fact) -> str:
 
 
 def is_message(fact: Fact) -> bool:
-    """Whether people see *fact* as a message of the conversation: the user's, and a turn's end that has words."""
+    """Whether people see *fact* as a message of the conversation: the user's, and a turn's end that has words. So do
+    they see that one is damaged."""
     if isinstance(fact, Began):
         return fact.message is not None
-    return isinstance(fact, Ended)
+    return isinstance(fact, Ended | Damaged)
 
 
 def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
@@ -319,6 +328,8 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
             return (TurnResumed(fact.attempt),)
         case AgentSwitched():
             return (AgentChanged(fact.agent, fact.fingerprint),)
+        case Damaged():
+            return ()
         case _:
             raise TypeError(f"{fact!r} is no fact")
 

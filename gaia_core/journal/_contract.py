@@ -9,7 +9,7 @@ lease's epoch and seq. Safety rests on that alone; heartbeats only decide when s
 import re
 from typing import Protocol, Self
 
-from gaia_core.errors import NotFoundError
+from gaia_core.errors import JournalError, NotFoundError
 from gaia_core.journal._records import (
     Appended,
     IdempotentAnswer,
@@ -257,10 +257,13 @@ async def with_first(journal: Journal, lease: Lease, records: tuple[NewRecord, .
 
 
 def branch(records: tuple[Record, ...], head: int) -> tuple[Record, ...]:
-    """The records from the first to *head* along their parents, out of a whole `read`."""
+    """The records from the first to *head* along their parents, out of a whole `read`. Raises JournalError when one of
+    them isn't there."""
     path: list[Record] = []
     while head:
-        record = records[head - records[0].seq]
+        index = head - records[0].seq if records else -1
+        if not 0 <= index < len(records) or (record := records[index]).seq != head or record.parent >= head:
+            raise JournalError(f"record {head} of the session is missing, or the one before it; restore a backup")
         path.append(record)
         head = record.parent
     return tuple(reversed(path))

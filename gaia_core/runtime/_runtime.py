@@ -208,7 +208,7 @@ class Runtime:
         journal = await self.sessions.journal_of(session.owner, session.id)
         info = await journal.get(session.owner, session.id)
         records = await journal.read(session.owner, session.id)
-        return tuple(entry.message for entry in fold(records, info.head).transcript.entries)
+        return tuple(entry.message for entry in fold(records, info.head, session.id).transcript.entries)
 
     async def delete(self, session: Session) -> None:
         """Erase the session; a running turn is cancelled first. Raises NotFoundError."""
@@ -260,7 +260,7 @@ class Runtime:
             info = await journal.get(*key)
         except NotFoundError:
             return []
-        return fold(await journal.read(*key, upto=info.head), info.head).grants if info.head else []
+        return fold(await journal.read(*key, upto=info.head), info.head, info.id).grants if info.head else []
 
     async def turn(
         self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS

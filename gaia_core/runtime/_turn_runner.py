@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from gaia_core.background_tasks import BackgroundTasks
-from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
+from gaia_core.errors import BusyError, DamagedRecordError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed
 from gaia_core.journal import Journal, Lease, NewRecord, SessionInfo, Signal
@@ -210,7 +210,7 @@ class TurnRunner:
             head = lease.found if parent is None else parent
             history = self.histories.take(lease, head) if head == lease.found else None
             if history is None:
-                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
+                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head, session_id)
         except BaseException:
             # The session is claimed in the journal, and no turn will end that claim.
             await uninterrupted(self._give_back(journal, lease, _NEVER_RAN))
@@ -317,7 +317,13 @@ class TurnRunner:
 
     async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
         """One try of `_resumed`."""
-        history = fold(await journal.read(info.owner, info.id), lease.head)
+        try:
+            history = fold(await journal.read(info.owner, info.id), lease.head, info.id)
+        except DamagedRecordError as error:  # no later try would read it
+            damaged = Ended("failed", "", "stop", Usage(), 0, error=ErrorInfo("journal", str(error)))
+            await journal.append(lease, (record_of(damaged),), done=True)
+            _log.error("a turn is given up: %s", error)
+            return False
         began = history.began
         if began is None or history.turn != lease.turn:
             # Its process died before the first record: there is nothing to continue.

@@ -23,10 +23,9 @@ from gaia_core.facts import (
     Fact,
     Questioned,
     Replied,
-    decode_fact,
     events_of,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals, fact_of
 from gaia_core.messages import Message
 from gaia_core.runtime._journal_signals import (
     CancelSignal,
@@ -121,14 +120,18 @@ class Sessions:
         merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
         return tuple(merged[offset : offset + limit]), total + some
 
-    async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
-        """The facts of the session's present branch, oldest first, with their records."""
-        return await read_facts(await self.journal_of(owner, id), owner, id)
+    async def facts(self, owner: str, id: str, *, strict: bool = False) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of the session's present branch, oldest first, with their records.
+
+        For one that can't be read there is a `Damaged`; with *strict*, DamagedRecordError is raised.
+        """
+        return await read_facts(await self.journal_of(owner, id), owner, id, strict=strict)
 
     async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
-        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
+        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had. Raises
+        DamagedRecordError."""
         records = await (await self.journal_of(owner, id)).read(owner, id, turn=turn)
-        return tuple([(record, decode_fact(record.body)) for record in records])
+        return tuple([(record, fact_of(record, id)) for record in records])
 
     async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
         """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
@@ -137,7 +140,7 @@ class Sessions:
     async def transcript_at(self, owner: str, id: str, at: int) -> Transcript:
         """The conversation up to the record *at*, each message with the record that it comes from."""
         records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
-        return fold(records, at).transcript
+        return fold(records, at, id).transcript
 
     async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """Set the fields that *change* gives; the fingerprint is that of the agent, if one is given.
@@ -228,7 +231,7 @@ class Sessions:
             raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
         own = await journal.read(owner, id, turn=found[0].turn)
         first, last = own[0].seq, own[-1]
-        fact = decode_fact(last.body)
+        fact = fact_of(last, id)
         if not isinstance(fact, Ended):
             if info.turn == last.turn:
                 return None

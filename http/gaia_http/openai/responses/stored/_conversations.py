@@ -174,7 +174,7 @@ class Conversations:
         """All items, oldest first."""
         kept = kept_of(info)
         by_turn: dict[str, list[Any]] = {}
-        for record, fact in await self._runtime.sessions.facts(info.owner, info.id):
+        for record, fact in await self._runtime.sessions.facts(info.owner, info.id, strict=True):
             by_turn.setdefault(record.turn, []).append((record, fact))
         items: list[dict[str, Any]] = []
         for turn, facts in by_turn.items():
