@@ -8,6 +8,7 @@ import attrs
 
 from gaia_core.agent import Agent, agents_below
 from gaia_core.catalog._lock_file import Lock
+from gaia_core.catalog._retention import Retention
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.frozen_types import made_once, shown, typed
 from gaia_core.models import Input, Model
@@ -104,6 +105,8 @@ class Catalog:
     unlisted: tuple[str, ...] = ()
     """The names of the sources that were asked and have not said yet what they have."""
     compose: Composer | None = attrs.field(default=None, eq=False, repr=False)
+    retention: Retention = attrs.field(factory=Retention)
+    """How long and how much of what clients have stored is kept."""
 
     @classmethod
     def of(

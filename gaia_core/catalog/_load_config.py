@@ -19,6 +19,7 @@ from gaia_core.catalog._default_catalog import (
 )
 from gaia_core.catalog._lock_file import check_agents, read_lock
 from gaia_core.catalog._plugins import Plugin, find_plugins
+from gaia_core.catalog._retention import Retention
 from gaia_core.errors import ConfigError
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_core.tools import nearest
@@ -58,6 +59,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         if not path.is_file():
             return default_catalog(found, problems, environ, cwd)
     document = parsed(path)
+    retention = Retention(**msgspec.structs.asdict(document.retention))
     created = int(path.stat().st_mtime)
     folder = path.resolve().parent
     models = {name: _model(name, table, folder) for name, table in document.models.items()}
@@ -68,7 +70,8 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
     if not document.agents:
         without = default_catalog(found, problems, environ, cwd)
         models = {spec.name: spec for spec in without.models} | models
-        return attrs.evolve(Catalog.of(*without.agents, models=models, problems=without.problems), created=created)
+        catalog = Catalog.of(*without.agents, models=models, problems=without.problems)
+        return attrs.evolve(catalog, created=created, retention=retention)
     drafts, broken = drafts_of(document, Installed(found, problems), folder)
     agents = tuple(draft.agent() for draft in drafts)
     if not agents:
@@ -79,7 +82,8 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         default = agents[0].name
     catalog = Catalog.of(*agents, models=models, default_agent=default, problems=(*problems, *broken))
     sources = sources_of(drafts)
-    return attrs.evolve(catalog, sources=sources, compose=Composer(drafts) if sources else None, created=created)
+    compose = Composer(drafts) if sources else None
+    return attrs.evolve(catalog, sources=sources, compose=compose, created=created, retention=retention)
 
 
 def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:

@@ -112,6 +112,17 @@ class Journal(Protocol):
         replica's turn runs."""
         ...
 
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """Delete up to *limit* sessions of *surfaces*, the longest unused first; the owner and id of each.
+
+        Those that were last updated *max_age* seconds ago, and of each owner those beyond the newest whose records
+        have *max_bytes* together; none that runs a turn. A fork counts the records that it added. They are erased as
+        by `delete`.
+        """
+        ...
+
     # The record.
 
     async def claim(
@@ -195,12 +206,14 @@ class Journal(Protocol):
         doesn't count as a takeover."""
         ...
 
-    # Answers of idempotent requests. They belong to no owner and count in no totals.
+    # Answers of idempotent requests. They count in no totals.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """Begin the answer *name* for *replica*, which is alive by its heartbeats; or the one that there is.
+
+        *owner*: whose it is, for `answer_sweep`; the name alone tells answers apart.
 
         One that began *max_age* seconds ago is replaced, unless a living replica still makes it. With *retry*, so is
         one of the same fingerprint whose replica died before it was whole.
@@ -215,10 +228,11 @@ class Journal(Protocol):
         """Forget an attempt, so that the name is free; without effect when it was replaced."""
         ...
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """Forget up to *limit* answers, the oldest first; how many.
 
-        Those that began *max_age* seconds ago, and those beyond the newest *keep*; none that a living replica makes.
+        Those that began *max_age* seconds ago, those beyond the newest *keep*, and of each owner those beyond the
+        newest that have *max_bytes* together; none that a living replica makes.
         """
         ...
 

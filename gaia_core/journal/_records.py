@@ -80,6 +80,11 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
     parent: int | None = None
 
 
+def size_of(records: tuple[NewRecord, ...]) -> int:
+    """The bytes of *records*, as `Journal.expire` counts them."""
+    return sum([len(record.body) for record in records])
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A recorded fact: *turn* is the turn that wrote it, *at* the journal's time, *message_count* the visible records
     from the first to this one."""
@@ -200,5 +205,7 @@ class JournalStats(msgspec.Struct, frozen=True, gc=False):
     records: int
     fenced: int
     groups: int
+    bytes: int
+    """Of the records that were appended, and of the answers that were kept."""
     seconds: float
     latency: tuple[tuple[float, int], ...]

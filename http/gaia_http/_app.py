@@ -56,6 +56,7 @@ from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http.operations._retention import RetentionSweeper
 from gaia_http.page._static_files import StaticPage
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._uploaded_files import UploadedFiles
@@ -106,6 +107,7 @@ def create_app(
             await stack.enter_async_context(runtime)
             if route is not None:
                 await stack.enter_async_context(route.running())
+            RetentionSweeper(runtime).start()
             yield
             await idempotency.aclose()
 

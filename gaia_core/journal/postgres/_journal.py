@@ -69,7 +69,7 @@ class PostgresJournal:
         self._where = _shown(dsn)
         self._ttl = ttl
         self._patience = patience
-        self._meter = AppendMeter()  # written by the task of _appends, on the event loop
+        self._meter = AppendMeter()  # written on the event loop
         self._appends = Appends(self._run, self._meter)
         # Written by open and aclose; None: not open, and _run refuses. A connection belongs to one _run at a time.
         self._pool: asyncpg.Pool | None = None
@@ -208,6 +208,12 @@ class PostgresJournal:
 
         await self._run(delete)
 
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """See Journal. What was deleted in a try whose answer was lost is not named."""
+        return await self._run(lambda db: store.expire(db, surfaces, max_age, max_bytes, limit))
+
     # The record.
 
     async def claim(
@@ -282,25 +288,26 @@ class PostgresJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """See Journal."""
         mark = token()
         return await self._run(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._ttl, mark)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._ttl, mark)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
+        self._meter.answer(len(body))
         return await self._run(lambda db: answers.put(db, number, body))
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""
         await self._run(lambda db: answers.drop(db, number))
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """See Journal."""
-        return await self._run(lambda db: answers.sweep(db, max_age, keep, limit, self._ttl))
+        return await self._run(lambda db: answers.sweep(db, max_age, keep, max_bytes, limit, self._ttl))
 
     # Background work.
 

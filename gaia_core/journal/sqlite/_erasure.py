@@ -21,7 +21,7 @@ class Erasure:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._waiting: list[Any] = []
-        """The committed deletions whose callers wait until the traces are gone."""
+        """The committed deletions whose callers wait until the traces are gone, each with its outcome."""
         self._merging = False
         """Whether the merge of the word index has begun for them."""
         self._tries = 0

@@ -202,6 +202,13 @@ class SQLiteJournal:
         known_name(owner, id)
         await self._writer.do(lambda db: store.delete(db, owner, id, self._clock() - self._ttl), erases=True)
 
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """See Journal."""
+        old = await self._read(lambda db: store.expired(db, surfaces, self._clock() - max_age, max_bytes, limit))
+        return await self._writer.do(lambda db: store.delete_expired(db, old), erases=True) if old else ()
+
     # The record.
 
     async def claim(
@@ -269,25 +276,30 @@ class SQLiteJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """See Journal."""
         return await self._writer.do(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._clock(), self._ttl)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._clock(), self._ttl)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
-        return await self._writer.do(lambda db: answers.put(db, number, body))
+
+        def put(db: sqlite3.Connection) -> bool:
+            self._meter.answer(len(body))
+            return answers.put(db, number, body)
+
+        return await self._writer.do(put)
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""
         await self._writer.do(lambda db: answers.forget(db, (number,)))
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """See Journal."""
         now = self._clock()
-        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, limit, now - self._ttl))
+        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, max_bytes, limit, now - self._ttl))
         if old:
             await self._writer.do(lambda db: answers.forget(db, old), erases=True)
         return len(old)

@@ -105,6 +105,18 @@ MIGRATIONS = (
             whole INTEGER NOT NULL, generation BLOB NOT NULL, previous BLOB NOT NULL,
             writes INTEGER NOT NULL DEFAULT 0)""",
         "INSERT INTO mark (whole, generation, previous) VALUES (1, randomblob(16), x'')",
+        # Bytes of the records that the session wrote, and of an answer's body: what retention counts, by owner.
+        "ALTER TABLE session ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+        """UPDATE session SET size = coalesce((SELECT sum(length(coalesce(record.body, payload.body)))
+            FROM record LEFT JOIN payload ON payload.hash = record.payload
+            WHERE key BETWEEN number << 32 AND number << 32 | 4294967295), 0)""",
+        "ALTER TABLE answer ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answer ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+        "UPDATE answer SET size = length(body) WHERE body IS NOT NULL",
+        # Conversations of the Responses API are kept until they are deleted, responses are not. Version 4 told them
+        # apart by this member of their metadata.
+        """UPDATE session SET surface = 'conversations'
+            WHERE surface = 'responses' AND instr(metadata, CAST('"conversation":' AS BLOB))""",
     ),
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""

@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from gaia_core.errors import ClosedError, GaiaError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
-from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
+from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal, size_of
 from gaia_core.journal._search_words import words
 from gaia_core.journal.sqlite._erasure import Erasure
 from gaia_core.journal.sqlite._file import JournalFile, explained, write_mark
@@ -46,9 +46,9 @@ CHECKPOINT_SECONDS = 5.0
 """How long what was committed stays in the write-ahead log alone, where a plain copy of the file misses it."""
 
 _TELLING = (
-    "updated_at = ?, turn = CASE WHEN w.column7 THEN NULL ELSE turn END, "
-    "replica = CASE WHEN w.column7 THEN NULL ELSE replica END, "
-    "takeovers = CASE WHEN w.column7 THEN 0 ELSE takeovers END, "
+    "updated_at = ?, turn = CASE WHEN w.column8 THEN NULL ELSE turn END, "
+    "replica = CASE WHEN w.column8 THEN NULL ELSE replica END, "
+    "takeovers = CASE WHEN w.column8 THEN 0 ELSE takeovers END, "
 )
 """What else a visible record or a turn's end changes. By itself, because SQLite writes the index of every column that
 an update names."""
@@ -101,7 +101,7 @@ class Writer:
         # Set by `start` and cleared by `refuse`, both on the event loop that makes the requests: so no request is put
         # after the None that ends the thread, where it would never be answered.
         self._accepting = False
-        # Of the writer thread alone: the committed deletions whose callers wait until the traces are gone; when the
+        # Of the writer thread alone: the committed deletions, whose callers wait until the traces are gone; when the
         # oldest commit that no checkpoint has followed is to be in the file itself (None: there is none), and when a
         # commit next writes the file's mark (`time.monotonic`).
         self._erasure = Erasure(path)
@@ -174,8 +174,8 @@ class Writer:
                 if group:
                     self._commit(file.db, group)
                 if self._erasure:
-                    for works, error in self._erasure.step(file.db):
-                        _deliver([(work, error) for work in works])
+                    for erased, error in self._erasure.step(file.db):
+                        _deliver([(work, outcome if error is None else error) for work, outcome in erased])
                 if self._checkpoint_at is not None and time.monotonic() >= self._checkpoint_at:
                     self._checkpoint(file)
 
@@ -233,10 +233,13 @@ class Writer:
         self._count(outcomes)
         if self._checkpoint_at is None:
             self._checkpoint_at = time.monotonic() + self._checkpoint_seconds
-        waits = [work for work, outcome in outcomes if work.erases and not isinstance(outcome, Exception)]
+        waits: list[_Outcome] = []
+        done: list[_Outcome] = []
+        for each in outcomes:
+            (waits if each[0].erases and not isinstance(each[1], Exception) else done).append(each)
         if waits:
             self._erasure.add(waits)
-        _deliver([(work, outcome) for work, outcome in outcomes if work not in waits])
+        _deliver(done)
 
     def _mark(self, db: sqlite3.Connection) -> None:
         """Write the file's mark now and then, so that the log has it, too: it begins anew after each checkpoint."""
@@ -290,7 +293,8 @@ class Writer:
         rows: list[Any] = []
         for work, lease, placed in appends:
             after = advanced(lease, placed)
-            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count)
+            size = size_of(work.records)
+            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count, size)
             if work.done or any(new.visible for new in work.records):
                 telling += (*fence, work.done)
             else:
@@ -301,9 +305,9 @@ class Writer:
                 rows += (line | spot.seq, spot.parent, new.kind, lease.turn, now, body, payload, spot.message_count)
         moved = 0
         if plain:
-            moved += db.execute(_fence(len(plain) // 6, 6, ""), plain).rowcount
+            moved += db.execute(_fence(len(plain) // 7, 7, ""), plain).rowcount
         if len(telling) > 1:
-            moved += db.execute(_fence(len(telling) // 7, 7, _TELLING), telling).rowcount
+            moved += db.execute(_fence(len(telling) // 8, 8, _TELLING), telling).rowcount
         if moved != len(appends):
             raise _WriteConflict
         if rows:
@@ -330,7 +334,7 @@ class Writer:
         for work, outcome in outcomes:
             if isinstance(outcome, Appended):
                 appends += 1
-                self._meter.append(len(work.records), now - work.began)
+                self._meter.append(work.records, now - work.began)
             elif work.lease is not None:
                 self._meter.fenced()
         if appends:
@@ -359,7 +363,8 @@ def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Sig
 def _fence(appends: int, columns: int, telling: str) -> str:
     rows = ", ".join((f"({', '.join('?' * columns)})",) * appends)
     return (
-        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6 "  # noqa: S608
+        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6, "  # noqa: S608
+        "size = session.size + w.column7 "
         f"FROM (VALUES {rows}) AS w WHERE session.number = w.column1 AND session.epoch = w.column2 "
         "AND session.seq = w.column3 AND session.turn IS NOT NULL"
     )

@@ -166,6 +166,14 @@ class Sessions:
         await journal.delete(owner, id)
         self._runtime.feed.tell("deleted", owner, id)
 
+    async def expire(self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int) -> int:
+        """Erase up to *limit* sessions of *surfaces* that are too old or too many (`Journal.expire`); how many."""
+        gone = await self._durable.expire(surfaces, max_age=max_age, max_bytes=max_bytes, limit=limit)
+        for owner, id in gone:  # noqa: A001
+            await self._runtime.forget(owner, id)
+            self._runtime.feed.tell("deleted", owner, id)
+        return len(gone)
+
     async def fork(self, owner: str, id: str, new: str | None = None, at: int | None = None) -> SessionInfo:
         """A new session that shares the past up to the record *at* (None: all of it)."""
         journal = await self.journal_of(owner, id)

@@ -36,7 +36,7 @@ from gaia_http.openai.responses.input._input_items import read_items, waiting_ca
 from gaia_http.openai.responses.input._wire import decode_items
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
 from gaia_http.openai.responses.stored._request_note import (
-    RESPONSES,
+    CONVERSATIONS,
     RequestNote,
     SessionMetadata,
     decode_note,
@@ -88,7 +88,7 @@ class Conversations:
         conversation = f"{_PREFIX}{new_id()}"
         messages = await self._read(body.items, caller) if given(body.items) else ()  # before anything is made
         metadata = msgspec.json.encode(kept)
-        await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=RESPONSES)
+        await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=CONVERSATIONS)
         if given(body.items):
             await self._add(owner, conversation, body.items, messages)
         return json(_shape(await self._runtime.sessions.get(owner, conversation)))
