@@ -2,10 +2,12 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SessionUpdate, SlotDemand, SlotGrant, branch
+from gaia_core.journal.sqlite._writer import Writer
 
 
 def new(id="s", owner="", **given):
@@ -862,3 +864,26 @@ async def test_any_number_expires_in_batches(journal, home):
         batches.append(len(gone))
     assert batches == [10, 10, 5]
     assert await left(journal) == []
+
+
+async def test_of_many_that_open_a_journal_at_once_one_does(make_home, monkeypatch):
+    """Each looked whether it was open, and opened it then: all but the last one's connections were lost."""
+    home = make_home()
+    opened = []
+    monkeypatch.setattr(
+        Writer, "start", lambda self, file, start=Writer.start: (opened.append(file), start(self, file))
+    )
+    create_pool = asyncpg.create_pool
+    monkeypatch.setattr(asyncpg, "create_pool", lambda *a, **k: (opened.append(a), create_pool(*a, **k))[1])
+    journal = await home.open()
+    await journal.aclose()
+    opened.clear()
+
+    await asyncio.gather(*(journal.open() for _ in range(5)))
+    await journal.create(new())
+    await asyncio.gather(journal.aclose(), journal.aclose())
+    await asyncio.gather(journal.open(), journal.aclose(), journal.open())
+    assert await journal.create(new("t")) is not None
+
+    assert len(opened) <= 3
+    await home.close()

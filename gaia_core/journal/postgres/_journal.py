@@ -71,6 +71,8 @@ class PostgresJournal:
         self._patience = patience
         self._meter = AppendMeter()  # written on the event loop
         self._appends = Appends(self._run, self._meter)
+        # Held by open and aclose, which await between their look at _pool and their change of it.
+        self._opening = asyncio.Lock()
         # Written by open and aclose; None: not open, and _run refuses. A connection belongs to one _run at a time.
         self._pool: asyncpg.Pool | None = None
 
@@ -84,24 +86,29 @@ class PostgresJournal:
 
     async def open(self) -> None:
         """See Journal."""
-        if self._pool is not None:
-            return
-        try:
-            self._pool = asyncpg.create_pool(
-                self._dsn, min_size=0, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
-            )
-            await self._pool
-        except (asyncpg.InterfaceError, ValueError):
-            self._pool = None
-            raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
-        try:
-            await self._run(lambda db: migrate(db, self._where))
-        except BaseException:
-            await self.aclose()
-            raise
+        async with self._opening:
+            if self._pool is not None:
+                return
+            try:
+                self._pool = asyncpg.create_pool(
+                    self._dsn, min_size=0, max_size=_CONNECTIONS, command_timeout=_COMMAND_SECONDS
+                )
+                await self._pool
+            except (asyncpg.InterfaceError, ValueError):
+                self._pool = None
+                raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
+            try:
+                await self._run(lambda db: migrate(db, self._where))
+            except BaseException:
+                await self._close()
+                raise
 
     async def aclose(self) -> None:
         """See Journal."""
+        async with self._opening:
+            await self._close()
+
+    async def _close(self) -> None:
         try:
             # The appends first: they are written through the pool.
             await self._appends.finish()

@@ -75,6 +75,8 @@ class SQLiteJournal:
         self._writer = Writer(self._path, clock, self._meter, checkpoint_seconds)
         # Written by open; its writer thread closes it.
         self._file: JournalFile | None = None
+        # Held by open and aclose, which await between their look at _threads and their change of it.
+        self._opening = asyncio.Lock()
         # Written by open and aclose on the event loop; None: not open, and no read begins.
         self._threads: ThreadPoolExecutor | None = None
         # The idle readers. A pool thread takes one out for one read, so a connection is used by one thread at a time;
@@ -96,18 +98,22 @@ class SQLiteJournal:
 
     async def open(self) -> None:
         """See Journal."""
-        if self._threads is not None:
-            return
-        self._file = await opened_in_thread(lambda: open_file(self._path, self._synchronous), JournalFile.close)
-        self._writer.start(self._file)
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
+        async with self._opening:
+            if self._threads is not None:
+                return
+            self._file = await opened_in_thread(lambda: open_file(self._path, self._synchronous), JournalFile.close)
+            self._writer.start(self._file)
+            self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
 
     async def aclose(self) -> None:
         """See Journal."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            self._writer.refuse()
-            await asyncio.to_thread(self._close, threads)
+        if self._threads is not None:
+            self._writer.refuse()  # at once: what is asked from now on would come after the end
+        async with self._opening:
+            threads, self._threads = self._threads, None
+            if threads is not None:
+                self._writer.refuse()
+                await asyncio.to_thread(self._close, threads)
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
         """Wait for the reads, close their connections, then for the writes; blocks."""
