@@ -8,7 +8,7 @@ from gaia_core.journal._records import Record
 
 
 def readable_fact(record: Record) -> Fact:
-    """The fact of *record*, or `Damaged` in its place: for whoever shows a session."""
+    """The fact of *record*, or `Damaged` in its place: for showing a session."""
     body: object = record.body  # what a damaged file has there may be missing, or of another type
     if not isinstance(body, bytes):
         return Damaged(record.kind, "it has no body")
@@ -19,7 +19,7 @@ def readable_fact(record: Record) -> Fact:
 
 
 def fact_of(record: Record, session: str) -> Fact:
-    """The fact of *record* of the session *session*. Raises DamagedRecordError: for whoever acts on it."""
+    """The fact of *record* of the session *session*. Raises DamagedRecordError: for acting on it."""
     fact = readable_fact(record)
     if type(fact) is Damaged:
         raise DamagedRecordError(session, record.seq, record.kind, fact.problem)

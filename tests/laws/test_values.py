@@ -34,6 +34,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.agent import Delegate, ToolSearch
+from gaia_core.catalog import Retention
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
 from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
@@ -107,6 +108,7 @@ MADE_BY_CALLERS = {
         "notice": "d",
         "sources": (LocalFile(Path("a")),),
     },
+    "Retention": {},
     "Session": {"id": "a", "agent": AGENT},
     "Settings": {},
     "Source": {"name": "a", "recipe": store()},
@@ -312,7 +314,7 @@ POOL = (
     ContextPolicy(), Sampling(), Sampling(temperature=0.0), Sampling(temperature=-0.0), ToolChoice(),
     ToolChoice("none"), ImageURL("a"), InputAudio("a", "b"), FileData(), FunctionCall("a", "{}"), KeyLimits(),
     Audience.CLIENT, Audience.NOBODY, TurnOptions(), TurnOptions(instructions="a"),
-    QWEN_CODER,
+    QWEN_CODER, Retention(), Retention(stored_days=1.0),
 )  # fmt: skip
 
 

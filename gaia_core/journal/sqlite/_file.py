@@ -35,7 +35,7 @@ _WRITER_CACHE_KB, _READER_CACHE_KB = 4_096, 512
 _CHECKPOINT_PAGES = 4096
 _LOCK_SECONDS = 60.0
 _LOCKS = sys.platform != "win32"
-"""Whether locks can be shared. Without, nobody knows who is last, and the file is never marked."""
+"""Whether locks can be shared. Without, it is unknown who closes the file last, and it is never marked."""
 _PRIMARY = 0xFF
 """Of an extended result code, the primary one: sqlite.org/rescode.html."""
 

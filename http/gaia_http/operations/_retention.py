@@ -4,7 +4,7 @@ too old, or too much of one owner. How long and how much: `Retention`, from gaia
     RetentionSweeper(runtime).start()     # a background task of the runtime, one however many applications it has
 
 It deletes once a minute, and earlier when much was recorded since. Each transaction deletes a few, so that other
-commits come in between, and it goes on until nothing is left to delete.
+commits come in between, and it continues until nothing is left to delete.
 """
 
 import asyncio
