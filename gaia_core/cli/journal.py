@@ -48,7 +48,7 @@ def check(context: click.Context, accept_missing_log: bool, journal: str | None)
     for problem in report.problems:
         click.echo(problem)
     click.echo(
-        f"{path}: {report.sessions} sessions, {report.records} records, {_size(report.size)}, "
+        f"{path}: sessions: {report.sessions}, records: {report.records}, {_size(report.size)}, "
         f"schema version {report.version}; problems: {len(report.problems) or 'none'}"
     )
     context.exit(1 if report.problems else 0)

@@ -110,7 +110,7 @@ def test_what_is_damaged_is_named_by_session_and_record(invoke, path):
 
     on(path, work)
     healthy = invoke("journal", "check")
-    assert "6 sessions, 5 records, " in healthy
+    assert "sessions: 6, records: 5, " in healthy
     assert healthy.endswith("schema version 5; problems: none\n")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         damage = "UPDATE record SET body = ? WHERE key >> 32 = (SELECT number FROM session WHERE id = ?)"
