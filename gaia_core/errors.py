@@ -18,6 +18,7 @@ GaiaError
 ├── FencedError             the lease of a session was lost: another process continues its turn
 ├── JournalError            the journal's file or database can't be used
 │   └── OutcomeUnknownError the end of a turn can't be recorded for now; attach to it again
+├── DamagedRecordError      one record of a session can't be read: names both
 ├── NotFoundError           no such agent, model, session, turn, approval
 ├── AnsweredError           an approval or question was answered already, or has expired
 ├── EventIdError            a text that is no event id (also a ValueError)
@@ -116,6 +117,19 @@ class JournalError(GaiaError):
 class OutcomeUnknownError(JournalError):
     """A turn is over or stopped, and the journal can't record that for now: it has no end yet. The process that runs it
     keeps trying; attach to the session again."""
+
+
+class DamagedRecordError(GaiaError):
+    """A record of a session can't be read; the others can. *session* is its id, *seq* the record."""
+
+    def __init__(self, session: str, seq: int, kind: str, why: str) -> None:
+        self.session = session
+        self.seq = seq
+        before = f" or fork the session before it (gaia sessions fork {session} --at)" if seq > 1 else ""
+        super().__init__(
+            f"session {session!r}: record {seq} ({kind}) is damaged: {why}. gaia journal check names all that are; "
+            f"restore a backup{before}"
+        )
 
 
 class NotFoundError(GaiaError, LookupError):

@@ -236,7 +236,8 @@ class AgentChanged(msgspec.Struct, frozen=True, gc=False, tag=True):
 
 
 class TurnResumed(msgspec.Struct, frozen=True, gc=False, tag=True):
-    """Another process continues the turn from its last record, for the *attempt*-th time."""
+    """Another process continues the turn from its last record. *attempt* counts the processes that died while they ran
+    it; 0: the last one stopped in order."""
 
     attempt: int
 

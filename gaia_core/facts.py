@@ -213,7 +213,7 @@ class Compacted(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="
 
 
 class Resumed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="resumed"):
-    """Another process took the turn over, for the *attempt*-th time."""
+    """Another process took the turn over. *attempt*: how often from one that died; 0: the last one stopped in order."""
 
     attempt: int
 
@@ -234,6 +234,13 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     partial_calls: tuple[ToolCall, ...] = ()
 
 
+class Damaged(msgspec.Struct, frozen=True, gc=False, tag="damaged"):
+    """Stands where a record can't be read (`gaia_core.journal.readable_fact`); nothing records it. *problem*: why."""
+
+    kind: str
+    problem: str
+
+
 Fact: TypeAlias = (
     AgentSwitched
     | Began
@@ -247,6 +254,7 @@ Fact: TypeAlias = (
     | Compacted
     | Resumed
     | Ended
+    | Damaged
 )
 
 _decoder: msgspec.json.Decoder[Fact] = msgspec.json.Decoder(Fact)
@@ -281,10 +289,11 @@ def text_of_fact(fact: Fact) -> str:
 
 
 def is_message(fact: Fact) -> bool:
-    """Whether people see *fact* as a message of the conversation: the user's, and a turn's end that has words."""
+    """Whether people see *fact* as a message of the conversation: the user's, and a turn's end that has words. So do
+    they see that one is damaged."""
     if isinstance(fact, Began):
         return fact.message is not None
-    return isinstance(fact, Ended)
+    return isinstance(fact, Ended | Damaged)
 
 
 def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
@@ -330,6 +339,8 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
             return (TurnResumed(fact.attempt),)
         case AgentSwitched():
             return (AgentChanged(fact.agent, fact.fingerprint),)
+        case Damaged():
+            return ()
         case _:
             raise TypeError(f"{fact!r} is no fact")
 

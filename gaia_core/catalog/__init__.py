@@ -6,6 +6,7 @@
 | `_plugins` | toolset plugins, found by entry points, their arguments checked against their own signatures |
 | `_load_config` | `gaia.toml` → Catalog, a pure function |
 | `_config_tables`, `_compose_agents` | what that file may say; its agents, composed of their toolsets |
+| `_retention` | `Retention`: how long and how much of what clients store is kept |
 | `_lock_file` | `gaia.lock`: what was reviewed of tools, and what is refused |
 | `_storage_quota` | how much an owner may keep |
 | `_default_catalog` | what there is without a configuration: the agent, and the model that answers |
@@ -27,6 +28,7 @@ from gaia_core.catalog._lock_file import (
     write_lock,
 )
 from gaia_core.catalog._plugins import ENTRY_POINTS, Plugin, find_plugins, make_toolset
+from gaia_core.catalog._retention import Retention
 from gaia_core.catalog._storage_quota import LIMITED, UNLIMITED, StorageLimits, StorageQuota
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "LockedTools",
     "ModelSpec",
     "Plugin",
+    "Retention",
     "StorageLimits",
     "StorageQuota",
     "decode_lock",

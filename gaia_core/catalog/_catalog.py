@@ -8,6 +8,7 @@ import attrs
 
 from gaia_core.agent import Agent, agents_below
 from gaia_core.catalog._lock_file import Lock
+from gaia_core.catalog._retention import Retention
 from gaia_core.catalog._storage_quota import StorageQuota
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.frozen_types import made_once, shown, typed
@@ -119,6 +120,8 @@ class Catalog:
     compose: Composer | None = attrs.field(default=None, eq=False, repr=False)
     storage: StorageQuota = StorageQuota()
     """How much owners may keep."""
+    retention: Retention = attrs.field(factory=Retention)
+    """How long and how much of what clients have stored is kept."""
 
     @classmethod
     def of(

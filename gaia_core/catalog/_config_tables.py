@@ -141,11 +141,21 @@ class StorageTable(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
+class RetentionTable(msgspec.Struct, forbid_unknown_fields=True):
+    """How long and how much of what clients store is kept for each API key: see `Retention`."""
+
+    stored_days: Seconds = 30.0
+    stored_bytes: Positive = 1_000_000_000
+    answer_hours: Seconds = 24.0
+    answer_bytes: Positive = 200_000_000
+
+
 class Document(msgspec.Struct, forbid_unknown_fields=True):
     """The whole file."""
 
     default_agent: str | None = None
     storage: StorageTable = msgspec.field(default_factory=StorageTable)
+    retention: RetentionTable = msgspec.field(default_factory=RetentionTable)
     models: dict[str, Any] = {}
     agents: dict[str, Any] = {}
 

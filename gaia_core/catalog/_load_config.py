@@ -19,6 +19,7 @@ from gaia_core.catalog._default_catalog import (
 )
 from gaia_core.catalog._lock_file import check_agents, read_lock
 from gaia_core.catalog._plugins import Plugin, find_plugins
+from gaia_core.catalog._retention import Retention
 from gaia_core.errors import ConfigError
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_core.tools import nearest
@@ -62,6 +63,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         found, problems = dict(plugins), ()
     if document is None:
         return default_catalog(found, problems, environ, cwd)
+    retention = Retention(**msgspec.structs.asdict(document.retention))
     created = int(path.stat().st_mtime)
     folder = path.resolve().parent
     models = {name: _model(name, table, folder) for name, table in document.models.items()}
@@ -73,7 +75,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         without = default_catalog(found, problems, environ, cwd)
         models = {spec.name: spec for spec in without.models} | models
         made = Catalog.of(*without.agents, models=models, problems=without.problems)
-        return attrs.evolve(made, created=created, storage=document.storage.quota)
+        return attrs.evolve(made, created=created, storage=document.storage.quota, retention=retention)
     drafts, broken = drafts_of(document, Installed(found, problems), folder)
     agents = tuple(draft.agent() for draft in drafts)
     if not agents:
@@ -90,6 +92,7 @@ def _loaded(path: Path | None, environ: Mapping[str, str], cwd: Path, plugins: M
         compose=Composer(drafts) if sources else None,
         created=created,
         storage=document.storage.quota,
+        retention=retention,
     )
 
 

@@ -5,6 +5,7 @@
 | `chat` | `gaia chat`: a conversation in the terminal, or one question |
 | `model` | `gaia model`: the model that answers |
 | `sessions` | `gaia sessions`: what is kept of conversations |
+| `journal` | `gaia journal`: the file that they are kept in |
 | `replay` | `gaia replay`: a recorded session against its agent as it is now |
 | `toolset` | `gaia toolset new`: a package for a toolset of one's own |
 | `tools` | `gaia tools`: what agents can do, and which definitions models are sent |

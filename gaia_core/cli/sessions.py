@@ -15,6 +15,7 @@ from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_sess
 from gaia_core.cli.terminal._echo import confirm, echo, echo_data
 from gaia_core.cli.terminal._table import print_table
 from gaia_core.errors import BusyError, GaiaError
+from gaia_core.facts import Damaged, encode_fact
 from gaia_core.journal import Journal, SessionInfo, SessionUpdate
 from gaia_core.runtime import end_of_turn, is_dead, iso, last_end, read_facts, replica_name, write
 from gaia_core.runtime.sessions.export import UNTITLED, export, read_import, shape_of, take_in
@@ -60,8 +61,9 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
     """Show a conversation, each message after its id."""
     info, facts = on_journal(journal, lambda opened: find_facts(opened, session))
     if as_json:
-        for record, _ in facts:
-            line = _FactLine(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(record.body))
+        for record, fact in facts:
+            body = encode_fact(fact) if isinstance(fact, Damaged) else record.body
+            line = _FactLine(record.seq, record.parent, record.turn, iso(record.at), msgspec.Raw(body))
             echo(msgspec.json.encode(line).decode())
         return
     from gaia_core.cli.terminal._recorded_conversation import show_conversation

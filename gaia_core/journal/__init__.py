@@ -12,6 +12,7 @@ extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.jo
 
 from gaia_core.journal._contract import Journal, branch
 from gaia_core.journal._journal_health import JournalHealth
+from gaia_core.journal._recorded_facts import fact_of, readable_fact
 from gaia_core.journal._records import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
@@ -55,4 +56,6 @@ __all__ = [
     "SlotGrant",
     "Totals",
     "branch",
+    "fact_of",
+    "readable_fact",
 ]

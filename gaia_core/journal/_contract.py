@@ -9,7 +9,7 @@ lease's epoch and seq. Safety rests on that alone; heartbeats only decide when s
 import re
 from typing import Protocol, Self
 
-from gaia_core.errors import NotFoundError
+from gaia_core.errors import JournalError, NotFoundError
 from gaia_core.journal._records import (
     Appended,
     IdempotentAnswer,
@@ -49,6 +49,11 @@ class Journal(Protocol):
 
     async def aclose(self) -> None:
         """Finish what was asked, then close. Idempotent."""
+        ...
+
+    async def fault(self) -> str:
+        """Why what is recorded now would be lost, in words for an operator; "" when nothing is wrong. Asked with each
+        heartbeat. It tells of a file that was deleted or replaced while it is open, which no write notices."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -105,6 +110,17 @@ class Journal(Protocol):
         """Erase the session, and every record, payload and word that no fork shares; when it returns they are gone
         from the file and its write-ahead log (PostgreSQL: with its next vacuum). Raises BusyError while a living
         replica's turn runs."""
+        ...
+
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """Delete up to *limit* sessions of *surfaces*, the longest unused first; the owner and id of each.
+
+        Those that were last updated *max_age* seconds ago, and of each owner those beyond the newest whose records
+        have *max_bytes* together; none that runs a turn. A fork counts the records that it added. They are erased as
+        by `delete`.
+        """
         ...
 
     # The record.
@@ -187,15 +203,18 @@ class Journal(Protocol):
         ...
 
     async def release(self, replica: str) -> None:
-        """Expire one's own heartbeat, so that others take over at once."""
+        """Expire one's own heartbeat and hand over the turns that one holds: others take them over at once, and that
+        doesn't count as a takeover."""
         ...
 
-    # Answers of idempotent requests. They belong to no owner and count in no totals.
+    # Answers of idempotent requests. They count in no totals.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """Begin the answer *name* for *replica*, which is alive by its heartbeats; or the one that there is.
+
+        *owner*: whose it is, for `answer_sweep`; the name alone tells answers apart.
 
         One that began *max_age* seconds ago is replaced, unless a living replica still makes it. With *retry*, so is
         one of the same fingerprint whose replica died before it was whole.
@@ -210,10 +229,11 @@ class Journal(Protocol):
         """Forget an attempt, so that the name is free; without effect when it was replaced."""
         ...
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """Forget up to *limit* answers, the oldest first; how many.
 
-        Those that began *max_age* seconds ago, and those beyond the newest *keep*; none that a living replica makes.
+        Those that began *max_age* seconds ago, those beyond the newest *keep*, and of each owner those beyond the
+        newest that have *max_bytes* together; none that a living replica makes.
         """
         ...
 
@@ -260,10 +280,13 @@ async def with_first(journal: Journal, lease: Lease, records: tuple[NewRecord, .
 
 
 def branch(records: tuple[Record, ...], head: int) -> tuple[Record, ...]:
-    """The records from the first to *head* along their parents, out of a whole `read`."""
+    """The records from the first to *head* along their parents, out of a whole `read`. Raises JournalError when one of
+    them isn't there."""
     path: list[Record] = []
     while head:
-        record = records[head - records[0].seq]
+        index = head - records[0].seq if records else -1
+        if not 0 <= index < len(records) or (record := records[index]).seq != head or record.parent >= head:
+            raise JournalError(f"record {head} of the session is missing, or the one before it; restore a backup")
         path.append(record)
         head = record.parent
     return tuple(reversed(path))

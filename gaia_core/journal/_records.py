@@ -31,7 +31,8 @@ class SessionInfo(msgspec.Struct, frozen=True, gc=False):
     *head* is the record that the conversation ends in (0: none), *seq* the last record of any branch, *message_count*
     the visible records from the first to the head. *updated_at* moves with visible records, ends of turns, and
     updates. *base*: where it was forked from, for information only. While a turn runs, *turn* is its id and *replica*
-    its holder's name; *takeovers* counts how often another replica went on with it. *surface*: see NewSession.
+    its holder's name; *takeovers* counts how often it was taken over from a replica that died without releasing it.
+    *surface*: see NewSession.
     """
 
     id: str
@@ -79,6 +80,11 @@ class NewRecord(msgspec.Struct, frozen=True, gc=False):
     parent: int | None = None
 
 
+def size_of(records: tuple[NewRecord, ...]) -> int:
+    """The bytes of *records*, as `Journal.expire` counts them."""
+    return sum([len(record.body) for record in records])
+
+
 class Record(msgspec.Struct, frozen=True, gc=False):
     """A recorded fact: *turn* is the turn that wrote it, *at* the journal's time, *message_count* the visible records
     from the first to this one."""
@@ -95,7 +101,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 class Lease(msgspec.Struct, frozen=True, gc=False):
     """The right to append to a session, as a value: each append returns the next one.
 
-    *epoch* grows with every claim; *takeovers* counts how often this turn was taken over (0: by nobody).
+    *epoch* grows with every claim; *takeovers* counts how often this turn was taken over from a replica that died; one
+    that released it (`Journal.release`) doesn't count, because an orderly restart says nothing against the turn.
     *number* is the journal's own name for the session, never used twice.
     """
 
@@ -198,5 +205,7 @@ class JournalStats(msgspec.Struct, frozen=True, gc=False):
     records: int
     fenced: int
     groups: int
+    bytes: int
+    """Of the records that were appended, and of the answers that were kept."""
     seconds: float
     latency: tuple[tuple[float, int], ...]

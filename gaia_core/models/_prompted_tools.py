@@ -41,7 +41,9 @@ from gaia_core.tools import ToolDefinition
 _FORCED = 2
 """So many calls are made before an answer, when the message names something and they fail."""
 
-_ANSWER = re.compile(r'\s*\{\s*"answer"\s*:\s*"')
+_ANSWER = '{"answer":"'
+_ANSWER_GAPS = (0, 1, len('{"answer"'), len('{"answer":'))
+"""Where in it there may be white space."""
 _CODE = re.compile(r"\\u[0-9a-fA-F]{4}")
 _HALF_ESCAPE = re.compile(r"\\(?:u[0-9a-fA-F]{0,3})?\Z")
 _HIGH = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
@@ -209,21 +211,33 @@ class _Decoder:
         self._names = frozenset(tool.name for tool in step.callable)
         self._made = step.made
         self._before = before
-        self.text = ""
-        self._told = -1  # the answer's text up to here was sent; -1: there is no answer yet
+        self._pieces: list[str] = []
+        self._begun = 0
+        """How much of _ANSWER the text began with: all of it when it is an answer, -1 when it is something else."""
+        self._rest = ""
+        """The end of the answer's text that can't be told yet: half an escape, or half a character."""
         self._ended = False
         self.repeated = ""
         """The tool whose call the model made again that it has the result of; nothing was passed on then."""
         self.finished: Finished | None = None
         """How the model finished then."""
 
+    @property
+    def text(self) -> str:
+        """All that came."""
+        return "".join(self._pieces)
+
+    @property
+    def _answers(self) -> bool:
+        return self._begun == len(_ANSWER)
+
     def feed(self, batch: tuple[Delta, ...]) -> tuple[Delta, ...]:
         """What *batch* means."""
         told: list[Delta] = []
         for delta in batch:
             if isinstance(delta, TextDelta):
-                self.text += delta.text
-                if text := self._more():
+                self._pieces.append(delta.text)
+                if text := self._more(delta.text):
                     told.append(TextDelta(text))
             elif isinstance(delta, Finished):
                 told += self._finish(_summed(delta, self._before))
@@ -231,38 +245,50 @@ class _Decoder:
                 told.append(delta)
         return tuple(told)
 
-    def _more(self) -> str:
-        """The answer's text that came since."""
-        if self._told < 0:
-            if (match := _ANSWER.match(self.text)) is None:
-                return ""
-            self._told = match.end()
-        if self._ended:
+    def _more(self, text: str) -> str:
+        """The answer's text that came with the piece *text*."""
+        text = text if self._answers else self._begin(text)
+        if self._ended or not self._answers:
             return ""
-        end, self._ended = _safe_end(self.text, self._told)
-        raw, self._told = self.text[self._told : end], end
-        return _unescaped(raw)
+        text = self._rest + text
+        end, self._ended = _safe_end(text)
+        self._rest = text[end:]
+        return _unescaped(text[:end])
+
+    def _begin(self, text: str) -> str:
+        """What stands in *text* behind the beginning of an answer."""
+        for index, character in enumerate(text):
+            if self._begun < 0:
+                return ""
+            if self._answers:
+                return text[index:]
+            if character == _ANSWER[self._begun]:
+                self._begun += 1
+            elif not (character.isspace() and self._begun in _ANSWER_GAPS):
+                self._begun = -1
+        return ""
 
     def _finish(self, finished: Finished) -> tuple[Delta, ...]:
         reason: FinishReason = finished.reason
-        if self._told >= 0:
+        if self._answers:
             return (
                 Finished(
                     "stop" if self._ended and reason == "tool_calls" else reason, finished.usage, finished.stop_sequence
                 ),
             )
+        whole = self.text
         try:
-            answer = decode_json(self.text, _DecodedAnswer)
+            answer = decode_json(whole, _DecodedAnswer)
         except (msgspec.DecodeError, UnicodeError):
             # Cut off, or an endpoint that ignores schemas: half a call is not run, and plain text is an answer.
-            text = self.text if reason != "length" or not self.text.lstrip().startswith("{") else ""
+            text = whole if reason != "length" or not whole.lstrip().startswith("{") else ""
         else:
             if answer.name in self._names and (arguments := bytes(answer.arguments).decode()):
                 if (answer.name, _decoded(arguments)) in self._made:
                     self.repeated, self.finished = answer.name, finished
                     return ()
                 return (ToolCallDelta(0, "", answer.name, arguments), Finished("tool_calls", finished.usage))
-            text = self.text if answer.answer is None else answer.answer
+            text = whole if answer.answer is None else answer.answer
         return (TextDelta(text), finished) if text else (finished,)
 
 
@@ -281,9 +307,9 @@ def _summed(finished: Finished, before: Finished | None) -> Finished:
     return Finished(finished.reason, usage)
 
 
-def _safe_end(text: str, start: int) -> tuple[int, bool]:
-    """Up to where the JSON string that began before *start* can be decoded now, and whether it ends there."""
-    index = safe = start
+def _safe_end(text: str) -> tuple[int, bool]:
+    """Up to where *text*, from the inside of a JSON string, can be decoded now, and whether the string ends there."""
+    index = safe = 0
     while index < len(text):
         character = text[index]
         if character == '"':

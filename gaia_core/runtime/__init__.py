@@ -6,6 +6,7 @@
 | `_session_gate` | at most one turn in a session: reject, queue or interrupt |
 | `_turn_runner` | turns from their start, or from where a dead process left them, to their end |
 | `_takeover` | heartbeats, and turns that a dead process left |
+| `_process_identity` | which process a replica's name stands for, and whether that has ended |
 | `_journal_signals` | cancel, approve and answer across processes |
 | `_session_state` | what changes of a session in this process; counts for operators |
 | `sessions` | sessions beside their turns: list, history, messages, export, transfer, replay |
@@ -20,11 +21,11 @@
 from gaia_core.histogram import Spread
 from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText, rest_of
 from gaia_core.runtime._model_queries import Models
+from gaia_core.runtime._process_identity import is_dead, is_running, replica_name
 from gaia_core.runtime._quota import Quota
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._session_gate import WhenBusy
 from gaia_core.runtime._session_state import ModelLoad, RuntimeStats
-from gaia_core.runtime._takeover import is_dead, replica_name
 from gaia_core.runtime._toolset_sources import SourceState, listed
 from gaia_core.runtime.sessions._history import read_facts
 from gaia_core.runtime.sessions._replay import Divergence, Replayed, replay
@@ -35,6 +36,7 @@ from gaia_core.runtime.sessions._session_messages import (
     MessageStep,
     SessionMessage,
     before_turn,
+    damaged_words,
     end_of_turn,
     iso,
     last_end,
@@ -66,8 +68,10 @@ __all__ = [
     "WhenBusy",
     "before_turn",
     "configured",
+    "damaged_words",
     "end_of_turn",
     "is_dead",
+    "is_running",
     "iso",
     "last_end",
     "listed",

@@ -26,11 +26,12 @@ from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, MemoryJournal
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
+from gaia_core.runtime._process_identity import replica_name
 from gaia_core.runtime._quota import NoQuota, Quota
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._storage import Storage
-from gaia_core.runtime._takeover import Takeover, replica_name
+from gaia_core.runtime._takeover import Takeover
 from gaia_core.runtime._toolset_sources import SourceState, ToolsetSources, tell_problems
 from gaia_core.runtime._turn_runner import TurnRunner, TurnStart, recorded_size
 from gaia_core.runtime.sessions._history import fold
@@ -226,7 +227,7 @@ class Runtime:
         journal = await self.sessions.journal_of(session.owner, session.id)
         info = await journal.get(session.owner, session.id)
         records = await journal.read(session.owner, session.id)
-        return tuple(entry.message for entry in fold(records, info.head).transcript.entries)
+        return tuple(entry.message for entry in fold(records, info.head, session.id).transcript.entries)
 
     async def delete(self, session: Session) -> None:
         """Erase the session; a running turn is cancelled first. Raises NotFoundError."""
@@ -290,7 +291,7 @@ class Runtime:
             info = await journal.get(*key)
         except NotFoundError:
             return []
-        return fold(await journal.read(*key, upto=info.head), info.head).grants if info.head else []
+        return fold(await journal.read(*key, upto=info.head), info.head, info.id).grants if info.head else []
 
     async def turn(
         self, agent: Agent | str, content: Content, *, options: TurnOptions = NO_OPTIONS
@@ -420,6 +421,12 @@ class Runtime:
     def accepting(self) -> bool:
         """Whether new turns are taken."""
         return self._gate.accepting
+
+    @property
+    def journal_fault(self) -> str:
+        """Why what is recorded now is lost when this process stops, as the last heartbeat found it; "" when nothing is
+        wrong. See `Journal.fault`."""
+        return self._takeover.journal_fault
 
     def stats(self) -> RuntimeStats:
         """What runs now, and what has happened since the start."""

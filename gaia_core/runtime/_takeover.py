@@ -7,16 +7,13 @@ the journal's contract).
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
 
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import GaiaError
 from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, SessionInfo
-from gaia_core.session import new_id
+from gaia_core.runtime._process_identity import is_dead
 
 _log = logging.getLogger(__name__)
 
@@ -34,41 +31,6 @@ BackgroundTasks restarts it."""
 _TAKEOVER = "gaia takeover"
 _AGAIN_SECONDS = 1.0
 """How soon a heartbeat that failed is made again: so soon does the server take new turns when the journal is back."""
-
-
-def replica_name() -> str:
-    """A name that no process had before, which says which process of which machine it is."""
-    return f"{_machine()}/{os.getpid()}/{_started(os.getpid())}/{new_id()[:8]}"
-
-
-def _machine() -> str:
-    boot = ""
-    with suppress(OSError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()[:8]
-    return f"{socket.gethostname()}-{boot}"
-
-
-def _started(pid: int) -> str:
-    """When the process began, in the kernel's ticks; "" where that can't be had, `zombie` for one that has ended."""
-    with suppress(OSError, IndexError):
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return "zombie" if fields[0] == "Z" else fields[19]
-    return ""
-
-
-def is_dead(name: str) -> bool:
-    """Whether *name* is that of a process of this machine which is gone."""
-    parts = name.split("/")
-    if len(parts) != 4 or parts[0] != _machine() or not parts[1].isdecimal():
-        return False
-    pid = int(parts[1])
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return _started(pid) != parts[2]
 
 
 class Takeover:
@@ -98,6 +60,8 @@ class Takeover:
         self._health = health
         self._begun = False
         """Set by `begin` after the first beat, reset by `end`: both are called by Runtime when it opens and closes."""
+        self.journal_fault = ""
+        """Why what the journal records is lost with this process (`Journal.fault`), as the last beat found it."""
         self._taking: asyncio.Task[None] | None = None
         """The takeovers that a beat found, until they are done. Started by `_beat`, which doesn't wait for them (a beat
         must not be late); cancelled by `end`."""
@@ -129,6 +93,7 @@ class Takeover:
         while True:
             await self._written_beat(agents)
             try:
+                await self._look_at_the_journal()
                 await self._poll()
                 if self._takes and (self._taking is None or self._taking.done()):
                     orphans = await self._journal.orphans(self._replica, ORPHANS)
@@ -148,6 +113,15 @@ class Takeover:
                 else:
                     return
                 await asyncio.sleep(min(_AGAIN_SECONDS, self._ttl / 4))
+
+    async def _look_at_the_journal(self) -> None:
+        """Notice a journal that was deleted or replaced: one log line, and the process is not ready."""
+        fault = await self._journal.fault()
+        if fault and fault != self.journal_fault:
+            _log.error("%s", fault)
+        elif self.journal_fault and not fault:
+            _log.warning("the journal's file is back in its place")
+        self.journal_fault = fault
 
     async def _take(self, orphans: tuple[SessionInfo, ...]) -> None:
         # Bounds the records that are in memory at a time.

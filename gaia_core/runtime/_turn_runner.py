@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from gaia_core.background_tasks import BackgroundTasks
-from gaia_core.errors import BusyError, FencedError, GaiaError, NotFoundError
+from gaia_core.errors import BusyError, DamagedRecordError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed, encode_fact
 from gaia_core.journal import Journal, JournalHealth, Lease, NewRecord, SessionInfo, Signal
@@ -60,7 +60,8 @@ _NEVER_RAN = Ended("cancelled", "", "stop", Usage(), 0)
 """The end of a turn whose start was cancelled, or failed, after its claim was recorded."""
 
 TAKEOVERS = 3
-"""How often a turn is taken over before it is given up: one that kills its process must not do so for ever."""
+"""How often a turn is taken over from a process that died before it is given up: one that kills its process must not
+do so for ever. Orderly restarts don't count (`Journal.release`)."""
 
 PATIENCE_SECONDS = 300.0
 """How long a turn that was taken over waits for its model, which may be starting as its server did."""
@@ -218,7 +219,7 @@ class TurnRunner:
             head = lease.found if parent is None else parent
             history = self.histories.take(lease, head) if head == lease.found else None
             if history is None:
-                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head)
+                history = fold(await journal.read(owner, session_id, upto=before) if head else (), head, session_id)
         except BaseException:
             # The session is claimed in the journal, and no turn will end that claim.
             await uninterrupted(self._give_back(journal, lease, _NEVER_RAN))
@@ -248,14 +249,14 @@ class TurnRunner:
             # The claim may be recorded already: only its result says so.
             if speculative is not None:
                 await speculative.aclose()
-            await uninterrupted(self._unclaim(journal, claiming))
+            await uninterrupted(self._unclaim(journal, claiming, _NEVER_RAN if turn is not None else None))
             raise
 
-    async def _unclaim(self, journal: Journal, claiming: "asyncio.Future[Lease | None]") -> None:
+    async def _unclaim(self, journal: Journal, claiming: "asyncio.Future[Lease | None]", ended: Ended | None) -> None:
         await asyncio.wait((claiming,))
         lease = claiming.result() if claiming.exception() is None else None
         if lease is not None:
-            await self._give_back(journal, lease, _NEVER_RAN if lease.takeovers == 0 else None)
+            await self._give_back(journal, lease, ended)
 
     async def _give_back(self, journal: Journal, lease: Lease, ended: Ended | None) -> None:
         """End *lease*, which no turn holds, with *ended*. While that can't be recorded, a background task tries again:
@@ -325,7 +326,13 @@ class TurnRunner:
 
     async def _resume(self, journal: Journal, info: SessionInfo, lease: Lease, state: SessionState) -> bool:
         """One try of `_resumed`."""
-        history = fold(await journal.read(info.owner, info.id), lease.head)
+        try:
+            history = fold(await journal.read(info.owner, info.id), lease.head, info.id)
+        except DamagedRecordError as error:  # no later try would read it
+            damaged = Ended("failed", "", "stop", Usage(), 0, error=ErrorInfo("journal", str(error)))
+            await journal.append(lease, (record_of(damaged),), done=True)
+            _log.error("a turn is given up: %s", error)
+            return False
         began = history.began
         if began is None or history.turn != lease.turn:
             # Its process died before the first record: there is nothing to continue.

@@ -38,7 +38,6 @@ from gaia_core.turn.calls._tool_threads import ToolThreads
 from gaia_core.turn.context._context_window import size
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.turn.step._model_request import is_own, request_of
-from gaia_core.turn.step._model_step import may_become_call
 from gaia_core.turn.step._overflow_recovery import with_room
 from gaia_core.turn.step._response_format import ResponseFormatCheck, check_format
 from gaia_core.turn.step._token_count import tokens_of
@@ -80,7 +79,6 @@ __all__ = [
     "finish",
     "invalid_arguments",
     "is_own",
-    "may_become_call",
     "record_of",
     "replay_of",
     "request_of",

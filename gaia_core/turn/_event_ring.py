@@ -60,7 +60,8 @@ class EventRing:
         """One for each record, oldest first. Appended by `mark`; `_forget` removes those of dropped sections, but never
         the last one."""
         self._lost: list[Event] = []
-        """Text and calls' arguments of the first section that were dropped from the ring. Written by `_forget`."""
+        """Text and calls' arguments of the first section that were dropped from the ring, some pieces for each time.
+        Written by `_forget`."""
         self.first = 0
         """The position of the earliest event that is kept. Only grows, in `_forget`."""
 
@@ -85,7 +86,7 @@ class EventRing:
             del self._marks[0]
             self._lost.clear()
         gone = self._events[max(0, self._marks[0][0] - self.first) : count]
-        self._lost = _joined([*self._lost, *gone])
+        self._lost += _joined(gone)
         del self._events[:count]
         self.first += count
 
@@ -102,7 +103,7 @@ class EventRing:
     def lost(self) -> tuple[Event, ...]:
         """The text that was sent since the section's record and dropped from the ring, in one piece of each kind, and
         likewise the arguments of each of the client's calls."""
-        return tuple(self._lost)
+        return tuple(_joined(self._lost))
 
     def numbered(self, position: int) -> list[tuple[EventId, Event]]:
         """The events from *position* on, each with its id."""
@@ -130,7 +131,7 @@ class EventRing:
         if position is None:
             return None
         begin = position - event_id.index - 1
-        lost = self._lost if begin < self.first else []
+        lost = self.lost() if begin < self.first else ()
         return [*lost, *self._events[max(0, begin - self.first) : position - self.first]]
 
     def position_after(self, event_id: EventId) -> int | None:
@@ -152,10 +153,12 @@ def _joined(events: Sequence[Event]) -> list[Event]:
         for kind in (ReasoningDelta, TextDelta)
         if (text := "".join([event.text for event in events if type(event) is kind]))
     ]
-    calls: dict[str, ClientCallDelta] = {}
+    calls: dict[str, list[ClientCallDelta]] = {}
     for event in events:
         if type(event) is ClientCallDelta:
-            told = calls.get(event.call_id)
-            arguments = event.arguments if told is None else told.arguments + event.arguments
-            calls[event.call_id] = ClientCallDelta(event.call_id, event.tool, arguments)
-    return [*texts, *calls.values()]
+            calls.setdefault(event.call_id, []).append(event)
+    whole = [
+        ClientCallDelta(call_id, told[0].tool, "".join([each.arguments for each in told]))
+        for call_id, told in calls.items()
+    ]
+    return [*texts, *whole]

@@ -12,8 +12,8 @@ from typing import Protocol, TypeAlias
 
 from gaia_core.errors import JournalError
 from gaia_core.events import Event, Nested, RecordDelayed
-from gaia_core.facts import Began, Fact, decode_fact, encode_fact, events_of, is_message, kind_of, text_of_fact
-from gaia_core.journal import Appended, Journal, JournalHealth, Lease, NewRecord, Signal
+from gaia_core.facts import Began, Fact, encode_fact, events_of, is_message, kind_of, text_of_fact
+from gaia_core.journal import Appended, Journal, JournalHealth, Lease, NewRecord, Signal, readable_fact
 from gaia_core.turn._turn import Recorded, Replay, Turn
 from gaia_core.turn.context._transcript import Transcript
 from gaia_core.uninterrupted import uninterrupted
@@ -318,6 +318,6 @@ def replay_of(journal: Journal, owner: str, session_id: str, turn_id: str) -> Re
 
     async def replay(after: int) -> Sequence[Recorded]:
         records = await journal.read(owner, session_id, after, turn=turn_id)
-        return [(record.seq, decode_fact(record.body)) for record in records]
+        return [(record.seq, readable_fact(record)) for record in records]
 
     return replay

@@ -11,7 +11,8 @@
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
 | GET /v1/openapi.json | what of it is served |
 | GET /health | the process answers; reveals nothing |
-| GET /ready | 503 while no turns are taken, the journal can't be written, or the embedded default model isn't ready |
+| GET /ready | 503 while no turns are taken, the journal can't be written or its file is missing, or the default |
+| | agent's embedded model isn't ready |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
@@ -55,6 +56,7 @@ from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
+from gaia_http.operations._retention import RetentionSweeper
 from gaia_http.page._static_files import StaticPage
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._uploaded_files import UploadedFiles
@@ -105,6 +107,7 @@ def create_app(
             await stack.enter_async_context(runtime)
             if route is not None:
                 await stack.enter_async_context(route.running())
+            RetentionSweeper(runtime).start()
             yield
             await idempotency.aclose()
 
@@ -213,6 +216,9 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
     elif runtime.journal_trouble is not None:
         reason = "the journal can't be written; the server's log has more"
         body = msgspec.json.encode({"status": "degraded", "reason": reason})
+    elif runtime.journal_fault:
+        reason = "the journal's file was deleted or replaced while it is in use; the server's log has more"
+        body = msgspec.json.encode({"status": "journal_lost", "reason": reason})
     elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
         # This route needs no key: the reply may say that the model crashed or lacks something, but no file names.
         told = str(state) if state.lasting or state.phase == "crashed" else state.phase

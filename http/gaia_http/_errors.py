@@ -16,6 +16,7 @@ from gaia_core import (
     AnsweredError,
     BusyError,
     ClosedError,
+    DamagedRecordError,
     EventIdError,
     JournalError,
     LimitError,
@@ -144,6 +145,8 @@ def of_exception(error: Exception) -> ErrorReply | None:
         return ErrorReply(status=400, message=str(error), code="invalid_event_id")
     if isinstance(error, OutcomeUnknownError):  # to send the request again would begin a second turn
         return ErrorReply(status=504, message=str(error), type=SERVER, code="outcome_unknown", headers=_NO_RETRY)
+    if isinstance(error, DamagedRecordError):
+        return ErrorReply(status=500, message=str(error), type=SERVER, code="record_damaged", headers=_NO_RETRY)
     if isinstance(error, JournalError):
         return ErrorReply(status=503, message=str(error), type=SERVER, code="journal", headers=_retry(_BUSY_SECONDS))
     return None

@@ -6,7 +6,7 @@ import pytest
 
 from gaia_core import ConfigError, Limits
 from gaia_core.agent import ApprovalPolicy, ContextPolicy
-from gaia_core.catalog import load_catalog
+from gaia_core.catalog import Retention, load_catalog
 from gaia_core.catalog._default_catalog import OpenEmbedded
 from gaia_core.models import EndpointConfig, Failover, OpenEndpoints, PromptedTools
 from gaia_core.nesting import MAX_NESTING
@@ -335,3 +335,34 @@ def test_agents_are_as_old_as_their_file(tmp_path, plugins, agents):
     os.utime(path, (1_700_000_000, 1_700_000_000))
 
     assert load_catalog(path, environ={}, cwd=tmp_path, plugins=plugins).created == 1_700_000_000
+
+
+RETENTION = "[retention]\nstored_days = inf\nstored_bytes = 5_000\nanswer_hours = 0.5\nanswer_bytes = 7\n"
+
+
+@pytest.mark.parametrize("text", [MODEL, MODEL + '[agents.a]\nmodel = "local"\n'])
+def test_retention_is_configured_and_has_defaults(load, text):
+    assert load(text).retention == Retention()
+    assert Retention().stored_seconds == 30 * 86_400
+    retention = Retention(stored_days=float("inf"), stored_bytes=5_000, answer_hours=0.5, answer_bytes=7)
+    assert load(f"{text}{RETENTION}").retention == retention
+    assert retention.answer_seconds == 1_800
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stored_day = 1", r"retention\.stored_day: unknown key\. Did you mean 'stored_days'\?"),
+        ("stored_days = 0", r"retention\.stored_days: expected `float` > 0"),
+        ("answer_bytes = 0", r"retention\.answer_bytes: expected `int` >= 1"),
+        ("stored_bytes = '1 GB'", r"retention\.stored_bytes: expected `int`, got `str`"),
+    ],
+)
+def test_a_wrong_retention_is_named(load, line, words):
+    with pytest.raises(ConfigError, match=words):
+        load(f"{MODEL}[retention]\n{line}\n")
+
+
+def test_a_retention_of_nothing_is_refused():
+    with pytest.raises(ConfigError, match=r"retention\.stored_days must be more than 0, not -1"):
+        Retention(stored_days=-1.0)

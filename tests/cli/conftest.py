@@ -285,7 +285,9 @@ def gaia(tmp_path):
 @pytest.fixture
 def commands(install, tmp_path, monkeypatch):
     """The commands on sessions are there, here and in other processes, whatever the installed metadata says."""
-    install("ours", "gaia.commands", {name: f"gaia_core.cli.{name}:{name}" for name in ("replay", "sessions")})
+    install(
+        "ours", "gaia.commands", {name: f"gaia_core.cli.{name}:{name}" for name in ("journal", "replay", "sessions")}
+    )
     path = os.pathsep.join((str(tmp_path / "ours-site"), *filter(None, (os.environ.get("PYTHONPATH"),))))
     monkeypatch.setenv("PYTHONPATH", path)
     monkeypatch.setenv("GAIA_JOURNAL", str(tmp_path / "journal.sqlite"))

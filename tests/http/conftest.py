@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from gaia_core import Agent, Catalog, ModelSpec, Runtime, ScriptedModel, scripted
 from gaia_core.events import TextDelta
+from gaia_core.journal import TTL_SECONDS
 from gaia_core.models import Finished
 from gaia_http import Settings, create_app
 from gaia_http.keys import Allowances, Keyring
@@ -170,6 +171,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             telemetry: object = None,
             mcp: ExposedTools | None = None,
             beside: Server | None = None,
+            ttl: float = TTL_SECONDS,
         ) -> Server:
             if model is None:
                 model = answers[0] if answers and isinstance(answers[0], ScriptedModel) else scripted(*answers)
@@ -186,7 +188,7 @@ async def serve() -> AsyncIterator[Callable[..., Awaitable[Server]]]:
             else:
                 catalog = Catalog.of(*agents, models={"local": spec, **(models or {})})
                 allowances = Allowances(keyring) if keyring is not None else None
-                runtime = Runtime(catalog, journal, observer=telemetry, quota=allowances)
+                runtime = Runtime(catalog, journal, observer=telemetry, quota=allowances, ttl=ttl)
             own = await stack.enter_async_context(AsyncExitStack())
             settings = settings or Settings()
             connections = Connections(settings)

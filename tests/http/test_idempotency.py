@@ -12,7 +12,10 @@ from gaia_core.journal import MemoryJournal
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.models import Finished, ModelError
 from gaia_http._settings import Settings
-from gaia_http.door._idempotency import SECONDS, Idempotency
+from gaia_http.door._idempotency import Idempotency
+from gaia_http.operations._retention import RetentionSweeper
+
+SECONDS = 86_400.0
 
 KEY = {"Idempotency-Key": "one"}
 
@@ -402,9 +405,9 @@ async def test_old_answers_are_forgotten(apart):
         for path in ("/v1/x", "/v1/y"):
             await asked.ask(path=path)
         now[0] += SECONDS + 1
-        await asked.idempotency.sweep()
+        await RetentionSweeper(runtime).sweep()
 
-        assert await runtime.journal.answer_sweep(max_age=0.0, keep=0) == 0
+        assert await runtime.journal.answer_sweep(max_age=0.0, keep=0, max_bytes=0) == 0
         await asked.idempotency.aclose()
 
 

@@ -8,6 +8,8 @@ import sys
 from contextlib import asynccontextmanager
 
 import aiohttp
+import msgspec
+import pytest
 from click.testing import CliRunner
 
 from gaia_core import Agent, Catalog, ConfigError, Context, ScriptedModel, Toolset, call, tool
@@ -184,6 +186,21 @@ def test_of_several_servers_one_has_to_be_named(tmp_path, monkeypatch):
 
     assert "several servers run here (http://one, http://two); name one by --port" in several.output
     assert "no server of yours runs here on port 3. Running: http://one, http://two" in none.output
+
+
+def test_a_server_in_another_pid_namespace_is_not_signalled(tmp_path, monkeypatch):
+    """Its number is some other process here, which SIGHUP would end."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "kill", lambda *given: pytest.fail(f"signalled {given}"))
+    with present(tmp_path / "gaia", 1, "http://one") as note:
+        machine, rest = note._presence.process.split("/", 1)
+        note._presence = msgspec.structs.replace(note._presence, process=f"{machine}7/{rest}")
+        note.reloaded(ok=True, said="")
+
+        done = CliRunner().invoke(reload, ())
+
+    assert done.exit_code == 1
+    assert f"http://one runs in another container, as process {os.getpid()} there" in done.output
 
 
 def test_the_file_of_a_dead_server_is_nobodys(tmp_path):

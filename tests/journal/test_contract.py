@@ -2,10 +2,12 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 
 from gaia_core.errors import BusyError, FencedError, NotFoundError
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession, SessionUpdate, SlotDemand, SlotGrant, branch
+from gaia_core.journal.sqlite._writer import Writer
 
 
 def new(id="s", owner="", **given):
@@ -630,6 +632,38 @@ async def test_a_released_replica_hands_over_at_once(journal):
     assert await journal.claim("", "s", "r2", None) is not None
 
 
+async def test_an_orderly_hand_over_is_no_takeover_and_a_crash_is(journal, home):
+    """Three restarts of a server gave up a turn that waited for its approval."""
+    await journal.create(new())
+    await journal.claim("", "s", "r0", "t")
+    for n in range(1, 6):
+        await journal.release(f"r{n - 1}")
+        assert (await journal.claim("", "s", f"r{n}", None)).takeovers == 0
+
+    await home.advance(16)
+    assert (await journal.claim("", "s", "dies", None)).takeovers == 1
+    await journal.adopt(("dies",))
+    assert (await journal.claim("", "s", "stops", None)).takeovers == 2
+    await journal.release("stops")
+    lease = await journal.claim("", "s", "r6", None)
+    assert lease.takeovers == (await journal.get("", "s")).takeovers == 2
+
+
+async def test_a_hand_over_is_of_the_turns_that_the_replica_holds(journal, home):
+    for name in ("a", "b", "c"):
+        await journal.create(new(name))
+    await journal.claim("", "a", "one", "t1")
+    await journal.claim("", "b", "other", "t2")
+    ended = await journal.claim("", "c", "one", "t3")
+    await journal.append(ended, (), done=True)
+
+    await journal.release("one")
+    await journal.claim("", "c", "other", "t4")
+    await home.advance(16)
+
+    assert [(await journal.claim("", name, "new", None)).takeovers for name in ("a", "b", "c")] == [0, 1, 1]
+
+
 async def test_slots_are_shared_max_min_and_never_overdrawn(journal, home):
     def want(slots):
         return (SlotDemand("m", slots, 10),)
@@ -739,7 +773,7 @@ async def test_an_old_answer_is_replaced_unless_it_is_being_made(journal, home):
 
 async def test_a_sweep_forgets_old_answers_and_the_oldest_of_too_many(journal, home):
     async def sweep(**given):
-        return await journal.answer_sweep(max_age=DAY, **{"keep": 10, **given})
+        return await journal.answer_sweep(max_age=DAY, max_bytes=1_000, **{"keep": 10, **given})
 
     for name in "abcdef":
         await journal.answer_put((await begin(journal, name)).number, name.encode())
@@ -762,3 +796,123 @@ async def test_answers_are_no_sessions(journal):
     await journal.answer_put((await begin(journal)).number, b"1")
     totals = await journal.totals()
     assert (totals.sessions, totals.messages) == (0, 0)
+
+
+async def test_a_sweep_forgets_the_oldest_answers_beyond_their_owners_bytes(journal, home):
+    async def kept(name, owner, body):
+        await journal.answer_put((await begin(journal, name, owner=owner)).number, body)
+        await home.advance(1)
+
+    async def names():
+        return {name for name in "abcdx" if not (await begin(journal, name, fingerprint="b1:look")).begun}
+
+    await kept("x", "other", b"x" * 90)
+    for name in "abcd":
+        await kept(name, "ann", name.encode() * 40)
+    assert await journal.answer_sweep(max_age=DAY, keep=10, max_bytes=160) == 0
+    assert await journal.answer_sweep(max_age=DAY, keep=10, max_bytes=100, limit=1) == 1
+    assert await journal.answer_sweep(max_age=DAY, keep=10, max_bytes=100) == 1
+    assert await names() == {"c", "d", "x"}
+
+
+# Retention.
+
+
+async def stored(journal, home, name, owner="", size=100, **given):
+    await journal.create(new(name, owner, **{"surface": "stored", **given}))
+    await record(journal, fact(body=b"x" * (size - 2)), fact(), id=name, owner=owner)
+    await home.advance(10)
+
+
+async def left(journal, owner=""):
+    return sorted(info.id for info in (await journal.list(owner))[0])
+
+
+async def expire(journal, *surfaces, **given):
+    return await journal.expire(surfaces or ("stored",), **{"max_age": DAY, "max_bytes": 10_000, **given})
+
+
+async def test_sessions_of_a_surface_expire_by_age(journal, home):
+    for name in "abc":
+        await stored(journal, home, name)
+    await stored(journal, home, "chat", surface="")
+    await stored(journal, home, "other", surface="other")
+    assert await expire(journal, max_age=1_000) == ()
+    assert await expire(journal, max_age=float("inf")) == ()
+
+    assert await expire(journal, max_age=45) == (("", "a"),)
+    await record(journal, fact(), id="b", turn="t2")  # is used again
+    assert await expire(journal, "stored", "other", max_age=10) == (("", "c"), ("", "other"))
+    assert await left(journal) == ["b", "chat"]
+    with pytest.raises(NotFoundError):
+        await journal.read("", "a")
+
+
+async def test_the_oldest_sessions_beyond_their_owners_bytes_expire(journal, home):
+    for name in "abcd":
+        await stored(journal, home, name, "ann")
+    await stored(journal, home, "x", "bob", size=PAYLOAD_BYTES * 2)
+    await stored(journal, home, "chat", "ann", size=5_000, surface="")
+
+    assert await expire(journal, max_bytes=400) == (("bob", "x"),)
+    assert await expire(journal, max_bytes=250, limit=1) == (("ann", "a"),)
+    assert await expire(journal, max_bytes=250) == (("ann", "b"),)
+    assert await expire(journal, max_bytes=250) == ()
+    assert await left(journal, "ann") == ["c", "chat", "d"]
+    assert await left(journal, "bob") == []
+
+
+async def test_a_session_that_runs_a_turn_does_not_expire(journal, home):
+    await stored(journal, home, "s")
+    lease = await journal.claim("", "s", "r1", "t2", (fact(body=b"x" * 100),))
+    await home.advance(DAY * 2)
+    assert await expire(journal, max_bytes=0) == ()
+
+    await journal.append(lease, (), done=True)
+
+    assert await expire(journal, max_bytes=0) == (("", "s"),)
+
+
+async def test_what_a_fork_shares_outlives_the_session_that_expires(journal, home):
+    await stored(journal, home, "s")
+    await journal.fork("", "s", "fork")
+    await home.advance(10)
+    await record(journal, fact(body=b"x" * 40), id="fork", turn="t2")
+
+    assert await expire(journal, max_bytes=50) == (("", "s"),)
+    assert [each.seq for each in await journal.read("", "fork")] == [1, 2, 3]
+    assert await expire(journal, max_bytes=39) == (("", "fork"),)
+
+
+async def test_any_number_expires_in_batches(journal, home):
+    for n in range(25):
+        await stored(journal, home, f"s{n}")
+    await home.advance(DAY)
+    batches = []
+    while gone := await expire(journal, limit=10):
+        batches.append(len(gone))
+    assert batches == [10, 10, 5]
+    assert await left(journal) == []
+
+
+async def test_of_many_that_open_a_journal_at_once_one_does(make_home, monkeypatch):
+    """Each looked whether it was open, and opened it then: all but the last one's connections were lost."""
+    home = make_home()
+    opened = []
+    monkeypatch.setattr(
+        Writer, "start", lambda self, file, start=Writer.start: (opened.append(file), start(self, file))
+    )
+    create_pool = asyncpg.create_pool
+    monkeypatch.setattr(asyncpg, "create_pool", lambda *a, **k: (opened.append(a), create_pool(*a, **k))[1])
+    journal = await home.open()
+    await journal.aclose()
+    opened.clear()
+
+    await asyncio.gather(*(journal.open() for _ in range(5)))
+    await journal.create(new())
+    await asyncio.gather(journal.aclose(), journal.aclose())
+    await asyncio.gather(journal.open(), journal.aclose(), journal.open())
+    assert await journal.create(new("t")) is not None
+
+    assert len(opened) <= 3
+    await home.close()

@@ -265,3 +265,37 @@ async def test_a_role_without_superuser_rights_can_migrate_and_search(postgres, 
     finally:
         await db.execute(f"DROP SCHEMA plain_{schema} CASCADE; DROP ROLE plain_{schema}")
         await db.close()
+
+
+async def test_a_schema_of_version_4_gets_sizes_owners_and_conversations(version_1):
+    dsn, db = version_1
+    for version, script in enumerate(MIGRATIONS[1:4], 2):
+        await db.execute(script)
+        await db.execute("INSERT INTO gaia_schema (version) VALUES ($1)", version)
+    for name, surface, metadata in (
+        ("response", "responses", b'{"notes":[]}'),
+        ("talk", "responses", b'{"conversation":{"a":"b"}}'),
+        ("chat", "", b"{}"),
+    ):
+        number = await db.fetchval(OLD_SESSION, "ann", name, metadata)
+        await db.execute("UPDATE gaia_session SET surface = $1 WHERE number = $2", surface, number)
+        await db.execute(
+            "INSERT INTO gaia_record (line, seq, parent, kind, turn, at, body, payload, message_count) "
+            "VALUES ($1, 1, 0, 'k', 't', 1, $2, NULL, 1), ($1, 2, 1, 'k', 't', 1, NULL, 'large', 1)",
+            number,
+            b"x" * 30,
+        )
+    await db.execute("INSERT INTO gaia_payload (hash, uses, body) VALUES ('large', 3, $1)", b"x" * 70)
+    await db.execute(
+        "INSERT INTO gaia_answer (name, number, fingerprint, replica, created_at, body) "
+        "VALUES ('a', 1, 'b1:x', 'r', gaia_now() - 1, $1), ('b', 2, 'b1:x', 'r', gaia_now(), $1)",
+        b"x" * 40,
+    )
+    async with PostgresJournal(dsn) as journal:
+        assert [row.id for row in (await journal.list("ann", surface="conversations"))[0]] == ["talk"]
+        forever = float("inf")
+        assert await journal.expire(("responses",), max_age=forever, max_bytes=100) == ()
+        assert await journal.expire(("responses", ""), max_age=forever, max_bytes=100) == (("ann", "response"),)
+        assert await journal.answer_sweep(max_age=forever, keep=9, max_bytes=40) == 1
+        assert (await journal.answer_begin("b", "b1:x", "r", max_age=forever)).body == b"x" * 40
+    assert [tuple(row) for row in await db.fetch("SELECT size, handed_over FROM gaia_session")] == [(100, 0)] * 2

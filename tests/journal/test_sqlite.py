@@ -15,8 +15,8 @@ from gaia_core.errors import ClosedError, JournalError
 from gaia_core.facts import Began, encode_fact
 from gaia_core.journal import PAYLOAD_BYTES, NewRecord, NewSession
 from gaia_core.journal.sqlite import SQLiteJournal
+from gaia_core.journal.sqlite._erasure import index_levels
 from gaia_core.journal.sqlite._schema import APPLICATION_ID, MIGRATIONS
-from gaia_core.journal.sqlite._writer import index_levels
 from gaia_core.messages import UserMessage
 
 WRITER = """
@@ -165,7 +165,7 @@ async def test_what_is_deleted_is_gone_from_the_file_and_its_log(path):
 
 
 async def test_the_word_index_is_written_anew_before_it_has_too_many_levels(path, monkeypatch):
-    monkeypatch.setattr("gaia_core.journal.sqlite._writer.MOST_LEVELS", 8)
+    monkeypatch.setattr("gaia_core.journal.sqlite._erasure.MOST_LEVELS", 8)
     await filled(path, "kept", " ".join(f"kept{n}" for n in range(2_000)) + " words")
     await filled(path, "deleted", "deleted words")
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -341,7 +341,7 @@ async def test_what_a_sweep_forgets_is_gone_from_the_file_and_its_log(path):
         begun = await journal.answer_begin("a", "b1:x", "r", max_age=60.0)
         await journal.answer_put(begun.number, b"Sphygmomanometer")
         assert on_disk(path, "Sphygmomanometer")
-        assert await journal.answer_sweep(max_age=0.0, keep=0) == 1
+        assert await journal.answer_sweep(max_age=0.0, keep=0, max_bytes=0) == 1
         assert on_disk(path, "Sphygmomanometer") == []
 
 
@@ -390,3 +390,37 @@ async def test_a_deleted_session_leaves_no_trigram_in_the_file_or_its_log(path):
             terms = {term for (term,) in db.execute("SELECT term FROM gram")}
         assert terms
         assert all(term in "other words  " for term in terms)
+
+
+async def test_a_file_of_version_4_gets_sizes_owners_and_conversations(path):
+    with closing(file_of_version_1(path)) as db:
+        db.create_function("gaia_words_again", 3, lambda *_: "")
+        for statement in (each for version in MIGRATIONS[1:4] for each in version):
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 4")
+        for name, surface, metadata in (
+            ("response", "responses", b'{"notes":[]}'),
+            ("talk", "responses", b'{"conversation":{"a":"b"}}'),
+            ("chat", "", b"{}"),
+        ):
+            (number,) = db.execute(OLD_SESSION, ("ann", name, metadata)).fetchone()
+            db.execute("UPDATE session SET surface = ? WHERE number = ?", (surface, number))
+            record = "INSERT INTO record (key, parent, kind, turn, at, body, payload, message_count) VALUES "
+            db.execute(f"{record} (?, 0, 'k', 't', 1, ?, NULL, 1)", (number << 32 | 1, b"x" * 30))
+            db.execute(f"{record} (?, 1, 'k', 't', 1, NULL, x'01', 1)", (number << 32 | 2,))
+        db.execute("INSERT INTO payload_use VALUES (x'01', 3)")
+        db.execute("INSERT INTO payload VALUES (x'01', ?)", (b"x" * 70,))
+        answer = "INSERT INTO answer (name, fingerprint, replica, created_at, body) VALUES (?, 'b1:x', 'r', ?, ?)"
+        db.execute(answer, ("a", 1, b"x" * 40))
+        db.execute(answer, ("b", 2, b"x" * 40))
+
+    async with SQLiteJournal(path, clock=lambda: 10.0) as journal:
+        assert [row.id for row in (await journal.list("ann", surface="conversations"))[0]] == ["talk"]
+        assert [each.seq for each in await journal.read("ann", "talk")] == [1, 2]
+        assert await journal.expire(("responses",), max_age=100.0, max_bytes=100) == ()
+        assert await journal.expire(("responses", ""), max_age=100.0, max_bytes=100) == (("ann", "response"),)
+        assert await journal.answer_sweep(max_age=100.0, keep=9, max_bytes=40) == 1
+        assert (await journal.answer_begin("b", "b1:x", "r", max_age=100.0)).body == b"x" * 40
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT size, handed_over FROM session").fetchall() == [(100, 0)] * 2
+        assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)

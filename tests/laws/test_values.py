@@ -34,7 +34,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.agent import Delegate, ToolSearch
-from gaia_core.catalog import StorageLimits, StorageQuota
+from gaia_core.catalog import Retention, StorageLimits, StorageQuota
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
 from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
@@ -108,6 +108,7 @@ MADE_BY_CALLERS = {
         "notice": "d",
         "sources": (LocalFile(Path("a")),),
     },
+    "Retention": {},
     "Session": {"id": "a", "agent": AGENT},
     "Settings": {},
     "Source": {"name": "a", "recipe": store()},
@@ -317,6 +318,7 @@ POOL = (
     ToolChoice("none"), ImageURL("a"), InputAudio("a", "b"), FileData(), FunctionCall("a", "{}"), KeyLimits(),
     Audience.CLIENT, Audience.NOBODY, TurnOptions(), TurnOptions(instructions="a"),
     QWEN_CODER, StorageLimits(), StorageLimits(1), StorageQuota(), StorageQuota(StorageLimits(1)),
+    Retention(), Retention(stored_days=1.0),
 )  # fmt: skip
 
 

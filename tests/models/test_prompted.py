@@ -29,6 +29,7 @@ from gaia_core.models import (
     ScriptedModel,
     ToolCallDelta,
     ToolChoice,
+    _prompted_tools,
     repair,
 )
 from gaia_core.models._prompted_form import offered
@@ -409,3 +410,24 @@ async def test_over_an_endpoint_a_tool_is_called_and_its_result_told(endpoint, a
     assert there.asked[0].body["response_format"]["type"] == "json_schema"
     assert "tools" not in there.asked[0].body
     assert there.asked[1].body["response_format"]["type"] == "json_schema"
+
+
+@pytest.mark.parametrize("beginning", ['{"answer": "', '{"name": "write", "arguments": {"text": "', "", "Words: "])
+@pytest.mark.parametrize("piece", ["word ", " ", "\\u00e4"])
+def test_a_long_answer_costs_each_piece_once(monkeypatch, beginning, piece):
+    """Each piece was appended to the text before it, which copied that text, and was matched again from its start."""
+    decoder = _Decoder(_Step(TOOLS, offered(TOOLS, ()), may_answer=True))
+    monkeypatch.setattr(_Decoder, "text", property(lambda _decoder: pytest.fail("the whole text was joined")))
+    scanned = 0
+
+    def counted(text: str) -> tuple[int, bool]:
+        nonlocal scanned
+        scanned += len(text)
+        return safe_end(text)
+
+    safe_end = _prompted_tools._safe_end
+    monkeypatch.setattr(_prompted_tools, "_safe_end", counted)
+    for text in (*beginning, *[piece] * 4_000):
+        decoder.feed((TextDelta(text),))
+
+    assert scanned <= len(piece) * 4_000

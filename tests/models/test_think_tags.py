@@ -56,3 +56,13 @@ def test_a_call_or_reasoning_of_its_own_ends_the_search():
     assert split(TextDelta("<think>Hm</think>"), CALL) == ("Hm", "", [CALL, Finished("stop")])
     assert split(TextDelta("<th"), CALL) == ("", "<th", [CALL, Finished("stop")])
     assert split(ReasoningDelta("Hm"), TextDelta("<think>x</think>"))[:2] == ("Hm", "<think>x</think>")
+
+
+@pytest.mark.parametrize("before", ["", "<think>", "<think>x</think>"])
+@pytest.mark.parametrize("piece", ["\n", "</thin", "<", "word"])
+def test_what_is_looked_at_again_is_shorter_than_a_tag(before, piece):
+    tags = ThinkTags()
+    tags.take((TextDelta(before),))
+    for _ in range(1_000):
+        tags.take((TextDelta(piece),))
+        assert len(tags._held) < len("</think>")

@@ -41,7 +41,7 @@ from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage, text_of
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.runtime import read_facts
-from gaia_core.runtime._takeover import is_dead
+from gaia_core.runtime._process_identity import is_dead
 from gaia_core.turn import Audience, TurnRequest
 
 
@@ -116,6 +116,22 @@ async def test_an_approval_waits_over_a_restart_and_the_call_runs_once(opened):
 
     assert log == ["x"]
     assert [type(event).__name__ for event in rest][:4] == ["Reset", "TurnResumed", "ApprovalDecided", "ToolStarted"]
+
+
+async def test_an_approval_waits_over_any_number_of_orderly_restarts(opened):
+    """Each counted as a crash, and the third gave the turn up."""
+    log: list[str] = []
+    async with opened(asking(log), ScriptedModel(erases)) as runtime:
+        turn = await runtime.start(await runtime.open("a", id="s"), TurnRequest("go", audience=Audience.INTERACTIVE))
+        _, asked = await until(turn, ApprovalRequested)
+    for _ in range(5):
+        async with opened(asking(log), ScriptedModel(erases)) as runtime:
+            await resumed(runtime)
+    async with opened(asking(log), ScriptedModel(erases)) as runtime:
+        turn = await resumed(runtime)
+        await runtime.sessions.decide("", "s", asked.approval_id, True)
+        assert (await turn.result()).text == "Done."
+    assert log == ["x"]
 
 
 class Vectors:
@@ -366,7 +382,7 @@ async def test_draining_does_not_wait_for_a_turn_that_waits_for_a_person(opened)
 
 def test_a_process_that_ended_and_was_not_reaped_is_dead():
     child = subprocess.Popen(
-        [sys.executable, "-c", "from gaia_core.runtime._takeover import replica_name; print(replica_name()); input()"],
+        [sys.executable, "-c", "from gaia_core.runtime import replica_name; print(replica_name()); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     name = child.stdout.readline().strip()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from gaia_core.cli.terminal._event_view import EventView
 from gaia_core.cli.terminal._screen import Screen
 from gaia_core.events import TurnEnded
-from gaia_core.facts import Began, Ended, events_of
+from gaia_core.facts import Began, Damaged, Ended, events_of
 from gaia_core.messages import text_of
-from gaia_core.runtime import AnswerText, Facts, messages_of
+from gaia_core.runtime import AnswerText, Facts, damaged_words, messages_of
 
 _RECAP_MESSAGES = 6
 _RECAP_CHARS = 200
@@ -32,6 +32,9 @@ def show_conversation(facts: Facts, session_id: str, screen_of: Callable[[], Scr
             end = ends.get(turn)
             screen.line(f"[{end}] {fact.agent}" if end is not None else f"[…] {fact.agent} has not answered yet", "dim")
             screen.rest()
+            continue
+        if isinstance(fact, Damaged):
+            screen.line(damaged_words(record, fact), "red")
             continue
         for event in events_of(fact, record.turn, session_id):
             tally.take(event)

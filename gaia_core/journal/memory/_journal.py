@@ -32,6 +32,7 @@ from gaia_core.journal._records import (
     SlotDemand,
     SlotGrant,
     Totals,
+    size_of,
 )
 from gaia_core.journal._search_words import words
 from gaia_core.journal._session_row import changed_columns
@@ -71,6 +72,10 @@ class MemoryJournal:
 
     async def aclose(self) -> None:
         """See Journal."""
+
+    async def fault(self) -> str:
+        """See Journal."""
+        return ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,6 +193,25 @@ class MemoryJournal:
         session.line.alive = False
         trim(session.line)
 
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """See Journal."""
+        oldest = self._clock() - max_age
+        totals: dict[str, int] = {}
+        chosen: list[SessionInfo] = []
+        kept = [each for each in self._sessions.values() if each.info.surface in surfaces]
+        kept.sort(key=lambda each: (each.info.updated_at, each.number), reverse=True)
+        for session in kept:
+            info = session.info
+            totals[info.owner] = total = totals.get(info.owner, 0) + session.size
+            if info.turn is None and (info.updated_at <= oldest or total > max_bytes):
+                chosen.append(info)
+        expired = chosen[::-1][:limit]
+        for info in expired:
+            await self.delete(info.owner, info.id)
+        return tuple([(info.owner, info.id) for info in expired])
+
     def _add(self, info: SessionInfo, line: RecordLine) -> SessionInfo:
         existing = self._sessions.get((info.owner, info.id))
         if existing is not None:
@@ -228,7 +252,9 @@ class MemoryJournal:
                 return None
             session.waiting[:0] = session.handed_out
             session.handed_out.clear()
-            info = msgspec.structs.replace(info, replica=replica, takeovers=info.takeovers + 1)
+            takeovers = info.takeovers + (not session.handed_over)
+            info = msgspec.structs.replace(info, replica=replica, takeovers=takeovers)
+        session.handed_over = False
         now = self._clock()
         beat = self._replicas.setdefault(replica, Heartbeat("", (), now, now))
         if not self._alive(replica):
@@ -268,6 +294,7 @@ class MemoryJournal:
             for word in words(new.text):
                 session.line.first_seen.setdefault(word, spot.seq)
         after = advanced(lease, placed)
+        session.size += size_of(records)
         session.info = msgspec.structs.replace(
             info,
             seq=after.seq,
@@ -279,7 +306,7 @@ class MemoryJournal:
             takeovers=0 if done else info.takeovers,
         )
         self._meter.group()
-        self._meter.append(len(records), time.perf_counter() - began)
+        self._meter.append(records, time.perf_counter() - began)
         return Appended(after, hand_out(session))
 
     async def read(
@@ -371,6 +398,8 @@ class MemoryJournal:
     async def release(self, replica: str) -> None:
         """See Journal."""
         self._replicas.pop(replica, None)
+        for session in self._sessions.values():
+            session.handed_over = session.handed_over or session.info.replica == replica
 
     def _held_by(self, chosen: Callable[[str], bool]) -> tuple[SessionInfo, ...]:
         held = [s.info for s in self._sessions.values() if s.info.replica is not None and chosen(s.info.replica)]
@@ -383,7 +412,7 @@ class MemoryJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """See Journal."""
         now = self._clock()
@@ -396,7 +425,7 @@ class MemoryJournal:
                 return IdempotentAnswer(found.number, found.fingerprint, False, alive, found.body)
             del self._answers[name]
         self._count += 1
-        self._answers[name] = StoredAnswer(self._count, name, fingerprint, replica, now)
+        self._answers[name] = StoredAnswer(self._count, name, fingerprint, replica, now, owner)
         return IdempotentAnswer(self._count, fingerprint, True, self._alive(replica), None)
 
     async def answer_put(self, number: int, body: bytes) -> bool:
@@ -404,6 +433,7 @@ class MemoryJournal:
         found = self._answer(number)
         if found is not None:
             found.body = body
+            self._meter.answer(len(body))
         return found is not None
 
     async def answer_drop(self, number: int) -> None:
@@ -411,15 +441,17 @@ class MemoryJournal:
         if (found := self._answer(number)) is not None:
             del self._answers[found.name]
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """See Journal."""
-        oldest, excess = self._clock() - max_age, len(self._answers) - keep
-        forgotten = [
-            each.name
-            for place, each in enumerate(self._answers.values())
-            if (place < excess or each.created_at <= oldest)
-            and (each.body is not None or not self._alive(each.replica))
-        ][:limit]
+        oldest, totals = self._clock() - max_age, dict[str, int]()
+        chosen: list[str] = []
+        for place, each in enumerate(reversed(self._answers.values())):
+            totals[each.owner] = total = totals.get(each.owner, 0) + len(each.body or b"")
+            if (place >= keep or total > max_bytes or each.created_at <= oldest) and (
+                each.body is not None or not self._alive(each.replica)
+            ):
+                chosen.append(each.name)
+        forgotten = chosen[::-1][:limit]
         for name in forgotten:
             del self._answers[name]
         return len(forgotten)

@@ -52,6 +52,10 @@ class StoredSession:
     line: RecordLine
     title_words: frozenset[str]
     epoch: int = 0
+    size: int = 0
+    """Bytes of the records that it wrote."""
+    handed_over: bool = False
+    """The turn's holder has released it; until the next claim."""
     waiting: list[Signal] = attrs.field(factory=list)
     handed_out: list[Signal] = attrs.field(factory=list)
 
@@ -81,6 +85,7 @@ class StoredAnswer:
     fingerprint: str
     replica: str
     created_at: float
+    owner: str = ""
     body: bytes | None = None
 
 

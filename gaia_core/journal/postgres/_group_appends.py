@@ -20,7 +20,7 @@ from typing import Any
 
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced
-from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
+from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal, size_of
 from gaia_core.journal._search_words import grams, words
 from gaia_core.journal.postgres._schema import Connection
 
@@ -29,13 +29,14 @@ _GROUP = 256
 _APPEND = """
 WITH moved AS (
     UPDATE gaia_session AS s SET
-        mark = w.mark, seq = w.last, head = w.head, message_count = w.messages,
+        mark = w.mark, seq = w.last, head = w.head, message_count = w.messages, size = s.size + w.size,
         updated_at = CASE WHEN w.shown THEN gaia_now() ELSE s.updated_at END,
         turn = CASE WHEN w.done THEN NULL ELSE s.turn END,
         replica = CASE WHEN w.done THEN NULL ELSE s.replica END,
         takeovers = CASE WHEN w.done THEN 0 ELSE s.takeovers END
     FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
-        $8::bool[], $9::bool[], $22::bigint[]) AS w (i, number, epoch, seq, last, head, messages, shown, done, mark)
+        $8::bool[], $9::bool[], $22::bigint[], $23::bigint[])
+        AS w (i, number, epoch, seq, last, head, messages, shown, done, mark, size)
     WHERE s.number = w.number AND s.epoch = w.epoch AND s.seq = w.seq AND s.turn IS NOT NULL
     RETURNING w.i, s.number, w.mark),
 rows AS (
@@ -162,7 +163,7 @@ class Appends:
 
     async def _write(self, group: list[_Append]) -> None:
         """Write *group* and complete its futures; they get whatever error there is."""
-        arguments = _arguments(group)
+        arguments = (*_arguments(group), [size_of(append.records) for append in group])
 
         async def write(db: Connection) -> dict[int, tuple[Signal, ...]]:
             """The signals of the sessions that moved. `_run` calls it again after a lost connection."""
@@ -203,7 +204,7 @@ class Appends:
             if found is None:
                 self._meter.fenced()
             else:
-                self._meter.append(len(append.records), now - append.began)
+                self._meter.append(append.records, now - append.began)
             if append.future.done():
                 continue
             if found is None:

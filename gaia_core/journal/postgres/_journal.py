@@ -71,8 +71,10 @@ class PostgresJournal:
         self._where = _shown(dsn)
         self._ttl = ttl
         self._patience = patience
-        self._meter = AppendMeter()  # written by the task of _appends, on the event loop
+        self._meter = AppendMeter()  # written on the event loop
         self._appends = Appends(self._run, self._meter)
+        # Held by open and aclose, which await between their look at _pool and their change of it.
+        self._opening = asyncio.Lock()
         # Written by open and aclose; None: not open, and _run refuses. A connection belongs to one _run at a time.
         self._pool: asyncpg.Pool | None = None
 
@@ -86,28 +88,33 @@ class PostgresJournal:
 
     async def open(self) -> None:
         """See Journal."""
-        if self._pool is not None:
-            return
-        try:
-            self._pool = asyncpg.create_pool(
-                self._dsn,
-                min_size=0,
-                max_size=_CONNECTIONS,
-                timeout=_CONNECT_SECONDS,
-                command_timeout=_COMMAND_SECONDS,
-            )
-            await self._pool
-        except (asyncpg.InterfaceError, ValueError):
-            self._pool = None
-            raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
-        try:
-            await self._run(lambda db: migrate(db, self._where))
-        except BaseException:
-            await self.aclose()
-            raise
+        async with self._opening:
+            if self._pool is not None:
+                return
+            try:
+                self._pool = asyncpg.create_pool(
+                    self._dsn,
+                    min_size=0,
+                    max_size=_CONNECTIONS,
+                    timeout=_CONNECT_SECONDS,
+                    command_timeout=_COMMAND_SECONDS,
+                )
+                await self._pool
+            except (asyncpg.InterfaceError, ValueError):
+                self._pool = None
+                raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
+            try:
+                await self._run(lambda db: migrate(db, self._where))
+            except BaseException:
+                await self._close()
+                raise
 
     async def aclose(self) -> None:
         """See Journal."""
+        async with self._opening:
+            await self._close()
+
+    async def _close(self) -> None:
         try:
             # The appends first: they are written through the pool.
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -118,6 +125,10 @@ class PostgresJournal:
             pool, self._pool = self._pool, None
             if pool is not None:
                 await _closed(pool)
+
+    async def fault(self) -> str:
+        """See Journal. A database that is away fails the writes themselves."""
+        return ""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -224,6 +235,12 @@ class PostgresJournal:
 
         await self._run(delete)
 
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """See Journal. What was deleted in a try whose answer was lost is not named."""
+        return await self._run(lambda db: store.expire(db, surfaces, max_age, max_bytes, limit))
+
     # The record.
 
     async def claim(
@@ -298,25 +315,26 @@ class PostgresJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """See Journal."""
         mark = token()
         return await self._run(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._ttl, mark)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._ttl, mark)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
+        self._meter.answer(len(body))
         return await self._run(lambda db: answers.put(db, number, body))
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""
         await self._run(lambda db: answers.drop(db, number))
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """See Journal."""
-        return await self._run(lambda db: answers.sweep(db, max_age, keep, limit, self._ttl))
+        return await self._run(lambda db: answers.sweep(db, max_age, keep, max_bytes, limit, self._ttl))
 
     # Background work.
 

@@ -127,8 +127,10 @@ async def adopt(db: Connection, dead: tuple[str, ...]) -> tuple[SessionInfo, ...
 
 
 async def release(db: Connection, replica: str) -> None:
-    """Forget a heartbeat."""
-    await db.execute("DELETE FROM gaia_replica WHERE name = $1", replica)
+    """Forget a heartbeat, and mark the turns that its replica hands over."""
+    async with db.transaction():
+        await db.execute("DELETE FROM gaia_replica WHERE name = $1", replica)
+        await db.execute("UPDATE gaia_session SET handed_over = 1 WHERE replica = $1", replica)
 
 
 async def enqueue(db: Connection, body: bytes, run_at: float, key: str, mark: int) -> bool:

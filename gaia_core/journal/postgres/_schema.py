@@ -85,6 +85,21 @@ MIGRATIONS = (
     ALTER TABLE gaia_record ADD COLUMN grams text[];
     DROP INDEX gaia_record_words;
     """,
+    # Set while the turn's holder has released it (`Journal.release`), until the next claim.
+    """
+    ALTER TABLE gaia_session ADD COLUMN handed_over integer NOT NULL DEFAULT 0;
+    -- Bytes of the records that the session wrote, and of an answer's body: what retention counts, by owner.
+    ALTER TABLE gaia_session ADD COLUMN size bigint NOT NULL DEFAULT 0;
+    UPDATE gaia_session AS s SET size = t.size FROM (
+        SELECT r.line, sum(octet_length(coalesce(r.body, p.body))) AS size FROM gaia_record AS r
+        LEFT JOIN gaia_payload AS p ON p.hash = r.payload GROUP BY r.line) AS t WHERE t.line = s.number;
+    ALTER TABLE gaia_answer ADD COLUMN owner text NOT NULL DEFAULT '', ADD COLUMN size bigint NOT NULL DEFAULT 0;
+    UPDATE gaia_answer SET size = octet_length(body) WHERE body IS NOT NULL;
+    -- Conversations of the Responses API are kept until they are deleted, responses are not. Version 4 told them
+    -- apart by this member of their metadata.
+    UPDATE gaia_session SET surface = 'conversations'
+        WHERE surface = 'responses' AND position(convert_to('"conversation":', 'UTF8') in metadata) > 0;
+    """,
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 

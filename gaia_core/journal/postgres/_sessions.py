@@ -43,7 +43,7 @@ _CLAIM = """
 WITH taken AS (
     UPDATE gaia_session AS s SET
         epoch = epoch + 1, replica = $3, turn = coalesce($4, turn), mark = $5,
-        takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 END
+        takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 - handed_over END, handed_over = 0
     WHERE owner = $1 AND id = $2 AND CASE WHEN $4::text IS NOT NULL THEN turn IS NULL ELSE turn IS NOT NULL
         AND NOT EXISTS
         (SELECT 1 FROM gaia_replica AS r WHERE r.name = s.replica AND r.beat_at > gaia_now() - $6::float8) END
@@ -60,6 +60,19 @@ SELECT * FROM taken
 _CLAIMED = """
 SELECT number, epoch, seq, head, message_count, turn, takeovers FROM gaia_session
 WHERE owner = $1 AND id = $2 AND mark = $3
+"""
+
+
+_EXPIRE = """
+DELETE FROM gaia_session AS gone USING (
+    SELECT number, updated_at FROM (
+        SELECT number, updated_at, turn,
+            sum(size) OVER (PARTITION BY owner ORDER BY updated_at DESC, number DESC) AS total
+        FROM gaia_session WHERE surface = ANY ($1::text[])) AS kept
+    WHERE (updated_at <= gaia_now() - $2::float8 OR total > $3::bigint) AND turn IS NULL
+    ORDER BY updated_at, number LIMIT $4) AS old
+WHERE gone.number = old.number AND gone.updated_at = old.updated_at AND gone.turn IS NULL
+RETURNING gone.number, gone.owner, gone.id
 """
 
 
@@ -175,6 +188,20 @@ async def delete(db: Connection, owner: str, id: str, ttl: float) -> None:
         await db.execute("DELETE FROM gaia_session WHERE number = $1", row["number"])
         await db.execute("DELETE FROM gaia_signal WHERE session = $1", row["number"])
         await _trim(db, row["number"])
+
+
+async def expire(
+    db: Connection, surfaces: tuple[str, ...], max_age: float, max_bytes: int, limit: int
+) -> tuple[tuple[str, str], ...]:
+    """Erase old sessions and those beyond their owner's bytes: see Journal.expire."""
+    async with db.transaction():
+        await lock_lines(db)
+        gone = await db.fetch(_EXPIRE, list(surfaces), max_age, max_bytes, limit)
+        numbers = [row["number"] for row in gone]
+        await db.execute("DELETE FROM gaia_signal WHERE session = ANY ($1::bigint[])", numbers)
+        for number in numbers:
+            await _trim(db, number)
+    return tuple([(row["owner"], row["id"]) for row in gone])
 
 
 async def _trim(db: Connection, line: int) -> None:

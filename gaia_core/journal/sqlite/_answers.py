@@ -12,6 +12,7 @@ def begin(
     name: str,
     fingerprint: str,
     replica: str,
+    owner: str,
     max_age: float,
     retry: bool,
     now: float,
@@ -31,25 +32,31 @@ def begin(
         forget(db, (number,))
     # A new row, not a changed one: its number fences off the process that made the answer before.
     number, alive = db.execute(
-        "INSERT INTO answer (name, fingerprint, replica, created_at) VALUES (?, ?, ?, ?) "  # noqa: S608
+        "INSERT INTO answer (name, fingerprint, replica, owner, created_at) VALUES (?, ?, ?, ?, ?) "  # noqa: S608
         f"RETURNING number, {_ALIVE}",
-        (name, fingerprint, replica, now, now - ttl),
+        (name, fingerprint, replica, owner, now, now - ttl),
     ).fetchone()
     return IdempotentAnswer(number, fingerprint, True, bool(alive), None)
 
 
 def put(db: sqlite3.Connection, number: int, body: bytes) -> bool:
     """Keep the whole answer, if the attempt is still there."""
-    return db.execute("UPDATE answer SET body = ? WHERE number = ?", (body, number)).rowcount == 1
+    changed = db.execute("UPDATE answer SET body = ?, size = ? WHERE number = ?", (body, len(body), number))
+    return changed.rowcount == 1
 
 
-def expired(db: sqlite3.Connection, began_before: float, keep: int, limit: int, alive_after: float) -> tuple[int, ...]:
-    """The answers to forget: those that began at *began_before* or earlier, and all but the newest *keep*."""
+def expired(
+    db: sqlite3.Connection, began_before: float, keep: int, max_bytes: int, limit: int, alive_after: float
+) -> tuple[int, ...]:
+    """The answers to forget: those that began at *began_before* or earlier, all but the newest *keep*, and of each
+    owner all but the newest that have *max_bytes* together."""
     rows = db.execute(
-        "SELECT number FROM answer WHERE created_at <= max(?, coalesce("  # noqa: S608
-        "(SELECT created_at FROM answer ORDER BY created_at DESC LIMIT 1 OFFSET ?), 0)) "
-        f"AND (body IS NOT NULL OR NOT {_ALIVE}) ORDER BY created_at LIMIT ?",
-        (began_before, keep, alive_after, limit),
+        "SELECT number FROM (SELECT number, created_at, replica, body IS NOT NULL AS whole, "  # noqa: S608
+        "row_number() OVER (ORDER BY created_at DESC, number DESC) AS place, "
+        "sum(size) OVER (PARTITION BY owner ORDER BY created_at DESC, number DESC) AS total FROM answer) AS answer "
+        f"WHERE (created_at <= ? OR place > ? OR total > ?) AND (whole OR NOT {_ALIVE}) "
+        "ORDER BY created_at, number LIMIT ?",
+        (began_before, keep, max_bytes, alive_after, limit),
     ).fetchall()
     return tuple([row[0] for row in rows])
 

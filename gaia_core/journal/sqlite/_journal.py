@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from gaia_core.errors import ClosedError, JournalError
+from gaia_core.errors import ClosedError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._contract import known_name, new_name
 from gaia_core.journal._records import (
@@ -39,8 +39,8 @@ from gaia_core.journal._records import (
 from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
-from gaia_core.journal.sqlite._schema import connect_reader, damaged
-from gaia_core.journal.sqlite._writer import Writer
+from gaia_core.journal.sqlite._file import JournalFile, connect_reader, explained, open_file
+from gaia_core.journal.sqlite._writer import CHECKPOINT_SECONDS, Writer
 from gaia_core.open_in_thread import opened_in_thread
 
 _T = TypeVar("_T")
@@ -52,7 +52,8 @@ class SQLiteJournal:
     """See the module's text.
 
     *synchronous*: FULL keeps what was acknowledged when the power fails; NORMAL keeps the file whole, and may lose the
-    last moments then. *ttl*: seconds that a heartbeat counts; *clock*: unix seconds.
+    last moments then. *ttl*: seconds that a heartbeat counts; *clock*: unix seconds. *checkpoint_seconds*: how long
+    what was committed may stay in the write-ahead log alone, where a copy of the file misses it.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class SQLiteJournal:
         *,
         ttl: float = TTL_SECONDS,
         clock: Callable[[], float] = time.time,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
     ) -> None:
         if synchronous not in ("FULL", "NORMAL"):
             raise ValueError(f"synchronous is FULL or NORMAL, not {synchronous!r}")
@@ -69,7 +71,12 @@ class SQLiteJournal:
         self._ttl = ttl
         self._clock = clock
         self._meter = AppendMeter()  # written by the writer's thread
-        self._writer = Writer(self._path, synchronous, clock, self._meter)
+        self._synchronous = synchronous
+        self._writer = Writer(self._path, clock, self._meter, checkpoint_seconds)
+        # Written by open; its writer thread closes it.
+        self._file: JournalFile | None = None
+        # Held by open and aclose, which await between their look at _threads and their change of it.
+        self._opening = asyncio.Lock()
         # Written by open and aclose on the event loop; None: not open, and no read begins.
         self._threads: ThreadPoolExecutor | None = None
         # The idle readers. A pool thread takes one out for one read, so a connection is used by one thread at a time;
@@ -91,17 +98,22 @@ class SQLiteJournal:
 
     async def open(self) -> None:
         """See Journal."""
-        if self._threads is not None:
-            return
-        self._writer.start(await opened_in_thread(self._writer.open, sqlite3.Connection.close))
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
+        async with self._opening:
+            if self._threads is not None:
+                return
+            self._file = await opened_in_thread(lambda: open_file(self._path, self._synchronous), JournalFile.close)
+            self._writer.start(self._file)
+            self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="gaia journal reader")
 
     async def aclose(self) -> None:
         """See Journal."""
-        threads, self._threads = self._threads, None
-        if threads is not None:
-            self._writer.refuse()
-            await asyncio.to_thread(self._close, threads)
+        if self._threads is not None:
+            self._writer.refuse()  # at once: what is asked from now on would come after the end
+        async with self._opening:
+            threads, self._threads = self._threads, None
+            if threads is not None:
+                self._writer.refuse()
+                await asyncio.to_thread(self._close, threads)
 
     def _close(self, threads: ThreadPoolExecutor) -> None:
         """Wait for the reads, close their connections, then for the writes; blocks."""
@@ -110,6 +122,11 @@ class SQLiteJournal:
             while True:
                 self._readers.get_nowait().close()
         self._writer.close()
+
+    async def fault(self) -> str:
+        """See Journal."""
+        file = self._file
+        return await asyncio.to_thread(file.fault) if file is not None and self._threads is not None else ""
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -133,10 +150,8 @@ class SQLiteJournal:
                 return run(db)
             finally:
                 db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise JournalError(f"the journal {str(self._path)!r} can't be read: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise damaged(self._path, error) from error
+        except sqlite3.Error as error:
+            raise explained(self._path, error, "read") from error
         finally:
             if db is not None:
                 self._readers.put(db)
@@ -192,6 +207,13 @@ class SQLiteJournal:
         """See Journal."""
         known_name(owner, id)
         await self._writer.do(lambda db: store.delete(db, owner, id, self._clock() - self._ttl), erases=True)
+
+    async def expire(
+        self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int = 100
+    ) -> tuple[tuple[str, str], ...]:
+        """See Journal."""
+        old = await self._read(lambda db: store.expired(db, surfaces, self._clock() - max_age, max_bytes, limit))
+        return await self._writer.do(lambda db: store.delete_expired(db, old), erases=True) if old else ()
 
     # The record.
 
@@ -260,25 +282,30 @@ class SQLiteJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
     ) -> IdempotentAnswer:
         """See Journal."""
         return await self._writer.do(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._clock(), self._ttl)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._clock(), self._ttl)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
-        return await self._writer.do(lambda db: answers.put(db, number, body))
+
+        def put(db: sqlite3.Connection) -> bool:
+            self._meter.answer(len(body))
+            return answers.put(db, number, body)
+
+        return await self._writer.do(put)
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""
         await self._writer.do(lambda db: answers.forget(db, (number,)))
 
-    async def answer_sweep(self, *, max_age: float, keep: int, limit: int = 200) -> int:
+    async def answer_sweep(self, *, max_age: float, keep: int, max_bytes: int, limit: int = 200) -> int:
         """See Journal."""
         now = self._clock()
-        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, limit, now - self._ttl))
+        old = await self._read(lambda db: answers.expired(db, now - max_age, keep, max_bytes, limit, now - self._ttl))
         if old:
             await self._writer.do(lambda db: answers.forget(db, old), erases=True)
         return len(old)

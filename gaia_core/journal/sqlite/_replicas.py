@@ -111,8 +111,9 @@ def adopt(db: sqlite3.Connection, dead: tuple[str, ...]) -> tuple[SessionInfo, .
 
 
 def release(db: sqlite3.Connection, replica: str) -> None:
-    """Forget a heartbeat."""
+    """Forget a heartbeat, and mark the turns that its replica hands over."""
     db.execute("DELETE FROM replica WHERE name = ?", (replica,))
+    db.execute("UPDATE session SET handed_over = 1 WHERE replica = ?", (replica,))
 
 
 def enqueue(db: sqlite3.Connection, body: bytes, run_at: float, key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The SQLite journal's file: its schema, the migrations that lead to it, and how a connection to it is opened.
+"""The schema of the SQLite journal's file, and the migrations that lead to it.
 
 All records share one table, in the order in which they came: bodies are written side by side, and only a small index
 has them by session (kept in the session's order, a group of 64 wrote three to four times as many pages). A record's
@@ -6,25 +6,16 @@ key is its line's number and its seq in one integer. A *line* is the run of reco
 line refers to its base's, so the line can outlive its session.
 """
 
-import os
 import sqlite3
 from pathlib import Path
 
 from gaia_core.errors import JournalError
 from gaia_core.journal._old_words import words_of_old
 from gaia_core.journal._search_words import GRAM_CHARS, words
-from gaia_core.private_files import missing_folders
 
 APPLICATION_ID = 0x67616961  # "gaia"
 SEQ_BITS = 32
 SEQ_MASK = (1 << SEQ_BITS) - 1
-
-_BUSY_SECONDS = 30.0
-_STATEMENTS_CACHED = 1024
-_CHECKED_AT_OPEN_BYTES = 16 << 20
-_WRITER_CACHE_KB, _READER_CACHE_KB = 4_096, 512
-"""Of pages. The system keeps the file in memory, too: 16 MB for the writer were no quicker than 4."""
-_CHECKPOINT_PAGES = 4096
 
 MIGRATIONS = (
     (
@@ -106,6 +97,27 @@ MIGRATIONS = (
             LEFT JOIN session ON session.number = old.n >> 32 AND old.n & 4294967295 = 0""",
         "DROP TABLE old_word",
     ),
+    (
+        # Set while the turn's holder has released it (`Journal.release`), until the next claim.
+        "ALTER TABLE session ADD COLUMN handed_over INTEGER NOT NULL DEFAULT 0",
+        # See `_file`: whether the file is whole without its write-ahead log, and which log belongs to it.
+        """CREATE TABLE mark (
+            whole INTEGER NOT NULL, generation BLOB NOT NULL, previous BLOB NOT NULL,
+            writes INTEGER NOT NULL DEFAULT 0)""",
+        "INSERT INTO mark (whole, generation, previous) VALUES (1, randomblob(16), x'')",
+        # Bytes of the records that the session wrote, and of an answer's body: what retention counts, by owner.
+        "ALTER TABLE session ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+        """UPDATE session SET size = coalesce((SELECT sum(length(coalesce(record.body, payload.body)))
+            FROM record LEFT JOIN payload ON payload.hash = record.payload
+            WHERE key BETWEEN number << 32 AND number << 32 | 4294967295), 0)""",
+        "ALTER TABLE answer ADD COLUMN owner TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE answer ADD COLUMN size INTEGER NOT NULL DEFAULT 0",
+        "UPDATE answer SET size = length(body) WHERE body IS NOT NULL",
+        # Conversations of the Responses API are kept until they are deleted, responses are not. Version 4 told them
+        # apart by this member of their metadata.
+        """UPDATE session SET surface = 'conversations'
+            WHERE surface = 'responses' AND instr(metadata, CAST('"conversation":' AS BLOB))""",
+    ),
 )
 """What leads from one schema version to the next; a version once released is never edited, only followed."""
 
@@ -115,100 +127,12 @@ def indexed(found: tuple[str, ...]) -> str:
     return " ".join(found) + " " * (GRAM_CHARS - 1) if found else ""
 
 
-def damaged(path: Path, why: object) -> JournalError:
-    """The error for a file that SQLite can't read."""
-    return JournalError(
-        f"the journal {str(path)!r} is damaged ({why}); it was left as it is. Restore a copy of it, or move it away "
-        "(with its -wal and -shm files) to begin a new one"
-    )
-
-
-def connect(path: Path, synchronous: str) -> sqlite3.Connection:
-    """A connection for the writer. Deleted rows are overwritten with zeros."""
-    db = sqlite3.connect(
-        path,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=_STATEMENTS_CACHED,
-    )
-    return _prepared(
-        db,
-        "journal_mode = WAL",
-        f"synchronous = {synchronous}",
-        "secure_delete = ON",
-        f"cache_size = -{_WRITER_CACHE_KB}",
-        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
-    )
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can't write."""
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    return _prepared(db, "query_only = ON", f"cache_size = -{_READER_CACHE_KB}")
-
-
-def _prepared(db: sqlite3.Connection, *settings: str) -> sqlite3.Connection:
-    try:
-        for setting in settings:
-            db.execute(f"PRAGMA {setting}")
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def empty_log(db: sqlite3.Connection) -> bool:
-    """Move the write-ahead log into the file and cut it to nothing; True when somebody reads or writes meanwhile.
-
-    Waits for nobody: other commits must not wait for a reader.
-    """
-    db.execute("PRAGMA busy_timeout = 0")
-    try:
-        (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    finally:
-        db.execute(f"PRAGMA busy_timeout = {int(_BUSY_SECONDS * 1000)}")
-    return bool(busy)
-
-
-def open_file(path: Path, synchronous: str) -> sqlite3.Connection:
-    """Open the file, or create it for its owner's eyes only, and bring its schema up to date. Raises JournalError."""
-    try:
-        missing_folders(path.parent)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise JournalError(f"the journal {str(path)!r} can't be opened: {error.strerror}") from error
-    try:
-        return _checked(connect(path, synchronous), path)
-    except sqlite3.OperationalError as error:
-        raise JournalError(f"the journal {str(path)!r} can't be opened: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, error) from error
-
-
-def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-    try:
-        _check(db, path)
-        _migrate(db, path)
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _check(db: sqlite3.Connection, path: Path) -> None:
-    """A small file is checked whole: a large one would hold up the start, and tells by errors when it is read."""
-    if path.stat().st_size <= _CHECKED_AT_OPEN_BYTES:
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise damaged(path, verdict)
-
-
-def _migrate(db: sqlite3.Connection, path: Path) -> None:
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises JournalError."""
     db.create_function("gaia_words_again", 3, _words_again, deterministic=True)
     db.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(db, path)
+        version = version_of(db, path)
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 db.execute(statement)
@@ -226,7 +150,8 @@ def _words_again(old: str, body: bytes | None, title: str | None) -> str:
     return indexed(words(title) if title is not None else words_of_old(old.split(), body))
 
 
-def _version(db: sqlite3.Connection, path: Path) -> int:
+def version_of(db: sqlite3.Connection, path: Path) -> int:
+    """The schema's version; 0 for an empty file. Raises JournalError for a foreign or newer one."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()

@@ -150,6 +150,32 @@ def delete(db: sqlite3.Connection, owner: str, id: str, alive_after: float) -> N
     _trim(db, number)
 
 
+def expired(
+    db: sqlite3.Connection, surfaces: tuple[str, ...], updated_before: float, max_bytes: int, limit: int
+) -> tuple[tuple[str, str, float], ...]:
+    """Owner, id and time of the sessions to delete: see Journal.expire."""
+    marks = ", ".join("?" * len(surfaces))
+    rows = db.execute(
+        "SELECT owner, id, updated_at FROM (SELECT owner, id, number, updated_at, turn, sum(size) OVER "  # noqa: S608
+        "(PARTITION BY owner ORDER BY updated_at DESC, number DESC) AS total FROM session "
+        f"WHERE surface IN ({marks})) WHERE (updated_at <= ? OR total > ?) AND turn IS NULL "
+        "ORDER BY updated_at, number LIMIT ?",
+        (*surfaces, updated_before, max_bytes, limit),
+    )
+    return tuple([(row[0], row[1], row[2]) for row in rows])
+
+
+def delete_expired(db: sqlite3.Connection, chosen: tuple[tuple[str, str, float], ...]) -> tuple[tuple[str, str], ...]:
+    """Erase those that were not used since they were chosen; which."""
+    gone: list[tuple[str, str]] = []
+    unused = "SELECT 1 FROM session WHERE owner = ? AND id = ? AND updated_at = ? AND turn IS NULL"
+    for owner, name, updated_at in chosen:
+        if db.execute(unused, (owner, name, updated_at)).fetchone() is not None:
+            delete(db, owner, name, 0.0)
+            gone.append((owner, name))
+    return tuple(gone)
+
+
 def _trim(db: sqlite3.Connection, line: int) -> None:
     """Drop what of a line without a session no fork shares, and with its last fork the line and its base's rest."""
     while db.execute("SELECT 1 FROM session WHERE number = ?", (line,)).fetchone() is None:
@@ -250,7 +276,8 @@ def claim(
     free = "turn IS NULL" if turn is not None else f"turn IS NOT NULL AND NOT {_ALIVE}"
     row = db.execute(
         "UPDATE session SET epoch = epoch + 1, replica = ?, turn = coalesce(?, turn), "  # noqa: S608
-        f"takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 END WHERE owner = ? AND id = ? AND {free} "
+        "takeovers = CASE WHEN turn IS NULL THEN 0 ELSE takeovers + 1 - handed_over END, handed_over = 0 "
+        f"WHERE owner = ? AND id = ? AND {free} "
         "RETURNING number, epoch, seq, head, message_count, turn, takeovers",
         (replica, turn, owner, id, *(() if turn is not None else (now - ttl,))),
     ).fetchone()

@@ -26,28 +26,29 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gaia_core.errors import ClosedError, GaiaError, JournalError, NotFoundError
+from gaia_core.errors import ClosedError, GaiaError, NotFoundError
 from gaia_core.journal._append_meter import AppendMeter
 from gaia_core.journal._record_positions import PositionedRecord, advanced, fenced, position_records
-from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal
+from gaia_core.journal._records import PAYLOAD_BYTES, Appended, Lease, NewRecord, Signal, size_of
 from gaia_core.journal._search_words import words
-from gaia_core.journal.sqlite._schema import SEQ_BITS, damaged, empty_log, indexed, open_file
+from gaia_core.journal.sqlite._erasure import Erasure
+from gaia_core.journal.sqlite._file import JournalFile, explained, write_mark
+from gaia_core.journal.sqlite._schema import SEQ_BITS, indexed
 from gaia_core.journal.sqlite._sessions import count_at, unclaim
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 _GROUP = 256
-_MERGE_PAGES = 256
-MOST_LEVELS = 1_000
-_CHECKPOINT_TRIES = 100
-_CHECKPOINT_PAUSE_SECONDS = 0.05
 
+_MARK_SECONDS = 1.0
+CHECKPOINT_SECONDS = 5.0
+"""How long what was committed stays in the write-ahead log alone, where a plain copy of the file misses it."""
 
 _TELLING = (
-    "updated_at = ?, turn = CASE WHEN w.column7 THEN NULL ELSE turn END, "
-    "replica = CASE WHEN w.column7 THEN NULL ELSE replica END, "
-    "takeovers = CASE WHEN w.column7 THEN 0 ELSE takeovers END, "
+    "updated_at = ?, turn = CASE WHEN w.column8 THEN NULL ELSE turn END, "
+    "replica = CASE WHEN w.column8 THEN NULL ELSE replica END, "
+    "takeovers = CASE WHEN w.column8 THEN 0 ELSE takeovers END, "
 )
 """What else a visible record or a turn's end changes. By itself, because SQLite writes the index of every column that
 an update names."""
@@ -85,10 +86,12 @@ class Writer:
     The thread is a daemon: a process that ends without `close` loses what was not committed, and nothing else.
     """
 
-    def __init__(self, path: Path, synchronous: str, clock: Callable[[], float], meter: AppendMeter) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], float], meter: AppendMeter, checkpoint_seconds: float = CHECKPOINT_SECONDS
+    ) -> None:
         self._path = path
-        self._synchronous = synchronous
         self._clock = clock
+        self._checkpoint_seconds = checkpoint_seconds
         # Written by the writer thread only; `stats` reads it from the event loop, each figure by itself.
         self._meter = meter
         # The one way into the thread. None ends it, and is the last to be put.
@@ -98,23 +101,20 @@ class Writer:
         # Set by `start` and cleared by `refuse`, both on the event loop that makes the requests: so no request is put
         # after the None that ends the thread, where it would never be answered.
         self._accepting = False
-        # Of the writer thread alone: the committed deletions whose callers wait until the traces are gone, whether
-        # the merge of the word index has begun for them, and how often the log could not be emptied since.
-        self._erasing: list[_WriteRequest] = []
-        self._merging = False
-        self._tries = 0
+        # Of the writer thread alone: the committed deletions, whose callers wait until the traces are gone; when the
+        # oldest commit that no checkpoint has followed is to be in the file itself (None: there is none), and when a
+        # commit next writes the file's mark (`time.monotonic`).
+        self._erasure = Erasure(path)
+        self._checkpoint_at: float | None = None
+        self._mark_at = 0.0
 
-    def open(self) -> sqlite3.Connection:
-        """The connection to write by; blocks. Raises JournalError."""
-        return open_file(self._path, self._synchronous)
-
-    def start(self, db: sqlite3.Connection) -> None:
-        """Start the thread, which closes *db* at its end."""
-        thread = threading.Thread(target=self._serve, args=(db,), name="gaia journal", daemon=True)
+    def start(self, file: JournalFile) -> None:
+        """Start the thread, which closes *file* at its end."""
+        thread = threading.Thread(target=self._serve, args=(file,), name="gaia journal", daemon=True)
         try:
             thread.start()
         except BaseException:
-            db.close()
+            file.close()
             raise
         self._thread = thread
         self._accepting = True
@@ -160,25 +160,29 @@ class Writer:
 
     # The thread.
 
-    def _serve(self, db: sqlite3.Connection) -> None:
-        """Commit groups until None comes, and erase in between; what is to be erased is erased before it ends.
+    def _serve(self, file: JournalFile) -> None:
+        """Commit groups until None comes, and in between erase and move the log into the file; what is to be erased is
+        erased before it ends.
 
         Nothing is raised from here: what fails is the outcome of the requests that it concerns.
         """
         ending = False
-        with closing(db):
-            while not ending or self._erasing:
+        with closing(file):
+            while not ending or self._erasure:
                 group, ended = self._next_group()
                 ending = ending or ended
                 if group:
-                    self._commit(db, group)
-                if self._erasing:
-                    self._erase_more(db)
+                    self._commit(file.db, group)
+                if self._erasure:
+                    for erased, error in self._erasure.step(file.db):
+                        _deliver([(work, outcome if error is None else error) for work, outcome in erased])
+                if self._checkpoint_at is not None and time.monotonic() >= self._checkpoint_at:
+                    self._checkpoint(file)
 
     def _next_group(self) -> tuple[list[_WriteRequest], bool]:
-        """What waits, at most _GROUP of it; waits for the first unless there is something to erase."""
+        """What waits, at most _GROUP of it; waits for the first until there is something else to do."""
         group: list[_WriteRequest] = []
-        pause = None if not self._erasing else _CHECKPOINT_PAUSE_SECONDS if self._tries else 0.0
+        pause = self._erasure.pause if self._erasure else self._until_checkpoint()
         while len(group) < _GROUP:
             try:
                 work = self._queue.get(timeout=0.0 if group else pause)
@@ -188,6 +192,18 @@ class Writer:
                 return group, True
             group.append(work)
         return group, False
+
+    def _until_checkpoint(self) -> float | None:
+        return None if self._checkpoint_at is None else max(0.0, self._checkpoint_at - time.monotonic())
+
+    def _checkpoint(self, file: JournalFile) -> None:
+        """Move the log into the file; while others read it, or the disk fails (the appends say so), try again later."""
+        moved = False
+        try:
+            moved = file.checkpoint()
+        except sqlite3.Error as error:
+            _log.debug("the log of the journal %s could not be moved into the file: %s", self._path, error)
+        self._checkpoint_at = None if moved else time.monotonic() + self._checkpoint_seconds
 
     def _commit(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> None:
         """Carry out *group* in one transaction and deliver the outcomes."""
@@ -201,6 +217,7 @@ class Writer:
         try:
             try:
                 outcomes = self._run(db, group)
+                self._mark(db)
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -214,12 +231,21 @@ class Writer:
                 return
             outcomes = [(group[0], self._explained(group[0], error))]
         self._count(outcomes)
-        waits = [work for work, outcome in outcomes if work.erases and not isinstance(outcome, Exception)]
+        if self._checkpoint_at is None:
+            self._checkpoint_at = time.monotonic() + self._checkpoint_seconds
+        waits: list[_Outcome] = []
+        done: list[_Outcome] = []
+        for each in outcomes:
+            (waits if each[0].erases and not isinstance(each[1], Exception) else done).append(each)
         if waits:
-            self._erasing += waits
-            self._merging = False
-            self._tries = 0
-        _deliver([(work, outcome) for work, outcome in outcomes if work not in waits])
+            self._erasure.add(waits)
+        _deliver(done)
+
+    def _mark(self, db: sqlite3.Connection) -> None:
+        """Write the file's mark now and then, so that the log has it, too: it begins anew after each checkpoint."""
+        if (now := time.monotonic()) >= self._mark_at:
+            write_mark(db)
+            self._mark_at = now + _MARK_SECONDS
 
     def _run(self, db: sqlite3.Connection, group: list[_WriteRequest]) -> list[_Outcome]:
         """The outcomes of *group*, in the open transaction.
@@ -267,7 +293,8 @@ class Writer:
         rows: list[Any] = []
         for work, lease, placed in appends:
             after = advanced(lease, placed)
-            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count)
+            size = size_of(work.records)
+            fence = (lease.number, lease.epoch, lease.seq, after.seq, after.head, after.message_count, size)
             if work.done or any(new.visible for new in work.records):
                 telling += (*fence, work.done)
             else:
@@ -278,9 +305,9 @@ class Writer:
                 rows += (line | spot.seq, spot.parent, new.kind, lease.turn, now, body, payload, spot.message_count)
         moved = 0
         if plain:
-            moved += db.execute(_fence(len(plain) // 6, 6, ""), plain).rowcount
+            moved += db.execute(_fence(len(plain) // 7, 7, ""), plain).rowcount
         if len(telling) > 1:
-            moved += db.execute(_fence(len(telling) // 7, 7, _TELLING), telling).rowcount
+            moved += db.execute(_fence(len(telling) // 8, 8, _TELLING), telling).rowcount
         if moved != len(appends):
             raise _WriteConflict
         if rows:
@@ -299,11 +326,7 @@ class Writer:
         if isinstance(error, _WriteConflict):
             assert work.lease is not None
             return fenced(work.lease)
-        if isinstance(error, sqlite3.OperationalError):
-            return JournalError(f"the journal {str(self._path)!r} can't be written: {error}")
-        if isinstance(error, sqlite3.DatabaseError):
-            return damaged(self._path, error)
-        return error
+        return explained(self._path, error, "written") if isinstance(error, sqlite3.Error) else error
 
     def _count(self, outcomes: list[_Outcome]) -> None:
         now = time.perf_counter()
@@ -311,74 +334,11 @@ class Writer:
         for work, outcome in outcomes:
             if isinstance(outcome, Appended):
                 appends += 1
-                self._meter.append(len(work.records), now - work.began)
+                self._meter.append(work.records, now - work.began)
             elif work.lease is not None:
                 self._meter.fenced()
         if appends:
             self._meter.group()
-
-    # Erasing: rows are overwritten when they are deleted; what remains is in the word index and in the log.
-
-    def _erase_more(self, db: sqlite3.Connection) -> None:
-        """One step of merging the word index, so that others' commits come in between; at last, empty the log."""
-        try:
-            if self._merge(db):
-                return
-            busy = empty_log(db)
-        except sqlite3.Error as error:
-            self._erased(
-                JournalError(f"the journal {str(self._path)!r} could not be cleared of what was deleted: {error}")
-            )
-            return
-        if not busy:
-            self._erased(None)
-            return
-        self._tries += 1
-        if self._tries >= _CHECKPOINT_TRIES:
-            self._erased(
-                JournalError(
-                    f"what was deleted is gone from the journal, but its traces stay in {str(self._path)!r}-wal until "
-                    "the current readers of the file have finished"
-                )
-            )
-
-    def _merge(self, db: sqlite3.Connection) -> bool:
-        """Merge some pages of the word index, which forgets deleted words; True while there is more to do.
-
-        Source: sqlite.org/fts5.html, "the merge command": begin with a negative number of pages, go on with positive
-        ones, until less than two rows change. Before SQLite 3.41 each such beginning adds a level to the index, and
-        with 2,000 of them the index counts as malformed: it is written anew long before.
-        """
-        db.execute("BEGIN IMMEDIATE")
-        before = db.total_changes
-        pages = _MERGE_PAGES if self._merging else -_MERGE_PAGES
-        anew = not self._merging and index_levels(db) >= MOST_LEVELS
-        self._merging = True
-        try:
-            if anew:
-                db.execute("INSERT INTO word (word) VALUES ('rebuild')")
-            else:
-                db.execute("INSERT INTO word (word, rank) VALUES ('merge', ?)", (pages,))
-            changes = 0 if anew else db.total_changes - before
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise
-        return changes >= 2
-
-    def _erased(self, error: JournalError | None) -> None:
-        waited, self._erasing = self._erasing, []
-        _deliver([(work, error) for work in waited])
-
-
-def index_levels(db: sqlite3.Connection) -> int:
-    """How many levels the word index has.
-
-    Source: SQLite's fts5_index.c, "structure records": a cookie of 4 bytes, then the number of levels as a varint.
-    """
-    (block,) = db.execute("SELECT substr(block, 5, 2) FROM word_data WHERE id = 10").fetchone()
-    return int(block[0]) if block[0] < 128 else (block[0] & 127) << 7 | block[1] & 127
 
 
 def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Signal, ...]]:
@@ -403,7 +363,8 @@ def hand_out(db: sqlite3.Connection, sessions: list[int]) -> dict[int, tuple[Sig
 def _fence(appends: int, columns: int, telling: str) -> str:
     rows = ", ".join((f"({', '.join('?' * columns)})",) * appends)
     return (
-        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6 "  # noqa: S608
+        f"UPDATE session SET {telling}seq = w.column4, head = w.column5, message_count = w.column6, "  # noqa: S608
+        "size = session.size + w.column7 "
         f"FROM (VALUES {rows}) AS w WHERE session.number = w.column1 AND session.epoch = w.column2 "
         "AND session.seq = w.column3 AND session.turn IS NOT NULL"
     )

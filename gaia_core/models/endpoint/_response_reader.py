@@ -66,7 +66,7 @@ class ResponseReader:
         deltas: list[Delta] = []
         events = _FIRST_EVENTS
         while data and not self.done:
-            begun = self._events.begun()
+            begun = self._events.begun(data)
             data = begun + data if begun else data
             if begun is not None and (found := self._fast_path.read(data)) is not None:
                 piece, data = found

@@ -16,22 +16,41 @@ class EventTooLargeError(ValueError):
 
 
 class SSEDecoder:
-    """Bytes in, the data of complete events out."""
+    """Bytes in, the data of complete events out. An event costs its bytes, in however many pieces it arrives."""
 
-    __slots__ = ("_buffer", "_carriage", "_started")
+    __slots__ = ("_carriage", "_pieces", "_size", "_started")
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._pieces: list[bytes] = []
+        """The incomplete event, or the beginning of a byte order mark. Joined when the event is complete."""
+        self._size = 0
+        """Bytes of `_pieces`."""
         self._carriage = False
         self._started = False
 
-    def begun(self) -> bytes | None:
-        """Take back the part of an incomplete event, for a caller that parses events itself; None when the bytes that
-        follow can't be parsed without the decoder's state."""
-        if self._carriage or not self._started:
+    def begun(self, data: bytes) -> bytes | None:
+        """Take back the part of an incomplete event that ends in *data*, for a caller that parses events itself; None
+        when *data* has to be fed: it ends no event, or can't be parsed without the decoder's state."""
+        if self._carriage or not self._started or not self._ends(data):
             return None
-        begun, self._buffer = self._buffer, b""
-        return begun
+        return self._taken()
+
+    def _ends(self, data: bytes) -> bool:
+        """Whether *data* ends the event that has begun, or there is none."""
+        if not self._pieces:
+            return True
+        return b"\n\n" in data or (data[:1] == b"\n" and self._pieces[-1].endswith(b"\n"))
+
+    def _taken(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return taken
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data of the events that *data* completes. Raises EventTooLargeError."""
@@ -39,10 +58,11 @@ class SSEDecoder:
             data = self._without_bom(data)
         if self._carriage or b"\r" in data:
             data = self._with_newlines(data)
-        if self._buffer:
-            data = self._buffer + data
-        *events, self._buffer = data.split(b"\n\n")
-        if len(self._buffer) > MAX_EVENT_BYTES:
+        events: list[bytes] = []
+        if self._ends(data):
+            *events, data = (self._taken() + data).split(b"\n\n")
+        self._keep(data)
+        if self._size > MAX_EVENT_BYTES:
             raise EventTooLargeError(f"an event of more than {MAX_EVENT_BYTES} bytes")
         return [
             found
@@ -52,15 +72,13 @@ class SSEDecoder:
 
     def end(self) -> list[bytes]:
         """The data of a last event without its blank line: some endpoints forget it."""
-        rest, self._buffer = self._buffer.strip(b"\n"), b""
-        found = _data(rest)
+        found = _data(self._taken().strip(b"\n"))
         return [found] if found is not None else []
 
     def _without_bom(self, data: bytes) -> bytes:
-        data = self._buffer + data
-        self._buffer = b""
+        data = self._taken() + data
         if b"\xef\xbb\xbf".startswith(data[:3]) and len(data) < 3:
-            self._buffer = data
+            self._keep(data)
             return b""
         self._started = True
         return data.removeprefix(b"\xef\xbb\xbf")

@@ -14,11 +14,13 @@ _OPEN, _CLOSE = "<think>", "</think>"
 class ThinkTags:
     """Splits one answer's deltas, which may be cut anywhere. Once the text has begun, it costs one look a batch."""
 
-    __slots__ = ("_held", "_inside", "_thought", "passed")
+    __slots__ = ("_blank", "_held", "_inside", "_thought", "passed")
 
     def __init__(self) -> None:
+        self._blank: list[str] = []
+        """The white space before a tag, in pieces: it may be long, and is joined once."""
         self._held = ""
-        """Text that may be the beginning of a tag, or the white space before one."""
+        """Text that may be the beginning of a tag: shorter than one, between two batches."""
         self._inside = False
         self._thought = False
         """Whether the thought has ended: white space that follows is no text yet."""
@@ -41,17 +43,18 @@ class ThinkTags:
         return tuple(told)
 
     def _text(self, text: str, told: list[Delta]) -> None:
+        if not self._inside and not self._held:
+            rest = text.lstrip()
+            self._blank.append(text[: len(text) - len(rest)])
+            text = rest
         self._held += text
         if self._inside:
             self._inner(told)
-            return
-        stripped = self._held.lstrip()
-        if not self._thought and stripped.startswith(_OPEN):
-            self._inside, self._held = True, stripped[len(_OPEN) :]
+        elif not self._thought and self._held.startswith(_OPEN):
+            self._inside, self._held = True, self._held[len(_OPEN) :]
+            self._blank.clear()
             self._inner(told)
-        elif stripped and (self._thought or not _OPEN.startswith(stripped)):
-            if self._thought:
-                self._held = stripped
+        elif self._held and (self._thought or not _OPEN.startswith(self._held)):
             self._flush(told)
             self.passed = True
 
@@ -70,6 +73,10 @@ class ThinkTags:
         self._held = thought[len(thought) - kept :]
 
     def _flush(self, told: list[Delta]) -> None:
-        held, self._held = self._held, ""
-        if held and not (self._thought and not held.strip()):
+        blank, held = "".join(self._blank), self._held
+        self._blank.clear()
+        self._held = ""
+        if not self._thought:  # behind a thought, white space is no text
+            held = blank + held
+        if held:
             told.append(ReasoningDelta(held) if self._inside else TextDelta(held))

@@ -6,8 +6,8 @@ import attrs
 import msgspec
 
 from gaia_core.agent import Agent
-from gaia_core.facts import AgentSwitched, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started, decode_fact
-from gaia_core.journal import Journal, Lease, Record, branch
+from gaia_core.facts import AgentSwitched, Answered, Began, Compacted, Decided, Done, Ended, Fact, Started
+from gaia_core.journal import Journal, Lease, Record, branch, fact_of, readable_fact
 from gaia_core.messages import Usage
 from gaia_core.turn import NO_OPTIONS, Audience, Grant, Transcript, TurnOptions, TurnRequest, decode_grant
 
@@ -35,21 +35,21 @@ class History:
     """The record before the last turn's first."""
 
 
-def facts_of(records: tuple[Record, ...], head: int) -> list[tuple[Record, Fact]]:
-    """The facts of the branch that ends in *head*, with their records."""
-    return [(record, decode_fact(record.body)) for record in (branch(records, head) if head else ())]
+async def read_facts(journal: Journal, owner: str, id: str, *, strict: bool = False) -> tuple[tuple[Record, Fact], ...]:
+    """The facts of the session's present branch, oldest first, with their records.
 
-
-async def read_facts(journal: Journal, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
-    """The facts of the session's present branch, oldest first, with their records. Raises NotFoundError."""
+    For one that can't be read there is a `Damaged`; with *strict*, DamagedRecordError is raised. Raises NotFoundError.
+    """
     info = await journal.get(owner, id)
-    return tuple(facts_of(await journal.read(owner, id), info.head))
+    records = branch(await journal.read(owner, id), info.head) if info.head else ()
+    return tuple([(record, fact_of(record, id) if strict else readable_fact(record)) for record in records])
 
 
-def fold(records: tuple[Record, ...], head: int) -> History:
-    """What the branch that ends in *head* amounts to."""
+def fold(records: tuple[Record, ...], head: int, session: str) -> History:
+    """What the branch of *session* that ends in *head* amounts to. Raises DamagedRecordError."""
     history = History(Transcript(), [])
-    for record, fact in facts_of(records, head):
+    for record in branch(records, head) if head else ():
+        fact = fact_of(record, session)
         if record.turn != history.turn:
             history.turn, history.before = record.turn, record.seq - 1
         _take(history, record.seq, fact)

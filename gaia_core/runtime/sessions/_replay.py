@@ -12,9 +12,9 @@ import attrs
 
 from gaia_core.activity import detail_of
 from gaia_core.agent import Agent
-from gaia_core.errors import ArgumentsError, NotFoundError
+from gaia_core.errors import ArgumentsError, GaiaError, NotFoundError
 from gaia_core.events import ToolCalled
-from gaia_core.facts import Answered, Asked, Began, Compacted, Decided, Done, Ended, Fact, Started
+from gaia_core.facts import Answered, Asked, Began, Compacted, Damaged, Decided, Done, Ended, Fact, Started
 from gaia_core.frozen_types import made_once
 from gaia_core.journal import Record
 from gaia_core.messages import Message, ToolCall, ToolMessage, text_of, wire_bytes
@@ -71,11 +71,13 @@ def replay(
 ) -> Replayed:
     """Compare the turns of a branch (*turn*: that one alone, from 1) with the agent that *agent_of* gives for each.
 
-    Raises NotFoundError when there is no such turn.
+    Raises NotFoundError when there is no such turn, GaiaError for a damaged record.
     """
     replaying = _Replay(agent_of)
     number, last = 0, ""
     for record, fact in facts:
+        if isinstance(fact, Damaged):
+            raise GaiaError(f"the session can't be replayed: its record {record.seq} is damaged ({fact.problem})")
         if isinstance(fact, Began) and record.turn != last:
             number, last = number + 1, record.turn
         if turn is not None and 0 < turn < number:

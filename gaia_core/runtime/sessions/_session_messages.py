@@ -22,8 +22,8 @@ from gaia_core.events import (
     TurnEnded,
     TurnResumed,
 )
-from gaia_core.facts import Began, Ended, Fact, decode_fact, events_of, is_message
-from gaia_core.journal import Record
+from gaia_core.facts import Began, Damaged, Ended, Fact, events_of, is_message
+from gaia_core.journal import Record, readable_fact
 from gaia_core.messages import text_of
 from gaia_core.runtime._answer_text import AnswerStats, AnswerText
 from gaia_core.tool_output import Image
@@ -93,6 +93,11 @@ def messages_of(session_id: str, facts: Facts) -> tuple[SessionMessage, ...]:
                 content = text_of(fact.message.content)
                 messages.append(SessionMessage(record.seq, session_id, "user", content, iso(record.at)))
             continue
+        if isinstance(fact, Damaged):
+            role: Literal["user", "assistant"] = "user" if fact.kind == "began" else "assistant"
+            words = damaged_words(record, fact)
+            messages.append(SessionMessage(record.seq, session_id, role, words, iso(record.at)))
+            continue
         for event in events_of(fact, record.turn, session_id):
             tally.take(event)
             steps.take(record.at, event)
@@ -109,6 +114,11 @@ def messages_of(session_id: str, facts: Facts) -> tuple[SessionMessage, ...]:
                     )
                 )
     return tuple(messages)
+
+
+def damaged_words(record: Record, fact: Damaged) -> str:
+    """For people, what stands where *record* can't be read."""
+    return f"(Record {record.seq} of this conversation, {fact.kind!r}, is damaged and can't be shown: {fact.problem})"
 
 
 class Steps:
@@ -188,7 +198,7 @@ def end_of_turn(records: Iterable[Record], message_id: int) -> int:
         return 0
     records = tuple(records)
     record = next((each for each in records if each.seq == message_id), None)
-    if record is None or not is_message(decode_fact(record.body)):
+    if record is None or not is_message(readable_fact(record)):
         raise NotFoundError(f"there is no message {message_id} in this session")
     return max(each.seq for each in records if each.turn == record.turn)
 

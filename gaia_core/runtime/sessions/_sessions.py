@@ -23,10 +23,9 @@ from gaia_core.facts import (
     Fact,
     Questioned,
     Replied,
-    decode_fact,
     events_of,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals
+from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals, fact_of
 from gaia_core.messages import Message
 from gaia_core.runtime._journal_signals import (
     CancelSignal,
@@ -36,8 +35,8 @@ from gaia_core.runtime._journal_signals import (
     encode_word,
     kind_of_word,
 )
+from gaia_core.runtime._process_identity import is_dead
 from gaia_core.runtime._storage import Storage
-from gaia_core.runtime._takeover import is_dead
 from gaia_core.runtime.sessions._history import fold, read_facts
 from gaia_core.runtime.sessions._session_configuration import configured
 from gaia_core.runtime.sessions._session_events import SessionEvents
@@ -134,14 +133,18 @@ class Sessions:
         merged = sorted((*hidden, *rows), key=lambda row: row.updated_at, reverse=True)
         return tuple(merged[offset : offset + limit]), total + some
 
-    async def facts(self, owner: str, id: str) -> tuple[tuple[Record, Fact], ...]:
-        """The facts of the session's present branch, oldest first, with their records."""
-        return await read_facts(await self.journal_of(owner, id), owner, id)
+    async def facts(self, owner: str, id: str, *, strict: bool = False) -> tuple[tuple[Record, Fact], ...]:
+        """The facts of the session's present branch, oldest first, with their records.
+
+        For one that can't be read there is a `Damaged`; with *strict*, DamagedRecordError is raised.
+        """
+        return await read_facts(await self.journal_of(owner, id), owner, id, strict=strict)
 
     async def facts_of_turn(self, owner: str, id: str, turn: str) -> tuple[tuple[Record, Fact], ...]:
-        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had."""
+        """The facts of one turn, on whatever branch, oldest first; none for one that the session never had. Raises
+        DamagedRecordError."""
         records = await (await self.journal_of(owner, id)).read(owner, id, turn=turn)
-        return tuple([(record, decode_fact(record.body)) for record in records])
+        return tuple([(record, fact_of(record, id)) for record in records])
 
     async def messages_at(self, owner: str, id: str, at: int) -> tuple[Message, ...]:
         """The messages of the conversation up to the record *at*, as a turn that follows it sees them."""
@@ -150,7 +153,7 @@ class Sessions:
     async def transcript_at(self, owner: str, id: str, at: int) -> Transcript:
         """The conversation up to the record *at*, each message with the record that it comes from."""
         records = await (await self.journal_of(owner, id)).read(owner, id, upto=at) if at else ()
-        return fold(records, at).transcript
+        return fold(records, at, id).transcript
 
     async def update(self, owner: str, id: str, change: SessionUpdate) -> SessionInfo:
         """Set the fields that *change* gives; the fingerprint is that of the agent, if one is given.
@@ -183,6 +186,14 @@ class Sessions:
         await journal.delete(owner, id)
         self._runtime.storage.freed(owner)
         self._runtime.feed.tell("deleted", owner, id)
+
+    async def expire(self, surfaces: tuple[str, ...], *, max_age: float, max_bytes: int, limit: int) -> int:
+        """Erase up to *limit* sessions of *surfaces* that are too old or too many (`Journal.expire`); how many."""
+        gone = await self._durable.expire(surfaces, max_age=max_age, max_bytes=max_bytes, limit=limit)
+        for owner, id in gone:  # noqa: A001
+            await self._runtime.forget(owner, id)
+            self._runtime.feed.tell("deleted", owner, id)
+        return len(gone)
 
     async def fork(self, owner: str, id: str, new: str | None = None, at: int | None = None) -> SessionInfo:
         """A new session that shares the past up to the record *at* (None: all of it). Raises StorageFullError."""
@@ -254,7 +265,7 @@ class Sessions:
             raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
         own = await journal.read(owner, id, turn=found[0].turn)
         first, last = own[0].seq, own[-1]
-        fact = decode_fact(last.body)
+        fact = fact_of(last, id)
         if not isinstance(fact, Ended):
             if info.turn == last.turn:
                 return None

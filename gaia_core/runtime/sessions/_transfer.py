@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import attrs
 
 from gaia_core.errors import BusyError
-from gaia_core.facts import Answered, Began, Ended, Fact, decode_fact, is_message, text_of_fact
+from gaia_core.facts import Answered, Began, Ended, Fact, is_message, text_of_fact
 from gaia_core.frozen_types import made_once
-from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInfo, SessionUpdate
+from gaia_core.journal import Journal, NewRecord, NewSession, Record, SessionInfo, SessionUpdate, fact_of
 from gaia_core.messages import AssistantMessage, Usage, UserMessage
 from gaia_core.session import new_id
 from gaia_core.turn import record_of
@@ -66,26 +66,25 @@ def _turns_of(new: NewSession, said: Sequence[TransferredTurn]) -> list[list[Fac
 
 
 async def copy(source: Journal, target: Journal, info: SessionInfo, replica: str) -> None:
-    """The session's records, in the same order, in *target*: each turn's under its own name."""
+    """The session's records, in the same order, in *target*: each turn's under its own name. Raises
+    DamagedRecordError; then there is nothing of it in *target*."""
     owner, session_id = info.owner, info.id
+    groups: list[tuple[str, list[NewRecord]]] = []
+    for record in await source.read(owner, session_id):
+        if not groups or groups[-1][0] != record.turn:
+            groups.append((record.turn, []))
+        groups[-1][1].append(_again(record, session_id))
     await target.create(
         NewSession(session_id, owner, info.agent, info.fingerprint, info.title, info.metadata, info.surface)
     )
-    records = await source.read(owner, session_id)
-    groups: list[list[Record]] = []
-    for record in records:
-        if groups and groups[-1][-1].turn == record.turn:
-            groups[-1].append(record)
-        else:
-            groups.append([record])
-    for group in groups:
-        lease = await target.claim(owner, session_id, replica, group[0].turn)
+    for turn, records in groups:
+        lease = await target.claim(owner, session_id, replica, turn)
         if lease is None:
             raise BusyError(f"session {session_id!r} is in use")
-        await target.append(lease, tuple(map(_again, group)), done=True)
+        await target.append(lease, tuple(records), done=True)
     await target.update(owner, session_id, SessionUpdate(title_is_custom=info.title_is_custom, head=info.head))
 
 
-def _again(record: Record) -> NewRecord:
-    fact = decode_fact(record.body)
+def _again(record: Record, session: str) -> NewRecord:
+    fact = fact_of(record, session)
     return NewRecord(record.kind, record.body, text_of_fact(fact), is_message(fact), record.parent)

@@ -1,7 +1,6 @@
 """One step's model request: from admission to the whole message, telling deltas as they come."""
 
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -21,6 +20,7 @@ from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn_context import TurnContext
 from gaia_core.turn.context._context_budget import ANSWER_TOKENS, CHARS_PER_TOKEN, is_cut
 from gaia_core.turn.context._transcript import request_chars
+from gaia_core.turn.step._call_as_text import CallAsText
 from gaia_core.turn.step._streamed_calls import StreamedCalls
 
 _log = logging.getLogger(__name__)
@@ -35,12 +35,6 @@ _LEAST_ANSWER_CHARS = 64 * 1024
 _MOST_CHARS_OF_A_TOKEN = 64
 
 Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
-
-# The beginnings of a tool call that a model wrote as text. While the text may still become one, it is held back.
-_CALL_AS_TEXT = re.compile(
-    r"""\s*(?:<tool_call>|(?:```(?:json|tool_call)?\s*)?[\[{]\s*(?:\{\s*)?"(?:name|function|tool|tool_name|type)"\s*:)""",
-)
-_PREFIX_CHARS = 40
 
 
 class Clock:
@@ -73,6 +67,7 @@ class ModelStep:
     *tools_chars* the size of the request's tools."""
 
     __slots__ = (
+        "_call_as_text",
         "_calls",
         "_chars_left",
         "_context",
@@ -99,6 +94,8 @@ class ModelStep:
         self._calls = CallAssembly()
         self._finished: Finished | None = None
         self._held: list[TextDelta] | None = [] if request.tools else None
+        """The text that may still become a tool call; None once it can't. `run` tells it unless it became one."""
+        self._call_as_text = CallAsText()
         self._form = _form_of(context, request)
         """Set when the text is sent as it comes although it has a form: it follows the text."""
         self._streamed_text: list[str] = []
@@ -238,7 +235,7 @@ class ModelStep:
     def _hold(self, delta: TextDelta, told: list[Event]) -> None:
         assert self._held is not None
         self._held.append(delta)
-        if not may_become_call(self.text):
+        if not self._call_as_text.feed(delta.text):
             told += self._held
             self._held = None
 
@@ -349,25 +346,6 @@ def _most_chars(max_tokens: int | None) -> int:
     if max_tokens is None:
         return MAX_ANSWER_CHARS
     return min(MAX_ANSWER_CHARS, max(_LEAST_ANSWER_CHARS, max_tokens * _MOST_CHARS_OF_A_TOKEN))
-
-
-def may_become_call(text: str) -> bool:
-    """True while *text*, the beginning of an answer, may still turn out to be a tool call written as text."""
-    stripped = text.lstrip()
-    if not stripped:
-        return True
-    if stripped[0] not in "<`{[":
-        return False
-    return bool(_CALL_AS_TEXT.match(text)) or (len(stripped) < _PREFIX_CHARS and _is_prefix(stripped))
-
-
-def _is_prefix(text: str) -> bool:
-    """Whether *text* begins one of the forms of `_CALL_AS_TEXT`, white space aside."""
-    packed = re.sub(r"\s+", "", text)
-    heads = ("", "```", "```json", "```tool_call")
-    keys = ("name", "function", "tool", "tool_name", "type")
-    forms = ("<tool_call>", *(f'{head}{start}"{key}":' for head in heads for start in ("{", "[{") for key in keys))
-    return any(form.startswith(packed) for form in forms)
 
 
 def _unique(call_id: str, taken: set[str]) -> str:

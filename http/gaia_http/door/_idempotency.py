@@ -2,9 +2,10 @@
 
     return await idempotency.response(request.scope, body, respond, safe=…)   # respond: () -> the ASGI response
 
-A request is identified by its caller, its path and its key, for 24 hours; the same key with another body gets a 409. A
-second request that comes while the first runs follows its answer as it is written, streams too. The run doesn't depend
-on its client: it continues when that disconnects, because a client with a key fetches the answer later.
+A request is identified by its caller, its path and its key, for 24 hours (`Retention.answer_hours`); the same key with
+another body gets a 409. A second request that comes while the first runs follows its answer as it is written, streams
+too. The run doesn't depend on its client: it continues when that disconnects, because a client with a key fetches the
+answer later.
 
 The answer is kept in the journal, named by a hash of the three. It survives the process if the journal does, and
 processes that share a journal share it. A run that ended without effect, and that a client may send again (429, 5xx),
@@ -34,13 +35,9 @@ from gaia_http.streaming._sse_writer import HEARTBEAT, PING
 
 _log = logging.getLogger(__name__)
 
-SECONDS = 86_400.0
 MAX_ANSWER_BYTES = 8_000_000
-MAX_ANSWERS = 20_000
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
-_SWEEP_SECONDS = 600.0
-_SWEPT = 200
 _CLOSING_SECONDS = 5.0
 _BUSY_SECONDS = 2.0
 _NO_RETRY = (("x-should-retry", "false"),)
@@ -112,7 +109,6 @@ class Idempotency:
         # after it is kept, so that a request of this process follows it and never sees it half kept.
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_sweep = 0.0
 
     async def response(
         self, scope: Scope, body: bytes, respond: Respond, *, safe: Callable[[], bool] = lambda: False
@@ -125,7 +121,8 @@ class Idempotency:
         key = _key_of(scope["headers"])
         if key is None:
             return await respond()
-        identity = json.dumps([caller_of(scope).owner, scope["path"], key])
+        owner = caller_of(scope).owner
+        identity = json.dumps([owner, scope["path"], key])
         name = hashlib.sha256(identity.encode()).hexdigest()
         fingerprint = fingerprint_of("b1", body)
         run = self._runs.get(name)
@@ -134,7 +131,7 @@ class Idempotency:
             return _Follower(run, self._settings, replayed=True)
         run = self._runs[name] = _Run(fingerprint)
         try:
-            begun = await self._begin(name, fingerprint, safe=safe())
+            begun = await self._begin(name, fingerprint, owner, safe=safe())
             if isinstance(begun, _RecordedAnswer):
                 self._runs.pop(name)
                 run.status, run.headers = begun.status, _as_bytes(begun.headers)
@@ -148,7 +145,6 @@ class Idempotency:
         task = asyncio.create_task(self._run(name, begun, run, scope, respond), name="gaia idempotent request")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._sweep_now_and_then()
         return _Follower(run, self._settings)
 
     async def aclose(self) -> None:
@@ -163,10 +159,15 @@ class Idempotency:
 
     # Beginning.
 
-    async def _begin(self, name: str, fingerprint: str, *, safe: bool) -> int | _RecordedAnswer:
+    async def _begin(self, name: str, fingerprint: str, owner: str, *, safe: bool) -> int | _RecordedAnswer:
         """The number of the attempt to make the answer, or the answer that there is. Raises ApiError."""
         found = await self._runtime.journal.answer_begin(
-            name, fingerprint, self._runtime.replica, max_age=SECONDS, retry=safe
+            name,
+            fingerprint,
+            self._runtime.replica,
+            owner=owner,
+            max_age=self._runtime.catalog.retention.answer_seconds,
+            retry=safe,
         )
         if found.begun:
             return found.number
@@ -233,23 +234,6 @@ class Idempotency:
                 _log.warning("the answer of an idempotent request was not kept: another process made it meanwhile")
         except GaiaError as error:
             _log.warning("the answer of an idempotent request can't be kept: %s", error)
-
-    # Retention.
-
-    def _sweep_now_and_then(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._next_sweep:
-            self._next_sweep = now + _SWEEP_SECONDS
-            self._runtime.background.run("gaia idempotency sweep", self.sweep())
-
-    async def sweep(self) -> None:
-        """Forget the answers that are older than a day, and the oldest of too many; some in each transaction."""
-        journal = self._runtime.journal
-        try:
-            while await journal.answer_sweep(max_age=SECONDS, keep=MAX_ANSWERS, limit=_SWEPT) == _SWEPT:
-                pass
-        except GaiaError as error:
-            _log.warning("old answers of idempotent requests can't be deleted: %s", error)
 
 
 class _Follower:

@@ -10,6 +10,7 @@ import click
 
 from gaia_core.cli.terminal._echo import echo
 from gaia_core.journal.from_url import data_folder
+from gaia_core.runtime import is_running
 from gaia_http.server._pid_file import RunningServer, running
 
 _LOOK_SECONDS = 0.05
@@ -28,6 +29,11 @@ def reload(port: int | None, seconds: float) -> None:
         raise click.ClickException("a server on Windows can't reload; restart it")
     data = data_folder(os.environ)
     server = _found(data, port)
+    if not is_running(server.process):
+        raise click.ClickException(
+            f"the server {server.url} runs in another container, as process {server.pid} there; "
+            "run gaia reload in that container, or send its process SIGHUP"
+        )
     try:
         os.kill(server.pid, signal.SIGHUP)
     except (ProcessLookupError, PermissionError) as error:

@@ -17,14 +17,17 @@ import msgspec
 from gaia_core.file_lock import try_lock
 from gaia_core.nesting import decode_json
 from gaia_core.private_files import private_folder
+from gaia_core.runtime import replica_name
 
 FOLDER = "servers"
 
 
 class RunningServer(msgspec.Struct, frozen=True, gc=False):
-    """A running server. *reloads* counts the reloads that have ended; *ok*, *said*: how the last one did."""
+    """A running server. *reloads* counts the reloads that have ended; *ok*, *said*: how the last one did. *process* is
+    its identity (`replica_name`): a server in a container has a *pid* that means another process outside."""
 
     pid: int
+    process: str
     port: int
     url: str
     started: float
@@ -62,7 +65,7 @@ def present(data: Path, port: int, url: str) -> Iterator[PidFile]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor)
-        yield PidFile(descriptor, RunningServer(os.getpid(), port, url, time.time()))
+        yield PidFile(descriptor, RunningServer(os.getpid(), replica_name(), port, url, time.time()))
     finally:
         with suppress(OSError):
             path.unlink()

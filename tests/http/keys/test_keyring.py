@@ -1,5 +1,6 @@
 """The keyring and its file: what opens, what no longer does, and what is refused from the start."""
 
+import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 
@@ -194,6 +195,14 @@ def test_a_lock_file_that_a_killed_process_left_does_not_keep_the_file_from_bein
     (tmp_path / ".keys.json.lock").touch()
     change(path, lambda file: file)
     assert path.exists()
+
+
+def test_a_part_that_a_killed_process_of_the_same_number_left_does_not_keep_the_file_from_being_changed(tmp_path):
+    """In a container every server has the number 1: none could change the keys any more."""
+    path = tmp_path / "keys.json"
+    path.with_name(f".{path.name}.{os.getpid()}").write_bytes(b"half a f")
+
+    assert change(path, lambda file: file) == read(path)
 
 
 def test_changes_at_the_same_time_come_one_after_the_other(tmp_path, monkeypatch):

@@ -5,13 +5,14 @@ client's. A completion belongs to its owner; another caller's does not exist. On
 as complete, and only if it is: a turn that failed leaves nothing.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from gaia_core import Agent, GaiaError, JournalError, NotFoundError, Runtime
+from gaia_core import Agent, DamagedRecordError, GaiaError, JournalError, NotFoundError, Runtime
 from gaia_core.events import ErrorInfo, Event, TurnEnded
 from gaia_core.facts import Began, Ended
 from gaia_core.journal import NewSession, SessionInfo, SessionUpdate
@@ -20,6 +21,8 @@ from gaia_http._errors import encoded, invalid
 from gaia_http.openai.chat._chunks import completion_id
 from gaia_http.openai.chat._wire import ChatRequest, WireMessage
 from gaia_http.request._fields import shortened
+
+_log = logging.getLogger(__name__)
 
 CHAT = "chat_completions"
 """The surface of their sessions; the UI lists these only on request."""
@@ -100,10 +103,14 @@ class CompletionStore:
         return sorted({row.id: row for row in found}.values(), key=lambda row: (row.created_at, row.id))
 
     async def told(self, infos: Sequence[SessionInfo]) -> list[msgspec.Raw]:
-        """The completions of *infos*; one that was deleted meanwhile is left out."""
+        """The completions of *infos*; one that was deleted meanwhile, or is damaged, is left out."""
         told: list[msgspec.Raw] = []
         for info in infos:
-            note = await self._noted(info.owner, info.id)
+            try:
+                note = await self._noted(info.owner, info.id)
+            except DamagedRecordError as error:
+                _log.warning("a stored completion is left out of a list: %s", error)
+                continue
             if note is not None:
                 told.append(msgspec.Raw(_told(note, info)))
         return told
@@ -127,7 +134,7 @@ class CompletionStore:
     async def _noted(self, owner: str, id: str) -> _CompletionNote | None:
         """None: it is not there, or its process died before it was stored."""
         try:
-            facts = await self._runtime.sessions.facts(owner, id)
+            facts = await self._runtime.sessions.facts(owner, id, strict=True)
         except NotFoundError:
             return None
         began = next((fact for _, fact in facts if isinstance(fact, Began)), None)
@@ -158,7 +165,10 @@ def _missing(id: str) -> Exception:
 
 
 def _metadata(info: SessionInfo) -> dict[str, str]:
-    return _metadata_decoder.decode(info.metadata).metadata
+    try:
+        return _metadata_decoder.decode(info.metadata).metadata
+    except msgspec.DecodeError:  # damaged; the completion itself can be read
+        return {}
 
 
 def _told(note: _CompletionNote, info: SessionInfo) -> bytes:

@@ -37,7 +37,7 @@ from gaia_http.openai.responses.input._input_items import read_items, waiting_ca
 from gaia_http.openai.responses.input._wire import decode_items
 from gaia_http.openai.responses.stored._deleted_items import conversation_base
 from gaia_http.openai.responses.stored._request_note import (
-    RESPONSES,
+    CONVERSATIONS,
     RequestNote,
     SessionMetadata,
     decode_note,
@@ -89,7 +89,7 @@ class Conversations:
         conversation = f"{_PREFIX}{new_id()}"
         messages = await self._read(body.items, caller) if given(body.items) else ()  # before anything is made
         metadata = msgspec.json.encode(kept)
-        await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=RESPONSES)
+        await self._runtime.open(agent, conversation, owner=owner, metadata=metadata, surface=CONVERSATIONS)
         if given(body.items):
             try:
                 await self._add(owner, conversation, body.items, messages)
@@ -180,7 +180,7 @@ class Conversations:
         """All items, oldest first."""
         kept = kept_of(info)
         by_turn: dict[str, list[Any]] = {}
-        for record, fact in await self._runtime.sessions.facts(info.owner, info.id):
+        for record, fact in await self._runtime.sessions.facts(info.owner, info.id, strict=True):
             by_turn.setdefault(record.turn, []).append((record, fact))
         items: list[dict[str, Any]] = []
         for turn, facts in by_turn.items():

@@ -40,7 +40,7 @@ async def conversation_base(runtime: Runtime, info: SessionInfo, settings: Setti
     """What the next response of the conversation continues from."""
     sessions, owner = runtime.sessions, info.owner
     transcript = await sessions.transcript_at(owner, info.id, info.head)
-    facts = await sessions.facts(owner, info.id) if kept_of(info).left_out else ()
+    facts = await sessions.facts(owner, info.id, strict=True) if kept_of(info).left_out else ()
     edits, omitted = edits_of(info, facts, transcript, settings)
     messages = tuple([entry.message for entry in transcript.edited(edits).entries])
     return Base(info.id, info.head, messages, edits, omitted)

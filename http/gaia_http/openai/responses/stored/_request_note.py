@@ -9,7 +9,10 @@ from gaia_http.openai.responses._ids import Ref
 from gaia_http.request._decoding import given
 
 RESPONSES = "responses"
-"""The surface of the sessions that clients of this API make; the UI lists them only on request."""
+"""The surface of the sessions that responses make; the UI lists them only on request. They expire (`Retention`)."""
+
+CONVERSATIONS = "conversations"
+"""The surface of the conversations API's sessions, which are kept until they are deleted."""
 
 _NO_ITEMS = msgspec.Raw(b"")
 
