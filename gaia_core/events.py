@@ -110,7 +110,8 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
 
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
-    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which.
+    it and is asked once more. *stop_sequence* ended the text, where the endpoint says which. *reasoned_before*: how
+    many characters of the reasoning came before the first text, where some came after it; else None.
     """
 
     step: int
@@ -121,6 +122,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     first_seconds: float | None = None
     objection: str = ""
     stop_sequence: str | None = None
+    reasoned_before: int | None = None
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
@@ -249,7 +251,8 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     | `failed` | *error* says why |
 
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
-    *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is.
+    *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is;
+    *reasoned_before* as in `StepEnded`.
     """
 
     status: TurnStatus
@@ -261,6 +264,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     error: ErrorInfo | None = None
     seconds: float = 0.0
     reasoning: str = ""
+    reasoned_before: int | None = None
 
 
 class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -122,6 +122,9 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     problems: tuple[str, ...] = ()
     stop_sequence: str | None = None
     """The one that ended the text, where the endpoint said which."""
+    reasoned_before: int | None = None
+    """How many characters of the reasoning came before the first text, where some came after it; else None. Streams
+    send no reasoning after text, so one that is sent from the record needs to know it."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -222,6 +225,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     limit: LimitReached | None = None
     seconds: float = 0.0
     reasoning: str = ""
+    reasoned_before: int | None = None
 
 
 Fact: TypeAlias = (
@@ -300,6 +304,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
                 fact.error,
                 fact.seconds,
                 fact.reasoning,
+                fact.reasoned_before,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():
@@ -333,6 +338,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.first_seconds,
         fact.objection,
         fact.stop_sequence,
+        fact.reasoned_before,
     )
     if not fact.message.tool_calls:
         return (ended,)

@@ -233,6 +233,7 @@ class _Loop:
             self._servers(own),
             problems,
             self._step.stop_sequence if self._step is not None else None,
+            self._step.reasoned_before if self._step is not None else None,
         )
         if self._step is not None and self._step.endless:
             most = self._step.most_chars
@@ -308,6 +309,8 @@ class _Loop:
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
+                if clock.told:
+                    raise  # half an answer is never begun again: its readers have it
                 delay = 0.0
                 longest = request.sampling.max_tokens
                 if error.kind == "context_length" and (words := recovery.learn(error, self._step.chars(), longest)):
@@ -391,9 +394,12 @@ class _Loop:
             self._step.text if self._step is not None else text_of((answer.message if answer else _NO_ANSWER).content)
         )
         reasoning = self._step.reasoning if self._step is not None else ""
+        before = self._step.reasoned_before if self._step is not None else None
         usage = self._context.budget.usage
         seconds = time.monotonic() - self._began
-        return Ended(status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning)
+        return Ended(
+            status, text, finish, usage, self._steps, client_calls, error, self._limit, seconds, reasoning, before
+        )
 
 
 async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: str, agent: Agent, task: str) -> str:

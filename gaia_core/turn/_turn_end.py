@@ -55,6 +55,7 @@ def _event(ended: Ended) -> TurnEnded:
         ended.error,
         ended.seconds,
         ended.reasoning,
+        ended.reasoned_before,
     )
 
 

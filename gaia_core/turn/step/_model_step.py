@@ -38,13 +38,15 @@ class Clock:
     """How long a model request takes, and how long until its first token. *quiet*: its text is not told as it comes;
     *asked*: when it was sent, if not now."""
 
-    __slots__ = ("_asked", "_emit", "_first", "_quiet")
+    __slots__ = ("_asked", "_emit", "_first", "_quiet", "told")
 
     def __init__(self, emit: Callable[..., None], *, quiet: bool = False, asked: float | None = None) -> None:
         self._emit = emit
         self._asked = time.monotonic() if asked is None else asked
         self._first: float | None = None
         self._quiet = quiet
+        self.told = False
+        """Some of the answer was told."""
 
     def __call__(self, *events: Event) -> None:
         if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta):
@@ -52,6 +54,7 @@ class Clock:
         if self._quiet:
             events = tuple([event for event in events if type(event) is not TextDelta])
         if events:
+            self.told = self.told or type(events[0]) in (TextDelta, ReasoningDelta)
             self._emit(*events)
 
     def read(self) -> tuple[float, float | None]:
@@ -69,12 +72,15 @@ class ModelStep:
         "_context",
         "_finished",
         "_held",
+        "_quiet",
         "_reasoning",
         "_request",
         "_taken_ids",
         "_text",
+        "_text_told",
         "_tools_chars",
         "most_chars",
+        "reasoned_before",
     )
 
     def __init__(self, context: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
@@ -85,6 +91,11 @@ class ModelStep:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls = CallAssembly()
+        self._quiet = context.options.response_format is not None
+        self._text_told = False
+        """Text was handed out by `take`, and is told unless the step is quiet."""
+        self.reasoned_before: int | None = None
+        """See `Answered`."""
         self._finished: Finished | None = None
         self._held: list[Delta] | None = [] if request.tools else None
         self.most_chars = _most_chars(request.sampling.max_tokens)
@@ -155,6 +166,8 @@ class ModelStep:
                     told.append(delta)
                 else:
                     self._hold(delta, told)
+                if self._held is None and not self._quiet and delta.text:  # type: ignore[union-attr]
+                    self._text_told = True
             elif kind is ToolCallDelta:
                 self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
@@ -162,6 +175,8 @@ class ModelStep:
                 self._finished = delta  # type: ignore[assignment]
             else:
                 if kind is ReasoningDelta:
+                    if self._text_told and self.reasoned_before is None:
+                        self.reasoned_before = len(self.reasoning)
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 told.append(delta)

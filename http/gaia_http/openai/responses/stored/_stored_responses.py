@@ -147,9 +147,13 @@ class ResponseStore:
         while True:
             turn = self._runtime.running(owner, ref.session)
             if turn is not None and turn.id == ref.turn:
+                yield (Reset(0),)  # its events come from the first one, and what was yielded before them is void
+                ended = False
                 async for batch in turn.batches():
                     yield batch
-                return
+                    ended = ended or isinstance(batch[-1], TurnEnded)
+                if ended or not self._runtime.accepting:
+                    return
             try:
                 info = await self._runtime.sessions.get(owner, ref.session)
                 facts = await self._runtime.sessions.facts_of_turn(owner, ref.session, ref.turn)
