@@ -10,7 +10,7 @@ async with MemoryJournal() as journal:
 extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.from_url` chooses.
 """
 
-from gaia_core.journal._contract import Journal, branch
+from gaia_core.journal._contract import Journal, branch, with_first
 from gaia_core.journal._records import (
     PAYLOAD_BYTES,
     TTL_SECONDS,
@@ -53,4 +53,5 @@ __all__ = [
     "SlotGrant",
     "Totals",
     "branch",
+    "with_first",
 ]

@@ -4,7 +4,7 @@ Attaching to a turn again is in `streaming._resume`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 
 import msgspec
 from litestar.types import ASGIApp
@@ -17,7 +17,10 @@ from gaia_core.turn import Audience, Turn, TurnRequest
 from gaia_http._errors import ApiError, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.streaming._followed_turn import AnyTurn, FollowedTurn, whole
+from gaia_http.transcript._recorded_turns import begin_once, begun_before
 from gaia_http.ui._request import UIRequest
 from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, UserInput
 from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
@@ -37,28 +40,24 @@ class ChatRoutes:
         self._sessions = sessions
         self._settings = settings
         self._counts = counts
-        self._starting: set[asyncio.Task[Turn]] = set()
+        self._starting: set[asyncio.Task[AnyTurn]] = set()
 
     # Sending.
 
     async def send(self, call: UIRequest) -> ASGIApp | WholeAnswer:
         """Begin a turn, and tell of it as it goes or when it has ended."""
         body = await call.body(SendMessage)
+        if (keyed := call.keyed) is not None:
+            before = await begun_before(self._runtime, call.owner, keyed, body.session_id)
+            if before is not None:
+                return await self._begun_before(before, body)
         session = await self._prepared(call.caller, body)
         parent = body.parent_id
         if parent is not None:
             parent = await self._sessions.record_of(call.owner, session.id, parent)
         self._runtime.models.check_room(session.agent.model)
         starting = Starting()
-        task = asyncio.create_task(
-            self._runtime.start(
-                session,
-                TurnRequest(body.message, audience=Audience.INTERACTIVE, parent=parent),
-                when_busy=body.when_busy,
-                queued=starting.moved,
-            ),
-            name="gaia send",
-        )
+        task = asyncio.create_task(self._begin(session, body, parent, starting, keyed), name="gaia send")
         self._keep(task)
         await asyncio.wait((task, starting.waits), return_when=asyncio.FIRST_COMPLETED)
         if task.done() and (error := task.exception()) is not None:
@@ -67,8 +66,34 @@ class ChatRoutes:
             raise error
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
-        steps = session.agent.limits.steps
-        return ui_stream(session.id, self._started(task, starting, steps), self._settings, self._counts)
+        frames = self._started(task, starting, session.agent.limits.steps)
+        return ui_stream(session.id, frames, self._settings, self._counts)
+
+    async def _begin(
+        self, session: Session, body: SendMessage, parent: int | None, starting: "Starting", keyed: KeyedTurn | None
+    ) -> AnyTurn:
+        request = TurnRequest(
+            body.message, audience=Audience.INTERACTIVE, parent=parent, id=keyed.id if keyed is not None else ""
+        )
+
+        def start() -> Awaitable[Turn]:
+            return self._runtime.start(session, request, when_busy=body.when_busy, queued=starting.moved)
+
+        if keyed is None:
+            return await start()
+        return await begin_once(self._runtime, session.owner, keyed, session.id, start)
+
+    async def _begun_before(self, turn: FollowedTurn, body: SendMessage) -> ASGIApp | WholeAnswer:
+        """The answer of a turn that the same request has begun before."""
+        if not body.stream:
+            return await self._whole(turn)
+        return ui_stream(body.session_id, self._frames(turn), self._settings, self._counts)
+
+    async def _frames(self, turn: AnyTurn, steps: int | None = None) -> AsyncGenerator[bytes, None]:
+        frames = FrameTranslator(lambda: turn.message_id, steps=steps)
+        async for batch in turn.frames():
+            if data := frames.take(batch):
+                yield data
 
     async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
@@ -85,11 +110,11 @@ class ChatRoutes:
             info = await sessions.update(owner, info.id, SessionUpdate(agent=agent, metadata=encoded))
         return Session(info.id, configured(self._runtime.catalog, info), owner)
 
-    def _keep(self, task: "asyncio.Task[Turn]") -> None:
+    def _keep(self, task: "asyncio.Task[AnyTurn]") -> None:
         """Let *task* begin its turn, also when no request waits for it any more."""
         self._starting.add(task)
 
-        def over(done: "asyncio.Task[Turn]") -> None:
+        def over(done: "asyncio.Task[AnyTurn]") -> None:
             self._starting.discard(done)
             if not done.cancelled():
                 done.exception()  # retrieved, also when no request waits any more
@@ -97,7 +122,7 @@ class ChatRoutes:
         task.add_done_callback(over)
 
     async def _started(
-        self, task: "asyncio.Task[Turn]", starting: "Starting", steps: int
+        self, task: "asyncio.Task[AnyTurn]", starting: "Starting", steps: int
     ) -> AsyncGenerator[bytes, None]:
         """The frames of the turn that *task* begins; while it waits for its session, its place."""
         while not task.done():
@@ -110,15 +135,13 @@ class ChatRoutes:
             yield frame({"type": "error", "content": str(error)})
             yield frame({"type": "done", "message_id": None, "content": "", "finish_reason": None})
             return
-        frames = FrameTranslator(lambda: turn.message_id, steps=steps)
-        async for batch in turn.frames():
-            if data := frames.take(batch):
-                yield data
+        async for data in self._frames(turn, steps):
+            yield data
 
-    async def _whole(self, turn: Turn) -> WholeAnswer:
+    async def _whole(self, turn: AnyTurn) -> WholeAnswer:
         ended = await turn.result()
         tally = AnswerText()
-        async for event in turn.events():
+        for event in await whole(turn.batches()):
             tally.take(event)
         if ended.status == "failed" and ended.error is not None:
             raise ApiError(of_turn(ended.error, tools_ran=tally.tools_ran))

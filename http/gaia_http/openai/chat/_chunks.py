@@ -15,20 +15,25 @@ from gaia_core.events import (
     Event,
     FinishReason,
     LimitReached,
+    Nested,
     ReasoningDelta,
+    Reset,
+    StepEnded,
     StepStarted,
     TextDelta,
     ToolCalled,
+    ToolProgress,
     ToolsReplaced,
     ToolStarted,
     TurnEnded,
 )
-from gaia_core.messages import FunctionCall, ToolCall
+from gaia_core.messages import FunctionCall, ToolCall, text_of
 from gaia_core.runtime import PARAGRAPH
-from gaia_http._errors import ErrorReply, cancelled, encoded, of_turn, overdue
+from gaia_http._errors import ErrorReply, cancelled, encoded, interrupted, of_turn, overdue
 from gaia_http._settings import Activity
 from gaia_http.openai._usage import chat_usage
 from gaia_http.streaming._json_text import encoded_text
+from gaia_http.transcript._step_text import StepText
 from gaia_http.transcript._suspended_turns import client_ids
 
 _DONE = b"data: [DONE]\n\n"
@@ -61,7 +66,14 @@ class ChunkTranslator:
     """The translator of one streamed chat completion. *done* and *failure*: see `Translator`."""
 
     def __init__(
-        self, turn_id: str, agent: Agent, created: int, *, include_usage: bool = False, activity: Activity = "reasoning"
+        self,
+        turn_id: str,
+        agent: Agent,
+        created: int,
+        *,
+        include_usage: bool = False,
+        activity: Activity = "reasoning",
+        formed: bool = False,
     ) -> None:
         head = encoded(
             _ChunkHead(completion_id(turn_id), "chat.completion.chunk", created, agent.name, agent.fingerprint)
@@ -76,6 +88,18 @@ class ChunkTranslator:
         self._include_usage = include_usage
         self._show_activity = activity == "reasoning"
         self._begun = False
+        self._formed = formed
+        """The final text is of a form that was asked for: what was said on the way does not belong to it."""
+        self._text = StepText()
+        self._thought = StepText()
+        self._step = 0
+        """The step that was begun last."""
+        self._ended_steps = 0
+        """The last step that has ended. After a `Reset`, earlier ones come again."""
+        self._sent: list[Event] = []
+        """The events that were sent whole."""
+        self._again: list[Event] = []
+        """Those of them that come again, after a `Reset`."""
         self._gap = ""
         self._said = False
         self._line_open = False
@@ -112,6 +136,9 @@ class ChunkTranslator:
             self._add(event, out)
         if run:
             self._add_run(run_kind, run, out)
+        if not self.done and (self._text.conflict or self._thought.conflict):
+            self.done = True
+            self._fail(interrupted(), out)
         if not out:
             return b""
         if not self._begun and self.failure is None:
@@ -121,7 +148,10 @@ class ChunkTranslator:
 
     def _add_run(self, kind: type | None, run: list[str], out: list[bytes]) -> None:
         text = "".join(run) if len(run) > 1 else run[0]
-        if not text:
+        self._write(kind, (self._text if kind is TextDelta else self._thought).more(text), out)
+
+    def _write(self, kind: type | None, text: str, out: list[bytes]) -> None:
+        if not text or self.done:
             return
         if kind is TextDelta:
             if self._gap:
@@ -136,18 +166,47 @@ class ChunkTranslator:
     def _add(self, event: Event, out: list[bytes]) -> None:
         kind = type(event)
         if kind is StepStarted:
-            # Text of an earlier step is an answer's beginning: what follows is a paragraph of its own.
-            self._gap = PARAGRAPH if self._said else ""
+            if event.step != self._step:  # type: ignore[union-attr]  # else it is asked again by another process
+                self._step = event.step  # type: ignore[union-attr]
+                self._begin_step()
+        elif kind is StepEnded:
+            self._end_step(event, out)  # type: ignore[arg-type]
+        elif kind is Reset:
+            self._text.again()
+            self._thought.again()
+            self._again = [*self._sent]
         elif kind is TurnEnded:
             self._add_end(event, out)  # type: ignore[arg-type]
         elif kind is ToolsReplaced:
             self._replaced = self._told(event)
         elif told(event) is not None:
+            if event in self._again:
+                self._again.remove(event)
+                return
+            if kind is not ToolProgress and kind is not Nested:  # live only: they come once
+                self._sent.append(event)
             self._own_calls = self._own_calls or kind is ToolCalled
             self._tools_ran = self._tools_ran or kind is ToolStarted
             if kind is LimitReached and event.limit == "seconds":  # type: ignore[union-attr]
                 self._overdue = event  # type: ignore[assignment]
             out.append(self._told(event))
+
+    def _begin_step(self) -> None:
+        # Text of an earlier step is an answer's beginning: what follows is a paragraph of its own.
+        self._gap = PARAGRAPH if self._said else ""
+        self._text.begin()
+        self._thought.begin()
+
+    def _end_step(self, event: StepEnded, out: list[bytes]) -> None:
+        """Tell what was not sent as it came: a reader that lags behind, or comes later, gets a step whole."""
+        if event.step <= self._ended_steps:
+            return
+        self._ended_steps = event.step
+        self._write(ReasoningDelta, self._thought.rest(event.message.reasoning_content or ""), out)
+        if not self._formed:
+            self._write(TextDelta, self._text.rest(text_of(event.message.content)), out)
+            # A record has no beginnings of steps: the text of the next one begins here.
+            self._begin_step()
 
     def _told(self, event: Event) -> bytes:
         """A chunk with the whole event, and a line for people."""
@@ -159,15 +218,27 @@ class ChunkTranslator:
             delta = b'{"reasoning_content":' + encoded_text(line) + b"}"
         return b"".join((self._open, delta, _UNFINISHED, self._usage, b',"x_gaia":', encoded(event), b"}\n\n"))
 
+    def _write_last(self, text: str, out: list[bytes]) -> None:
+        self._write(TextDelta, self._text.rest(text), out)
+
     def _add_end(self, event: TurnEnded, out: list[bytes]) -> None:
-        self.done = True
         if event.status in ("failed", "cancelled"):
+            self.done = True
             failure = (
                 of_turn(event.error, tools_ran=self._tools_ran)
                 if event.error is not None
                 else cancelled(tools_ran=self._tools_ran)
             )
             self._fail(failure, out)
+            return
+        if not self._formed:
+            if event.steps > self._ended_steps:  # the last one was cut short
+                self._write_last(event.text, out)
+        elif not event.client_calls:
+            self._write_last(event.text, out)
+        self.done = True
+        if self._text.conflict or self._thought.conflict:
+            self._fail(interrupted(), out)
             return
         if self._overdue is not None and not self._said:
             self._fail(overdue(self._overdue, tools_ran=self._tools_ran), out)

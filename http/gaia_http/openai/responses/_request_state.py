@@ -8,11 +8,11 @@ from gaia_core import Agent
 from gaia_core.events import Event
 from gaia_core.facts import Edit
 from gaia_core.messages import Message
-from gaia_core.turn import Turn
 from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._response_events import Told
 from gaia_http.openai.responses.stored._request_note import RequestNote
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+from gaia_http.streaming._followed_turn import AnyTurn
 
 
 @attrs.frozen(kw_only=True)
@@ -24,7 +24,7 @@ class Begun:
     owner: str
     ref: Ref
     note: RequestNote
-    turn: Turn | None
+    turn: AnyTurn | None
     owned: bool
     session_id: str | None = None
     store: ResponseStore

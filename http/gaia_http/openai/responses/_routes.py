@@ -23,6 +23,7 @@ from gaia_http._errors import invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.responses._compact import compacted
 from gaia_http.openai.responses._count_input_tokens import counted
@@ -73,10 +74,10 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         scope, wanted = request.scope, decode_create(body)
-        return await self._idempotency.response(scope, body, lambda: self._respond(scope, wanted))
+        return await self._idempotency.response(scope, body, lambda keyed: self._respond(scope, wanted, keyed))
 
-    async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
-        begun = await self._creation.begin(wanted, caller_of(scope), scope)
+    async def _respond(self, scope: Scope, wanted: CreateRequest, keyed: KeyedTurn | None) -> ASGIApp:
+        begun = await self._creation.begin(wanted, caller_of(scope), scope, keyed=keyed)
         return live_stream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:

@@ -128,5 +128,6 @@ async def _fold(begun: Begun, output: ResponseEvents) -> None:
     async with aclosing(begun.batches()) as batches:
         async for batch in batches:
             output.take(batch)
+            output.forget()
             if output.done:
                 return

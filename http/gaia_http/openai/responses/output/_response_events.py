@@ -185,6 +185,10 @@ class ResponseEvents:
             self._before += self._usage
             self._usage, self._seconds = _NO_USAGE, 0.0
 
+    def forget(self) -> None:
+        """Nothing was given: whoever folds for the response alone has no events that could become void."""
+        self._given = 0
+
     def begin(self) -> list[Told]:
         """The events that are sent before anything happened."""
         if self._ours and not self._begun:
@@ -373,7 +377,7 @@ class ResponseEvents:
 
     def _error(self, code: str, words: str, number: int) -> None:
         """Tell an `error` event that ends the stream and is no part of the response."""
-        reply = ErrorReply(status=400, message=words, param="starting_after", code=code)
+        reply = self.failure = ErrorReply(status=400, message=words, param="starting_after", code=code)
         self._told.append(("error", encoded({"type": "error", **error_fields(reply), "sequence_number": number})))
 
     # Ends.
