@@ -21,8 +21,8 @@ class AnswerKeptError(GaiaError):
 class KeyedTurn:
     """The turn of attempt *number* to answer the request *name*. Belongs to one request.
 
-    *confirm* raises AnswerKeptError when the request has its answer by now. It is awaited after *session* was created and
-    before a turn begins there: the answer is kept before its session is erased, so a session that was created anew
+    *confirm* raises AnswerKeptError when the request has its answer by now. It is awaited after *session* was created
+    and before a turn begins there: the answer is kept before its session is erased, so a session that was created anew
     after that runs nothing.
     """
 
