@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from gaia_core.journal import Journal
 from gaia_core.journal.from_url import journal_from_url
 
 _WORKERS = 8
-_LONGEST_SECONDS = 0.6
+_LONGEST_SECONDS = 1.0
 """Between a server's start and the next kill; a turn takes about 0.2 s."""
 _START_SECONDS = 60.0
 _END_SECONDS = 120.0
@@ -47,8 +46,16 @@ PLACES = (Place("sqlite", 1), Place("postgres", 1), Place("postgres", 3))
 class Servers:
     """The servers of one place. *nursery* forks them; they are killed by the id that it said."""
 
-    def __init__(self, nursery: "subprocess.Popen[str]", ports: list[int], journal: str, folder: Path) -> None:
+    def __init__(
+        self,
+        nursery: "subprocess.Popen[str]",
+        http: aiohttp.ClientSession,
+        ports: list[int],
+        journal: str,
+        folder: Path,
+    ) -> None:
         self._nursery = nursery
+        self._http = http
         self._ports = ports
         self._journal = journal
         self._folder = folder
@@ -59,7 +66,7 @@ class Servers:
         return [f"http://127.0.0.1:{port}" for port in self._ports]
 
     async def start(self, at: int) -> None:
-        """Start the server number *at*; returns when it listens."""
+        """Start the server number *at*; returns when it is ready."""
         order = {"port": self._ports[at], "journal": self._journal, "folder": str(self._folder)}
         assert self._nursery.stdin is not None
         assert self._nursery.stdout is not None
@@ -67,10 +74,17 @@ class Servers:
         self._nursery.stdin.flush()
         self._pids[at] = int(await asyncio.to_thread(self._nursery.stdout.readline))
         until = time.monotonic() + _START_SECONDS
-        while not await asyncio.to_thread(_listens, self._ports[at]):
+        while not await self._is_ready(at):
             if time.monotonic() > until:
-                raise RuntimeError(f"a server does not listen: {(self._folder / 'log').read_text()[-2000:]}")
-            await asyncio.sleep(0.01)
+                raise RuntimeError(f"a server is not ready: {(self._folder / 'log').read_text()[-2000:]}")
+            await asyncio.sleep(0.02)
+
+    async def _is_ready(self, at: int) -> bool:
+        try:
+            async with self._http.get(f"{self.urls[at]}/ready") as reply:
+                return reply.status == 200
+        except (aiohttp.ClientError, ConnectionError):
+            return False
 
     async def kill(self, at: int) -> None:
         """kill -9; returns when it has gone."""
@@ -82,11 +96,6 @@ class Servers:
     async def kill_all(self) -> None:
         for at in tuple(self._pids):
             await self.kill(at)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -116,33 +125,29 @@ class Outcome:
     doubled: int = 0
 
 
-async def crash(servers: Servers, replicas: int, kills: int, until: float, chance: random.Random) -> Outcome:
+async def crash(servers: Servers, clients: Clients, replicas: int, kills: int, until: float) -> Outcome:
     """Kill servers *kills* times, or until then (monotonic), while clients work."""
-    outcome = Outcome()
+    outcome = Outcome(counts=clients.counts, wrong=clients.wrong, sessions=clients.sessions)
     for at in range(replicas):
         await servers.start(at)
-    connector = aiohttp.TCPConnector(limit=0, force_close=True)
-    async with aiohttp.ClientSession(connector=connector) as http:
-        clients = Clients(http, servers.urls, chance)
-        stop = asyncio.Event()
-        working = [asyncio.create_task(clients.work(stop)) for _ in range(_WORKERS)]
-        try:
-            while outcome.kills < kills and time.monotonic() < until:
-                await asyncio.sleep(chance.random() * _LONGEST_SECONDS)
-                at = chance.randrange(replicas)
-                await servers.kill(at)
-                outcome.kills += 1
-                await servers.start(at)
-            stop.set()
-            _, late = await asyncio.wait(working, timeout=_END_SECONDS)
-            if late:
-                clients.wrong.append(f"{len(late)} clients have no answer after {_END_SECONDS:g} s")
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
-    await servers.kill_all()
-    outcome.counts, outcome.wrong, outcome.sessions = clients.counts, clients.wrong, clients.sessions
+    stop = asyncio.Event()
+    working = [asyncio.create_task(clients.work(stop)) for _ in range(_WORKERS)]
+    try:
+        while outcome.kills < kills and time.monotonic() < until:
+            await asyncio.sleep(clients.chance.random() * _LONGEST_SECONDS)
+            at = clients.chance.randrange(replicas)
+            await servers.kill(at)
+            outcome.kills += 1
+            await servers.start(at)
+        stop.set()
+        _, late = await asyncio.wait(working, timeout=_END_SECONDS)
+        if late:
+            clients.wrong.append(f"{len(late)} clients have no answer after {_END_SECONDS:g} s")
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        await servers.kill_all()
     return outcome
 
 
@@ -176,8 +181,11 @@ async def run(place: Place, kills: int, seconds: float, seed: int) -> Outcome:
         if place.name == "postgres":
             journal = stack.enter_context(running_postgres(stack.enter_context(reserved_port()))).dsn
         ports = [stack.enter_context(reserved_port()) for _ in range(place.replicas)]
-        servers = Servers(stack.enter_context(nursery()), ports, journal, folder)
-        outcome = await crash(servers, place.replicas, kills, time.monotonic() + seconds, random.Random(seed))
+        forks = stack.enter_context(nursery())
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)) as http:
+            servers = Servers(forks, http, ports, journal, folder)
+            clients = Clients(http, servers.urls, random.Random(seed))
+            outcome = await crash(servers, clients, place.replicas, kills, time.monotonic() + seconds)
         await check_record(journal_from_url(journal, {}), outcome)
         outcome.doubled = effects(folder)
         return outcome
