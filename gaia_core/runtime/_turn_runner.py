@@ -567,7 +567,8 @@ def _began(start: TurnStart) -> Began:
         options=encode_options(request.options),
         system=agent.system_hash,
         tools=agent.tools.fingerprint,
-        input=request.input if request.transcript is None else request.transcript,
+        # A turn without a record has its transcript already.
+        input=request.transcript if request.record and request.transcript is not None else request.input,
         note=request.note,
         edits=request.edits,
         audience=request.audience,
