@@ -17,7 +17,7 @@ from gaia_core.messages import Message
 from gaia_core.turn import Frame, Turn
 
 _LOOK_SECONDS = 0.1
-_LEFT = frozenset(("fenced", "suspended"))
+_LEFT = frozenset(("fenced", "outcome_unknown", "suspended"))
 """The errors of a `TurnEnded` that ends the turn in this process only."""
 
 
@@ -86,7 +86,7 @@ class FollowedTurn:
                 rest = batch[:-1] if isinstance(batch[-1], TurnEnded) and _is_left(turn) else batch
                 if rest:
                     yield rest
-            if not _is_left(turn):
+            if self.ended is not None:
                 return
 
     async def frames(self) -> AsyncGenerator[Sequence[Frame], None]:
@@ -99,7 +99,7 @@ class FollowedTurn:
                 if rest:
                     last = rest[-1][0]
                     yield rest
-            if not _is_left(turn):
+            if self.ended is not None:
                 return
 
     async def cancel(self) -> None:
