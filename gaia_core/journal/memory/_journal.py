@@ -382,17 +382,14 @@ class MemoryJournal:
 
     # Answers of idempotent requests.
 
-    async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
-    ) -> IdempotentAnswer:
+    async def answer_begin(self, name: str, fingerprint: str, replica: str, *, max_age: float) -> IdempotentAnswer:
         """See Journal."""
         now = self._clock()
         found = self._answers.get(name)
         if found is not None:
             alive = self._alive(found.replica)
             old = now - found.created_at >= max_age and (found.body is not None or not alive)
-            again = retry and found.body is None and not alive and found.fingerprint == fingerprint
-            if not old and not again:
+            if not old:
                 return IdempotentAnswer(found.number, found.fingerprint, False, alive, found.body)
             del self._answers[name]
         self._count += 1
@@ -402,9 +399,10 @@ class MemoryJournal:
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
         found = self._answer(number)
-        if found is not None:
-            found.body = body
-        return found is not None
+        if found is None or found.body not in (None, body):
+            return False
+        found.body = body
+        return True
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""

@@ -10,7 +10,6 @@ ON CONFLICT (name) DO UPDATE SET
     fingerprint = excluded.fingerprint, replica = excluded.replica, number = excluded.number,
     created_at = excluded.created_at, body = NULL
 WHERE (a.created_at <= excluded.created_at - $5::float8 AND (a.body IS NOT NULL OR NOT {_ALIVE.format(ttl="$6")}))
-    OR ($7 AND a.body IS NULL AND a.fingerprint = excluded.fingerprint AND NOT {_ALIVE.format(ttl="$6")})
 """  # noqa: S608
 _FIND = f"SELECT number, fingerprint, {_ALIVE.format(ttl='$2')}, body FROM gaia_answer AS a WHERE name = $1"  # noqa: S608
 _SWEEP = f"""
@@ -31,22 +30,22 @@ async def begin(
     fingerprint: str,
     replica: str,
     max_age: float,
-    retry: bool,
     ttl: float,
     mark: int,
 ) -> IdempotentAnswer:
     """Begin the answer *name*, or the one that there is; with the same *mark*, the attempt's number, the same one."""
     row = None
     while row is None:  # unless the one that was in the way is forgotten between the two statements
-        await db.execute(_BEGIN, name, fingerprint, replica, mark, max_age, ttl, retry)
+        await db.execute(_BEGIN, name, fingerprint, replica, mark, max_age, ttl)
         row = await db.fetchrow(_FIND, name, ttl)
     number, first, alive, body = row
     return IdempotentAnswer(number, first, number == mark, alive, body)
 
 
 async def put(db: Connection, number: int, body: bytes) -> bool:
-    """Keep the whole answer, if the attempt is still there."""
-    found = await db.fetchval("UPDATE gaia_answer SET body = $2 WHERE number = $1 RETURNING 1", number, body)
+    """Keep the whole answer, if the attempt is still there and has no other."""
+    put = "UPDATE gaia_answer SET body = $2 WHERE number = $1 AND (body IS NULL OR body = $2) RETURNING 1"
+    found = await db.fetchval(put, number, body)
     return found is not None
 
 

@@ -277,14 +277,10 @@ class PostgresJournal:
 
     # Answers of idempotent requests.
 
-    async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
-    ) -> IdempotentAnswer:
+    async def answer_begin(self, name: str, fingerprint: str, replica: str, *, max_age: float) -> IdempotentAnswer:
         """See Journal."""
         mark = token()
-        return await self._run(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._ttl, mark)
-        )
+        return await self._run(lambda db: answers.begin(db, name, fingerprint, replica, max_age, self._ttl, mark))
 
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""

@@ -13,7 +13,6 @@ def begin(
     fingerprint: str,
     replica: str,
     max_age: float,
-    retry: bool,
     now: float,
     ttl: float,
 ) -> IdempotentAnswer:
@@ -25,8 +24,7 @@ def begin(
     if row is not None:
         number, first, created_at, alive, body = row
         old = now - created_at >= max_age and (body is not None or not alive)
-        again = retry and body is None and not alive and first == fingerprint
-        if not old and not again:
+        if not old:
             return IdempotentAnswer(number, first, False, bool(alive), body)
         forget(db, (number,))
     # A new row, not a changed one: its number fences off the process that made the answer before.
@@ -39,8 +37,9 @@ def begin(
 
 
 def put(db: sqlite3.Connection, number: int, body: bytes) -> bool:
-    """Keep the whole answer, if the attempt is still there."""
-    return db.execute("UPDATE answer SET body = ? WHERE number = ?", (body, number)).rowcount == 1
+    """Keep the whole answer, if the attempt is still there and has no other."""
+    put = "UPDATE answer SET body = ?1 WHERE number = ?2 AND (body IS NULL OR body = ?1)"
+    return db.execute(put, (body, number)).rowcount == 1
 
 
 def expired(db: sqlite3.Connection, began_before: float, keep: int, limit: int, alive_after: float) -> tuple[int, ...]:

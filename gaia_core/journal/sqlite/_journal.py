@@ -259,12 +259,10 @@ class SQLiteJournal:
 
     # Answers of idempotent requests.
 
-    async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, retry: bool = False
-    ) -> IdempotentAnswer:
+    async def answer_begin(self, name: str, fingerprint: str, replica: str, *, max_age: float) -> IdempotentAnswer:
         """See Journal."""
         return await self._writer.do(
-            lambda db: answers.begin(db, name, fingerprint, replica, max_age, retry, self._clock(), self._ttl)
+            lambda db: answers.begin(db, name, fingerprint, replica, max_age, self._clock(), self._ttl)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:

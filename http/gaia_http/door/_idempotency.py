@@ -287,7 +287,9 @@ class Idempotency:
         text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
         answer = msgspec.json.encode(_RecordedAnswer(run.status, headers, text))
         if not await self._runtime.journal.answer_put(number, answer):
-            _log.warning("the answer of an idempotent request was not kept: it was forgotten meanwhile")
+            _log.info(
+                "the answer of an idempotent request was not kept: another process has kept its own, or it is old"
+            )
 
     # Retention.
 

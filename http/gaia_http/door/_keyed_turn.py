@@ -26,12 +26,14 @@ class KeyedTurn:
     after that runs nothing.
     """
 
-    __slots__ = ("confirm", "id", "recorded_in", "session")
+    __slots__ = ("confirm", "created", "id", "recorded_in", "session")
 
     def __init__(self, name: str, number: int, confirm: Callable[[], Awaitable[None]]) -> None:
         self.confirm = confirm
         digest = hashlib.sha256(f"{name}:{number}".encode()).hexdigest()
         self.session = digest[:32]
         self.id = f"turn_{digest[32:]}"
+        self.created = 0
+        """When its session was created, in Unix seconds: the same in every process. Set with `recorded_in`."""
         self.recorded_in: str | None = None
         """Where it was begun or found. Set by its surface, read when the answer is over."""

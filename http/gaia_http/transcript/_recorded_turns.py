@@ -24,14 +24,16 @@ async def begun_before(runtime: Runtime, owner: str, keyed: KeyedTurn, place: st
     if not await turn.exists():
         return None
     keyed.recorded_in = place
+    keyed.created = int((await runtime.sessions.get(owner, place)).created_at)
     return turn
 
 
 async def begin_once(
-    runtime: Runtime, owner: str, keyed: KeyedTurn, place: str, begin: Callable[[], Awaitable[Turn]]
+    runtime: Runtime, session: Session, keyed: KeyedTurn, place: str, begin: Callable[[], Awaitable[Turn]]
 ) -> FollowedTurn:
-    """The turn in the session *place*: as *begin* starts it, or another process that was quicker. Raises as *begin*
-    does."""
+    """The turn that is recorded in the session *place*: as *begin* starts it in *session*, or another process that was
+    quicker. Raises as *begin* does."""
+    owner = session.owner
     keyed.recorded_in = place
     while True:
         try:
@@ -39,9 +41,12 @@ async def begin_once(
         except BusyError:
             if (found := await begun_before(runtime, owner, keyed, place)) is not None:
                 return found
-            if (await runtime.sessions.get(owner, place)).turn != keyed.id or not runtime.accepting:
+            runs = (await runtime.sessions.get(owner, place)).turn
+            here = runtime.running(owner, session.id)
+            if runs not in (None, keyed.id) or here is not None or not runtime.accepting:
                 raise
-            # Another process has claimed the session and not recorded the turn yet, or died before it could.
+            # The session is being claimed, for this turn by another process or by one that is freed here: that process
+            # died before it could record the turn.
             await asyncio.sleep(_LOOK_SECONDS)
         else:
             return FollowedTurn(runtime, owner, place, keyed.id, turn)
@@ -54,9 +59,10 @@ async def begin_keyed(
     record = await runtime.open(agent, keyed.session, owner=owner, surface=KEYED)
     keyed.recorded_in = keyed.session
     await keyed.confirm()
+    keyed.created = int((await runtime.sessions.get(owner, record.id)).created_at)
     session = Session(named.id, agent, owner) if named is not None else record
     asked = attrs.evolve(request, record=keyed.session, id=keyed.id)
     when_busy = named.when_busy if named is not None else "reject"
     return await begin_once(
-        runtime, owner, keyed, keyed.session, lambda: runtime.start(session, asked, when_busy=when_busy)
+        runtime, session, keyed, keyed.session, lambda: runtime.start(session, asked, when_busy=when_busy)
     )

@@ -81,7 +81,7 @@ class ChatRoutes:
 
         if keyed is None:
             return await start()
-        return await begin_once(self._runtime, session.owner, keyed, session.id, start)
+        return await begin_once(self._runtime, session, keyed, session.id, start)
 
     async def _begun_before(self, turn: FollowedTurn, body: SendMessage) -> ASGIApp | WholeAnswer:
         """The answer of a turn that the same request has begun before."""

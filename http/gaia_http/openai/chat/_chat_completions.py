@@ -77,7 +77,7 @@ class ChatCompletions:
             runs, caller, named, transcript, paths_in(wire.messages or ()), options, suspended_as=agent, keyed=keyed
         )
         headers = session_headers(named) + told_ignored(unserved_tools(wire), runs)
-        created = int(time.time())
+        created = keyed.created if keyed is not None else int(time.time())
         formed = options.response_format is not None
 
         def completion(events: Sequence[Event]) -> bytes | ErrorReply:

@@ -367,7 +367,7 @@ class ResponseCreation:
         )
         when_busy = named.when_busy if named is not None else "reject"
         return await begin_once(
-            self._runtime, owner, keyed, place, lambda: self._runtime.start(session, asked, when_busy=when_busy)
+            self._runtime, session, keyed, place, lambda: self._runtime.start(session, asked, when_busy=when_busy)
         )
 
     async def _is_free(self, owner: str, session_id: str) -> bool:
