@@ -93,7 +93,7 @@ class ModelStep:
         self._calls = CallAssembly()
         self._quiet = context.options.response_format is not None
         self._text_told = False
-        """Text was handed out by `take`, and is told unless the step is quiet."""
+        """`take` has returned text that readers receive: the step is not quiet."""
         self.reasoned_before: int | None = None
         """See `Answered`."""
         self._finished: Finished | None = None

@@ -110,7 +110,7 @@ class _Run:
 
 
 @attrs.frozen
-class _Attempt:
+class _AnswerAttempt:
     """An attempt to make the answer: its *number* in the journal, and its *turn*. *new*: this process begins it."""
 
     number: int
@@ -176,7 +176,7 @@ class Idempotency:
 
     # Beginning.
 
-    async def _begin(self, name: str, fingerprint: str) -> _Attempt | _RecordedAnswer:
+    async def _begin(self, name: str, fingerprint: str) -> _AnswerAttempt | _RecordedAnswer:
         """The attempt to make the answer, new or another process's, or the answer that there is. Raises ApiError."""
         found = await self._runtime.journal.answer_begin(name, fingerprint, self._runtime.replica, max_age=SECONDS)
 
@@ -184,7 +184,7 @@ class Idempotency:
             if not found.begun and isinstance(await self._begin(name, fingerprint), _RecordedAnswer):
                 raise AnswerKeptError("the request was answered meanwhile")
 
-        attempt = _Attempt(found.number, KeyedTurn(name, found.number, confirm), found.begun)
+        attempt = _AnswerAttempt(found.number, KeyedTurn(name, found.number, confirm), found.begun)
         if found.begun:
             return attempt
         _check_body(found.fingerprint, fingerprint)
@@ -197,7 +197,7 @@ class Idempotency:
 
     # Running.
 
-    async def _run(self, name: str, attempt: _Attempt, run: _Run, scope: Scope, respond: Respond) -> None:
+    async def _run(self, name: str, attempt: _AnswerAttempt, run: _Run, scope: Scope, respond: Respond) -> None:
         """Make the response, keep it, and tell its followers that it is whole; in this order.
 
         Started by `response` for the first request of a key; cancelled by `aclose` alone, never by a client. Shielded
@@ -235,7 +235,7 @@ class Idempotency:
             self._runs.pop(name, None)
             run.end(error)
 
-    async def _settle(self, owner: str, attempt: _Attempt, run: _Run, *, failed: bool, again: bool) -> None:
+    async def _settle(self, owner: str, attempt: _AnswerAttempt, run: _Run, *, failed: bool, again: bool) -> None:
         """Record the answer; or, where it *failed*, free its key if the request may run *again*. An attempt whose turn
         continues is left as it is: a retry attaches to it."""
         try:
@@ -255,11 +255,11 @@ class Idempotency:
         """The answer that the journal has by now, if it has one."""
         try:
             found = await self._begin(name, run.fingerprint)
-        except Exception:  # noqa: BLE001  # the error that led here is told instead
+        except Exception:  # noqa: BLE001  # its followers receive the error that led here
             return None
         return found if isinstance(found, _RecordedAnswer) else None
 
-    async def _continues(self, owner: str, attempt: _Attempt) -> bool:
+    async def _continues(self, owner: str, attempt: _AnswerAttempt) -> bool:
         """Whether the turn has an answer, or may get one: it is recorded and has not failed, or is another process's to
         begin."""
         if (session := attempt.turn.recorded_in) is None:

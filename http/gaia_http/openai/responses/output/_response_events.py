@@ -186,7 +186,7 @@ class ResponseEvents:
             self._usage, self._seconds = _NO_USAGE, 0.0
 
     def forget(self) -> None:
-        """Nothing was given: whoever folds for the response alone has no events that could become void."""
+        """Nothing was sent: a caller that folds for the response alone has no client whose events could become void."""
         self._given = 0
 
     def begin(self) -> list[Told]:
