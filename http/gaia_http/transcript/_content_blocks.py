@@ -187,7 +187,7 @@ class ContentBlocks:
             self._close()
 
     def _write(self, kind: BlockKind | None, text: str) -> None:
-        if not text or kind is None:
+        if not text or kind is None or self._text.conflict or self._reasoning.conflict:
             return
         if kind != self._kind:
             self._close()

@@ -136,7 +136,7 @@ class ChunkTranslator:
             self._add(event, out)
         if run:
             self._add_run(run_kind, run, out)
-        if not self.done and (self._text.conflict or self._thought.conflict):
+        if not self.done and self._conflict:
             self.done = True
             self._fail(interrupted(), out)
         if not out:
@@ -150,8 +150,12 @@ class ChunkTranslator:
         text = "".join(run) if len(run) > 1 else run[0]
         self._write(kind, (self._text if kind is TextDelta else self._thought).more(text), out)
 
+    @property
+    def _conflict(self) -> bool:
+        return self._text.conflict or self._thought.conflict
+
     def _write(self, kind: type | None, text: str, out: list[bytes]) -> None:
-        if not text or self.done:
+        if not text or self.done or self._conflict:
             return
         if kind is TextDelta:
             if self._gap:
@@ -237,7 +241,7 @@ class ChunkTranslator:
         elif not event.client_calls:
             self._write_last(event.text, out)
         self.done = True
-        if self._text.conflict or self._thought.conflict:
+        if self._conflict:
             self._fail(interrupted(), out)
             return
         if self._overdue is not None and not self._said:
