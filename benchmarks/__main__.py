@@ -4,6 +4,8 @@ Each runs in a process of its own, so that a failure, an affinity or a grown hea
 show that the tables run, in a few seconds; their figures mean nothing then.
 
 python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; not among the tables, because of that.
+python -m benchmarks crashes [--kills 200]: servers are killed while clients work; what these have equals the record.
+python -m benchmarks isolation [--turns 1000000]: turns of agents that share tool names; nothing crosses between them.
 python -m benchmarks paired FOLDER: this version of the server beside the one in FOLDER.
 python -m benchmarks questions WEIGHTS.gguf: how many questions about a folder a small model answers right.
 """
@@ -16,7 +18,7 @@ import sys
 from benchmarks.size import Size
 
 TABLES = ("core", "journal", "sessions", "server", "slots", "seeing", "keys", "tool_search", "prefix")
-OTHERS = ("soak", "paired", "questions")
+OTHERS = ("soak", "crashes", "isolation", "paired", "questions")
 """Commands with arguments of their own."""
 
 

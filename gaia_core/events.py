@@ -127,7 +127,8 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     *seconds* from the request to its end, *first_seconds* to its first token (None: there was none); waiting for a
     slot included. *objection* is set when the text doesn't match `TurnOptions.response_format`: the model receives
     it and is asked once more. *stop_sequence* ended the text, where the endpoint says which. *client_calls*: the ids of
-    all client's calls of *message*, when some of them were sent as they came (`ClientCallDelta`).
+    all client's calls of *message*, when some of them were sent as they came (`ClientCallDelta`). *reasoned_before*:
+    how many characters of the reasoning came before the first text, where some came after it; else None.
     """
 
     step: int
@@ -139,6 +140,7 @@ class StepEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     objection: str = ""
     stop_sequence: str | None = None
     client_calls: tuple[str, ...] = ()
+    reasoned_before: int | None = None
 
 
 class ToolCalled(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag=True):
@@ -278,7 +280,8 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     *finish_reason* is the last step's, `length` after a limit. *usage* is the sum over the steps, sub-agents included.
     *seconds*: how long it ran, in the process that ended it. *reasoning*: of a step that was cut short, as *text* is.
     *partial_calls*: likewise, the client's calls of that step as far as their `ClientCallDelta`s go. They are not
-    whole and must not be run; a turn that has some has `failed` or was `cancelled`.
+    whole and must not be run; a turn that has some has `failed` or was `cancelled`. *reasoned_before* as in
+    `StepEnded`.
     """
 
     status: TurnStatus
@@ -291,6 +294,7 @@ class TurnEnded(msgspec.Struct, frozen=True, gc=False, tag=True):
     seconds: float = 0.0
     reasoning: str = ""
     partial_calls: tuple[ToolCall, ...] = ()
+    reasoned_before: int | None = None
 
 
 class Nested(msgspec.Struct, frozen=True, gc=False, tag=True):

@@ -124,6 +124,9 @@ class Answered(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="a
     stop_sequence: str | None = None
     """The one that ended the text, where the endpoint said which."""
     calls_streamed: bool = False
+    reasoned_before: int | None = None
+    """How many characters of the reasoning came before the first text, where some came after it; else None. Streams
+    send no reasoning after text, so one that is sent from the record needs to know it."""
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="started"):
@@ -232,6 +235,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="ende
     seconds: float = 0.0
     reasoning: str = ""
     partial_calls: tuple[ToolCall, ...] = ()
+    reasoned_before: int | None = None
 
 
 class Damaged(msgspec.Struct, frozen=True, gc=False, tag="damaged"):
@@ -320,6 +324,7 @@ def events_of(fact: Fact, turn_id: str, session_id: str) -> tuple[Event, ...]:
                 fact.seconds,
                 fact.reasoning,
                 fact.partial_calls,
+                fact.reasoned_before,
             )
             return (event,) if fact.limit is None else (fact.limit, event)
         case Asked():
@@ -356,6 +361,7 @@ def _answered(fact: Answered) -> tuple[Event, ...]:
         fact.objection,
         fact.stop_sequence,
         fact.client_calls if fact.calls_streamed else (),
+        fact.reasoned_before,
     )
     if not fact.message.tool_calls:
         return (ended,)

@@ -7,19 +7,14 @@ what they share on disk is made under a lock.
 import asyncio
 import itertools
 import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 
+from benchmarks.postgres import NotInstalledError, reserved_port, running_postgres
 from gaia_core.models.embedded import libraries_folder, load_runtime, replacements
 
 pytest_plugins = (
@@ -74,8 +69,6 @@ hypothesis.settings.register_profile(
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
 )
 hypothesis.settings.load_profile("any machine")
-
-INSTALL = "PostgreSQL is not installed, and these tests need it: apt-get install -y --no-install-recommends postgresql"
 
 
 def at_a_stack_of(frames: int, function: Callable[[], Any]) -> Any:
@@ -200,66 +193,6 @@ def runtime(tmp_path, monkeypatch):
 # PostgreSQL.
 
 
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port of this machine for one server after the other.
-
-    It is bound here and never listened on: nothing else is given it, and a server that sets SO_REUSEADDR can have it.
-    """
-    with socket.socket() as reserved:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
-
-
-def unprivileged():
-    """The user to run the server as: it refuses to run as root."""
-    if os.getuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in ("postgres", "nobody") if name in names)
-
-
-class Server:
-    """A PostgreSQL server in a folder of its own; `dsn` reaches it."""
-
-    def __init__(self, folder, bin, port, user):
-        self.folder, self.bin, self.port, self.user = folder, bin, port, user
-        self.dsn = f"postgresql://gaia:pass-word@127.0.0.1:{port}/postgres"
-
-    def call(self, program, *arguments):
-        done = subprocess.run(
-            [self.bin / program, *arguments], user=self.user, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=120, check=False,
-            env={"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin"},
-        )  # fmt: skip
-        assert done.returncode == 0, f"{program}: {done.stderr.decode()}"
-
-    def init(self):
-        self.call("initdb", "-D", "data", "-U", "gaia", "-A", "trust", "-E", "UTF8", "--no-sync")
-
-    def start(self):
-        options = f"-c listen_addresses=127.0.0.1 -p {self.port} -c unix_socket_directories= -c fsync=off"
-        self.call("pg_ctl", "start", "-D", "data", "-w", "-t", "60", "-l", "log", "-o", options)
-
-    def stop(self):
-        self.call("pg_ctl", "stop", "-D", "data", "-m", "immediate", "-w")
-
-
-def make_server(port):
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    on_path = shutil.which("initdb")
-    if not found and not on_path:
-        pytest.fail(INSTALL)
-    user = unprivileged()
-    folder = Path(tempfile.mkdtemp(prefix="gaia-postgres-"))
-    if user is not None:
-        shutil.chown(folder, user)
-    server = Server(folder, found[-1].parent if found else Path(on_path).resolve().parent, port, user)
-    server.init()
-    return server
-
-
 @pytest.fixture(scope="session")
 def postgres():
     """A server for all tests that only need its database."""
@@ -273,12 +206,11 @@ def own_postgres():
 
 
 def running_server():
-    with reserved_port() as port:
-        server = make_server(port)
-        server.start()
-        yield server
-        server.stop()
-        shutil.rmtree(server.folder)
+    try:
+        with reserved_port() as port, running_postgres(port) as server:
+            yield server
+    except NotInstalledError as error:
+        pytest.fail(str(error))
 
 
 @pytest.fixture(scope="session")

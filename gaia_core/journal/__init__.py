@@ -10,7 +10,7 @@ async with MemoryJournal() as journal:
 extra `postgres`: asyncpg), so that values alone load no database. `gaia_core.journal.from_url` chooses.
 """
 
-from gaia_core.journal._contract import Journal, branch
+from gaia_core.journal._contract import Journal, branch, with_first
 from gaia_core.journal._journal_health import JournalHealth
 from gaia_core.journal._recorded_facts import fact_of, readable_fact
 from gaia_core.journal._records import (
@@ -58,4 +58,5 @@ __all__ = [
     "branch",
     "fact_of",
     "readable_fact",
+    "with_first",
 ]

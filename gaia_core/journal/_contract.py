@@ -210,19 +210,19 @@ class Journal(Protocol):
     # Answers of idempotent requests. They count in no totals.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = ""
     ) -> IdempotentAnswer:
         """Begin the answer *name* for *replica*, which is alive by its heartbeats; or the one that there is.
 
         *owner*: whose it is, for `answer_sweep`; the name alone tells answers apart.
 
-        One that began *max_age* seconds ago is replaced, unless a living replica still makes it. With *retry*, so is
-        one of the same fingerprint whose replica died before it was whole.
+        One that began *max_age* seconds ago is replaced, unless a living replica still makes it.
         """
         ...
 
     async def answer_put(self, number: int, body: bytes) -> bool:
-        """Keep the whole answer of an attempt; False when that was replaced or forgotten (nothing is kept then)."""
+        """Keep the whole answer of an attempt. False when that was replaced or forgotten, or has another answer, which
+        stays."""
         ...
 
     async def answer_drop(self, number: int) -> None:

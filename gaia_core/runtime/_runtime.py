@@ -17,6 +17,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Self
 
+import attrs
+
 from gaia_core.agent import Agent
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog
@@ -254,8 +256,8 @@ class Runtime:
         *when_busy*, while the session runs a turn: `reject` (BusyError), `queue`, or `interrupt` that turn. *queued*
         is called with the position in that queue, at first and whenever it changes; 1 is next.
 
-        Raises BusyError (also when too many turns wait), LimitError, StorageFullError, ClosedError, NotFoundError, and
-        JournalError while the journal can't be written.
+        Raises BusyError (also when too many turns wait, and when the request's turn *id* was begun before), LimitError,
+        StorageFullError, ClosedError, NotFoundError, and JournalError while the journal can't be written.
         """
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         if asked.transcript is None and self.storage.is_limited(session.owner):
@@ -268,9 +270,12 @@ class Runtime:
         try:
             start = TurnStart(session=session, key=key, state=state, request=asked)
             with self._counted(session.owner):
-                if asked.transcript is not None:
+                if asked.transcript is not None and not asked.record:
                     return self._turns.once(start, grants=await self._grants(key))
-                journal = await self.sessions.journal_of(*key)
+                if asked.record and asked.record != session.id:
+                    record = Session(asked.record, session.agent, session.owner)
+                    start = attrs.evolve(start, session=record, grants=tuple(await self._grants(key)))
+                journal = await self.sessions.journal_of(start.session.owner, start.session.id)
                 if journal is self._journal:
                     self.check_journal()
                 return await self._turns.recorded(start, journal)

@@ -13,7 +13,7 @@ from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.errors import BusyError, DamagedRecordError, FencedError, GaiaError, NotFoundError
 from gaia_core.events import ErrorInfo
 from gaia_core.facts import AgentSwitched, Answered, Began, Ended, Fact, Resumed, encode_fact
-from gaia_core.journal import Journal, JournalHealth, Lease, NewRecord, SessionInfo, Signal
+from gaia_core.journal import Journal, JournalHealth, Lease, NewRecord, SessionInfo, Signal, with_first
 from gaia_core.messages import AssistantMessage, ToolCall, Usage, UserMessage
 from gaia_core.models import SlotRequest
 from gaia_core.runtime._catalog_generations import Generations
@@ -71,8 +71,8 @@ PATIENCE_SECONDS = 300.0
 class TurnStart:
     """A turn that is about to begin: where, in whose *state*, and what it is asked.
 
-    *key* is its session's in the gate. *closes*: the state is the turn's own, and its resources
-    close when the turn ends.
+    *key* is its session's in the gate, which gives its resources and *grants*; *session* has its record. *closes*: the
+    state is the turn's own, and its resources close when the turn ends.
     """
 
     session: Session
@@ -80,6 +80,7 @@ class TurnStart:
     state: SessionState
     request: TurnRequest
     closes: bool = False
+    grants: tuple[Grant, ...] = ()
 
 
 class TurnRunner:
@@ -211,9 +212,11 @@ class TurnRunner:
         first = (record_of(began, parent),)
         # Meanwhile the speculative request runs. The gate has excluded the turns of this process; the claim excludes
         # those of others.
-        lease = await self._lease(journal, owner, session_id, f"turn_{new_id()}", first, speculative)
+        turn_id, once = start.request.id or f"turn_{new_id()}", bool(start.request.id)
+        lease = await self._lease(journal, owner, session_id, turn_id, first, speculative, once=once)
         if lease is None:
-            raise BusyError(f"session {session_id!r} runs a turn already, in another process")
+            words = ", or has run this one" if once else ", in another process"
+            raise BusyError(f"session {session_id!r} runs a turn already{words}")
         before = lease.seq - 1
         try:
             head = lease.found if parent is None else parent
@@ -224,6 +227,7 @@ class TurnRunner:
             # The session is claimed in the journal, and no turn will end that claim.
             await uninterrupted(self._give_back(journal, lease, _NEVER_RAN))
             raise
+        history.grants += start.grants
         context = self._leased(start, journal, lease, history, before, claimed=(began,), speculative=speculative)
         changed = history.fingerprint and (history.agent, history.fingerprint) != (agent.name, agent.fingerprint)
         context.turn.opens_session = not head
@@ -237,12 +241,18 @@ class TurnRunner:
         turn: str | None,
         first: tuple[NewRecord, ...] = (),
         speculative: SpeculativeRequest | None = None,
+        *,
+        once: bool = False,
     ) -> Lease | None:
-        """Claim the session in *journal*. A caller that is cancelled meanwhile leaves no claim: *speculative* is closed
-        at once, and the claim given back when it is known."""
+        """Claim the session in *journal*; *once*: unless it has had the turn. A caller that is cancelled meanwhile
+        leaves no claim: *speculative* is closed at once, and the claim given back when it is known."""
+        if once and turn is not None:
+            claim = _claimed_once(journal, owner, session_id, self._replica, turn, first)
+        else:
+            claim = journal.claim(owner, session_id, self._replica, turn, first)
         if not journal.durable:
-            return await journal.claim(owner, session_id, self._replica, turn, first)  # never suspends
-        claiming = asyncio.ensure_future(journal.claim(owner, session_id, self._replica, turn, first))
+            return await claim  # never suspends
+        claiming = asyncio.ensure_future(claim)
         try:
             return await asyncio.shield(claiming)
         except asyncio.CancelledError:
@@ -356,6 +366,8 @@ class TurnRunner:
         # From here to the turn's task nothing is awaited.
         context = self._leased(start, journal, lease, history, history.before, patience=PATIENCE_SECONDS)
         context.budget.restore(history.steps, history.tool_calls, history.usage)
+        own = (entry.message for entry in history.transcript.entries if entry.seq > history.before + 1)
+        context.turn.messages = tuple(own)
         for call in history.transcript.open.values():  # before anybody can find the turn and answer
             if call.asked is not None and call.decided is None:
                 if call.asked.agent == agent.fingerprint:
@@ -385,7 +397,7 @@ class TurnRunner:
         session = start.session
         turn = Turn(
             lease.turn,
-            session.id,
+            start.key[1],
             observer=self._observed(session, lease.turn),
             replay=replay_of(journal, session.owner, session.id, lease.turn),
             after=after,
@@ -440,7 +452,7 @@ class TurnRunner:
             affinity=transcript.beginning() if start.closes else "",
             patience=patience,
             audience=start.request.audience,
-            compacts=isinstance(recorder, JournalRecorder),
+            compacts=isinstance(recorder, JournalRecorder) and start.request.transcript is None,
             options=start.request.options,
             speculative=speculative,
         )
@@ -554,6 +566,20 @@ class TurnRunner:
         await self._gate.close()
 
 
+async def _claimed_once(
+    journal: Journal, owner: str, session_id: str, replica: str, turn: str, first: tuple[NewRecord, ...]
+) -> Lease | None:
+    """Claim the session for the turn of id *turn*; None also when it has had that turn. The lease excludes others
+    between the look and the turn's first record."""
+    lease = await journal.claim(owner, session_id, replica, turn)
+    if lease is None:
+        return None
+    if await journal.read(owner, session_id, turn=turn):
+        await journal.append(lease, (), done=True)
+        return None
+    return msgspec.structs.replace(await with_first(journal, lease, first), found=lease.found)
+
+
 def _began(start: TurnStart) -> Began:
     agent, request = start.session.agent, start.request
     return Began(
@@ -564,7 +590,8 @@ def _began(start: TurnStart) -> Began:
         options=encode_options(request.options),
         system=agent.system_hash,
         tools=agent.tools.fingerprint,
-        input=request.input,
+        # A turn without a record has its transcript already.
+        input=request.transcript if request.record and request.transcript is not None else request.input,
         note=request.note,
         edits=request.edits,
         audience=request.audience,

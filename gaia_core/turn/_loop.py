@@ -264,6 +264,7 @@ class _Loop:
             problems,
             self._step.stop_sequence,
             streamed_calls,
+            self._step.reasoned_before,
         )
         if self._step.endless:
             most = self._step.most_chars
@@ -318,7 +319,7 @@ class _Loop:
             try:
                 return await self._step.run(clock, speculative)
             except ModelError as error:
-                if self._step.streamed_calls or self._step.streamed_text:
+                if clock.told or self._step.streamed_calls or self._step.streamed_text:
                     raise  # another answer would not continue what the client has
                 delay = 0.0
                 longest = request.sampling.max_tokens
@@ -428,6 +429,7 @@ class _Loop:
         )
         reasoning = self._step.reasoning if self._step is not None else ""
         partial = self._step.streamed_calls if self._step is not None else ()
+        before = self._step.reasoned_before if self._step is not None else None
         return Ended(
             status,
             text,
@@ -440,6 +442,7 @@ class _Loop:
             time.monotonic() - self._began,
             reasoning,
             partial,
+            before,
         )
 
 

@@ -72,6 +72,7 @@ def _event(ended: Ended) -> TurnEnded:
         ended.seconds,
         ended.reasoning,
         ended.partial_calls,
+        ended.reasoned_before,
     )
 
 

@@ -24,6 +24,7 @@ class Audience(StrEnum):
     |---|---|---|---|---|
     | NOBODY | denied | fail | first | resumed |
     | CLIENT | asked | fail | first | given up, unless it waits for an approval |
+    | RETURNING | asked | fail | first | resumed: its client asks again |
     | INTERACTIVE | asked | asked | first | resumed |
     | BACKGROUND | asked | fail | after those that somebody waits for | resumed |
     | UNATTENDED | denied | fail | after those that somebody waits for | resumed |
@@ -31,6 +32,7 @@ class Audience(StrEnum):
 
     NOBODY = "nobody"
     CLIENT = "client"
+    RETURNING = "returning"
     INTERACTIVE = "interactive"
     BACKGROUND = "background"
     UNATTENDED = "unattended"
@@ -95,7 +97,9 @@ class TurnRequest:
     | audience | who is there: see `Audience` |
     | options | sampling, client tools, response format: see `TurnOptions` |
     | input | further messages of the request, before *content*: several, or results of a client's tools |
-    | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded |
+    | transcript | the caller's whole conversation: the session gives resources and grants, nothing is recorded there |
+    | record | the session in whose record the turn on a *transcript* stands, where it has one |
+    | id | the turn's id, by which it is begun once at most in its session; by default a new one |
     | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: a new beginning |
     | note | kept with the turn's first record, for the surface that asks |
     | edits | messages of the conversation that models are not shown any more |
@@ -109,6 +113,8 @@ class TurnRequest:
     options: TurnOptions = NO_OPTIONS
     input: tuple[Message, ...] = ()
     transcript: tuple[Message, ...] | None = None
+    record: str = ""
+    id: str = ""
     parent: int | None = None
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
@@ -122,6 +128,8 @@ class TurnRequest:
             and type(self.options) is TurnOptions
             and are_messages(self.input)
             and (messages is None or are_messages(messages))
+            and type(self.record) is str
+            and type(self.id) is str
             and (self.parent is None or type(self.parent) is int)
             and type(self.note) is bytes
             and _are_edits(self.edits)

@@ -167,6 +167,17 @@ def of_turn(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
     return reply
 
 
+def interrupted() -> ErrorReply:
+    """The reply where another process has asked the model again for a step of which the client has some."""
+    return ErrorReply(
+        status=503,
+        message="another server continues this answer, and its last step was asked again: what came of that step is "
+        "void. Send the request again with the same Idempotency-Key for the whole answer",
+        type=SERVER,
+        code="step_interrupted",
+    )
+
+
 def cancelled(*, tools_ran: bool) -> ErrorReply:
     """The reply to a turn that somebody else than its client cancelled: the server stops."""
     return of_turn(ErrorInfo("cancelled", "the turn was cancelled because the server stops"), tools_ran=tools_ran)

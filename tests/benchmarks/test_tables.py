@@ -31,7 +31,7 @@ def test_two_versions_of_the_server_are_compared():
     assert len(rows(ended.stdout)) == 2
 
 
-@pytest.mark.parametrize("command", ["soak", "paired", "questions"])
+@pytest.mark.parametrize("command", ["soak", "crashes", "isolation", "paired", "questions"])
 def test_what_runs_for_minutes_still_begins(command):
     ended = run(command, "--help")
     assert ended.returncode == 0, ended.stderr

@@ -153,7 +153,7 @@ async def test_a_reader_that_stalls_loses_its_line_and_the_run_goes_on():
         scope = {"headers": [(b"idempotency-key", b"one")], "path": "/v1/x", "state": {ABORT: aborted.set}}
         ended = asyncio.Event()
 
-        async def respond():
+        async def respond(_keyed):
             async def answer(_scope, _receive, send):
                 await send({"type": "http.response.start", "status": 200, "headers": []})
                 for _ in range(100):  # nobody reads, and nothing waits for that
@@ -285,13 +285,13 @@ def apart():
             self.runs = 0
             self.idempotency = Idempotency(runtime, Settings())
 
-        async def ask(self, body: bytes = b"{}", *, owner: str = "", path: str = "/v1/x", size: int = 2, **options):
+        async def ask(self, body: bytes = b"{}", *, owner: str = "", path: str = "/v1/x", size: int = 2):
             from gaia_http.door._caller import Caller, set_caller
 
             scope = {"headers": [(b"idempotency-key", b"one")], "path": path, "state": {}}
             set_caller(scope, Caller(owner=owner))
 
-            async def respond():
+            async def respond(_keyed):
                 self.runs += 1
 
                 async def answer(_scope, _receive, send):
@@ -305,7 +305,7 @@ def apart():
             async def send(message):
                 told.append(message)
 
-            response = await self.idempotency.response(scope, body, respond, **options)
+            response = await self.idempotency.response(scope, body, respond)
             await response(scope, asyncio.get_running_loop().create_future, send)
             return b"".join(message.get("body", b"") for message in told)
 
@@ -337,51 +337,6 @@ async def test_an_answer_survives_a_restart(apart, tmp_path):
 
         assert await asked.ask() == first
         assert asked.runs == 0
-
-
-class Crashing(SQLiteJournal):
-    """The journal of a process that is killed while it makes an answer."""
-
-    async def answer_begin(self, name, fingerprint, _replica, **given):
-        return await super().answer_begin(name, fingerprint, "1@dead.0", **given)
-
-    async def answer_put(self, _number, _body):
-        return True
-
-
-@pytest.mark.parametrize("safe", [True, False])
-async def test_what_a_crash_interrupted_runs_again_only_where_that_is_safe(apart, tmp_path, safe):
-    from gaia_http._errors import ApiError
-
-    path = tmp_path / "journal.sqlite"
-    async with runtime_on(Crashing(path)) as runtime:
-        await apart(runtime).ask()
-    async with runtime_on(SQLiteJournal(path)) as runtime:
-        asked = apart(runtime)
-        if safe:
-            assert await asked.ask(safe=lambda: True) == b"xx"
-            assert await asked.ask() == b"xx"
-            assert asked.runs == 1
-        else:
-            with pytest.raises(ApiError, match="stopped while it ran") as refused:
-                await asked.ask()
-            assert refused.value.reply.status == 424
-        await asked.idempotency.aclose()
-
-
-async def test_a_request_that_runs_in_another_process_is_busy(apart, tmp_path):
-    from gaia_http._errors import ApiError
-
-    path = tmp_path / "journal.sqlite"
-    async with runtime_on(Crashing(path)) as runtime:
-        await apart(runtime).ask()
-    async with runtime_on(SQLiteJournal(path)) as runtime:
-        await runtime.journal.beat("1@dead.0", "")
-        asked = apart(runtime)
-        with pytest.raises(ApiError, match="another process") as refused:
-            await asked.ask(safe=lambda: True)
-        assert refused.value.reply.status == 409
-        await asked.idempotency.aclose()
 
 
 async def test_after_a_day_the_key_is_free_again(apart):

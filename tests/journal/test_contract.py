@@ -711,8 +711,8 @@ async def test_a_job_that_nobody_finished_comes_again(journal, home):
 DAY = 86_400.0
 
 
-async def begin(journal, name="a", fingerprint="b1:x", replica="r1", **given):
-    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY, **given)
+async def begin(journal, name="a", fingerprint="b1:x", replica="r1"):
+    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY)
 
 
 async def test_an_answer_is_begun_once_and_found_from_then_on(journal, home):
@@ -745,19 +745,20 @@ async def test_an_answer_that_was_dropped_is_begun_again(journal):
     assert (await begin(journal)).number == second.number
 
 
-async def test_an_answer_of_a_dead_replica_is_begun_again_on_request_only(journal, home):
+async def test_an_answer_of_a_dead_replica_stays_begun(journal, home):
     await journal.beat("r1", "")
     first = await begin(journal)
-    assert not (await begin(journal, replica="r2", retry=True)).begun
     await home.advance(16)
     found = await begin(journal, replica="r2")
-    assert (found.begun, found.alive, found.body) == (False, False, None)
-    assert not (await begin(journal, replica="r2", fingerprint="b1:y", retry=True)).begun
-    again = await begin(journal, replica="r2", retry=True)
-    assert again.begun
-    assert not await journal.answer_put(first.number, b"late")
-    assert await journal.answer_put(again.number, b"good")
-    assert not (await begin(journal, retry=True)).begun  # whole, whoever made it
+    assert (found.begun, found.number, found.alive, found.body) == (False, first.number, False, None)
+
+
+async def test_the_first_answer_of_an_attempt_stays(journal):
+    made = await begin(journal)
+    assert await journal.answer_put(made.number, b"first")
+    assert await journal.answer_put(made.number, b"first")  # as after a commit of unknown outcome
+    assert not await journal.answer_put(made.number, b"second")
+    assert (await begin(journal)).body == b"first"
 
 
 async def test_an_old_answer_is_replaced_unless_it_is_being_made(journal, home):

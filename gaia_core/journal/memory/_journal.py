@@ -412,7 +412,7 @@ class MemoryJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = ""
     ) -> IdempotentAnswer:
         """See Journal."""
         now = self._clock()
@@ -420,8 +420,7 @@ class MemoryJournal:
         if found is not None:
             alive = self._alive(found.replica)
             old = now - found.created_at >= max_age and (found.body is not None or not alive)
-            again = retry and found.body is None and not alive and found.fingerprint == fingerprint
-            if not old and not again:
+            if not old:
                 return IdempotentAnswer(found.number, found.fingerprint, False, alive, found.body)
             del self._answers[name]
         self._count += 1
@@ -431,10 +430,11 @@ class MemoryJournal:
     async def answer_put(self, number: int, body: bytes) -> bool:
         """See Journal."""
         found = self._answer(number)
-        if found is not None:
-            found.body = body
-            self._meter.answer(len(body))
-        return found is not None
+        if found is None or found.body not in (None, body):
+            return False
+        found.body = body
+        self._meter.answer(len(body))
+        return True
 
     async def answer_drop(self, number: int) -> None:
         """See Journal."""

@@ -6,12 +6,11 @@ from gaia_core.journal.postgres._schema import Connection
 _ALIVE = "EXISTS (SELECT 1 FROM gaia_replica AS r WHERE r.name = a.replica AND r.beat_at > gaia_now() - {ttl}::float8)"
 _BEGIN = f"""
 INSERT INTO gaia_answer AS a (name, fingerprint, replica, number, owner, created_at)
-VALUES ($1, $2, $3, $4, $8, gaia_now())
+VALUES ($1, $2, $3, $4, $7, gaia_now())
 ON CONFLICT (name) DO UPDATE SET
     fingerprint = excluded.fingerprint, replica = excluded.replica, number = excluded.number,
     created_at = excluded.created_at, body = NULL, size = 0
 WHERE (a.created_at <= excluded.created_at - $5::float8 AND (a.body IS NOT NULL OR NOT {_ALIVE.format(ttl="$6")}))
-    OR ($7 AND a.body IS NULL AND a.fingerprint = excluded.fingerprint AND NOT {_ALIVE.format(ttl="$6")})
 """  # noqa: S608
 _FIND = f"SELECT number, fingerprint, {_ALIVE.format(ttl='$2')}, body FROM gaia_answer AS a WHERE name = $1"  # noqa: S608
 _SWEEP = f"""
@@ -36,24 +35,25 @@ async def begin(
     replica: str,
     owner: str,
     max_age: float,
-    retry: bool,
     ttl: float,
     mark: int,
 ) -> IdempotentAnswer:
     """Begin the answer *name*, or the one that there is; with the same *mark*, the attempt's number, the same one."""
     row = None
     while row is None:  # unless the one that was in the way is forgotten between the two statements
-        await db.execute(_BEGIN, name, fingerprint, replica, mark, max_age, ttl, retry, owner)
+        await db.execute(_BEGIN, name, fingerprint, replica, mark, max_age, ttl, owner)
         row = await db.fetchrow(_FIND, name, ttl)
     number, first, alive, body = row
     return IdempotentAnswer(number, first, number == mark, alive, body)
 
 
 async def put(db: Connection, number: int, body: bytes) -> bool:
-    """Keep the whole answer, if the attempt is still there."""
-    found = await db.fetchval(
-        "UPDATE gaia_answer SET body = $2, size = octet_length($2::bytea) WHERE number = $1 RETURNING 1", number, body
+    """Keep the whole answer, if the attempt is still there and has no other."""
+    put = (
+        "UPDATE gaia_answer SET body = $2, size = octet_length($2::bytea) "
+        "WHERE number = $1 AND (body IS NULL OR body = $2) RETURNING 1"
     )
+    found = await db.fetchval(put, number, body)
     return found is not None
 
 

@@ -315,12 +315,12 @@ class PostgresJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = ""
     ) -> IdempotentAnswer:
         """See Journal."""
         mark = token()
         return await self._run(
-            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._ttl, mark)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, self._ttl, mark)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:

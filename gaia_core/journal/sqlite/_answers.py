@@ -14,7 +14,6 @@ def begin(
     replica: str,
     owner: str,
     max_age: float,
-    retry: bool,
     now: float,
     ttl: float,
 ) -> IdempotentAnswer:
@@ -26,8 +25,7 @@ def begin(
     if row is not None:
         number, first, created_at, alive, body = row
         old = now - created_at >= max_age and (body is not None or not alive)
-        again = retry and body is None and not alive and first == fingerprint
-        if not old and not again:
+        if not old:
             return IdempotentAnswer(number, first, False, bool(alive), body)
         forget(db, (number,))
     # A new row, not a changed one: its number fences off the process that made the answer before.
@@ -40,9 +38,9 @@ def begin(
 
 
 def put(db: sqlite3.Connection, number: int, body: bytes) -> bool:
-    """Keep the whole answer, if the attempt is still there."""
-    changed = db.execute("UPDATE answer SET body = ?, size = ? WHERE number = ?", (body, len(body), number))
-    return changed.rowcount == 1
+    """Keep the whole answer, if the attempt is still there and has no other."""
+    put = "UPDATE answer SET body = ?1, size = ?3 WHERE number = ?2 AND (body IS NULL OR body = ?1)"
+    return db.execute(put, (body, number, len(body))).rowcount == 1
 
 
 def expired(

@@ -282,11 +282,11 @@ class SQLiteJournal:
     # Answers of idempotent requests.
 
     async def answer_begin(
-        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = "", retry: bool = False
+        self, name: str, fingerprint: str, replica: str, *, max_age: float, owner: str = ""
     ) -> IdempotentAnswer:
         """See Journal."""
         return await self._writer.do(
-            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, retry, self._clock(), self._ttl)
+            lambda db: answers.begin(db, name, fingerprint, replica, owner, max_age, self._clock(), self._ttl)
         )
 
     async def answer_put(self, number: int, body: bytes) -> bool:

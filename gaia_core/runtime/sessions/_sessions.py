@@ -18,6 +18,8 @@ from gaia_core.errors import AnsweredError, BusyError, JournalError, NotFoundErr
 from gaia_core.events import GrantScope, TurnEnded
 from gaia_core.facts import (
     Asked,
+    Began,
+    Damaged,
     Decided,
     Ended,
     Fact,
@@ -25,7 +27,17 @@ from gaia_core.facts import (
     Replied,
     events_of,
 )
-from gaia_core.journal import Journal, MemoryJournal, NewSession, Record, SessionInfo, SessionUpdate, Totals, fact_of
+from gaia_core.journal import (
+    Journal,
+    MemoryJournal,
+    NewSession,
+    Record,
+    SessionInfo,
+    SessionUpdate,
+    Totals,
+    fact_of,
+    readable_fact,
+)
 from gaia_core.messages import Message
 from gaia_core.runtime._journal_signals import (
     CancelSignal,
@@ -264,18 +276,28 @@ class Sessions:
         if not found:
             raise NotFoundError(f"session {id!r} has had no turn{f' with the event {after}' if after else ''}")
         own = await journal.read(owner, id, turn=found[0].turn)
-        first, last = own[0].seq, own[-1]
-        fact = fact_of(last, id)
-        if not isinstance(fact, Ended):
-            if info.turn == last.turn:
-                return None
+        turn = _ended_turn(journal, owner, id, own)
+        if turn is None and info.turn != found[0].turn:
             raise NotFoundError(f"session {id!r} runs no turn; its last one has no end in the record")
-        turn = Turn(last.turn, id, replay=replay_of(journal, owner, id, last.turn), after=first - 1, seq=last.seq)
-        event = events_of(fact, last.turn, id)[-1]
-        assert isinstance(event, TurnEnded)
-        turn.message_id = last.seq
-        turn.end(event)
         return turn
+
+    async def turn(self, owner: str, id: str, turn_id: str) -> Turn | None:
+        """That turn of the session: as it runs here, or as it ended. None while it belongs to another process, or to a
+        dead one and will be taken over. NotFoundError when the session has had no such turn."""
+        turn = self._runtime.running(owner, id)
+        if turn is not None and turn.id == turn_id:
+            return turn
+        journal = await self.journal_of(owner, id)
+        records = await journal.read(owner, id, turn=turn_id)
+        if not records:
+            raise NotFoundError(f"session {id!r} has had no turn {turn_id[:80]!r}")
+        ended = _ended_turn(journal, owner, id, records)
+        if ended is not None or (await journal.get(owner, id)).turn == turn_id:
+            return ended
+        # It has ended between the two reads.
+        if (ended := _ended_turn(journal, owner, id, await journal.read(owner, id, turn=turn_id))) is None:
+            raise NotFoundError(f"session {id!r} runs no turn {turn_id!r}, and it has no end in the record")
+        return ended
 
     async def take_over(self, owner: str, id: str) -> Turn | None:
         """Go on here, now, with the turn that a process left in the session which has stopped; None: there is none.
@@ -415,3 +437,25 @@ async def _cancelled(turn: Turn) -> None:
     except OutcomeUnknownError:
         words = f"the turn of session {turn.session_id!r} is stopped, but the journal can't record its end for now"
         raise JournalError(f"{words}; try again later") from None
+
+
+def _ended_turn(journal: Journal, owner: str, id: str, records: Sequence[Record]) -> Turn | None:
+    """The turn of *records*, which has ended; None when it has not."""
+    first, last = records[0].seq, records[-1]
+    ended = fact_of(last, id)
+    if not isinstance(ended, Ended):
+        return None
+    turn = Turn(last.turn, id, replay=replay_of(journal, owner, id, last.turn), after=first - 1, seq=last.seq)
+    transcript = Transcript()
+    for record in records:
+        fact = readable_fact(record)
+        if isinstance(fact, Damaged):
+            continue
+        added = transcript.apply(record.seq, fact)
+        if not isinstance(fact, Began):
+            turn.messages += added
+    event = events_of(ended, last.turn, id)[-1]
+    assert isinstance(event, TurnEnded)
+    turn.message_id = last.seq
+    turn.end(event)
+    return turn

@@ -40,7 +40,7 @@ Answer: TypeAlias = tuple[AssistantMessage, FinishReason, Usage]
 class Clock:
     """How long a model request takes, and how long until its first token. *asked*: when it was sent, if not now."""
 
-    __slots__ = ("_asked", "_emit", "_first", "quiet")
+    __slots__ = ("_asked", "_emit", "_first", "quiet", "told")
 
     def __init__(self, emit: Callable[..., None], *, asked: float | None = None) -> None:
         self._emit = emit
@@ -48,6 +48,8 @@ class Clock:
         self._first: float | None = None
         self.quiet = False
         """Whether the model's text is held back until it is whole. Set for each request."""
+        self.told = False
+        """Some of the answer was told."""
 
     def __call__(self, *events: Event) -> None:
         if self._first is None and type(events[0]) in (TextDelta, ReasoningDelta, ClientCallDelta):
@@ -55,6 +57,7 @@ class Clock:
         if self.quiet:
             events = tuple([event for event in events if type(event) is not TextDelta])
         if events:
+            self.told = self.told or type(events[0]) in (TextDelta, ReasoningDelta, ClientCallDelta)
             self._emit(*events)
 
     def read(self) -> tuple[float, float | None]:
@@ -74,14 +77,17 @@ class ModelStep:
         "_finished",
         "_form",
         "_held",
+        "_quiet",
         "_reasoning",
         "_request",
         "_streamed_calls",
         "_streamed_text",
         "_taken_ids",
         "_text",
+        "_text_told",
         "_tools_chars",
         "most_chars",
+        "reasoned_before",
     )
 
     def __init__(self, context: TurnContext, request: ModelRequest, taken_ids: set[str], tools_chars: int = 0) -> None:
@@ -92,6 +98,11 @@ class ModelStep:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls = CallAssembly()
+        self._quiet = context.options.response_format is not None
+        self._text_told = False
+        """`take` has returned text that readers receive: the step is not quiet."""
+        self.reasoned_before: int | None = None
+        """See `Answered`."""
         self._finished: Finished | None = None
         self._held: list[TextDelta] | None = [] if request.tools else None
         """The text that may still become a tool call; None once it can't. `run` tells it unless it became one."""
@@ -190,6 +201,8 @@ class ModelStep:
                     told.append(delta)  # type: ignore[arg-type]
                 else:
                     self._hold(delta, told)  # type: ignore[arg-type]
+                if self._held is None and not self._quiet and delta.text:  # type: ignore[union-attr]
+                    self._text_told = True
             elif kind is ToolCallDelta:
                 self._chars_left -= len(delta.arguments) + 1  # type: ignore[union-attr]
                 self._calls.add(delta)  # type: ignore[arg-type]
@@ -199,6 +212,8 @@ class ModelStep:
                 if kind is ModelRetried and delta.kind in _SERVER_GONE:  # type: ignore[union-attr]
                     self._context.access.learnt.restarted()
                 if kind is ReasoningDelta:
+                    if self._text_told and self.reasoned_before is None:
+                        self.reasoned_before = len(self.reasoning)
                     self._reasoning.append(delta.text)  # type: ignore[union-attr]
                     self._chars_left -= len(delta.text)  # type: ignore[union-attr]
                 told.append(delta)  # type: ignore[arg-type]

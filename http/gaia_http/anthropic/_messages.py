@@ -24,6 +24,7 @@ from gaia_http.anthropic._wire import CALL_PREFIX, MessagesRequest, decode_reque
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._envelope import request_id_of
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._agent import agent_of
@@ -33,7 +34,7 @@ from gaia_http.request._session_headers import session_of
 from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.streaming._sse_writer import PING
 from gaia_http.transcript._content_blocks import ContentBlocks
-from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
+from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, session_headers
 
 
 class Messages:
@@ -56,7 +57,7 @@ class Messages:
             return no_response
         body, request, caller, agent = read
         return await self._idempotency.response(
-            scope, body, lambda: self._respond(scope, request, agent, caller), safe=lambda: may_run_twice(agent)
+            scope, body, lambda keyed: self._respond(scope, request, agent, caller, keyed)
         )
 
     async def count_tokens(self, scope: Scope, receive: Receive) -> ASGIApp:
@@ -89,13 +90,17 @@ class Messages:
         caller = caller_of(scope)
         return body, request, caller, agent_of(self._runtime, request.model, caller)
 
-    async def _respond(self, scope: Scope, request: MessagesRequest, agent: Agent, caller: Caller) -> ASGIApp:
+    async def _respond(
+        self, scope: Scope, request: MessagesRequest, agent: Agent, caller: Caller, keyed: KeyedTurn | None
+    ) -> ASGIApp:
         check_max_tokens(request)
         thinking = shows_thinking(request.thinking)
         transcript = TranscriptReader(request, self._settings.max_messages)
         named = session_of(scope)
         options = options_of(request, agent, self._settings)
-        turn = await self._turns.start(agent, caller, named, transcript.messages, transcript.paths, options)
+        turn = await self._turns.start(
+            agent, caller, named, transcript.messages, transcript.paths, options, keyed=keyed
+        )
         blocks = ContentBlocks(
             turn.id,
             thinking=thinking,

@@ -71,7 +71,7 @@ class MessageTranslator:
         """The bytes of *batch*; none when nothing of it concerns the client."""
         changes = self._blocks.take(batch)
         ended, failure = self._blocks.ended, self._blocks.failure
-        if not changes and ended is None:
+        if not changes and ended is None and failure is None:
             return b""
         out = [_change(change) for change in changes]
         if failure is not None:

@@ -1,11 +1,14 @@
 """`Idempotency-Key`: the same request again gets the same answer, and runs nothing again.
 
-    return await idempotency.response(request.scope, body, respond, safe=…)   # respond: () -> the ASGI response
+    return await idempotency.response(request.scope, body, respond)   # respond: the KeyedTurn -> the ASGI response
 
 A request is identified by its caller, its path and its key, for 24 hours (`Retention.answer_hours`); the same key with
 another body gets a 409. A second request that comes while the first runs follows its answer as it is written, streams
 too. The run doesn't depend on its client: it continues when that disconnects, because a client with a key fetches the
 answer later.
+
+The run's turn is recorded (`KeyedTurn`), so it doesn't depend on its process either. A retry that another process gets
+attaches to the turn, wherever it runs, and makes the answer from its events; a turn that was never begun is begun then.
 
 The answer is kept in the journal, named by a hash of the three. It survives the process if the journal does, and
 processes that share a journal share it. A run that ended without effect, and that a client may send again (429, 5xx),
@@ -20,30 +23,34 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import cast
 
+import attrs
 import msgspec
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from gaia_core import GaiaError, Runtime
+from gaia_core import GaiaError, NotFoundError, Runtime
+from gaia_core.facts import Ended
 from gaia_core.fingerprint import fingerprint_of
 from gaia_http._errors import SERVER, ApiError, ErrorReply, invalid, of_exception
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._envelope import body_of
+from gaia_http.door._keyed_turn import KEYED, AnswerKeptError, KeyedTurn
 from gaia_http.streaming._disconnect import task_completed
 from gaia_http.streaming._sse_response import SSEResponse, Verbatim
-from gaia_http.streaming._sse_writer import HEARTBEAT, PING
+from gaia_http.streaming._sse_writer import ABORT, HEARTBEAT, PING
 
 _log = logging.getLogger(__name__)
 
 MAX_ANSWER_BYTES = 8_000_000
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}\Z")
+_NO_ANSWER = ("failed", "cancelled", "limit")
 _CLOSING_SECONDS = 5.0
-_BUSY_SECONDS = 2.0
 _NO_RETRY = (("x-should-retry", "false"),)
 _REPLAYED = (b"idempotent-replayed", b"true")
 
-Respond = Callable[[], Awaitable[ASGIApp]]
+Respond = Callable[[KeyedTurn | None], Awaitable[ASGIApp]]
+"""Begins the response; with a `KeyedTurn`, on that turn, which may have been begun before. None: there is no key."""
 
 
 class _RecordedAnswer(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +88,7 @@ class _Run:
         self.wake()
 
     def end(self, error: Exception | None = None) -> None:
-        """It is whole, or *error* is all there is."""
+        """It is whole, or *error* ends it where it is."""
         self.error = error
         self.over = True
         self.wake()
@@ -99,6 +106,15 @@ class _Run:
         return waiter
 
 
+@attrs.frozen
+class _AnswerAttempt:
+    """An attempt to make the answer: its *number* in the journal, and its *turn*. *new*: this process begins it."""
+
+    number: int
+    turn: KeyedTurn
+    new: bool
+
+
 class Idempotency:
     """Belongs to one application."""
 
@@ -110,17 +126,14 @@ class Idempotency:
         self._runs: dict[str, _Run] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def response(
-        self, scope: Scope, body: bytes, respond: Respond, *, safe: Callable[[], bool] = lambda: False
-    ) -> ASGIApp:
+    async def response(self, scope: Scope, body: bytes, respond: Respond) -> ASGIApp:
         """The response to the request: *respond*'s, or the one that its key has already.
 
-        *safe* says whether to run it twice does no harm, so a run that a crash interrupted is run again. Raises
-        ApiError 400 for a key that is none, 409 for one that stands for another body.
+        Raises ApiError 400 for a key that is none, 409 for one that stands for another body.
         """
         key = _key_of(scope["headers"])
         if key is None:
-            return await respond()
+            return await respond(None)
         owner = caller_of(scope).owner
         identity = json.dumps([owner, scope["path"], key])
         name = hashlib.sha256(identity.encode()).hexdigest()
@@ -131,7 +144,7 @@ class Idempotency:
             return _Follower(run, self._settings, replayed=True)
         run = self._runs[name] = _Run(fingerprint)
         try:
-            begun = await self._begin(name, fingerprint, owner, safe=safe())
+            begun = await self._begin(name, fingerprint, owner)
             if isinstance(begun, _RecordedAnswer):
                 self._runs.pop(name)
                 run.status, run.headers = begun.status, _as_bytes(begun.headers)
@@ -159,50 +172,50 @@ class Idempotency:
 
     # Beginning.
 
-    async def _begin(self, name: str, fingerprint: str, owner: str, *, safe: bool) -> int | _RecordedAnswer:
-        """The number of the attempt to make the answer, or the answer that there is. Raises ApiError."""
+    async def _begin(self, name: str, fingerprint: str, owner: str) -> _AnswerAttempt | _RecordedAnswer:
+        """The attempt to make the answer, new or another process's, or the answer that there is. Raises ApiError."""
         found = await self._runtime.journal.answer_begin(
             name,
             fingerprint,
             self._runtime.replica,
             owner=owner,
             max_age=self._runtime.catalog.retention.answer_seconds,
-            retry=safe,
         )
+
+        async def confirm() -> None:
+            if not found.begun and isinstance(await self._begin(name, fingerprint, owner), _RecordedAnswer):
+                raise AnswerKeptError("the request was answered meanwhile")
+
+        attempt = _AnswerAttempt(found.number, KeyedTurn(name, found.number, confirm), found.begun)
         if found.begun:
-            return found.number
+            return attempt
         _check_body(found.fingerprint, fingerprint)
         if found.body is not None:
             answer = msgspec.json.decode(found.body, type=_RecordedAnswer)
             if answer.body is None:
-                raise _refused("its answer was too long to be kept", status=409, code="idempotency_key_in_use")
+                raise _too_long()
             return answer
-        if found.alive:
-            raise _running()
-        raise _refused(
-            "the server stopped while it ran, and it is unknown whether its tools had an effect; find out, then send "
-            "the request with another key",
-            status=424,
-            code="agent_run_failed",
-            may_retry=False,
-        )
+        return attempt
 
     # Running.
 
-    async def _run(self, name: str, number: int, run: _Run, scope: Scope, respond: Respond) -> None:
+    async def _run(self, name: str, attempt: _AnswerAttempt, run: _Run, scope: Scope, respond: Respond) -> None:
         """Make the response, keep it, and tell its followers that it is whole; in this order.
 
         Started by `response` for the first request of a key; cancelled by `aclose` alone, never by a client. Shielded
         from that, the answer is kept, or the key freed.
         """
         error: Exception | None = None
-        again = True
+        failed = again = True
+        owner = caller_of(scope).owner
         try:
-            made = await respond()
+            made = await respond(attempt.turn)
             # Its client is nobody: what it writes is taken at once, and nobody goes away.
             apart = cast("Scope", {**scope, "state": {}})
             await made(apart, cast("Receive", _nobody), run.take)
-            again = bool(getattr(made, "failed", False)) or not run.status
+            failure: ErrorReply | None = getattr(made, "failure", None)
+            failed = failure is not None or not run.status
+            again = failure is None or failure.may_retry
         except asyncio.CancelledError:
             error = _gone()
             raise
@@ -214,26 +227,71 @@ class Idempotency:
                 headers = (("content-type", "application/json"), *reply.headers)
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
                 again, error = False, None
+            elif not attempt.new and not run.kept and (kept := await self._kept(name, run, owner)) is not None:
+                # Another process has made the answer meanwhile, and erased the record of the turn.
+                run.status, run.headers = kept.status, _as_bytes(kept.headers)
+                run.pieces.append((kept.body or "").encode())
+                failed, error = False, None
         finally:
-            await asyncio.shield(asyncio.ensure_future(self._keep(number, run, again=again)))
+            await asyncio.shield(asyncio.ensure_future(self._settle(owner, attempt, run, failed=failed, again=again)))
             self._runs.pop(name, None)
             run.end(error)
 
-    async def _keep(self, number: int, run: _Run, *, again: bool) -> None:
-        """Record the answer, or free its key when the request may run *again*."""
-        journal = self._runtime.journal
+    async def _settle(self, owner: str, attempt: _AnswerAttempt, run: _Run, *, failed: bool, again: bool) -> None:
+        """Record the answer; or, where it *failed*, free its key if the request may run *again*. An attempt whose turn
+        continues is left as it is: a retry attaches to it."""
         try:
-            if again:
-                await journal.answer_drop(number)
+            if failed and await self._continues(owner, attempt):
                 return
-            body = run.kept
-            headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in run.headers)
-            text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
-            answer = msgspec.json.encode(_RecordedAnswer(run.status, headers, text))
-            if not await journal.answer_put(number, answer):
-                _log.warning("the answer of an idempotent request was not kept: another process made it meanwhile")
+            if failed and again:
+                await self._runtime.journal.answer_drop(attempt.number)
+            else:
+                await self._keep(attempt.number, run)
         except GaiaError as error:
             _log.warning("the answer of an idempotent request can't be kept: %s", error)
+            return
+        if attempt.turn.recorded_in == attempt.turn.session:
+            self._runtime.background.run("gaia idempotent record", self._erase(owner, attempt.turn.session))
+
+    async def _kept(self, name: str, run: _Run, owner: str) -> _RecordedAnswer | None:
+        """The answer that the journal has by now, if it has one."""
+        try:
+            found = await self._begin(name, run.fingerprint, owner)
+        except Exception:  # noqa: BLE001  # its followers receive the error that led here
+            return None
+        return found if isinstance(found, _RecordedAnswer) else None
+
+    async def _continues(self, owner: str, attempt: _AnswerAttempt) -> bool:
+        """Whether the turn has an answer, or may get one: it is recorded and has not failed, or is another process's to
+        begin."""
+        if (session := attempt.turn.recorded_in) is None:
+            return not attempt.new
+        facts = await self._runtime.sessions.facts_of_turn(owner, session, attempt.turn.id)
+        if not facts:
+            return not attempt.new
+        last = facts[-1][1]
+        return not (isinstance(last, Ended) and last.status in _NO_ANSWER)
+
+    async def _erase(self, owner: str, session: str) -> None:
+        """Erase the session that was made for a turn, unless it is more than that."""
+        try:
+            if (await self._runtime.sessions.get(owner, session)).surface == KEYED:
+                await self._runtime.sessions.delete(owner, session)
+        except NotFoundError:
+            return
+        except GaiaError as error:
+            _log.warning("the record of an idempotent request can't be erased: %s", error)
+
+    async def _keep(self, number: int, run: _Run) -> None:
+        """Record the answer."""
+        body = run.kept
+        headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in run.headers)
+        text = body.decode("utf-8", "replace") if len(body) <= MAX_ANSWER_BYTES else None
+        answer = msgspec.json.encode(_RecordedAnswer(run.status, headers, text))
+        if not await self._runtime.journal.answer_put(number, answer):
+            _log.info(
+                "the answer of an idempotent request was not kept: another process has kept its own, or it is old"
+            )
 
 
 class _Follower:
@@ -255,7 +313,7 @@ class _Follower:
         headers = (*run.headers, _REPLAYED) if self._replayed else run.headers
         stream = SSEResponse(
             "an idempotent request",
-            _pieces(run),
+            _pieces(run, scope["state"].get(ABORT)),
             Verbatim(),
             self._settings,
             None,  # the run counts its own stream
@@ -271,14 +329,17 @@ async def _begun(run: _Run) -> None:
         await run.more()
 
 
-async def _pieces(run: _Run) -> AsyncGenerator[bytes, None]:
-    """What *run* has written and writes, until it is over. What came together is one piece."""
+async def _pieces(run: _Run, abort: Callable[[], None] | None) -> AsyncGenerator[bytes, None]:
+    """What *run* has written and writes, until it is over. What came together is one piece. If it ends by an error, the
+    connection is closed by *abort*, because a client would take an end for the whole answer."""
     position = 0
     while True:
         if position < len(run.pieces):
             data, position = b"".join(run.pieces[position:]), len(run.pieces)
             yield data
         elif run.over:
+            if run.error is not None and abort is not None:
+                abort()
             return
         else:
             await run.more()
@@ -317,16 +378,11 @@ def _check_body(there: str, given: str) -> None:
         )
 
 
-def _running() -> ApiError:
-    headers = (("retry-after", str(round(_BUSY_SECONDS))),)
-    message = "the request of this Idempotency-Key runs in another process; ask again for its answer"
-    return ApiError(ErrorReply(status=409, message=message, code="idempotency_key_in_use", headers=headers))
-
-
-def _refused(words: str, status: int, code: str, *, may_retry: bool = True) -> ApiError:
-    message = f"the request of this Idempotency-Key can't be answered again: {words}"
-    reply = ErrorReply(status=status, message=message, type=SERVER, code=code, headers=_NO_RETRY, may_retry=may_retry)
-    return ApiError(reply)
+def _too_long() -> ApiError:
+    message = "the request of this Idempotency-Key can't be answered again: its answer was too long to be kept"
+    return ApiError(
+        ErrorReply(status=409, message=message, type=SERVER, code="idempotency_key_in_use", headers=_NO_RETRY)
+    )
 
 
 def _gone() -> ApiError:

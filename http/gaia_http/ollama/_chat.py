@@ -8,6 +8,7 @@ from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.ollama._answer import NDJSON, OllamaAnswer, Shape, loaded_answer
 from gaia_http.ollama._message_reader import ConversationReader, check_generate
@@ -27,7 +28,7 @@ from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import session_of
 from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.transcript._content_blocks import ContentBlocks
-from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
+from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, session_headers
 
 
 class OllamaChat:
@@ -52,12 +53,12 @@ class OllamaChat:
         if not request.messages:
             return _loaded(request, "chat")
 
-        async def respond() -> ASGIApp:
+        async def respond(keyed: KeyedTurn | None) -> ASGIApp:
             conversation = ConversationReader()
             conversation.read(request.messages or (), self._settings.max_messages)
-            return await self._respond(scope, request, "chat", conversation, request.tools, agent)
+            return await self._respond(scope, request, "chat", conversation, request.tools, agent, keyed)
 
-        return await self._idempotency.response(scope, body, respond, safe=lambda: may_run_twice(agent))
+        return await self._idempotency.response(scope, body, respond)
 
     async def generate(self, scope: Scope, receive: Receive) -> ASGIApp:
         """Begin the turn that a prompt asks for."""
@@ -70,12 +71,12 @@ class OllamaChat:
             return _loaded(request, "generate")
         check_generate(request)
 
-        async def respond() -> ASGIApp:
+        async def respond(keyed: KeyedTurn | None) -> ASGIApp:
             conversation = ConversationReader()
             conversation.prompt(request)
-            return await self._respond(scope, request, "generate", conversation, None, agent)
+            return await self._respond(scope, request, "generate", conversation, None, agent, keyed)
 
-        return await self._idempotency.response(scope, body, respond, safe=lambda: may_run_twice(agent))
+        return await self._idempotency.response(scope, body, respond)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None when the client has disconnected."""
@@ -93,11 +94,14 @@ class OllamaChat:
         conversation: ConversationReader,
         tools: tuple[OllamaTool, ...] | None,
         agent: Agent,
+        keyed: KeyedTurn | None,
     ) -> ASGIApp:
         caller: Caller = caller_of(scope)
         named = session_of(scope)
         options = options_of(request, tools, agent, self._settings)
-        turn = await self._turns.start(agent, caller, named, conversation.messages, conversation.paths, options)
+        turn = await self._turns.start(
+            agent, caller, named, conversation.messages, conversation.paths, options, keyed=keyed
+        )
         blocks = ContentBlocks(
             turn.id,
             thinking=shows_thinking(request),

@@ -98,8 +98,8 @@ class SSEResponse(Generic[T]):
         self._first = first
         self._cancel = cancel
         self._before_end = before_end
-        self.failed = False
-        """The stream told of a failure after which the request may be sent again. Read when the response is over."""
+        self.failure: ErrorReply | None = None
+        """The failure that the stream told of. Read when the response is over."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writer = SSEWriter(
@@ -138,8 +138,7 @@ class SSEResponse(Generic[T]):
                     continue
                 if self._before_end is not None:
                     self._before_end()
-                failure = translator.failure
-                self.failed = failure is not None and failure.may_retry
+                failure = self.failure = translator.failure
                 if failure is not None and not writer.started and not writer.gone:
                     return failure
                 await writer.write(data, more=False)

@@ -2,11 +2,11 @@
 
 from litestar.types import Receive
 
-from gaia_core.turn import Turn
 from gaia_http.streaming._disconnect import completed
+from gaia_http.streaming._followed_turn import AnyTurn
 
 
-async def ended(turn: Turn, receive: Receive) -> bool:
+async def ended(turn: AnyTurn, receive: Receive) -> bool:
     """Wait until *turn* has ended; True when its client is still connected. If it disconnects, *turn* is cancelled."""
     try:
         return await completed(turn.result(), receive, turn.cancel)

@@ -30,7 +30,8 @@ from gaia_core.events import (
 )
 from gaia_core.messages import FunctionCall, ToolCall, text_of
 from gaia_core.runtime import PARAGRAPH
-from gaia_http._errors import ErrorReply, cancelled, of_turn, overdue
+from gaia_http._errors import ErrorReply, cancelled, interrupted, of_turn, overdue
+from gaia_http.transcript._step_text import StepText
 from gaia_http.transcript._suspended_turns import client_id
 
 BlockKind: TypeAlias = Literal["text", "reasoning", "activity", "call"]
@@ -62,36 +63,6 @@ class BlockStopped(msgspec.Struct, frozen=True, gc=False):
 BlockChange: TypeAlias = BlockStarted | BlockDelta | BlockStopped
 
 
-class _Source:
-    """The text of the current step, as deltas and at last whole: what of it was not sent yet."""
-
-    def __init__(self) -> None:
-        self._sent: list[str] = []
-        self._seen = self._length = 0
-
-    def begin(self) -> None:
-        """A step begins."""
-        self._sent = []
-        self._seen = self._length = 0
-
-    def again(self) -> None:
-        """The step's deltas come once more, from its beginning."""
-        self._seen = 0
-
-    def more(self, text: str) -> str:
-        """What is new in the delta *text*."""
-        new = text[max(0, self._length - self._seen) :]
-        self._seen += len(text)
-        if new:
-            self._sent.append(new)
-            self._length += len(new)
-        return new
-
-    def rest(self, whole: str) -> str:
-        """What is left of the *whole* text; "" if it does not begin with what was sent."""
-        return whole[self._length :] if whole.startswith("".join(self._sent)) else ""
-
-
 class ContentBlocks:
     """One message while its turn runs. *thinking*: the client is shown reasoning; *activity*: the agent's own tools,
     too. *formed*: the final text has a form, so nothing that was said on the way belongs to it; all that comes live
@@ -107,15 +78,18 @@ class ContentBlocks:
         self._changes: list[BlockChange] = []
         self._index = -1
         self._kind: BlockKind | None = None
-        self._text = _Source()
-        self._reasoning = _Source()
-        self._calls: dict[str, _Source] = {}
+        self._text = StepText()
+        self._reasoning = StepText()
+        self._calls: dict[str, StepText] = {}
         """By the model's id: the arguments of the client's calls that have a block."""
         self._calls_done = False
         """The calls are complete."""
         self._gap = ""
         self._said = False
+        self._begun = 0
+        """The step that was begun last."""
         self._step = 0
+        """The step that has ended last."""
         self._replayed = False
         self._tools_ran = False
         self._overdue: LimitReached | None = None
@@ -149,11 +123,18 @@ class ContentBlocks:
                 pending.append(text)
         if pending:
             self._write(pending_kind, "".join(pending))
+        if self.failure is None and self._conflict:
+            self.failure = interrupted()
         return self._changes
+
+    @property
+    def _conflict(self) -> bool:
+        """What was sent does not begin what another process has made of the same step."""
+        return any(source.conflict for source in (self._text, self._reasoning, *self._calls.values()))
 
     def _take(self, event: Event) -> None:
         if isinstance(event, StepStarted):
-            self._begin_step()
+            self._begin_step(event.step)
         elif isinstance(event, StepEnded):
             self._end_step(event)
         elif isinstance(event, ClientCallDelta):
@@ -172,8 +153,11 @@ class ContentBlocks:
             if self._activity and not self._replayed and (line := line_of(event)) is not None:
                 self._write("activity", line)
 
-    def _begin_step(self) -> None:
+    def _begin_step(self, step: int) -> None:
         self._replayed = False
+        if step == self._begun:  # another process asks it again
+            return
+        self._begun = step
         self._begin_text()
         if self._kind == "reasoning":
             self._close()
@@ -233,22 +217,22 @@ class ContentBlocks:
         if self._kind == "call":
             self._close()
 
-    def _call(self, model_id: str, name: str) -> _Source:
+    def _call(self, model_id: str, name: str) -> StepText:
         """The arguments of a call, whose block is begun. Calls come one after the other: only the latest gets more."""
         source = self._calls.get(model_id)
         if source is None:
             self._close()
-            source = self._calls[model_id] = _Source()
+            source = self._calls[model_id] = StepText()
             own_id = client_id(self._turn_id, len(self._calls) - 1, self._prefix)
             self._open("call", ToolCall(own_id, FunctionCall(name, "")))
         return source
 
     def _write_arguments(self, text: str) -> None:
-        if text:
+        if text and not self._conflict:
             self._changes.append(BlockDelta(self._index, "call", text))
 
     def _write(self, kind: BlockKind | None, text: str) -> None:
-        if not text or kind is None:
+        if not text or kind is None or self._conflict:
             return
         if kind != self._kind:
             self._close()

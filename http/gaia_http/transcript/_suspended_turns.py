@@ -15,7 +15,7 @@ import msgspec
 
 from gaia_core import Agent
 from gaia_core.messages import AssistantMessage, Message, ToolCall, ToolMessage
-from gaia_core.turn import Turn
+from gaia_http.streaming._followed_turn import AnyTurn
 
 _decoder = msgspec.json.Decoder(tuple[Message, ...])
 
@@ -74,7 +74,7 @@ class SuspendedTurns:
     def __len__(self) -> int:
         return sum(len(own.entries) for own in self._owners.values())
 
-    def keep(self, turn: Turn, agent: Agent, owner: str, prefix: str = "call") -> None:
+    def keep(self, turn: AnyTurn, agent: Agent, owner: str, prefix: str = "call") -> None:
         """Keep for *owner* what a client does not see of *turn*, if it ended with the client's calls and hidden
         steps. The calls have the ids that `client_ids` makes with *prefix*."""
         ended = turn.ended

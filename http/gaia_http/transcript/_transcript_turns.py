@@ -12,14 +12,17 @@ from litestar.types import Receive, Scope, Send
 from gaia_core import Agent, Runtime, Session
 from gaia_core.events import Event
 from gaia_core.messages import Message
-from gaia_core.turn import Turn, TurnOptions, TurnRequest
+from gaia_core.turn import TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._json_response import send_json
 from gaia_http.door._caller import Caller
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.request._part_converter import PartConverter, PathsOfParts
 from gaia_http.request._session_headers import NamedSession
+from gaia_http.streaming._followed_turn import AnyTurn, whole
 from gaia_http.streaming._sse_writer import Headers
 from gaia_http.streaming._turn_result import ended
+from gaia_http.transcript._recorded_turns import begin_keyed, begun_before
 from gaia_http.transcript._suspended_turns import SuspendedTurns
 
 
@@ -42,22 +45,30 @@ class TranscriptTurns:
         options: TurnOptions,
         *,
         suspended_as: Agent | None = None,
-    ) -> Turn:
+        keyed: KeyedTurn | None = None,
+    ) -> AnyTurn:
         """Begin a turn of *agent* on *transcript*, whose parts stand at *paths*.
 
-        *suspended_as*: the agent whose suspended turns the transcript continues, where that is another one. Raises
-        ApiError for parts that can't be converted, and as `Runtime.start` does.
+        *suspended_as*: the agent whose suspended turns the transcript continues, where that is another one. *keyed*:
+        the turn is that one, and is begun unless it was before. Raises ApiError for parts that can't be converted, and
+        as `Runtime.start` does.
         """
+        if keyed is not None:
+            begun = await begun_before(self._runtime, caller.owner, keyed, keyed.session)
+            if begun is not None:
+                return begun
         transcript = await self._parts.convert(transcript, paths, agent, caller.owner)
         transcript = self._suspended.restored(transcript, suspended_as or agent, caller.owner)
         request = TurnRequest(transcript=transcript, options=options)
+        if keyed is not None:
+            return await begin_keyed(self._runtime, agent, caller.owner, named, request, keyed)
         if named is None:
             return await self._runtime.once(agent, request, key=caller.owner)
         # The request is the conversation: the session gives its resources, and no record of it is made.
         session = Session(named.id, agent, caller.owner)
         return await self._runtime.start(session, request, when_busy=named.when_busy)
 
-    def keep(self, turn: Turn, agent: Agent, caller: Caller) -> None:
+    def keep(self, turn: AnyTurn, agent: Agent, caller: Caller) -> None:
         """Keep the hidden steps of *turn* for its caller, if it waits for its client."""
         self._suspended.keep(turn, agent, caller.owner, self._prefix)
 
@@ -67,7 +78,7 @@ class UnstreamedAnswer:
     """The ASGI response of a turn that is answered in one piece. *answer*: of its events; *keep*: called before it is
     sent; *batches*: the events, where those of the turn itself are not to be taken."""
 
-    turn: Turn
+    turn: AnyTurn
     answer: Callable[[Sequence[Event]], bytes | ErrorReply]
     keep: Callable[[], None]
     headers: Headers = ()
@@ -79,7 +90,7 @@ class UnstreamedAnswer:
             return
         batches = self.batches if self.batches is not None else turn.batches()
         # It has ended: all that there is, in one piece, or in two where its beginning has left the ring.
-        events = [event async for batch in batches for event in batch]
+        events = await whole(batches)
         body = self.answer(events)
         if isinstance(body, ErrorReply):
             raise ApiError(body)
@@ -90,8 +101,3 @@ class UnstreamedAnswer:
 def session_headers(named: NamedSession | None) -> Headers:
     """The response headers that name the session of a request."""
     return () if named is None else ((b"x-session-id", named.id.encode()),)
-
-
-def may_run_twice(agent: Agent) -> bool:
-    """Whether it does no harm to run a turn of *agent* twice."""
-    return all(tool.idempotent or tool.effects <= {"read"} for tool in agent.tools)

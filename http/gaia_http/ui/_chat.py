@@ -4,7 +4,7 @@ Attaching to a turn again is in `streaming._resume`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 
 import msgspec
 from litestar.types import ASGIApp
@@ -17,7 +17,10 @@ from gaia_core.turn import Audience, Turn, TurnRequest
 from gaia_http._errors import ApiError, of_turn
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.operations._metrics import HttpCounts
+from gaia_http.streaming._followed_turn import AnyTurn, FollowedTurn, whole
+from gaia_http.transcript._recorded_turns import begin_once, begun_before
 from gaia_http.ui._request import UIRequest
 from gaia_http.ui._request_bodies import CancelTurn, ConfirmTool, SendMessage, UserInput
 from gaia_http.ui._response_bodies import Acknowledged, Active, WholeAnswer
@@ -40,13 +43,17 @@ class ChatRoutes:
         self._sessions = sessions
         self._settings = settings
         self._counts = counts
-        self._starting: set[asyncio.Task[Turn]] = set()
+        self._starting: set[asyncio.Task[AnyTurn]] = set()
 
     # Sending.
 
     async def send(self, call: UIRequest) -> ASGIApp | WholeAnswer:
         """Begin a turn, and tell of it as it goes or when it has ended."""
         body = await call.body(SendMessage)
+        if (keyed := call.keyed) is not None:
+            before = await begun_before(self._runtime, call.owner, keyed, body.session_id)
+            if before is not None:
+                return await self._begun_before(call.owner, before, body)
         if not await self._runtime.sessions.is_private(call.owner, body.session_id):
             self._runtime.check_journal()
         session = await self._prepared(call.caller, body)
@@ -55,15 +62,7 @@ class ChatRoutes:
             parent = await self._sessions.record_of(call.owner, session.id, parent)
         self._runtime.models.check_room(session.agent.model)
         starting = Starting()
-        task = asyncio.create_task(
-            self._runtime.start(
-                session,
-                TurnRequest(body.message, audience=Audience.INTERACTIVE, parent=parent),
-                when_busy=body.when_busy,
-                queued=starting.moved,
-            ),
-            name="gaia send",
-        )
+        task = asyncio.create_task(self._begin(session, body, parent, starting, keyed), name="gaia send")
         self._keep(task)
         await asyncio.wait((task, starting.waits), return_when=asyncio.FIRST_COMPLETED)
         if task.done() and (error := task.exception()) is not None:
@@ -72,9 +71,38 @@ class ChatRoutes:
             raise error
         if not body.stream:
             return await self._whole(await asyncio.shield(task))
-        steps = session.agent.limits.steps
-        source = self._started(call.owner, task, starting, steps)
-        return ui_stream(session.id, source, self._settings, self._counts)
+        frames = self._started(call.owner, task, starting, session.agent.limits.steps)
+        return ui_stream(session.id, frames, self._settings, self._counts)
+
+    async def _begin(
+        self, session: Session, body: SendMessage, parent: int | None, starting: "Starting", keyed: KeyedTurn | None
+    ) -> AnyTurn:
+        request = TurnRequest(
+            body.message, audience=Audience.INTERACTIVE, parent=parent, id=keyed.id if keyed is not None else ""
+        )
+
+        def start() -> Awaitable[Turn]:
+            return self._runtime.start(session, request, when_busy=body.when_busy, queued=starting.moved)
+
+        if keyed is None:
+            return await start()
+        return await begin_once(self._runtime, session, keyed, session.id, start)
+
+    async def _begun_before(self, owner: str, turn: FollowedTurn, body: SendMessage) -> ASGIApp | WholeAnswer:
+        """The answer of a turn that the same request has begun before."""
+        if not body.stream:
+            return await self._whole(turn)
+        return ui_stream(body.session_id, self._frames(owner, turn), self._settings, self._counts)
+
+    async def _frames(self, owner: str, turn: AnyTurn, steps: int | None = None) -> AsyncGenerator[bytes, None]:
+        frames = FrameTranslator(lambda: turn.message_id, steps=steps)
+        if isinstance(turn, Turn):
+            async for data in self._resume.followed(owner, turn, None, frames):
+                yield data
+            return
+        async for batch in turn.frames():
+            if data := frames.take(batch):
+                yield data
 
     async def _prepared(self, caller: Caller, body: SendMessage) -> Session:
         """The session, with what the body changes of it. Raises NotFoundError, 400 for an unknown agent, 403."""
@@ -91,11 +119,11 @@ class ChatRoutes:
             info = await sessions.update(owner, info.id, SessionUpdate(agent=agent, metadata=encoded))
         return Session(info.id, configured(self._runtime.catalog, info), owner)
 
-    def _keep(self, task: "asyncio.Task[Turn]") -> None:
+    def _keep(self, task: "asyncio.Task[AnyTurn]") -> None:
         """Let *task* begin its turn, also when no request waits for it any more."""
         self._starting.add(task)
 
-        def over(done: "asyncio.Task[Turn]") -> None:
+        def over(done: "asyncio.Task[AnyTurn]") -> None:
             self._starting.discard(done)
             if not done.cancelled():
                 done.exception()  # retrieved, also when no request waits any more
@@ -103,7 +131,7 @@ class ChatRoutes:
         task.add_done_callback(over)
 
     async def _started(
-        self, owner: str, task: "asyncio.Task[Turn]", starting: "Starting", steps: int
+        self, owner: str, task: "asyncio.Task[AnyTurn]", starting: "Starting", steps: int
     ) -> AsyncGenerator[bytes, None]:
         """The frames of the turn that *task* begins; while it waits for its session, its place."""
         while not task.done():
@@ -116,14 +144,13 @@ class ChatRoutes:
             yield frame({"type": "error", "content": str(error)})
             yield frame({"type": "done", "message_id": None, "content": "", "finish_reason": None})
             return
-        frames = FrameTranslator(lambda: turn.message_id, steps=steps)
-        async for data in self._resume.followed(owner, turn, None, frames):
+        async for data in self._frames(owner, turn, steps):
             yield data
 
-    async def _whole(self, turn: Turn) -> WholeAnswer:
+    async def _whole(self, turn: AnyTurn) -> WholeAnswer:
         ended = await turn.result()
         tally = AnswerText()
-        async for event in turn.events():
+        for event in await whole(turn.batches()):
             tally.take(event)
         if ended.status == "failed" and ended.error is not None:
             raise ApiError(of_turn(ended.error, tools_ran=tally.tools_ran))

@@ -8,6 +8,7 @@ from litestar.connection import Request
 from gaia_http._errors import ApiError, ErrorReply
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import check_headers, read_body
 from gaia_http.request._decoding import decode_body
 
@@ -26,6 +27,8 @@ class UIRequest:
         self._request = request
         self._settings = settings
         self._raw: bytes | None = None
+        self.keyed: KeyedTurn | None = None
+        """The turn of its `Idempotency-Key`."""
         self.caller = caller_of(request.scope)
         self.owner = self.caller.owner
 

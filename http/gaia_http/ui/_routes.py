@@ -25,6 +25,7 @@ from gaia_http._json_response import no_response, send_json
 from gaia_http._settings import Settings
 from gaia_http._version import package_version
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.ui import _request_bodies as bodies
@@ -287,7 +288,12 @@ def _handler(route: Route, settings: Settings, idempotency: Idempotency) -> HTTP
         try:
             if route.keyed:
                 raw = await call.raw()
-                return await idempotency.response(request.scope, raw, lambda: _answered(route, call))
+
+                async def respond(keyed: KeyedTurn | None) -> ASGIApp:
+                    call.keyed = keyed
+                    return await _answered(route, call)
+
+                return await idempotency.response(request.scope, raw, respond)
             return await _answered(route, call)
         except ClientGone:
             return no_response

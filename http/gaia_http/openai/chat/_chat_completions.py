@@ -13,6 +13,7 @@ from gaia_http._json_response import no_response
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller, caller_of
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.chat._chunks import ChunkTranslator
 from gaia_http.openai.chat._completion import completion_of
@@ -27,7 +28,7 @@ from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._server_options import configured
 from gaia_http.request._session_headers import is_named_task, session_of
 from gaia_http.streaming._sse_response import SSEResponse
-from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, may_run_twice, session_headers
+from gaia_http.transcript._transcript_turns import TranscriptTurns, UnstreamedAnswer, session_headers
 
 
 class ChatCompletions:
@@ -60,10 +61,12 @@ class ChatCompletions:
         caller = caller_of(scope)
         agent = agent_of(self._runtime, wire.model, caller)
         return await self._idempotency.response(
-            scope, body, lambda: self._respond(scope, wire, body, agent, caller), safe=lambda: may_run_twice(agent)
+            scope, body, lambda keyed: self._respond(scope, wire, body, agent, caller, keyed)
         )
 
-    async def _respond(self, scope: Scope, wire: ChatRequest, body: bytes, agent: Agent, caller: Caller) -> ASGIApp:
+    async def _respond(
+        self, scope: Scope, wire: ChatRequest, body: bytes, agent: Agent, caller: Caller, keyed: KeyedTurn | None
+    ) -> ASGIApp:
         transcript = transcript_of(wire.messages, self._settings.max_messages)
         named = session_of(scope, wire.prompt_cache_key)
         runs = agent
@@ -73,10 +76,10 @@ class ChatCompletions:
         if wire.store:  # before a model works for it; its answer is counted with the next look
             await self._runtime.storage.admit(caller.owner, objects=1, size=len(body))
         turn = await self._turns.start(
-            runs, caller, named, transcript, paths_in(wire.messages or ()), options, suspended_as=agent
+            runs, caller, named, transcript, paths_in(wire.messages or ()), options, suspended_as=agent, keyed=keyed
         )
         headers = session_headers(named) + told_ignored(unserved_tools(wire), runs)
-        created = int(time.time())
+        created = keyed.created if keyed is not None else int(time.time())
         formed = options.response_format is not None
 
         def completion(events: Sequence[Event]) -> bytes | ErrorReply:
@@ -95,6 +98,7 @@ class ChatCompletions:
             created,
             include_usage=bool(wire.stream_options and wire.stream_options.include_usage),
             activity=self._settings.show_activity,
+            formed=formed,
         )
         return SSEResponse(
             turn.id,

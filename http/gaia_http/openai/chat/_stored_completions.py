@@ -16,11 +16,12 @@ from gaia_core import Agent, DamagedRecordError, GaiaError, JournalError, NotFou
 from gaia_core.events import ErrorInfo, Event, TurnEnded
 from gaia_core.facts import Began, Ended
 from gaia_core.journal import NewSession, SessionInfo, SessionUpdate
-from gaia_core.turn import Turn, record_of
+from gaia_core.turn import record_of
 from gaia_http._errors import encoded, invalid
 from gaia_http.openai.chat._chunks import completion_id
 from gaia_http.openai.chat._wire import ChatRequest, WireMessage
 from gaia_http.request._fields import shortened
+from gaia_http.streaming._followed_turn import AnyTurn, whole
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class CompletionStore:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
 
-    async def keep(self, owner: str, agent: Agent, turn: Turn, request: ChatRequest, completion: bytes) -> None:
+    async def keep(self, owner: str, agent: Agent, turn: AnyTurn, request: ChatRequest, completion: bytes) -> None:
         """Store the *completion* of *turn*, which has ended. Raises JournalError."""
         ended = turn.ended
         assert ended is not None
@@ -141,7 +142,7 @@ class CompletionStore:
         return _note_decoder.decode(began.note) if began is not None else None
 
 
-async def recorded_batches(turn: Turn, record: Record) -> AsyncGenerator[Sequence[Event], None]:
+async def recorded_batches(turn: AnyTurn, record: Record) -> AsyncGenerator[Sequence[Event], None]:
     """The batches of *turn*, whose end follows once *record* has stored what it came to; else it becomes a failure."""
     async with aclosing(turn.batches()) as batches:
         async for batch in batches:
@@ -150,7 +151,7 @@ async def recorded_batches(turn: Turn, record: Record) -> AsyncGenerator[Sequenc
                 yield batch
                 continue
             try:
-                await record([event async for part in turn.batches() for event in part])
+                await record(await whole(turn.batches()))
             except GaiaError as error:
                 why = ErrorInfo("journal", f"the completion can't be stored: {error}", retryable=True)
                 failed = msgspec.structs.replace(last, status="failed", client_calls=(), error=why)

@@ -33,20 +33,44 @@ class Approvals:
         self._store = store
 
     async def answered(
-        self, request: CreateRequest, owner: str, items: Sequence[WireItem], approvals: tuple[Approval, ...]
+        self,
+        request: CreateRequest,
+        owner: str,
+        items: Sequence[WireItem],
+        approvals: tuple[Approval, ...],
+        *,
+        again: bool = False,
     ) -> Begun | None:
-        """Answer the turn that waits; None when none of *approvals* is news, as in a transcript that is sent again."""
+        """Answer the turn that waits; None when none of *approvals* is news, as in a transcript that is sent again.
+
+        *again*: a request that was taken before gets the response that it began.
+        """
         first = await self._asked(owner, approvals[-1])
         last = max(n for n, item in enumerate(items) if item.type == "mcp_approval_response")
         rest = [n for n, item in enumerate(items) if n > last and (item.type or "message") != "reasoning"]
         if first is None:
             if rest:
                 return None
+            if again and (begun := await self._begun_before(request, owner, approvals[-1])) is not None:
+                return begun
             raise _answered_already(approvals[-1])
         if rest:
             words = "approval responses must be the only items of a request; send this with the next one"
             raise invalid_at(f"input[{rest[0]}]", words, "unsupported_value")
         return await self._decided(request, owner, first, approvals)
+
+    async def _begun_before(self, request: CreateRequest, owner: str, approval: Approval) -> Begun | None:
+        """The response that the same request has begun."""
+        named = parse_approval(approval.request_id)
+        first = parse_response(f"resp_{named[0]}") if named is not None else None
+        if first is None:
+            return None
+        kept = kept_of(await self._runtime.sessions.get(owner, first.session))
+        for name, note in kept.notes:
+            ref = parse_response(f"resp_{name}")
+            if ref is not None and ref.turn == first.turn and bytes(note.items) == bytes(request.input):
+                return Begun(owner=owner, ref=ref, note=note, turn=None, owned=False, store=self._store)
+        return None
 
     async def _decided(
         self, request: CreateRequest, owner: str, first: StoredResponse, approvals: tuple[Approval, ...]

@@ -13,17 +13,21 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+import attrs
 import msgspec
 from litestar.enums import ScopeType
 from litestar.types import Scope
 
 from gaia_core import Agent, BusyError, GaiaError, NotFoundError, Runtime, Session
+from gaia_core.facts import Began
 from gaia_core.messages import Content, Message, UserMessage
+from gaia_core.runtime import configured
 from gaia_core.session import new_id
 from gaia_core.turn import Audience, Turn, TurnOptions, TurnRequest
 from gaia_http._errors import ApiError, encoded, invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import Caller
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.openai.responses._approvals import Approvals
 from gaia_http.openai.responses._ids import Ref, parse_item
 from gaia_http.openai.responses._request_state import Base, Begun, Taken, Warmed
@@ -36,6 +40,7 @@ from gaia_http.openai.responses.stored._request_note import (
     RESPONSES,
     RequestNote,
     SessionMetadata,
+    decode_note,
     encode_note,
     input_items,
     kept_of,
@@ -47,6 +52,8 @@ from gaia_http.request._decoding import given
 from gaia_http.request._fields import invalid_at, missing_at, shortened
 from gaia_http.request._part_converter import PartConverter
 from gaia_http.request._session_headers import NamedSession, session_of
+from gaia_http.streaming._followed_turn import AnyTurn, FollowedTurn
+from gaia_http.transcript._recorded_turns import begin_keyed, begin_once
 
 _NOT_FOUND = "previous_response_not_found"
 
@@ -62,19 +69,29 @@ class ResponseCreation:
         self._store = store
 
     async def begin(
-        self, request: CreateRequest, caller: Caller, scope: Scope, base: tuple[Message, ...] | None = None
+        self,
+        request: CreateRequest,
+        caller: Caller,
+        scope: Scope,
+        base: tuple[Message, ...] | None = None,
+        keyed: KeyedTurn | None = None,
     ) -> Begun:
-        """Begin what *request* asks for. *base*: the conversation so far, where no journal has it.
+        """Begin what *request* asks for. *base*: the conversation so far, where no journal has it. *keyed*: its turn is
+        that one, and is begun unless it was before.
 
         Raises ApiError, and what `Runtime.start` does.
         """
         owner = caller.owner
+        if keyed is not None and (begun := await self._begun_before(request, owner, scope, keyed)) is not None:
+            return begun
         if request.store is not False:
             self._runtime.check_journal()
         request, items = await self._resolved(request, owner)
         approvals = approvals_in(items)
-        if approvals and (begun := await self._approvals.answered(request, owner, items, approvals)) is not None:
-            return begun
+        if approvals:
+            begun = await self._approvals.answered(request, owner, items, approvals, again=keyed is not None)
+            if begun is not None:
+                return begun if keyed is None else attrs.evolve(begun, turn=None, owned=False)
         background, store = bool(request.background), request.store is not False
         if background and not store:
             raise invalid_at("background", "a response in background must be stored: leave out store: false")
@@ -87,10 +104,37 @@ class ResponseCreation:
         named = session_of(scope, request.prompt_cache_key) if found is None and base is None else None
         if not store or (base is not None and found is None):
             note = msgspec.structs.replace(note, store=False)
-            turn = await self._unrecorded(agent, owner, named, taken.said, options)
+            turn = await self._unrecorded(agent, owner, named, taken.said, options, note, keyed)
             return self._begun(owner, Ref("", turn.id), note, turn, named, said=taken.said, ignored=ignored)
-        turn = await self._recorded(agent, owner, found, named, taken.messages, options, note)
-        return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named, ignored=ignored)
+        if keyed is None:
+            turn = await self._recorded(agent, owner, found, named, taken.messages, options, note)
+            return self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named, ignored=ignored)
+        turn = await self._recorded_once(agent, owner, found, named, taken.messages, options, note, keyed)
+        begun = self._begun(owner, Ref(turn.session_id, turn.id), note, turn, named, ignored=ignored)
+        return attrs.evolve(begun, owned=False)
+
+    async def _begun_before(self, request: CreateRequest, owner: str, scope: Scope, keyed: KeyedTurn) -> Begun | None:
+        """The response of the turn, if any process has begun it."""
+        named = session_of(scope, request.prompt_cache_key)
+        places = (keyed.session, conversation_id(request.conversation))
+        for session in filter(None, places):
+            try:
+                info = await self._runtime.sessions.get(owner, session)
+                facts = await self._runtime.sessions.facts_of_turn(owner, session, keyed.id)
+            except NotFoundError:
+                continue
+            began = facts[0][1] if facts else None
+            note = decode_note(began.note) if isinstance(began, Began) else None
+            if note is None:
+                continue
+            keyed.recorded_in = session
+            ignored = told_ignored(unserved_tools(request), configured(self._runtime.catalog, info, note.model))
+            if note.store:
+                begun = self._begun(owner, Ref(session, keyed.id), note, None, named, ignored=ignored)
+                return attrs.evolve(begun, owned=False)
+            turn = FollowedTurn(self._runtime, owner, session, keyed.id)
+            return self._begun(owner, Ref("", keyed.id), note, turn, named, ignored=ignored)
+        return None
 
     async def warmed(self, request: CreateRequest, caller: Caller, base: tuple[Message, ...] | None) -> Warmed:
         """What *request* brings, taken in and not answered."""
@@ -139,7 +183,7 @@ class ResponseCreation:
         owner: str,
         ref: Ref,
         note: RequestNote,
-        turn: Turn | None,
+        turn: AnyTurn | None,
         named: NamedSession | None = None,
         said: tuple[Message, ...] = (),
         ignored: tuple[tuple[bytes, bytes], ...] = (),
@@ -238,14 +282,23 @@ class ResponseCreation:
     # Turns.
 
     async def _unrecorded(
-        self, agent: Agent, owner: str, named: NamedSession | None, messages: tuple[Message, ...], options: TurnOptions
-    ) -> Turn:
+        self,
+        agent: Agent,
+        owner: str,
+        named: NamedSession | None,
+        messages: tuple[Message, ...],
+        options: TurnOptions,
+        note: RequestNote,
+        keyed: KeyedTurn | None,
+    ) -> AnyTurn:
+        """A turn that leaves no response; with a key it is recorded until its answer is kept."""
+        request = TurnRequest(transcript=messages, options=options)
+        if keyed is not None:
+            request = attrs.evolve(request, note=encode_note(note))
+            return await begin_keyed(self._runtime, agent, owner, named, request, keyed)
         if named is None:
-            return await self._runtime.once(agent, TurnRequest(transcript=messages, options=options), key=owner)
-        session = Session(named.id, agent, owner)
-        return await self._runtime.start(
-            session, TurnRequest(transcript=messages, options=options), when_busy=named.when_busy
-        )
+            return await self._runtime.once(agent, request, key=owner)
+        return await self._runtime.start(Session(named.id, agent, owner), request, when_busy=named.when_busy)
 
     async def _recorded(
         self,
@@ -296,6 +349,43 @@ class ResponseCreation:
             with suppress(GaiaError):
                 await self._runtime.sessions.delete(owner, session_id)
             raise
+
+    async def _recorded_once(
+        self,
+        agent: Agent,
+        owner: str,
+        base: Base | None,
+        named: NamedSession | None,
+        messages: tuple[Message, ...],
+        options: TurnOptions,
+        note: RequestNote,
+        keyed: KeyedTurn,
+    ) -> FollowedTurn:
+        """The turn *keyed*: in its conversation, or in a session whose id every process knows."""
+        content, more = _split(messages)
+        place = keyed.session
+        if base is None:
+            await self._runtime.open(agent, place, owner=owner, surface=RESPONSES)
+        elif note.conversation is not None:
+            place = base.info_id
+        else:
+            await self._runtime.sessions.fork(owner, base.info_id, place, at=base.at)
+            await self._store.keep(owner, place, lambda _: SessionMetadata(since=base.at), RESPONSES)
+        session = Session(named.id if named is not None else place, agent, owner)
+        asked = TurnRequest(
+            content,
+            audience=Audience.BACKGROUND if note.background else Audience.RETURNING,
+            options=options,
+            input=more,
+            note=encode_note(note),
+            edits=base.edits if base is not None else (),
+            record=place,
+            id=keyed.id,
+        )
+        when_busy = named.when_busy if named is not None else "reject"
+        return await begin_once(
+            self._runtime, session, keyed, place, lambda: self._runtime.start(session, asked, when_busy=when_busy)
+        )
 
     async def _is_free(self, owner: str, session_id: str) -> bool:
         """Whether responses may be recorded in the session: another surface's conversation is left as it is."""

@@ -14,6 +14,7 @@ from gaia_http.openai.responses._ids import Ref
 from gaia_http.openai.responses.output._response_events import Told
 from gaia_http.openai.responses.stored._request_note import RequestNote
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+from gaia_http.streaming._followed_turn import AnyTurn
 
 UNKNOWN = "how this response ends is not known here; retrieve it to learn that"
 
@@ -27,7 +28,7 @@ class Begun:
     owner: str
     ref: Ref
     note: RequestNote
-    turn: Turn | None
+    turn: AnyTurn | None
     owned: bool
     session_id: str | None = None
     store: ResponseStore
@@ -48,7 +49,7 @@ class Begun:
 
     def check_stopped(self) -> None:
         """Its events have ended without an end: raises OutcomeUnknownError, unless this process stops."""
-        if self.turn is not None and not self.turn.suspended:
+        if isinstance(self.turn, Turn) and not self.turn.suspended:
             raise OutcomeUnknownError(UNKNOWN)
 
 

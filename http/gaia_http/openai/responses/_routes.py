@@ -23,6 +23,7 @@ from gaia_http._errors import invalid
 from gaia_http._settings import Settings
 from gaia_http.door._caller import caller_of
 from gaia_http.door._idempotency import Idempotency
+from gaia_http.door._keyed_turn import KeyedTurn
 from gaia_http.door._request_body import ClientGone, check_headers, read_body
 from gaia_http.openai.responses._compact import compacted
 from gaia_http.openai.responses._count_input_tokens import counted
@@ -32,7 +33,7 @@ from gaia_http.openai.responses.input._wire import CreateRequest, decode_create
 from gaia_http.openai.responses.output._response_answer import WholeResponse, live_stream, stored_stream
 from gaia_http.openai.responses.stored._conversations import Conversations
 from gaia_http.openai.responses.stored._request_note import input_items
-from gaia_http.openai.responses.stored._stored_responses import ResponseStore
+from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 from gaia_http.openai.responses.websocket._websocket import ResponseSocket
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.request._fields import missing_at
@@ -73,10 +74,10 @@ class Responses:
         if (body := await self._body(request)) is None:
             return nothing
         scope, wanted = request.scope, decode_create(body)
-        return await self._idempotency.response(scope, body, lambda: self._respond(scope, wanted))
+        return await self._idempotency.response(scope, body, lambda keyed: self._respond(scope, wanted, keyed))
 
-    async def _respond(self, scope: Scope, wanted: CreateRequest) -> ASGIApp:
-        begun = await self._creation.begin(wanted, caller_of(scope), scope)
+    async def _respond(self, scope: Scope, wanted: CreateRequest, keyed: KeyedTurn | None) -> ASGIApp:
+        begun = await self._creation.begin(wanted, caller_of(scope), scope, keyed=keyed)
         return live_stream(begun, self._settings, self._counts) if wanted.stream else WholeResponse(begun)
 
     async def compact(self, request: Request[Any, Any, Any]) -> ASGIApp:
@@ -101,6 +102,7 @@ class Responses:
         stored = await self._store.find(caller_of(request.scope).owner, request.path_params["response_id"])
         after = number(request, "starting_after", -1, least=0)
         if flag(request, "stream"):
+            _check_number(stored, after)
             return stored_stream(self._store, stored, after, self._settings, self._counts)
         if after >= 0:
             raise invalid("starting_after is for stream=true", param="starting_after", code="invalid_value")
@@ -131,6 +133,13 @@ class Responses:
         """A page of what a response was asked."""
         stored = await self._store.find(caller_of(request.scope).owner, request.path_params["response_id"])
         return json(page(request, input_items(stored.ref, stored.note)))
+
+
+def _check_number(stored: StoredResponse, after: int) -> None:
+    """Raise ApiError for a number that no event of the response has. While it runs, its stream says so at its end."""
+    if stored.output.done and after > stored.output.last:
+        words = f"starting_after {after} is beyond the last event of this response, number {stored.output.last}"
+        raise invalid(words, param="starting_after", code="invalid_value")
 
 
 def response_handlers(

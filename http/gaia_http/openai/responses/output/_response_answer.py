@@ -16,6 +16,7 @@ from gaia_http.openai.responses.output._response_object import failure_of
 from gaia_http.openai.responses.stored._stored_responses import ResponseStore, StoredResponse
 from gaia_http.operations._metrics import HttpCounts
 from gaia_http.streaming._disconnect import completed
+from gaia_http.streaming._followed_turn import AnyTurn
 from gaia_http.streaming._sse_response import SSEResponse
 from gaia_http.streaming._sse_writer import Headers
 
@@ -63,7 +64,7 @@ class _ResponseTranslator:
     """Events → server-sent events of a response. *goes_on*: when this process stops, another one continues it. *turn*:
     the response's own."""
 
-    def __init__(self, output: ResponseEvents, *, goes_on: bool, turn: Turn | None = None) -> None:
+    def __init__(self, output: ResponseEvents, *, goes_on: bool, turn: AnyTurn | None = None) -> None:
         self._output = output
         self._goes_on = goes_on
         self._turn = turn
@@ -88,7 +89,7 @@ class _ResponseTranslator:
         if self._goes_on:
             return b""
         output = self._output
-        if self._turn is not None and not self._turn.suspended:
+        if isinstance(self._turn, Turn) and not self._turn.suspended:
             return framed(output.unknown(UNKNOWN)) + _DONE
         return framed(output.fail(failure_of(STOPS, tools_ran=output.tools_ran))) + _DONE
 
@@ -134,5 +135,6 @@ async def _fold(begun: Begun, output: ResponseEvents) -> None:
     async with aclosing(begun.batches()) as batches:
         async for batch in batches:
             output.take(batch)
+            output.forget()
             if output.done:
                 return

@@ -4,8 +4,11 @@
 
 So the stream of a running response, the one that is resumed by `starting_after`, and the one that is sent after a
 restart are the same, byte for byte: text is cut by its words (`_chunked`), times are the note's and the record's own,
-and what is live only (a tool's progress, a sub-agent's steps) is not sent. The exceptions: a model that reasons in
-the middle of its text (the record has each in one piece), and a step that another process had to ask for again.
+and what is live only (a tool's progress, a sub-agent's steps) is not sent.
+
+A step that another process had to ask for again has another text. The numbers that the interrupted step may have used
+are retired: the step that is asked again continues `RETIRED` numbers later, and a reader that resumes from a retired
+number gets an `error` event and no text. So no reader puts two texts together.
 
 A turn that waits for approval has several responses: one ends where nothing of the turn runs any more but an approval
 is open, and the next begins with the answer. Which of them an `ResponseEvents` tells is its reference's `part`.
@@ -65,6 +68,10 @@ _RELEVANT = frozenset(
 )
 _NO_USAGE = Usage()
 
+RETIRED = 10_000_000
+"""Sequence numbers that are retired when a step is interrupted: more than the events of one step can be, whose text has
+16 Mi characters at most, and two or more in each delta."""
+
 
 class ResponseEvents:
     """The events of the response *ref*. *after*: those up to that sequence number are not given again.
@@ -103,6 +110,8 @@ class ResponseEvents:
         """By call: the tool and its arguments."""
         self._places: dict[str, CallPlace] = {}
         """By call: where the model made it. For the items' ids."""
+        self._unended: set[str] = set()
+        """The calls that have not ended. While there are some, no model is asked."""
         self._asked: dict[str, tuple[ApprovalRequested, int]] = {}
         """By call: the approval that it waits for, and in which part of the turn that was requested."""
         self._approved: dict[str, str] = {}
@@ -141,6 +150,11 @@ class ResponseEvents:
         return self._object("queued")
 
     @property
+    def last(self) -> int:
+        """The number of the last event so far."""
+        return self._seq - 1
+
+    @property
     def asked(self) -> tuple[str, ...]:
         """The approvals that the turn waits for."""
         return tuple(event.approval_id for event, _ in self._asked.values())
@@ -160,6 +174,8 @@ class ResponseEvents:
             if self.done:
                 break
             self.step(event, events[index + 1] if index + 1 < len(events) else None)
+        if self.done and self._given > self._seq:
+            self._refuse_number()
         told, self._told = self._told, []
         return told
 
@@ -179,6 +195,10 @@ class ResponseEvents:
             self._part += 1
             self._before += self._usage
             self._usage, self._seconds = _NO_USAGE, 0.0
+
+    def forget(self) -> None:
+        """Nothing was sent: a caller that folds for the response alone has no client whose events could become void."""
+        self._given = 0
 
     def begin(self) -> list[Told]:
         """The events that are sent before anything happened."""
@@ -224,13 +244,12 @@ class ResponseEvents:
             case ReasoningDelta():
                 self._reason(event.text)
             case ClientCallDelta():
-                if self._ours:
-                    self._begin_client_calls()
-                    self._client_calls.more(self._steps + 1, event.call_id, event.tool, event.arguments)
+                self._more_of_client_call(event)
             case StepEnded():
                 self._step_ended(event)
             case ToolCalled():
                 self._arguments[event.call_id] = (event.tool, event.arguments)
+                self._unended.add(event.call_id)
             case ApprovalRequested():
                 self._asked[event.call_id] = (event, self._part)
                 if self._ours:
@@ -243,6 +262,9 @@ class ResponseEvents:
                 self._running[event.call_id] = self._call(event.call_id) if self._ours else None
             case ToolEnded():
                 self._tool_ended(event)
+            case TurnResumed():
+                if self._ours and not self._unended:
+                    self._retire()
 
     # Text.
 
@@ -286,7 +308,7 @@ class ResponseEvents:
         if self._client_calls:
             self._text_after_calls(event, theirs)
             return
-        if reasoning := message.reasoning_content:
+        if reasoning := (message.reasoning_content or "")[: event.reasoned_before]:
             self._reason(self._untold(reasoning, ReasoningItem))
         if not event.objection:
             self._text(self._untold(text_of(message.content), MessageItem))
@@ -318,6 +340,11 @@ class ResponseEvents:
         self._close_open("completed")
 
     # The client's calls.
+
+    def _more_of_client_call(self, event: ClientCallDelta) -> None:
+        if self._ours:
+            self._begin_client_calls()
+            self._client_calls.more(self._steps + 1, event.call_id, event.tool, event.arguments)
 
     def _begin_client_calls(self) -> None:
         """What was said before them is a comment on them."""
@@ -372,6 +399,7 @@ class ResponseEvents:
     def _tool_ended(self, event: ToolEnded) -> None:
         if event.outcome == "cancelled":  # live only: the end of the turn says it
             return
+        self._unended.discard(event.call_id)
         self._seconds += event.seconds
         begun = event.call_id in self._running
         call = self._running.pop(event.call_id, None)
@@ -393,6 +421,31 @@ class ResponseEvents:
         n = len(self._items)
         self._items.append(activity_item(self._emit, self._ref, n, "".join(line or "" for line in lines)))
 
+    # Numbers that are no longer valid.
+
+    def _retire(self) -> None:
+        """Another process asks the model again. What the one before it sent of that step is in no record; a reader that
+        has some of it can't continue."""
+        valid, self._seq = self._seq - 1, self._seq + RETIRED
+        if valid + 1 < self._given < self._seq:
+            words = (
+                f"the server stopped while it sent this response, and its last step was asked again: the events after "
+                f"number {valid} are void. Stream the response without starting_after; or drop the events after "
+                f"{valid} and continue with starting_after={self._seq - 1}"
+            )
+            self._error("step_interrupted", words, self._seq - 1)
+            self.done = True
+
+    def _refuse_number(self) -> None:
+        words = f"starting_after {self._given - 1} is beyond the last event of this response, number {self._seq - 1}"
+        self._error("invalid_value", words, self._seq)
+        self._given = self._seq
+
+    def _error(self, code: str, words: str, number: int) -> None:
+        """Tell an `error` event that ends the stream and is no part of the response."""
+        reply = self.failure = ErrorReply(status=400, message=words, param="starting_after", code=code)
+        self._told.append(("error", encoded({"type": "error", **error_fields(reply), "sequence_number": number})))
+
     # Ends.
 
     def _begin(self) -> None:
@@ -409,8 +462,8 @@ class ResponseEvents:
         self._finished("completed", None)
 
     def _end(self, event: TurnEnded) -> None:
-        if event.reasoning:  # of a step that was cut short, as the text that follows
-            self._reason(self._untold(event.reasoning, ReasoningItem))
+        if reasoning := event.reasoning[: event.reasoned_before]:  # of a step that was cut short, as the text is
+            self._reason(self._untold(reasoning, ReasoningItem))
         if event.text and self._steps < event.steps:
             self._text(self._untold(event.text, MessageItem))
         self._stop_client_calls(event.partial_calls)
@@ -449,11 +502,7 @@ class ResponseEvents:
         self.final = self._object(status, error=error)
         self._emit("response.failed", {"response": self.final})
         if failure is not None:
-            nested = {"type": failure.type, "code": failure.code, "message": failure.message, "param": failure.param}
-            self._emit(
-                "error",
-                {"code": failure.code, "message": failure.message, "param": failure.param, "error": nested},
-            )
+            self._emit("error", error_fields(failure))
         self.done = True
 
     def _object(self, status: str, *, error: Any = None, incomplete: str | None = None) -> dict[str, Any]:
@@ -480,6 +529,12 @@ class ResponseEvents:
             self._told.append((kind, b'%b"sequence_number":%d%b' % (before, number, after)))
             return
         self._told.append((kind, encoded({"type": kind, **fields, "sequence_number": number})))
+
+
+def error_fields(reply: ErrorReply) -> dict[str, Any]:
+    """The fields of an `error` event: flat as in OpenAI's API, and nested, by which the SDKs raise an APIError."""
+    nested = {"type": reply.type, "code": reply.code, "message": reply.message, "param": reply.param}
+    return {"code": reply.code, "message": reply.message, "param": reply.param, "error": nested}
 
 
 def _less(usage: Usage, before: Usage) -> Usage:

@@ -147,9 +147,10 @@ class ResponseStore:
         while True:
             turn = self._runtime.running(owner, ref.session)
             if turn is not None and turn.id == ref.turn:
+                yield (Reset(0),)  # its events come from the first one, and what was yielded before them is void
                 async for batch in turn.batches():
                     yield batch
-                if turn.suspended or not turn.handed_over:
+                if not turn.handed_over or not self._runtime.accepting:
                     return
                 # Another process continues it.
             try:
