@@ -17,8 +17,6 @@ from gaia_core.messages import Message
 from gaia_core.turn import Frame, Turn
 
 _LOOK_SECONDS = 0.1
-_LEFT = frozenset(("fenced", "outcome_unknown", "suspended"))
-"""The errors of a `TurnEnded` that ends the turn in this process only."""
 
 
 class FollowedTurn:
@@ -36,7 +34,7 @@ class FollowedTurn:
     def ended(self) -> TurnEnded | None:
         """How it ended, once that is known here."""
         turn = self._turn
-        return turn.ended if turn is not None and not _is_left(turn) else None
+        return turn.ended if turn is not None and not turn.handed_over else None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -58,7 +56,7 @@ class FollowedTurn:
 
     async def found(self) -> Turn:
         """The turn, as soon as it runs here or has ended. Raises ClosedError when this process stops before."""
-        while self._turn is None or _is_left(self._turn):
+        while self._turn is None or self._turn.handed_over:
             self._turn = await self._runtime.sessions.turn(self._owner, self.session_id, self.id)
             if self._turn is None:
                 if not self._runtime.accepting:
@@ -71,7 +69,7 @@ class FollowedTurn:
         while True:
             turn = await self.found()
             ended = await turn.result()
-            if not _is_left(turn):
+            if not turn.handed_over:
                 return ended
 
     async def batches(self) -> AsyncGenerator[Sequence[Event], None]:
@@ -83,9 +81,7 @@ class FollowedTurn:
                 yield (Reset(0),)
             again = True
             async for batch in turn.batches():
-                rest = batch[:-1] if isinstance(batch[-1], TurnEnded) and _is_left(turn) else batch
-                if rest:
-                    yield rest
+                yield batch
             if self.ended is not None:
                 return
 
@@ -95,10 +91,8 @@ class FollowedTurn:
         while True:
             turn = await self.found()
             async for frames in turn.frames(last):
-                rest = frames[:-1] if isinstance(frames[-1][1], TurnEnded) and _is_left(turn) else frames
-                if rest:
-                    last = rest[-1][0]
-                    yield rest
+                last = frames[-1][0]
+                yield frames
             if self.ended is not None:
                 return
 
@@ -120,9 +114,3 @@ async def whole(batches: AsyncGenerator[Sequence[Event], None]) -> list[Event]:
             else:
                 events.append(event)
     return events
-
-
-def _is_left(turn: Turn) -> bool:
-    """Whether the turn continues elsewhere, although it ended here."""
-    error = turn.ended.error if turn.ended is not None else None
-    return turn.ended is not None and (turn.suspended or (error is not None and error.type in _LEFT))
