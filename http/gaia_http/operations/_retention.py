@@ -11,6 +11,7 @@ import asyncio
 import logging
 
 from gaia_core import GaiaError, Runtime
+from gaia_http.door._keyed_turn import KEYED
 from gaia_http.openai.chat._stored_completions import CHAT
 from gaia_http.openai.responses.stored._request_note import RESPONSES
 
@@ -20,7 +21,10 @@ MAX_ANSWERS = 20_000
 """Of all owners together."""
 
 _TASK = "gaia retention"
-_SURFACES = (RESPONSES, CHAT)
+_STORED = (RESPONSES, CHAT)
+_RECORDS = (KEYED,)
+"""What is recorded of the turn of an idempotent request, until its answer is kept: nobody may have come back for it."""
+
 _SESSIONS_AT_ONCE = 100
 _ANSWERS_AT_ONCE = 200
 _LOOK_SECONDS = 1.0
@@ -63,14 +67,8 @@ class RetentionSweeper:
     async def sweep(self) -> None:
         """Delete what is too old or too much now. Raises GaiaError."""
         retention = self._runtime.catalog.retention
-        left = _SESSIONS_AT_ONCE
-        while left == _SESSIONS_AT_ONCE:
-            left = await self._runtime.sessions.expire(
-                _SURFACES,
-                max_age=retention.stored_seconds,
-                max_bytes=retention.stored_bytes,
-                limit=_SESSIONS_AT_ONCE,
-            )
+        await self._expire(_STORED, retention.stored_seconds, retention.stored_bytes)
+        await self._expire(_RECORDS, retention.answer_seconds, retention.answer_bytes)
         left = _ANSWERS_AT_ONCE
         while left == _ANSWERS_AT_ONCE:
             left = await self._runtime.journal.answer_sweep(
@@ -78,4 +76,11 @@ class RetentionSweeper:
                 keep=MAX_ANSWERS,
                 max_bytes=retention.answer_bytes,
                 limit=_ANSWERS_AT_ONCE,
+            )
+
+    async def _expire(self, surfaces: tuple[str, ...], max_age: float, max_bytes: int) -> None:
+        left = _SESSIONS_AT_ONCE
+        while left == _SESSIONS_AT_ONCE:
+            left = await self._runtime.sessions.expire(
+                surfaces, max_age=max_age, max_bytes=max_bytes, limit=_SESSIONS_AT_ONCE
             )

@@ -6,8 +6,9 @@ import attrs
 import pytest
 
 from gaia_core.catalog import Retention
-from gaia_core.errors import JournalError
+from gaia_core.errors import JournalError, NotFoundError
 from gaia_core.journal import MemoryJournal
+from gaia_http.door._keyed_turn import KEYED
 from gaia_http.operations._retention import RetentionSweeper
 
 DAY = 86_400.0
@@ -74,6 +75,22 @@ async def test_responses_and_completions_expire_after_their_last_use_and_convers
     assert await status(server, f"/v1/responses/{used}") == 404
     assert await status(server, f"/v1/conversations/{conversation}") == 200
     assert await status(server, f"/api/sessions/{session}") == 200
+
+
+async def test_a_turn_of_an_idempotent_request_that_nobody_came_back_for_expires(serving, now):
+    server = await serving(answer_hours=24.0)
+    session = await server.runtime.open("a", "kept", surface=KEYED)
+    await (await server.runtime.start(session, "Hi")).result()
+    now[0] += DAY / 2
+    sweeper = RetentionSweeper(server.runtime)
+    await sweeper.sweep()
+    assert (await server.runtime.sessions.get("", "kept")).seq
+    now[0] += DAY / 2
+
+    await sweeper.sweep()
+
+    with pytest.raises(NotFoundError):
+        await server.runtime.sessions.get("", "kept")
 
 
 async def test_the_oldest_go_when_an_owner_has_too_much(serving, now):
