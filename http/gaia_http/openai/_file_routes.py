@@ -135,7 +135,6 @@ class _Content:
             (b"content-type", b"application/octet-stream"),
             (b"content-length", str(self._size).encode()),
             (b"content-disposition", b"attachment"),
-            (b"x-content-type-options", b"nosniff"),
         ]
         with self._file as file:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
