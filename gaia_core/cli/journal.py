@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from gaia_core.cli._journal_option import journal_option
+from gaia_core.cli.terminal._echo import echo
 from gaia_core.errors import ConfigError
 from gaia_core.journal.from_url import journal_from_url
 
@@ -26,7 +27,7 @@ def backup(file: Path, journal: str | None) -> None:
 
     path = _file_of(journal, "pg_dump --format=custom --file FILE")
     size = back_up(path, file)
-    click.echo(f"{path} is backed up: {file}, {_size(size)}")
+    echo(f"{path} is backed up: {file}, {_size(size)}")
 
 
 @journal.command()
@@ -46,8 +47,8 @@ def check(context: click.Context, accept_missing_log: bool, journal: str | None)
         maintenance.accept_missing_log(path)
     report = maintenance.check(path)
     for problem in report.problems:
-        click.echo(problem)
-    click.echo(
+        echo(problem)
+    echo(
         f"{path}: sessions: {report.sessions}, records: {report.records}, {_size(report.size)}, "
         f"schema version {report.version}; problems: {len(report.problems) or 'none'}"
     )
@@ -63,7 +64,7 @@ def restore(file: Path, journal: str | None) -> None:
 
     path = _file_of(journal, "pg_restore")
     kept = maintenance.restore(path, file)
-    click.echo(f"{path} is restored from {file}" + (f"; what was there is kept as {kept}" if kept is not None else ""))
+    echo(f"{path} is restored from {file}" + (f"; what was there is kept as {kept}" if kept is not None else ""))
 
 
 @journal.command()
@@ -74,7 +75,7 @@ def vacuum(journal: str | None) -> None:
 
     path = _file_of(journal, "VACUUM")
     before, after = maintenance.vacuum(path)
-    click.echo(f"{path}: {_size(before)} before, {_size(after)} now")
+    echo(f"{path}: {_size(before)} before, {_size(after)} now")
 
 
 def _file_of(place: str | None, instead: str) -> Path:

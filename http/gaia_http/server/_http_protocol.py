@@ -106,9 +106,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_clock()
         self._stop_looking()
-        if self._seat is not None:
-            self._connections.leave(self._seat)
+        seat, self._seat = self._seat, None  # which refers to this connection
+        if seat is not None:
+            self._connections.leave(seat)
         super().connection_lost(exc)
+        for cycle in (self.cycle, self._answered):
+            if cycle is not None:
+                cycle.scope["state"].pop(SPOOLED, None)  # it refers to this connection, as the cycle is referred to
         if self._answered is not None:  # uvicorn tells the newest request, and not the one that is being answered
             self._answered.disconnected = True
             self._answered.message_event.set()

@@ -15,10 +15,12 @@ from gaia_http.openai.responses.output._output_items import Emit, ItemText
 
 
 class ClientCalls:
-    """The calls of one step, whose items are added to *items*. *custom*: the names of the custom tools."""
+    """The calls of one step, whose items are added to *items*. *custom*: the names of the custom tools.
 
-    def __init__(self, emit: Emit, ref: Ref, items: list[dict[str, Any]], custom: Container[str]) -> None:
-        self._emit = emit
+    *emit* is its owner's, which it does not refer to while no call is open.
+    """
+
+    def __init__(self, ref: Ref, items: list[dict[str, Any]], custom: Container[str]) -> None:
         self._ref = ref
         self._items = items
         self._custom = custom
@@ -28,28 +30,28 @@ class ClientCalls:
     def __bool__(self) -> bool:
         return bool(self._calls)
 
-    def more(self, step: int, call_id: str, name: str, arguments: str) -> None:
+    def more(self, emit: Emit, step: int, call_id: str, name: str, arguments: str) -> None:
         """More of a call. No call of the agent's own stands before it in its *step*: else it comes with `complete`."""
-        self._item(call_id, name, step, len(self._calls)).arguments(arguments)
+        self._item(emit, call_id, name, step, len(self._calls)).arguments(arguments)
 
-    def complete(self, calls: Sequence[ToolCall], places: Mapping[str, CallPlace]) -> None:
+    def complete(self, emit: Emit, calls: Sequence[ToolCall], places: Mapping[str, CallPlace]) -> None:
         """These are the step's *calls*, and they are whole."""
         for call in calls:
             place = places[call.id]
-            self._item(call.id, call.name, place.step, place.index).whole(call.arguments)
+            self._item(emit, call.id, call.name, place.step, place.index).whole(call.arguments)
         for call in calls:
             self._calls[call.id].complete()
         self._calls = {}
 
-    def stop(self, partial: Sequence[ToolCall], step: int) -> None:
+    def stop(self, emit: Emit, partial: Sequence[ToolCall], step: int) -> None:
         """The turn has ended within these calls of its *step*; *partial* is what is known of them."""
         for call in partial:
-            self._item(call.id, call.name, step, len(self._calls)).partial(call.arguments)
+            self._item(emit, call.id, call.name, step, len(self._calls)).partial(call.arguments)
         for item in self._calls.values():
             item.stop()
         self._calls = {}
 
-    def _item(self, call_id: str, name: str, step: int, index: int) -> "_ClientCallItem":
+    def _item(self, emit: Emit, call_id: str, name: str, step: int, index: int) -> "_ClientCallItem":
         """The item of a call, begun."""
         item = self._calls.get(call_id)
         if item is None:
@@ -57,7 +59,7 @@ class ClientCalls:
                 earlier.flush()
             custom = name in self._custom
             place = CallPlace(step, index)
-            item = _ClientCallItem(self._emit, self._ref, len(self._items), place, call_id, name, custom=custom)
+            item = _ClientCallItem(emit, self._ref, len(self._items), place, call_id, name, custom=custom)
             self._calls[call_id] = item
             self._items.append(item.item)
         return item

@@ -98,7 +98,7 @@ class ResponseEvents:
         """The item that still gets text; at most one, and the last of `_items`."""
         self._text_begun = False
         """The step has told text or a call, so reasoning that follows is not told."""
-        self._client_calls = ClientCalls(self._emit, self._ref, self._items, self._note.custom)
+        self._client_calls = ClientCalls(self._ref, self._items, self._note.custom)
         """Those that the step has begun to tell."""
         self._text_before = ""
         """The step's text that was sent before its calls."""
@@ -344,7 +344,7 @@ class ResponseEvents:
     def _more_of_client_call(self, event: ClientCallDelta) -> None:
         if self._ours:
             self._begin_client_calls()
-            self._client_calls.more(self._steps + 1, event.call_id, event.tool, event.arguments)
+            self._client_calls.more(self._emit, self._steps + 1, event.call_id, event.tool, event.arguments)
 
     def _begin_client_calls(self) -> None:
         """What was said before them is a comment on them."""
@@ -354,13 +354,13 @@ class ResponseEvents:
             self._text_begun = True
 
     def _end_client_calls(self, calls: Sequence[ToolCall]) -> None:
-        self._client_calls.complete(calls, self._places)
+        self._client_calls.complete(self._emit, calls, self._places)
         self._calls_done = bool(calls)
 
     def _stop_client_calls(self, partial: Sequence[ToolCall] = ()) -> None:
         if partial:
             self._begin_client_calls()
-        self._client_calls.stop(partial, self._steps + 1)
+        self._client_calls.stop(self._emit, partial, self._steps + 1)
 
     # Tools.
 
