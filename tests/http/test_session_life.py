@@ -8,7 +8,6 @@ pause of the server's takes its time.
 
 import asyncio
 import inspect
-import itertools
 import json
 import re
 from contextlib import suppress
@@ -85,18 +84,14 @@ class KillableJournal:
 class Process:
     """A server process. Its model and its tool stop at points (`hold`) until they are released."""
 
-    def __init__(self, life, number: int) -> None:
-        self.life = life
+    def __init__(self, number: int) -> None:
         self.number = number
-        self.disk = FullDisk(life.path)
-        self.held: list[asyncio.Future[None]] = []
-        self.holds = True
 
         @tool(effects="write")
         async def erase(path: str) -> str:
             """Erase."""
             await self.hold()
-            life.log.append(("act", path))
+            self.log.append(("act", path))
             await self.hold()
             return f"erased {LONG}"
 
@@ -107,7 +102,14 @@ class Process:
             limits=Limits(seconds=60),
         )
 
-    async def start(self, serve) -> None:
+    def begin(self, log: list[tuple[str, str]]) -> None:
+        """Serve another sequence."""
+        self.log = log
+        self.held: list[asyncio.Future[None]] = []
+        self.holds = True
+
+    async def start(self, serve, disk: FullDisk) -> None:
+        self.disk = disk
         self.journal = KillableJournal(await self.disk.journal())
         self.server = await serve(ScriptedModel(self.answer), agents=(self.agent,), journal=self.journal)
         # An idle connection ends after 5 s, which the virtual clock may pass at any time.
@@ -147,6 +149,24 @@ class Process:
         yield TextDelta(f"says {LONG if kind == 'long' else kind}")
         await self.hold()
         yield Finished("stop")
+
+
+class World:
+    """What all sequences share: a journal's file, and the processes on it. The last one serves."""
+
+    def __init__(self, serve, path, clock) -> None:
+        self.serve = serve
+        self.path = path
+        self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        self.processes: list[Process] = []
+        self._started = 0
+
+    async def start(self) -> None:
+        self._started += 1
+        process = Process(self._started)
+        await process.start(self.serve, FullDisk(self.path))
+        self.processes.append(process)
 
 
 class Reader:
@@ -219,13 +239,12 @@ class Reader:
 
 
 class Life(RuleBasedStateMachine):
-    """The steps. The test gives *loop*, on which all but the steps themselves runs, *serve*, *clock* and *paths*."""
+    """The steps. The test gives *world*."""
 
-    loop = serve = clock = paths = None
+    world: World
 
     def __init__(self) -> None:
         super().__init__()
-        self.path = next(self.paths)
         self.log: list[tuple[str, str]] = []
         """What was told and done, in order: `act` of a tool, `end` of a turn."""
         self.approved: set[str] = set()
@@ -233,7 +252,6 @@ class Life(RuleBasedStateMachine):
         self.prompts: list[str] = []
         self.readers: list[Reader] = []
         self.requests: list[asyncio.Task[None]] = []
-        self.processes: list[Process] = []
         self.deleted = False
         """Whether somebody asked for it."""
         self.recovers = False
@@ -241,11 +259,11 @@ class Life(RuleBasedStateMachine):
         self.sent = 0
 
     def run(self, work):
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        return asyncio.run_coroutine_threadsafe(work, self.world.loop).result()
 
     @property
     def process(self) -> Process:
-        return self.processes[-1]
+        return self.world.processes[-1]
 
     def refusal(self, operation: str, status: int, text: str) -> int:
         assert status in REFUSALS[operation], (operation, status, text)
@@ -256,20 +274,19 @@ class Life(RuleBasedStateMachine):
         self.interrupts = interrupts
 
         async def begin():
-            await self.start()
+            if not self.world.processes:
+                await self.world.start()
+            self.process.begin(self.log)
             self.session = await self.process.client.session()
 
         self.run(begin())
 
-    async def start(self) -> None:
-        process = Process(self, len(self.processes))
-        await process.start(self.serve)
-        self.processes.append(process)
-
     async def settle(self) -> None:
         """Let what the last step began come to where it waits."""
-        for _ in range(3):
-            await self.process.client.get("/api/health")  # over a socket, and to the journal's thread and back
+        for _ in range(4):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await self.process.server.runtime.journal.replicas()  # to a thread of the journal and back
 
     async def until(self, holds, what: str) -> None:
         """Wait until *holds*, which must be within `SECONDS`."""
@@ -279,7 +296,7 @@ class Life(RuleBasedStateMachine):
                 return
             if look > _LOOKS_AT_ONCE and ahead < SECONDS:
                 ahead += 0.05
-                self.clock.advance(0.05)
+                self.world.clock.advance(0.05)
             await asyncio.sleep(0.002)
         raise AssertionError(f"{what}: not within seconds; {self.readers}")
 
@@ -396,7 +413,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def time_passes(self):
         async def time_passes():
-            await self.clock.sleep(6)
+            await self.world.clock.sleep(6)
             await self.settle()
 
         self.run(time_passes())
@@ -422,47 +439,47 @@ class Life(RuleBasedStateMachine):
                 each.cancel()
                 await asyncio.wait((each,))
 
-    @rule()
-    def process_is_killed(self):
-        async def kill():
-            dead = self.process
-            dead.journal.kill()
+    @rule(killed=st.booleans())
+    def process_ends(self, killed):
+        async def end():
+            before = self.process
+            if killed:
+                before.journal.kill()
             await self.leave()
-            await self.start()
-            # The next process finds by its number that it is dead; here it has the number of the living one.
-            await self.process.server.runtime.journal.adopt((dead.server.runtime.replica,))
+            if not killed:
+                await self.stop(before)
+            await self.world.start()
+            self.process.begin(self.log)
+            if killed:
+                # A process that ended is found by its number; here it has the number of the living one.
+                await self.process.server.runtime.journal.adopt((before.server.runtime.replica,))
 
-        self.run(kill())
+        self.run(end())
 
-    @rule()
-    def process_restarts(self):
-        async def restart():
-            stopping = asyncio.create_task(self.process.server.stop())
-            await self.until(stopping.done, "the process stops")
-            await stopping
-            await self.start()
-
-        self.run(restart())
+    async def stop(self, process: Process) -> None:
+        stopping = asyncio.create_task(process.server.stop())
+        await self.until(stopping.done, "the process stops")
+        await stopping
 
     # The end of a sequence.
 
     def teardown(self):
-        if self.processes:
-            self.run(self._teardown())
+        self.run(self.end())
 
-    async def _teardown(self) -> None:
+    async def end(self) -> None:
+        living = 0
         try:
             await self.recover()
             self.check_ends()
             await self.check_record()
+            living = 1  # the next sequence goes on with this process, in a session of its own
         finally:
-            for process in self.processes:
+            await self.leave()
+            while len(self.world.processes) > living:
+                process = self.world.processes.pop(0)
                 process.journal.bury()
                 await process.disk.end()
-            stopping = [asyncio.create_task(process.server.stop()) for process in self.processes]
-            await self.leave()
-            await self.until(lambda: all(each.done() for each in stopping), "the processes stop")
-            await asyncio.gather(*stopping)
+                await self.stop(process)
 
     async def recover(self) -> None:
         """The faults end, the model and the tool go on: the session answers, and all readers come to an end."""
@@ -489,22 +506,24 @@ class Life(RuleBasedStateMachine):
 
     async def until_answered(self) -> None:
         """Send until the session answers; a refusal that says to try again later is followed."""
-        ahead = 0.0
-        while True:
-            last = self.sending("short", "interrupt" if self.interrupts else "queue")
-            await self.until(lambda: not last.reads, "the session answers")
-            assert last.task is not None
-            await last.task
-            if self.deleted and last.refused == 404:
-                return
-            if not last.refused:
+        last = await self.asked_now()
+        for _ in range(int(SECONDS)):
+            if not last.refused or self.deleted:
                 break
-            assert ahead < SECONDS, f"the session still refuses: {last}"
-            ahead += 1.0
-            await self.clock.sleep(1.0)
+            await self.world.clock.sleep(1)
             await self.settle()
-        assert last.ended, last
+            last = await self.asked_now()
+        if self.deleted and last.refused == 404:
+            return
+        assert last.ended, f"the session doesn't answer: {last}"
         assert last.frames[-1][1]["content"].endswith("says short"), last
+
+    async def asked_now(self) -> Reader:
+        reader = self.sending("short", "interrupt" if self.interrupts else "queue")
+        await self.until(lambda: not reader.reads, "the session answers")
+        assert reader.task is not None
+        await reader.task
+        return reader
 
     def check_ends(self) -> None:
         for reader in self.readers:
@@ -545,15 +564,10 @@ class Life(RuleBasedStateMachine):
 
 
 async def test_from_every_state_the_session_becomes_usable_and_each_turn_ends_once(serve, tmp_path, loop_clock):
-    given = {
-        "loop": asyncio.get_running_loop(),
-        "serve": staticmethod(serve),
-        "clock": loop_clock,
-        "paths": (tmp_path / f"life{n}.db" for n in itertools.count()),
-    }
-    await asyncio.to_thread(
+    world = World(serve, tmp_path / "life.db", loop_clock)
+    await asyncio.to_thread(  # so that hypothesis may wait for the loop
         run_state_machine_as_test,
-        type("Machine", (Life,), given),
+        type("Machine", (Life,), {"world": world}),
         settings=settings(
             max_examples=40, stateful_step_count=16, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
