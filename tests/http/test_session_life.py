@@ -37,7 +37,7 @@ _LOOKS = 10_000
 _LOOKS_AT_ONCE = 20
 """What needs no pause of the server's is done by then; the clock stays as it is."""
 
-SEEDS, LIVES, STEPS = 6, 3, 25
+SEEDS, LIVES, STEPS = 8, 2, 35
 
 REFUSALS = {
     "send": {404, 409, 429, 503},
@@ -274,7 +274,8 @@ class Life:
             await self.world.start()
         self.process.begin(self.log)
         self.session = await self.process.client.session()
-        for _ in range(steps):
+        while steps > 0:
+            steps -= 1 if not self.deleted else 8  # little happens to a session that was deleted
             step, *given = self.step()
             self.steps.append(f"{step.__name__}{tuple(given)}")
             await step(*given)
@@ -283,11 +284,14 @@ class Life:
         self.check_ends()
         await self.check_record()
 
+    def when_busy(self) -> str:
+        return self.chance.choice(["reject", "reject", "queue", "queue", "interrupt"])
+
     def step(self) -> tuple:
         """A step that can be taken now, and what it is given."""
         choice = self.chance.choice
         may: list[tuple[int, tuple]] = [
-            (4, (self.send, choice(["short", "long", "call", "call"]), choice(["reject", "queue", "interrupt"]))),
+            (3, (self.send, choice(["short", "long", "call", "call", "call"]), self.when_busy())),
             (1, (self.attach_anew,)),
             (1, (self.cancel,)),
             (1, (self.time_passes,)),
@@ -295,11 +299,11 @@ class Life:
             (1, (self.process_ends, choice(["killed", "killed", "in order"]))),
         ]
         if self.chance.random() < 0.1:
-            may.append((2, (self.delete,)))
+            may.append((1, (self.delete,)))
         if held := self.process.waiting:
-            may.append((8, (self.go_on, choice(range(len(held))))))
+            may.append((10, (self.go_on, choice(range(len(held))))))
         if self.prompts:
-            may.append((5, (self.confirm, choice(list(self.prompts)[-2:]), choice([True, True, True, False]))))
+            may.append((4, (self.confirm, choice(list(self.prompts)[-2:]), self.chance.random() < 0.9)))
         if reading := [each for each in self.readers if each.reads]:
             may.append((1, (self.disconnect, choice(reading))))
         if broken := [each for each in self.readers if each.broken and each.last]:
