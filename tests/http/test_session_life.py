@@ -85,13 +85,19 @@ class Process:
     def __init__(self, number: int) -> None:
         self.number = number
         self.is_full = False
+        self.acted = False
+        """Whether a call has had its effect and has not returned, which is the worst moment for most steps."""
 
         @tool(effects="write")
         async def erase(path: str) -> str:
             """Erase."""
             await self.hold()
             self.log.append(("act", path))
-            await self.hold()
+            self.acted = True
+            try:
+                await self.hold()
+            finally:
+                self.acted = False
             return f"erased {LONG}"
 
         self.agent = Agent(
@@ -293,10 +299,13 @@ class Life:
         may: list[tuple[int, tuple]] = [
             (3, (self.send, choice(["short", "long", "call", "call", "call"]), self.when_busy())),
             (1, (self.attach_anew,)),
-            (1, (self.cancel,)),
+            (3 if self.process.acted else 1, (self.cancel,)),
             (1, (self.time_passes,)),
-            (1, (self.disk_has_room,) if self.process.is_full else (self.disk_is_full,)),
-            (1, (self.process_ends, choice(["killed", "killed", "in order"]))),
+            (
+                3 if self.process.acted else 1,
+                (self.disk_has_room,) if self.process.is_full else (self.disk_is_full,),
+            ),
+            (12 if self.process.acted else 1, (self.process_ends, choice(["killed", "killed", "in order"]))),
         ]
         if self.chance.random() < 0.1:
             may.append((1, (self.delete,)))
