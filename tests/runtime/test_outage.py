@@ -20,9 +20,11 @@ from gaia_core import (
     ScriptedModel,
     Toolset,
     call,
+    scripted,
     tool,
 )
 from gaia_core.events import RecordDelayed, TurnEnded, TurnResumed
+from gaia_core.journal import MemoryJournal
 from gaia_core.messages import ToolMessage
 
 LONG = "x" * 20_000
@@ -202,3 +204,35 @@ async def test_a_turn_whose_lease_was_lost_ends_without_an_event(world):
         assert (await taken.result()).status == "completed"
         assert first.running("", session.id) is None
     assert world.ran == [len(LONG)]
+
+
+class UpdatesLater(MemoryJournal):
+    """Fails to update a session until `works`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.works = False
+        self.tried = asyncio.Event()
+
+    async def update(self, *arguments, **options):
+        self.tried.set()
+        if not self.works:
+            raise JournalError("the disk is full")
+        return await super().update(*arguments, **options)
+
+
+async def test_a_title_that_cannot_be_recorded_is_given_later_and_the_log_has_one_line(loop_clock, caplog):
+    journal = UpdatesLater()
+    async with Runtime(Catalog.of(Agent("a"), models={"local": scripted("Of mice")}), journal) as runtime:
+        session = await runtime.open("a")
+        await (await runtime.start(session, "go")).result()
+        await journal.tried.wait()
+        await loop_clock.sleep(1)
+        assert runtime.journal_trouble == "the disk is full"
+
+        journal.works = True
+        await loop_clock.sleep(1)
+        assert await runtime.background.settle(10)
+        assert (await runtime.sessions.get("", session.id)).title == "Of mice"
+        assert runtime.journal_trouble is None
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
