@@ -422,7 +422,7 @@ class Sessions:
                 try:
                     return await self._title_from(owner, id, answer)
                 except NotFoundError:
-                    return  # it was deleted, or moved, meanwhile
+                    return None  # it was deleted, or moved, meanwhile
                 except JournalError as error:
                     writing.failed(str(error))
                 await asyncio.sleep(_TITLE_AGAIN_SECONDS)
