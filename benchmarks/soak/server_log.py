@@ -11,7 +11,7 @@ _OF_THE_ENDPOINT = ("gaia_core.models.", "gaia_core.turn.step.")
 
 def problems(text: str, faults: int) -> list[str]:
     """What is wrong with a log after so many *faults*: each line, and each line that is missing."""
-    found, expected, counts = [], _BEGINS, {_BEGINS: 0, _ENDS: 0}
+    found, expected, said = [], _BEGINS, {_BEGINS: [], _ENDS: []}
     for line in text.splitlines():
         matched = _LINE.match(line)
         if matched is None:
@@ -19,11 +19,12 @@ def problems(text: str, faults: int) -> list[str]:
             continue
         _, logger, message = matched.groups()
         if message.startswith(expected):
-            counts[expected] += 1
+            said[expected].append(line)
             expected = _ENDS if expected == _BEGINS else _BEGINS
         elif not logger.startswith(_OF_THE_ENDPOINT):
             found.append(f"a line too many: {line}")
-    for words, count in counts.items():
-        if count != faults:
-            found.append(f"{faults} faults, and {count} lines that say: {words}")
+    for words, lines in said.items():
+        if len(lines) != faults:
+            found.append(f"{faults} faults, and {len(lines)} lines that say: {words}")
+            found += lines
     return found

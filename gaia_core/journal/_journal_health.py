@@ -94,7 +94,7 @@ class JournalHealth:
 
     def fails(self, writing: Writing, reason: str) -> None:
         """*writing* fails because of *reason*."""
-        if self._settling is not None:  # the same fault goes on
+        if self._settling is not None:  # the same fault continues
             self._settling.cancel()
             self._settling = None
         elif not self._failing:
