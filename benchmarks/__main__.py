@@ -3,7 +3,8 @@
 Each runs in a process of its own, so that a failure, an affinity or a grown heap stays with its table. --brief: only
 show that the tables run, in a few seconds; their figures mean nothing then.
 
-python -m benchmarks soak [--minutes 10]: mixed clients and faults for so long; not among the tables, because of that.
+python -m benchmarks soak [--minutes 10] [--journal postgres]: mixed clients for so long, an endpoint with faults, and a
+journal that fails in the middle; not among the tables, because of that.
 python -m benchmarks crashes [--kills 200]: servers are killed while clients work; what these have equals the record.
 python -m benchmarks isolation [--turns 1000000]: turns of agents that share tool names; nothing crosses between them.
 python -m benchmarks paired FOLDER: this version of the server beside the one in FOLDER.

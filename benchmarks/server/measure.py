@@ -40,14 +40,24 @@ def rss_mb(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def process(core: int, port: int, *words: str, folder: Path | None = None) -> Iterator[int]:
+def process(
+    core: int,
+    port: int,
+    *words: str,
+    folder: Path | None = None,
+    wrapper: tuple[str, ...] = (),
+    log: Path | None = None,
+) -> Iterator[int]:
     """A Python process on *core* that listens on *port*; its pid. *folder*: the checkout whose code it runs, if not
-    this one."""
+    this one. *wrapper*: a program that executes it, and stays the same process. *log*: the file for its stderr."""
     environ = os.environ
     if folder is not None:
         paths = (folder, folder / "http", *sorted((folder / "toolsets").iterdir()))
         environ = {**environ, "PYTHONPATH": os.pathsep.join([str(path.resolve()) for path in paths])}
-    began = subprocess.Popen([sys.executable, "-m", *words], stdout=subprocess.DEVNULL, cwd=folder, env=environ)
+    with contextlib.nullcontext() if log is None else log.open("wb") as stderr:
+        began = subprocess.Popen(
+            [*wrapper, sys.executable, "-m", *words], stdout=subprocess.DEVNULL, stderr=stderr, cwd=folder, env=environ
+        )
     with contextlib.suppress(AttributeError, OSError):
         os.sched_setaffinity(began.pid, {core})
     try:

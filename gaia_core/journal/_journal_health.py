@@ -1,7 +1,8 @@
 """Journal health: whether the journal can be written just now, as its writers see it.
 
 The recorders of turns and the heartbeat report here. While one of them fails, new recorded turns are refused and the
-process is not ready; one log line says when that begins, and one when it is over.
+process is not ready; one log line says when that begins, and one when it is over: when nothing has failed for
+`SETTLED_SECONDS`, because on a full disk a small write succeeds now and then.
 """
 
 import asyncio
@@ -13,6 +14,9 @@ _log = logging.getLogger(__name__)
 
 SLOW_SECONDS = 1.0
 """A write that takes longer counts as failing until it returns: a database out of reach raises nothing for long."""
+
+SETTLED_SECONDS = 5.0
+"""How long nothing may fail before the fault counts as over in the log. Turns begin, and /ready is 200, without it."""
 
 
 class Writing:
@@ -37,13 +41,15 @@ class Writing:
 class JournalHealth:
     """Belongs to one Runtime. All methods are called on its event loop; none awaits."""
 
-    __slots__ = ("_failing", "_since")
+    __slots__ = ("_failing", "_settling", "_since")
 
     def __init__(self) -> None:
         self._failing: dict[Writing, str] = {}
         """The writes that fail now, and why. Written by `fails` and at the end of `writing`."""
         self._since = 0.0
-        """When the first of them failed, by the loop's clock."""
+        """When the fault began, by the loop's clock. Written by `fails`."""
+        self._settling: asyncio.TimerHandle | None = None
+        """Logs the end of the fault. Set by `_works` when nothing fails any more; cancelled by `fails`."""
 
     @property
     def trouble(self) -> str | None:
@@ -51,19 +57,27 @@ class JournalHealth:
         return next(iter(self._failing.values()), None)
 
     @contextmanager
-    def writing(self, delayed: Callable[[str], None] | None = None, *, proves: bool = False) -> Iterator[Writing]:
+    def writing(
+        self,
+        delayed: Callable[[str], None] | None = None,
+        *,
+        proves: bool = False,
+        seconds: float | None = SLOW_SECONDS,
+    ) -> Iterator[Writing]:
         """A write is made in this block. *proves*: when it is done, the journal works again, whatever else failed (a
-        heartbeat, which adds nothing, may be written on a full disk)."""
-        loop = asyncio.get_running_loop()
+        heartbeat, which adds nothing, may be written on a full disk). *seconds*: when it is slow; None: never."""
         writing = Writing(self, delayed)
-        words = f"it has not answered for {SLOW_SECONDS:g} s"
-        slow = loop.call_later(SLOW_SECONDS, writing.failed, words)
+        slow: asyncio.TimerHandle | None = None
+        if seconds is not None:
+            words = f"it has not answered for {seconds:g} s"
+            slow = asyncio.get_running_loop().call_later(seconds, writing.failed, words)
         try:
             yield writing
             if proves and self._failing:
                 self._works(*self._failing)
         finally:
-            slow.cancel()
+            if slow is not None:
+                slow.cancel()
             self._works(writing)
 
     def _works(self, *writings: Writing) -> None:
@@ -71,12 +85,19 @@ class JournalHealth:
         for writing in writings:
             self._failing.pop(writing, None)
         if before and not self._failing:
-            seconds = asyncio.get_running_loop().time() - self._since
-            _log.warning("the journal can be written again, after %.1f s", seconds)
+            loop = asyncio.get_running_loop()
+            self._settling = loop.call_later(SETTLED_SECONDS, self._settled, loop.time() - self._since)
+
+    def _settled(self, seconds: float) -> None:
+        self._settling = None
+        _log.warning("the journal can be written again, after %.1f s", seconds)
 
     def fails(self, writing: Writing, reason: str) -> None:
         """*writing* fails because of *reason*."""
-        if not self._failing:
+        if self._settling is not None:  # the same fault continues
+            self._settling.cancel()
+            self._settling = None
+        elif not self._failing:
             self._since = asyncio.get_running_loop().time()
             _log.error(
                 "the journal can't be written (%s): running turns wait for it, new ones are refused and /ready is 503; "

@@ -364,7 +364,7 @@ class Runtime:
     def _titled(self, key: Key, turn: Turn) -> None:
         """A recorded turn has ended: its session may need a title."""
         if turn.opens_session and not turn.handed_over and turn.ended is not None and turn.ended.text:
-            self.background.run("gaia title", self.sessions.title_from(*key, turn.ended.text))
+            self.background.run("gaia title", self.sessions.title_from(*key, turn.ended.text, self._health))
 
     async def resume(self, info: SessionInfo) -> None:
         """Go on with the turn that a dead process left in the session, if it did."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from gaia_core.background_tasks import BackgroundTasks
-from gaia_core.errors import GaiaError
+from gaia_core.errors import GaiaError, JournalError
 from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, SessionInfo
 from gaia_core.runtime._process_identity import is_dead
 
@@ -63,8 +63,8 @@ class Takeover:
         self.journal_fault = ""
         """Why what the journal records is lost with this process (`Journal.fault`), as the last beat found it."""
         self._taking: asyncio.Task[None] | None = None
-        """The takeovers that a beat found, until they are done. Started by `_beat`, which doesn't wait for them (a beat
-        must not be late); cancelled by `end`."""
+        """The takeovers that a beat found, until they are done. Started by `_look_around`, which doesn't wait for them
+        (a beat must not be late); cancelled by `end`."""
 
     async def begin(self, agents: Callable[[], tuple[str, ...]]) -> None:
         """Beat once, take over what this machine's dead processes left, and keep beating. *agents*: their names."""
@@ -91,16 +91,28 @@ class Takeover:
 
     async def _beat(self, agents: Callable[[], tuple[str, ...]]) -> None:
         while True:
-            await self._written_beat(agents)
-            try:
-                await self._look_at_the_journal()
-                await self._poll()
-                if self._takes and (self._taking is None or self._taking.done()):
-                    orphans = await self._journal.orphans(self._replica, ORPHANS)
-                    self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER) if orphans else None
-            except GaiaError as error:
-                _log.warning("the heartbeat failed: %s", error)
+            # What follows a beat takes longer with many turns, and is not slow because of that.
+            with self._health.writing(seconds=None) as writing:
+                while True:
+                    await self._written_beat(agents)
+                    try:
+                        await self._look_around()
+                        break
+                    except JournalError as error:
+                        writing.failed(str(error))
+                    except GaiaError as error:
+                        _log.warning("the heartbeat failed: %s", error)
+                        break
+                    await asyncio.sleep(min(_AGAIN_SECONDS, self._ttl / 4))
             await asyncio.sleep(self._ttl / 4)
+
+    async def _look_around(self) -> None:
+        """What is done after each beat: look at the journal's file, at signals, and at turns that others left."""
+        await self._look_at_the_journal()
+        await self._poll()
+        if self._takes and (self._taking is None or self._taking.done()):
+            orphans = await self._journal.orphans(self._replica, ORPHANS)
+            self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER) if orphans else None
 
     async def _written_beat(self, agents: Callable[[], tuple[str, ...]]) -> None:
         """One beat; while the journal fails, again and again."""

@@ -20,9 +20,12 @@ from gaia_core import (
     ScriptedModel,
     Toolset,
     call,
+    scripted,
     tool,
 )
 from gaia_core.events import RecordDelayed, TurnEnded, TurnResumed
+from gaia_core.journal import JournalHealth, MemoryJournal
+from gaia_core.journal._journal_health import SETTLED_SECONDS
 from gaia_core.messages import ToolMessage
 
 LONG = "x" * 20_000
@@ -202,3 +205,86 @@ async def test_a_turn_whose_lease_was_lost_ends_without_an_event(world):
         assert (await taken.result()).status == "completed"
         assert first.running("", session.id) is None
     assert world.ran == [len(LONG)]
+
+
+class UpdatesLater(MemoryJournal):
+    """Fails to update a session until `works`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.works = False
+        self.tried = asyncio.Event()
+
+    async def update(self, *arguments, **options):
+        self.tried.set()
+        if not self.works:
+            raise JournalError("the disk is full")
+        return await super().update(*arguments, **options)
+
+
+async def test_a_title_that_cannot_be_recorded_is_given_later_and_the_log_has_one_line(loop_clock, caplog):
+    journal = UpdatesLater()
+    async with Runtime(Catalog.of(Agent("a"), models={"local": scripted("Of mice")}), journal) as runtime:
+        session = await runtime.open("a")
+        await (await runtime.start(session, "go")).result()
+        await journal.tried.wait()
+        await loop_clock.sleep(1)
+        assert runtime.journal_trouble == "the disk is full"
+
+        journal.works = True
+        await loop_clock.sleep(1)
+        assert await runtime.background.settle(10)
+        assert (await runtime.sessions.get("", session.id)).title == "Of mice"
+        assert runtime.journal_trouble is None
+        await loop_clock.sleep(SETTLED_SECONDS)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+async def test_a_fault_with_a_success_in_between_is_one_fault_in_the_log(loop_clock, caplog):
+    health = JournalHealth()
+    for _ in range(2):
+        with health.writing() as writing:
+            writing.failed("the disk is full")
+            assert health.trouble == "the disk is full"
+        assert health.trouble is None
+        await loop_clock.sleep(SETTLED_SECONDS - 1)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+    await loop_clock.sleep(1)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+    with health.writing() as writing:
+        writing.failed("the disk is full")
+    assert len(caplog.records) == 3
+
+
+class SignalsLater(MemoryJournal):
+    """Fails to say which turns others left, until `works`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.works = False
+        self.tried = asyncio.Event()
+        self.done = asyncio.Event()
+
+    async def orphans(self, *arguments, **options):
+        self.tried.set()
+        if not self.works:
+            raise JournalError("the disk is full")
+        self.done.set()
+        return await super().orphans(*arguments, **options)
+
+
+async def test_what_fails_behind_a_heartbeat_is_the_same_fault(loop_clock, caplog):
+    journal = SignalsLater()
+    async with Runtime(Catalog.of(Agent("a"), models={"local": scripted()}), journal) as runtime:
+        for _ in range(3):
+            await journal.tried.wait()
+            journal.tried.clear()
+            assert runtime.journal_trouble == "the disk is full"
+            await loop_clock.sleep(1)
+        journal.works = True
+        await loop_clock.sleep(1)
+        await journal.done.wait()
+        await loop_clock.sleep(SETTLED_SECONDS)
+        assert runtime.journal_trouble is None
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]

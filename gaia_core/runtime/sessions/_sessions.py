@@ -7,7 +7,7 @@
 NotFoundError is raised for a session that the owner doesn't have.
 """
 
-import logging
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -29,6 +29,7 @@ from gaia_core.facts import (
 )
 from gaia_core.journal import (
     Journal,
+    JournalHealth,
     MemoryJournal,
     NewSession,
     Record,
@@ -57,9 +58,8 @@ from gaia_core.runtime.sessions._transfer import TransferredTurn, copy, transfer
 from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
-_log = logging.getLogger(__name__)
-
 _SMALL_CHANGE_BYTES = 1_024
+_TITLE_AGAIN_SECONDS = 1.0
 """By how much a session's own fields may grow unasked: what is deleted may leave a note of that."""
 
 
@@ -414,14 +414,18 @@ class Sessions:
         journal = await self.journal_of(owner, id)
         return await journal.signal(owner, id, kind_of_word(word), encode_word(word)) is not None
 
-    async def title_from(self, owner: str, id: str, answer: str) -> None:
-        """Give a session that has no title one: the beginning of its first answer."""
-        try:
-            await self._title_from(owner, id, answer)
-        except NotFoundError:
-            return  # it was deleted, or moved, meanwhile
-        except JournalError as error:
-            _log.warning("session %s got no title: %s", id, error)
+    async def title_from(self, owner: str, id: str, answer: str, health: JournalHealth) -> None:
+        """Give a session that has no title one: the beginning of its first answer. While the journal fails, which
+        *health* logs once for all writes, it is tried again."""
+        with health.writing() as writing:
+            while True:
+                try:
+                    return await self._title_from(owner, id, answer)
+                except NotFoundError:
+                    return None  # it was deleted, or moved, meanwhile
+                except JournalError as error:
+                    writing.failed(str(error))
+                await asyncio.sleep(_TITLE_AGAIN_SECONDS)
 
     async def _title_from(self, owner: str, id: str, answer: str) -> None:
         journal = await self.journal_of(owner, id)

@@ -6,7 +6,9 @@ import json
 import pytest
 
 from gaia_core import Agent, Context, ScriptedModel, Toolset, call, tool
+from gaia_core.errors import JournalError
 from gaia_core.events import TextDelta
+from gaia_core.journal import MemoryJournal
 from gaia_core.messages import AssistantMessage
 from gaia_core.models import Finished
 
@@ -298,6 +300,28 @@ async def test_a_deleted_response_is_gone_and_so_is_its_session_with_the_last(se
     async with server.http.delete(f"/v1/responses/{second['id']}") as reply:
         assert reply.status == 404
     assert (await server.runtime.sessions.totals()).sessions == 0
+
+
+class DeletesLater(MemoryJournal):
+    """Fails to delete a session, for the first time."""
+
+    fails = True
+
+    async def delete(self, owner, id):
+        if self.fails:
+            self.fails = False
+            raise JournalError("the disk is full")
+        await super().delete(owner, id)
+
+
+async def test_a_response_whose_deletion_failed_can_be_deleted_again(serve, ask):
+    server = await serve("One", journal=DeletesLater())
+    _, response = await ask(server)
+
+    async with server.http.delete(f"/v1/responses/{response['id']}") as reply:
+        assert (reply.status, "retry-after" in reply.headers) == (503, True)
+    assert (await get(server, response["id"]))[0] == 200
+    assert await erased(server, response["id"]) == [0]
 
 
 async def erased(server, *ids: str) -> list[int]:

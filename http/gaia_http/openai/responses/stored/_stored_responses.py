@@ -113,17 +113,26 @@ class ResponseStore:
         following = Ref(ref.session, ref.turn, ref.part + 1).name
         if stored.running and kept_of(stored.info).note(following) is None:  # else the turn is that one's by now
             await self.cancel(stored)
-        info = await self.keep(
-            owner, ref.session, lambda kept: msgspec.structs.replace(kept, deleted=(*kept.deleted, ref.name))
-        )
+        # The last one is deleted with its session, in one step: if that fails, the client finds the response again and
+        # can repeat the request.
+        info = await self._runtime.sessions.get(owner, ref.session)
+        if not await self._is_last(info, ref):
+            info = await self.keep(
+                owner, ref.session, lambda kept: msgspec.structs.replace(kept, deleted=(*kept.deleted, ref.name))
+            )
+            if not await self._is_last(info, ref):  # unless another one was deleted meanwhile
+                return
+        await self._runtime.sessions.delete(owner, ref.session)
+
+    async def _is_last(self, info: SessionInfo, ref: Ref) -> bool:
+        """Whether the session of *ref* has no other response and nothing else that is to stay."""
         kept = kept_of(info)
         if info.surface != RESPONSES or kept.is_conversation:
-            return
-        facts = await self._runtime.sessions.facts(owner, ref.session)
+            return False
+        facts = await self._runtime.sessions.facts(info.owner, ref.session)
         names = {Ref(ref.session, record.turn).name for record, _ in facts if record.seq > kept.since}
         names.update(name for name, _ in kept.notes)
-        if names <= set(kept.deleted) and self._runtime.running(owner, ref.session) is None:
-            await self._runtime.sessions.delete(owner, ref.session)
+        return names <= {*kept.deleted, ref.name} and self._runtime.running(info.owner, ref.session) is None
 
     async def cancel(self, stored: StoredResponse) -> None:
         """End the response's turn, if it still runs."""
