@@ -314,6 +314,10 @@ WITHOUT_IDS = frozenset(
     GET /v1/files
     POST /v1/files
     POST /v1/embeddings
+    POST /api/embed
+    POST /api/embeddings
+    POST /ollama/api/embed
+    POST /ollama/api/embeddings
     POST /v1/conversations
     GET /v1/chat/completions
     POST /api/chat
