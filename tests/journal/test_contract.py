@@ -711,8 +711,8 @@ async def test_a_job_that_nobody_finished_comes_again(journal, home):
 DAY = 86_400.0
 
 
-async def begin(journal, name="a", fingerprint="b1:x", replica="r1"):
-    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY)
+async def begin(journal, name="a", fingerprint="b1:x", replica="r1", owner=""):
+    return await journal.answer_begin(name, fingerprint, replica, max_age=DAY, owner=owner)
 
 
 async def test_an_answer_is_begun_once_and_found_from_then_on(journal, home):
