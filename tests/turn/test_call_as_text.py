@@ -1,10 +1,13 @@
 """Text is held back while it may still become a tool call, and not a character longer."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from gaia_core.events import TextDelta
 from gaia_core.models import ModelRequest
 from gaia_core.tools import ToolDefinition
+from gaia_core.turn import NO_OPTIONS
 from gaia_core.turn.step import _call_as_text
 from gaia_core.turn.step._call_as_text import CallAsText
 from gaia_core.turn.step._model_step import ModelStep
@@ -66,7 +69,8 @@ def test_a_long_text_that_may_be_a_call_costs_each_piece_once(monkeypatch, begin
     monkeypatch.setattr(_call_as_text, "_BEGINNING", pattern)
     monkeypatch.setattr(ModelStep, "text", property(lambda _step: pytest.fail("the whole text was joined")))
     tools = (ToolDefinition("write", "", b"{}", b"{}"),)
-    step = ModelStep(None, ModelRequest((), tools=tools), set())
+    context = SimpleNamespace(options=NO_OPTIONS, access=SimpleNamespace(enforces_format=False))
+    step = ModelStep(context, ModelRequest((), tools=tools), set())
 
     for text in (*beginning, *[piece] * 16_000):
         step.take((TextDelta(text),))

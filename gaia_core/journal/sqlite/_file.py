@@ -87,6 +87,8 @@ class JournalFile:
 
 def open_file(path: Path, synchronous: str) -> JournalFile:
     """Open the file, or create it for its owner's eyes only, and bring its schema up to date. Raises JournalError."""
+    if path.is_dir():
+        raise JournalError(f"the journal {str(path)!r} can't be opened: Is a directory; name a file in it")
     lock = lock_file(path)
     try:
         first = _LOCKS and try_lock(lock)

@@ -26,6 +26,7 @@ from gaia_core.events import (
     StepStarted,
     TextDelta,
     ToolCalled,
+    ToolEnded,
     ToolProgress,
     ToolsReplaced,
     ToolStarted,
@@ -243,7 +244,8 @@ class ChunkTranslator:
             if self._line_open:
                 line, self._line_open = f"\n{line}", False
             delta = b'{"reasoning_content":' + encoded_text(line) + b"}"
-        return b"".join((self._open, delta, _UNFINISHED, self._usage, b',"x_gaia":', encoded(event), b"}\n\n"))
+        shown = encoded(_without_images(event))
+        return b"".join((self._open, delta, _UNFINISHED, self._usage, b',"x_gaia":', shown, b"}\n\n"))
 
     def _write_last(self, text: str, out: list[bytes]) -> None:
         self._write(TextDelta, self._text.rest(text), out)
@@ -312,3 +314,12 @@ class ChunkTranslator:
     def _finish(self, reason: FinishReason) -> bytes:
         finished = b'{},"logprobs":null,"finish_reason":"' + reason.encode() + b'"}]'
         return self._open + finished + self._usage + b"}\n\n"
+
+
+def _without_images(event: Event) -> Event:
+    """*event* without the images of a result, which may be megabytes: its text names them."""
+    if isinstance(event, Nested):
+        return Nested(event.parent_call_id, _without_images(event.event))
+    if isinstance(event, ToolEnded) and event.images:
+        return msgspec.structs.replace(event, images=())
+    return event
