@@ -1,9 +1,10 @@
 """Why a server doesn't start: one line of words on stderr, a status, no traceback, and nothing left behind."""
 
 import asyncio
-import os
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -83,11 +84,38 @@ def test_a_folder(refused, tmp_path):
     assert "can't be opened: Is a directory" in refused("--journal", str(tmp_path))
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_journal_that_is_read_only(refused, journal):
-    journal.chmod(0o400)
+AS_SOMEBODY_ELSE = """
+import asyncio, os, tempfile
 
-    assert "can't be opened: Permission denied" in refused("--journal", str(journal))
+from gaia_core.errors import JournalError
+from gaia_core.journal.sqlite import SQLiteJournal
+
+with tempfile.TemporaryDirectory() as folder:
+    if os.geteuid() == 0:  # who may write everywhere
+        os.chown(folder, 65534, 65534)
+        os.setegid(65534)
+        os.seteuid(65534)
+    path = os.path.join(folder, "journal.sqlite")
+
+    async def opened():
+        async with SQLiteJournal(path):
+            pass
+
+    asyncio.run(opened())
+    os.chmod(path, 0o400)
+    try:
+        asyncio.run(opened())
+    except JournalError as error:
+        print(error)
+"""
+
+
+def test_a_journal_that_is_read_only():
+    done = subprocess.run(
+        [sys.executable, "-c", AS_SOMEBODY_ELSE], capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert "can't be opened: attempt to write a readonly database; make the file and its folder writable" in done.stdout
 
 
 def test_a_journal_where_no_folder_can_be_made(refused, tmp_path):
