@@ -12,7 +12,8 @@ from contextlib import contextmanager
 
 _log = logging.getLogger(__name__)
 
-SLOW_SECONDS = 1.0
+_LATE_SECONDS = 0.5
+SLOW_SECONDS = 2.0
 """A write that takes longer counts as failing until it returns: a database out of reach raises nothing for long."""
 
 SETTLED_SECONDS = 5.0
@@ -22,12 +23,31 @@ SETTLED_SECONDS = 5.0
 class Writing:
     """One write, until it is done or given up. *delayed* is called once, when it first fails or is slow."""
 
-    __slots__ = ("_delayed", "_health", "_told")
+    __slots__ = ("_delayed", "_health", "_timer", "_told")
 
     def __init__(self, health: "JournalHealth", delayed: Callable[[str], None] | None) -> None:
         self._health = health
         self._delayed = delayed
+        self._timer: asyncio.TimerHandle | None = None
+        """Runs while it is watched; cancelled by `stop`."""
         self._told = False
+
+    def watch(self, seconds: float) -> None:
+        """Let it count as failing after *seconds*."""
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(seconds, self._look, loop.time() + seconds, seconds)
+
+    def _look(self, due: float, seconds: float) -> None:
+        if asyncio.get_running_loop().time() - due > _LATE_SECONDS:
+            self.watch(seconds)  # this process stood still, and the answer may be there already
+        else:
+            self.failed(f"it has not answered for {seconds:g} s")
+
+    def stop(self) -> None:
+        """It is done, or given up."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def failed(self, reason: str) -> None:
         """It failed, or is slow; it is tried again, or still awaited."""
@@ -67,17 +87,14 @@ class JournalHealth:
         """A write is made in this block. *proves*: when it is done, the journal works again, whatever else failed (a
         heartbeat, which adds nothing, may be written on a full disk). *seconds*: when it is slow; None: never."""
         writing = Writing(self, delayed)
-        slow: asyncio.TimerHandle | None = None
         if seconds is not None:
-            words = f"it has not answered for {seconds:g} s"
-            slow = asyncio.get_running_loop().call_later(seconds, writing.failed, words)
+            writing.watch(seconds)
         try:
             yield writing
             if proves and self._failing:
                 self._works(*self._failing)
         finally:
-            if slow is not None:
-                slow.cancel()
+            writing.stop()
             self._works(writing)
 
     def _works(self, *writings: Writing) -> None:
