@@ -34,7 +34,7 @@ _END_SECONDS = 120.0
 
 @attrs.frozen
 class Place:
-    """Where servers run: on one journal, so many at a time."""
+    """A set of servers that share one journal: the kind of journal, and how many servers run at a time."""
 
     name: str
     replicas: int

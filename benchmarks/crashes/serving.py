@@ -101,7 +101,7 @@ def main() -> None:
     import gaia_http.server._http_protocol  # noqa: F401  # what a server imports when it starts
 
     create_app(Settings(), Runtime(Catalog.of(Agent("a"), models={"local": scripted()})))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody asks how a server ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps the servers; no exit status is needed
     parent, alive = os.pipe()
     while line := sys.stdin.readline():
         order = msgspec.json.decode(line, type=Order)

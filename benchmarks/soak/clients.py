@@ -206,8 +206,8 @@ class Clients:
         return await self._asked(session, padding=_PADDING)
 
     async def use_and_delete(self, path: str) -> str:
-        """What was left is as good as new: a session takes a turn. It is deleted then, if it was not in spite of the
-        refusal: that may also mean that its traces could not be erased."""
+        """Use what could not be deleted, then delete it: a session must answer a turn. A 404 counts as right, because a
+        refusal may also mean that the deletion was made and its traces could not be erased."""
         async with self._http.get(path) as response:
             if response.status == 404:
                 return "right"

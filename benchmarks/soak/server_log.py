@@ -10,7 +10,7 @@ _OF_THE_ENDPOINT = ("gaia_core.models.", "gaia_core.turn.step.")
 
 
 def problems(text: str, faults: int) -> list[str]:
-    """What is wrong with a log after so many *faults*: each line, and each line that is missing."""
+    """The problems of a log in which *faults* faults are expected: each unexpected line, and each missing line."""
     found, expected, said = [], _BEGINS, {_BEGINS: [], _ENDS: []}
     for line in text.splitlines():
         matched = _LINE.match(line)

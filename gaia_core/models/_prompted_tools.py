@@ -256,7 +256,7 @@ class _Decoder:
         return _unescaped(text[:end])
 
     def _begin(self, text: str) -> str:
-        """What stands in *text* behind the beginning of an answer."""
+        """What follows the beginning of an answer in *text*; "" until that is complete."""
         for index, character in enumerate(text):
             if self._begun < 0:
                 return ""

@@ -41,7 +41,6 @@ from gaia_core.runtime.sessions._session_events import SessionEvents
 from gaia_core.runtime.sessions._sessions import Sessions
 from gaia_core.session import Session, new_id
 from gaia_core.turn import (
-    GRACE_SECONDS,
     NO_OPTIONS,
     Audience,
     Grant,
@@ -67,8 +66,7 @@ class Runtime:
     on use. *address*: where other processes that share the journal reach this one. *ttl*: seconds for which a process
     counts as alive after its last heartbeat. *takes_over*: turns that dead processes left are resumed; else only
     those that `sessions.take_over` names. *observer* sees the turns as they happen: see `gaia_core.telemetry`. *quota*
-    bounds what an owner's turns may use. *record_grace*: seconds for which those who wait for a turn's end are kept
-    when it is over and the journal can't record that.
+    bounds what an owner's turns may use.
 
     It may be entered more than once at a time, by several applications say: the first one opens it, and it closes when
     the last one leaves.
@@ -86,7 +84,6 @@ class Runtime:
         takes_over: bool = True,
         observer: Observer | None = None,
         quota: Quota | None = None,
-        record_grace: float = GRACE_SECONDS,
     ) -> None:
         self._base = catalog
         """The catalog as it was given, without what sources list. Written by `reload`."""
@@ -129,7 +126,6 @@ class Runtime:
             self._quota,
             observer,
             health=self._health,
-            record_grace=record_grace,
         )
         self.models = Models(self._generations, self._gate, self._counts, self._quota)
         """The models, for surfaces that ask them for something else than a turn."""

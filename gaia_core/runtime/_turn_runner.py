@@ -100,7 +100,6 @@ class TurnRunner:
         observer: Observer | None = None,
         *,
         health: JournalHealth,
-        record_grace: float,
     ) -> None:
         self._generations = generations
         self._replica = replica
@@ -113,7 +112,6 @@ class TurnRunner:
         self._observer = observer
         self._quota = quota
         self._health = health
-        self._record_grace = record_grace
         self.histories = Histories()
         """What the sessions that talked last amount to. Taken when a turn starts, put back by the turn's task."""
         self.running: dict[Turn, Key] = {}
@@ -413,7 +411,6 @@ class TurnRunner:
             claimed=claimed,
             health=self._health,
             seconds=session.agent.limits.seconds,
-            grace=self._record_grace,
         )
         return self._turn_context(
             start, turn, history.transcript, recorder, history.grants, patience=patience, speculative=speculative

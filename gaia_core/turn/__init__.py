@@ -21,7 +21,7 @@ from gaia_core.turn._budget import Budget
 from gaia_core.turn._event_ring import EventId
 from gaia_core.turn._loop import run_turn
 from gaia_core.turn._observer import Observer, Observers, TurnObserver
-from gaia_core.turn._recorder import GRACE_SECONDS, JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
+from gaia_core.turn._recorder import JournalRecorder, MemoryRecorder, Recorder, record_of, replay_of
 from gaia_core.turn._speculative_request import SpeculativeRequest
 from gaia_core.turn._turn import Frame, Turn
 from gaia_core.turn._turn_context import ModelAccess, TurnContext, window_of
@@ -45,7 +45,6 @@ from gaia_core.turn.step._token_count import tokens_of
 __all__ = [
     "AGENT_CHANGED",
     "APPROVAL",
-    "GRACE_SECONDS",
     "MOST_CHARS",
     "NO_OPTIONS",
     "QUESTION",

@@ -20,7 +20,7 @@ from gaia_core.uninterrupted import uninterrupted
 
 Signalled: TypeAlias = Callable[[tuple[Signal, ...]], None]
 
-GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 10.0
 """How long those who wait for the end of a turn are kept when it is over and its record can't be written."""
 
 _FIRST_PAUSE_SECONDS = 0.05
@@ -167,8 +167,8 @@ class JournalRecorder:
 
     An append that fails is made again until it is recorded (the journal writes it once): the turn waits, and its
     readers learn it by `RecordDelayed`. *seconds* is the turn's time limit. When the turn is over or cancelled and
-    *grace* seconds later its record still can't be written, those who wait for its end are released
-    (`Turn.stall`), and again every *grace* seconds, until it is recorded.
+    `_GRACE_SECONDS` later its record still can't be written, those who wait for its end are released
+    (`Turn.stall`), and again as often, until it is recorded.
     """
 
     def __init__(
@@ -180,9 +180,8 @@ class JournalRecorder:
         *,
         signalled: Signalled,
         claimed: tuple[Fact, ...] = (),
-        health: JournalHealth | None = None,
-        seconds: float | None = None,
-        grace: float = GRACE_SECONDS,
+        health: JournalHealth,
+        seconds: float | None,
     ) -> None:
         self._journal = journal
         self._lease = lease
@@ -190,10 +189,9 @@ class JournalRecorder:
         self._turn = turn
         self._teller = _Teller(turn, transcript)
         self._signalled = signalled
-        self._health = health or JournalHealth()
+        self._health = health
         self._began = asyncio.get_running_loop().time()
         self._seconds = seconds
-        self._grace = grace
         turn.journal = journal
         turn.lease = lease
         self._lock = asyncio.Lock()
@@ -235,7 +233,7 @@ class JournalRecorder:
 
     async def _recorded(self, records: tuple[NewRecord, ...], *, done: bool) -> Appended:
         """Append, and again while the journal fails. Raises FencedError; JournalError once the turn is suspended."""
-        waiting = _Waiting(self._turn, partial(self._is_over, done), self._grace)
+        waiting = _Waiting(self._turn, partial(self._is_over, done))
         pause = _FIRST_PAUSE_SECONDS
         with self._health.writing(waiting.begin, proves=True) as writing, waiting:
             while True:
@@ -265,12 +263,11 @@ class _Waiting:
     """Watches an append that is delayed, which is made in its block. *over* says whether those who wait for the turn's
     end are to be released. When the process stops, the append is given up: what it did is found in the record."""
 
-    __slots__ = ("_grace", "_over", "_stops", "_task", "_timer", "_turn", "_until")
+    __slots__ = ("_over", "_stops", "_task", "_timer", "_turn", "_until")
 
-    def __init__(self, turn: Turn, over: Callable[[], bool], grace: float) -> None:
+    def __init__(self, turn: Turn, over: Callable[[], bool]) -> None:
         self._turn = turn
         self._over = over
-        self._grace = grace
         self._timer: asyncio.TimerHandle | None = None
         """Runs from `begin` until the block of this context manager is left."""
         self._until: float | None = None
@@ -296,16 +293,16 @@ class _Waiting:
         loop = asyncio.get_running_loop()
         now = loop.time()
         if self._until is None and self._over():
-            self._until = now + self._grace
+            self._until = now + _GRACE_SECONDS
         if self._until is not None and now >= self._until:
             self._turn.stall()
-            self._until = now + self._grace
+            self._until = now + _GRACE_SECONDS
         if self._turn.suspended and self._task is not None:
             self._stops = self._stops if self._stops is not None else now + _STOP_SECONDS
             if now >= self._stops:
                 self._task.cancel()
                 return
-        self._timer = loop.call_later(min(_LOOK_SECONDS, self._grace), self._look)
+        self._timer = loop.call_later(_LOOK_SECONDS, self._look)
 
 
 def record_of(fact: Fact, parent: int | None = None) -> NewRecord:

@@ -327,7 +327,7 @@ def _user() -> str:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """The file that the name *path* stands for; None: none."""
+    """The device and inode of the file *path*; None if there is no such file."""
     try:
         found = path.stat()
     except OSError:

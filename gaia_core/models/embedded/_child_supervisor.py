@@ -44,7 +44,7 @@ class Child:
         self.url = ""
         """Set by `start`."""
         self.key = ""
-        """What its requests must carry as a bearer token. Made by `start`; nobody else is told."""
+        """The bearer token of requests to the child. Made by `start`; only this process and the child know it."""
 
     @property
     def pid(self) -> int:

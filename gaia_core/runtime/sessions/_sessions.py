@@ -59,8 +59,10 @@ from gaia_core.session import Session, new_id
 from gaia_core.turn import APPROVAL, QUESTION, EventId, Transcript, Turn, check_kind, replay_of
 
 _SMALL_CHANGE_BYTES = 1_024
-_TITLE_AGAIN_SECONDS = 1.0
 """By how much a session's own fields may grow unasked: what is deleted may leave a note of that."""
+
+_TITLE_AGAIN_SECONDS = 1.0
+"""How soon a title that could not be recorded is tried again."""
 
 
 class RunningTurns(Protocol):
