@@ -219,8 +219,8 @@ class Reader:
         self._connect("attach", "GET", "/api/chat/attach", params={"session_id": self.session}, headers=headers)
 
     def _connect(self, operation: str, method: str, path: str, **options) -> None:
-        request = self.life.process.server.http.request(method, path, **options)
-        self.task = asyncio.create_task(self._read(operation, request))
+        http = self.life.process.server.http
+        self.task = asyncio.create_task(self._read(operation, lambda: http.request(method, path, **options)))
 
     async def disconnect(self) -> None:
         if self.task is not None:
@@ -229,7 +229,7 @@ class Reader:
 
     async def _read(self, operation: str, request) -> None:
         with suppress(aiohttp.ClientError):  # the process stopped
-            async with request as response:
+            async with request() as response:
                 if response.status != 200:
                     self.refused = self.life.refusal(operation, response.status, await response.text())
                     return
@@ -450,12 +450,34 @@ class Life:
         self.recovers = True
         for prompt in self.prompts:
             self.answer(prompt, approved=False)
+        watching = asyncio.create_task(self.watch())
+        try:
+            await self.until_usable()
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def watch(self) -> None:
+        """Be the person at the page, who answers the prompts of queued turns too whose own readers have left."""
+        while True:
+            reader = Reader(self, self.session)
+            reader.attach()
+            assert reader.task is not None
+            try:
+                await reader.task
+            finally:
+                await reader.disconnect()
+            await asyncio.sleep(0.01)
+
+    async def until_usable(self) -> None:
         await self.until(lambda: all(each.done() for each in self.requests), "the requests are answered")
         await asyncio.gather(*self.requests)
         if not self.interrupts:
             self.request("cancel", "POST", "/api/chat/cancel", {"session_id": self.session})
-            await self.until(self.requests[-1].done, "the turn is cancelled")
-            await self.requests[-1]
+            cancelling = self.requests[-1]
+            await self.until(cancelling.done, "the turn is cancelled")
+            await cancelling
         await self.until_answered()
         for reader in self.readers:
             await self.until(lambda reader=reader: not reader.reads, f"{reader} reads to the end")

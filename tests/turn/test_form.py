@@ -1,7 +1,6 @@
 """The final text has the form that was asked for, or the turn says that it has not."""
 
 import json
-import time
 
 import pytest
 
@@ -26,6 +25,7 @@ from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import define
 from gaia_core.turn import TurnOptions, TurnRequest, check_format
 from gaia_core.turn.step._response_format import ResponseFormatCheck, unfenced
+from tests.effort import calls_made
 
 CITY = {
     "type": "object",
@@ -257,12 +257,12 @@ WIDE = {"$defs": {"n": {"allOf": [{"items": TWICE}, {"items": TWICE}]}}, "$ref":
 def test_a_check_that_would_take_too_long_is_refused_at_once(schema, value):
     checked = ResponseFormatCheck(form(schema))
     encoded = json.dumps(value)
-    began = time.process_time()
 
-    with pytest.raises(SchemaError, match="too long"):
-        checked.problems(encoded)
+    def check():
+        with pytest.raises(SchemaError, match="too long"):
+            checked.problems(encoded)
 
-    assert time.process_time() - began < 2.0
+    assert calls_made(check) < 500_000
 
 
 def test_a_pattern_matches_in_linear_time():
@@ -299,12 +299,11 @@ def everyone(parts: int) -> dict:
 
 @pytest.mark.parametrize("schema", [doubling(30, unevaluatedItems=False), everyone(12)])
 def test_a_schema_that_takes_for_ever_to_compile_is_refused_at_once(schema):
-    began = time.process_time()
+    def compile_it():
+        with pytest.raises(SchemaError, match="a cycle of references, or with too many paths"):
+            ResponseFormatCheck(form(schema))
 
-    with pytest.raises(SchemaError, match="a cycle of references, or with too many paths"):
-        ResponseFormatCheck(form(schema))
-
-    assert time.process_time() - began < 1.0
+    assert calls_made(compile_it) < 100_000
 
 
 LINKED = {

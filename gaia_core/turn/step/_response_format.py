@@ -262,7 +262,7 @@ class _SchemaCheck:
     def check(self, value: Any) -> int:
         """How many pairs of subschema and value are visited for *value*. Raises SchemaError if validating it would take
         too long, or too much of the native stack."""
-        counted, inside = self._counted, 0
+        counted, inside, met = self._counted, 0, 1
         todo: list[tuple[dict[str, Any], Any, _Below | None]] = [(self._root, value, None)]
         while todo:
             schema, here, below = todo.pop()
@@ -271,7 +271,8 @@ class _SchemaCheck:
                 below = self._below(schema, here)
                 counted[key] = _UNCOUNTED  # a cycle for the same value ends here, as it does in the validator
                 inside += 1
-                if len(counted) > _MAX_PAIRS or len(below.pairs) > _MAX_PAIRS or inside > _MAX_HOPS:
+                met += len(below.pairs)  # before they are visited: a long list is refused at its first item
+                if met > _MAX_PAIRS or inside > _MAX_HOPS:
                     raise self._too_much()
                 todo.append((schema, here, below))
                 todo += [(inner, item, None) for inner, item in below.pairs if (id(inner), id(item)) not in counted]
