@@ -38,6 +38,12 @@ async def journal(request, tmp_path):
             await database.close()
 
 
+@pytest.fixture
+def serve(journal, serve):
+    """Servers that stop before the journal's place is gone."""
+    return serve
+
+
 class Model:
     """Says something, calls `act`, and then says the rest: when it may *go*."""
 
@@ -170,6 +176,7 @@ async def test_a_retry_attaches_to_the_turn_that_another_process_took_over(serve
     status, text, _ = await surface.ask(other, streamed=streamed)
     again = await surface.ask(other, streamed=streamed)
     lost.cancel()
+    model.go.set()
 
     assert (status, text) == (200, WHOLE)
     assert again[1] == text
@@ -254,6 +261,41 @@ async def test_two_processes_that_begin_the_same_attempt_run_it_once(serve, jour
     assert len(model.ran) == 1
 
 
+@pytest.mark.parametrize("look", [1, 2])
+@pytest.mark.parametrize("new", [True, False])
+@pytest.mark.parametrize("surface", ["chat", "unstored", "messages", "ollama"], indirect=True)
+async def test_a_process_that_is_overtaken_runs_nothing_and_has_the_answer_that_was_kept(
+    serve, journal, surface, new, look
+):
+    """Another process answers and erases the record before this one has its own, or while it looks at it."""
+    model = Model()
+    first, other = [await serve(model.script(), agents=(model.agent(),), journal=journal()) for _ in range(2)]
+    begin = other.runtime.journal.answer_begin
+    looks = 0
+
+    async def answer_begin(name, fingerprint, replica, **given):
+        nonlocal looks
+        looks += 1
+        if looks == 1 and not new:
+            await begin(name, fingerprint, first.runtime.replica, **given)
+        found = await begin(name, fingerprint, replica, **given)
+        if looks == look:
+            assert found.body is None
+            other.runtime.journal.answer_begin = begin
+            assert (await surface.ask(first, streamed=False))[:2] == (200, WHOLE)
+            while (await first.runtime.sessions.totals()).sessions:
+                await asyncio.sleep(0)
+        return found
+
+    other.runtime.journal.answer_begin = answer_begin
+
+    assert (await surface.ask(other, streamed=False))[:2] == (200, WHOLE)
+    assert len(model.ran) == 1
+    async with asyncio.timeout(60):
+        while (await first.runtime.sessions.totals()).sessions:
+            await asyncio.sleep(0.01)
+
+
 async def test_the_record_of_a_request_is_erased_when_its_answer_is_kept(serve, journal):
     model = Model()
     server = await serve(model.script(), agents=(model.agent(),), journal=journal())
@@ -293,6 +335,7 @@ async def test_a_named_session_gives_its_resources_and_a_restart_changes_nothing
 
     status, text, given = await surface.ask(other, streamed=True, headers=headers)
     lost.cancel()
+    model.go.set()
 
     assert (status, text, given["x-session-id"]) == (200, WHOLE, "mine")
     assert second.ran == []
@@ -317,3 +360,4 @@ async def test_a_conversation_and_a_chain_of_responses_attach_too(serve, journal
         assert (await surface.ask(other, streamed=True, headers=headers, **fields))[:2] == (200, WHOLE)
         assert second.ran == []
         lost.cancel()
+        model.go.set()

@@ -183,7 +183,7 @@ class Idempotency:
         )
 
         async def confirm() -> None:
-            if not found.begun and isinstance(await self._begin(name, fingerprint, owner), _RecordedAnswer):
+            if isinstance(await self._begin(name, fingerprint, owner), _RecordedAnswer):
                 raise AnswerKeptError("the request was answered meanwhile")
 
         attempt = _AnswerAttempt(found.number, KeyedTurn(name, found.number, confirm), found.begun)
@@ -222,16 +222,16 @@ class Idempotency:
         except Exception as raised:  # noqa: BLE001  # told to those who follow
             error = raised
             reply = of_exception(raised)
-            if reply is not None and not reply.may_retry and not run.status:
+            if not run.kept and (kept := await self._kept(name, run, owner)) is not None:
+                # Another process has made the answer meanwhile, and erased the record of the turn: even a 404 is none.
+                run.status, run.headers = kept.status, _as_bytes(kept.headers)
+                run.pieces.append((kept.body or "").encode())
+                failed, error = False, None
+            elif reply is not None and not reply.may_retry and not run.status:
                 body = body_of(reply, scope)
                 headers = (("content-type", "application/json"), *reply.headers)
                 run.status, run.headers, run.pieces = reply.status, _as_bytes(headers), [body]
                 again, error = False, None
-            elif not attempt.new and not run.kept and (kept := await self._kept(name, run, owner)) is not None:
-                # Another process has made the answer meanwhile, and erased the record of the turn.
-                run.status, run.headers = kept.status, _as_bytes(kept.headers)
-                run.pieces.append((kept.body or "").encode())
-                failed, error = False, None
         finally:
             await asyncio.shield(asyncio.ensure_future(self._settle(owner, attempt, run, failed=failed, again=again)))
             self._runs.pop(name, None)
