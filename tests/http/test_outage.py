@@ -27,7 +27,7 @@ class FailingModel:
 
 
 @pytest.fixture
-async def server(serve, outage):
+async def server(outage, serve):
     agent = Agent("a", limits=Limits(seconds=60))
     return await serve(FailingModel(outage).model, agents=(agent,), journal=await outage.journal())
 
