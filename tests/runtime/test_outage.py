@@ -168,7 +168,7 @@ async def test_a_process_that_stops_meanwhile_leaves_the_turn_to_the_next(world)
         session = await runtime.open("a")
         turn = await runtime.start(session, "go")
         await until_delayed(turn)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await runtime.aclose()
     assert turn.handed_over
     assert TurnEnded not in [type(event) for event in await collected(turn)]
