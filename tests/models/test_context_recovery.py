@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import attrs
 import pytest
 
-from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, TurnRequest, tool
+from gaia_core import Agent, Catalog, ModelSpec, Runtime, Session, Toolset, TurnRequest, tool
 from gaia_core.events import ContextCompacted, ModelRetried, ToolEnded, TurnEnded
 from gaia_core.journal import MemoryJournal
 from gaia_core.messages import UserMessage
@@ -329,11 +329,11 @@ TOPICS = [f"topic {n}: " + "some words of it " * 60 for n in range(8)]
 
 
 @pytest.mark.parametrize(
-    ("agent", "context", "most"),
-    [(attrs.evolve(AGENT, instructions=LONG), CONTEXT, 4), (AGENT, 10, 5)],
-    ids=["nothing is left to leave out", "everything is refused"],
+    ("agent", "context", "recorded", "most"),
+    [(attrs.evolve(AGENT, instructions=LONG), CONTEXT, True, 4), (AGENT, 10, True, 20), (AGENT, 10, False, 5)],
+    ids=["nothing is left to leave out", "everything is refused, summaries too", "everything is refused"],
 )
-async def test_what_was_guessed_in_vain_is_forgotten(upstream, wire, agent, context, most):
+async def test_what_was_guessed_in_vain_is_forgotten(upstream, wire, agent, context, recorded, most):
     """A conversation that the server took before is sent whole again."""
     strict = Strict(wire, REFUSALS["Ollama"], CONTEXT)
     there = await upstream(strict)
@@ -343,8 +343,12 @@ async def test_what_was_guessed_in_vain_is_forgotten(upstream, wire, agent, cont
         for topic in TOPICS[:-1]:
             assert (await (await runtime.start(session, topic)).result()).status == "completed"
         strict.context = context
-        asked = TurnRequest(transcript=tuple(map(UserMessage, TOPICS)))
-        failed = await (await runtime.once(agent, asked)).result()
+        if recorded:
+            other = await runtime.sessions.fork("", session.id)
+            failing = await runtime.start(Session(other.id, agent), "Go on.")
+        else:
+            failing = await runtime.once(agent, TurnRequest(transcript=tuple(map(UserMessage, TOPICS))))
+        failed = await failing.result()
         refused, strict.context = strict.refused, CONTEXT
         last = await (await runtime.start(session, TOPICS[-1])).result()
 
