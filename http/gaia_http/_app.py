@@ -243,7 +243,7 @@ def _answer_to_exception(request: Request[Any, Any, Any], error: Exception) -> R
     if reply is None:
         _log.error("%s %s failed", request.scope["method"], ascii(path[:200]), exc_info=error)
         reply = ErrorReply(
-            status=500, message="the server failed; its log has more", type=SERVER, code="internal_error"
+            status=500, message="the server failed; its log has more", type=SERVER, code="internal_error", logged=True
         )
     return Response(
         body_of(reply, request.scope), status_code=reply.status, media_type=_JSON, headers=dict(reply.headers)
