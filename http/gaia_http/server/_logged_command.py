@@ -3,6 +3,7 @@
 Without a terminal in front of it, a server is read by a collector that takes one JSON object a line.
 """
 
+import io
 import logging
 import logging.config
 import sys
@@ -35,7 +36,7 @@ class LoggedCommand(click.Command):
             if form != "json":
                 raise
             configure("warning", form, LogContext())
-            _log.error("%s", error.format_message())  # noqa: TRY400  # the person's mistake, not the program's
+            _log.error("%s", error.format_message())  # the person's mistake, not the program's
             raise click.exceptions.Exit(error.exit_code) from error
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -47,7 +48,7 @@ class LoggedCommand(click.Command):
         except (click.ClickException, GaiaError) as error:
             configure("warning", "json", LogContext())
             words = error.format_message() if isinstance(error, click.ClickException) else str(error)
-            _log.error("%s", words)  # noqa: TRY400  # its words say what to do
+            _log.error("%s", words)  # its words say what to do
             raise click.exceptions.Exit(1) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):  # click ends by them
             raise
@@ -68,9 +69,25 @@ def sayer(form: LogFormat) -> Say:
     return echo if form == "text" else _say_in_log
 
 
+class SaidLines(io.TextIOBase):
+    """A file whose lines are said by *say*, for what writes to files only."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._begun = ""  # a line without its end; written by `write`
+
+    def write(self, text: str) -> int:
+        """See io.TextIOBase."""
+        *lines, self._begun = f"{self._begun}{text}".split("\n")
+        for line in lines:
+            self._say(line)
+        return len(text)
+
+
 def _say_in_log(text: str) -> None:
     for line in visible(text).splitlines():
-        record = _log.makeRecord(_log.name, logging.INFO, __file__, 0, "%s", (line.strip(),), None)
+        level = logging.WARNING if line.strip().startswith("problem:") else logging.INFO
+        record = _log.makeRecord(_log.name, level, __file__, 0, "%s", (line.strip(),), None)
         for handler in logging.getLogger().handlers:  # past the level: nothing else says that the server serves
             handler.handle(record)
 

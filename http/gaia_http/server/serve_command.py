@@ -6,6 +6,7 @@ Logging is configured only here.
 import asyncio
 import os
 from pathlib import Path
+from typing import IO, cast
 
 import attrs
 import click
@@ -19,7 +20,7 @@ from gaia_http.keys import keyring_at
 from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
 from gaia_http.operations._logs import LogContext, LogFormat
 from gaia_http.operations._telemetry_export import export_from
-from gaia_http.server._logged_command import LoggedCommand, configure, sayer
+from gaia_http.server._logged_command import LoggedCommand, SaidLines, configure, sayer
 from gaia_http.server.process import listen, loop_factory, run_server
 
 _LEVELS = ("debug", "info", "warning", "error")
@@ -196,7 +197,8 @@ def serve(
                 log=log,
                 export=export_from(os.environ),
                 offer=offer,
-                say=sayer(log_format),
+                say=(say := sayer(log_format)),
+                progress=cast("IO[str]", SaidLines(say)) if log_format == "json" else None,
             )
             runner.run(serving)
         except (ConfigError, JournalError) as error:
