@@ -18,7 +18,7 @@ from gaia_core.models import Endpoint, EndpointConfig, ModelError, OpenEndpoints
 
 _SECONDS = 3.0
 _NO_LIST = frozenset((404, 405, 501))
-"""What an endpoint answers that has no list of models, which is none of a client's business once *model* is set."""
+"""What an endpoint answers that has no list of models, which matters only where *model* is not set."""
 
 
 @attrs.frozen(field_transformer=typed)

@@ -1,4 +1,4 @@
-"""The service manager (systemd, `Type=notify`): it is told when the server serves, stops, and that it still lives.
+"""The service manager (systemd, `Type=notify`): it receives when the server serves and stops, and that it still lives.
 
 Nothing happens without NOTIFY_SOCKET. Source of the messages: sd_notify(3), sd_watchdog_enabled(3).
 """

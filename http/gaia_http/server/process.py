@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _KEEP_ALIVE_SECONDS = 75
 _CLOSING_SECONDS = 5
 _STOP_SECONDS = 30
-"""What the end may take besides the drain, as a service manager is told."""
+"""What the end may take besides the drain: a service manager receives the sum."""
 _GC_THRESHOLDS = (50_000, 50, 100)
 
 
