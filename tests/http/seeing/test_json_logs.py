@@ -9,7 +9,7 @@ import sys
 import pytest
 
 GAIA = (sys.executable, "-c", "from gaia_core.cli import main; main(prog_name='gaia')")
-QUIET = {"capture_output": True, "text": True, "timeout": 120, "check": False}
+QUIET = {"capture_output": True, "text": True, "timeout": 120}
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
 
 
@@ -20,7 +20,7 @@ def environ(tmp_path):
 
 
 def run(tmp_path, environ, *words: str) -> tuple[int, list[dict]]:
-    done = subprocess.run([*GAIA, *words], cwd=tmp_path, env=environ, **QUIET)
+    done = subprocess.run([*GAIA, *words], cwd=tmp_path, env=environ, check=False, **QUIET)
     assert done.stdout == ""
     return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
 
@@ -74,6 +74,7 @@ def test_what_nobody_foresaw_has_its_trace_on_the_same_line(tmp_path, environ):
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env=environ,
+        check=False,
         **QUIET,
     )
     assert done.returncode == 1
@@ -88,6 +89,7 @@ def test_in_text_a_wrong_option_is_said_as_everywhere(tmp_path, environ):
         [*GAIA, "serve", "--prot", "1"],
         cwd=tmp_path,
         env=environ,
+        check=False,
         **QUIET,
     )
     assert done.returncode == 2
