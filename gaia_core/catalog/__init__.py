@@ -15,7 +15,7 @@
 
 from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec
 from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
-from gaia_core.catalog._faults import Fault, faults_of
+from gaia_core.catalog._faults import CatalogFault, faults_of
 from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
 from gaia_core.catalog._lock_file import (
     LOCK_NAME,
@@ -42,8 +42,8 @@ __all__ = [
     "LOCK_NAME",
     "UNLIMITED",
     "Catalog",
+    "CatalogFault",
     "CatalogProblem",
-    "Fault",
     "Lock",
     "LockedTool",
     "LockedTools",

@@ -22,7 +22,7 @@ _NO_LIST = frozenset((404, 405, 501))
 
 
 @attrs.frozen(field_transformer=typed)
-class Fault:
+class CatalogFault:
     """What is wrong, and where: *source* is a table of gaia.toml. *brief* has no address and no path: anybody may read
     it. *message* has both, and what to do."""
 
@@ -33,24 +33,24 @@ class Fault:
     message: str
 
 
-async def faults_of(catalog: Catalog, seconds: float = _SECONDS) -> tuple[Fault, ...]:
+async def faults_of(catalog: Catalog, seconds: float = _SECONDS) -> tuple[CatalogFault, ...]:
     """All that is wrong now, models first. Endpoints that don't answer within *seconds* count as not reachable."""
     models = await asyncio.gather(*(_faults_of_model(spec, seconds) for spec in catalog.models))
     folders = await asyncio.to_thread(lambda: tuple(_faults_of_resources(catalog)))
     return (*(fault for each in models for fault in each), *folders)
 
 
-async def _faults_of_model(spec: ModelSpec, seconds: float) -> tuple[Fault, ...]:
+async def _faults_of_model(spec: ModelSpec, seconds: float) -> tuple[CatalogFault, ...]:
     source = f"models.{spec.name}"
     if spec.kind == "none":
-        return (Fault(source, "there is no model", spec.description.removeprefix("none: ")),)
+        return (CatalogFault(source, "there is no model", spec.description.removeprefix("none: ")),)
     if not isinstance(spec.open, OpenEndpoints):
         return ()
     found = await asyncio.gather(*(_fault_of_endpoint(source, config, seconds) for config in spec.open.configs))
     return tuple(fault for fault in found if fault is not None)
 
 
-async def _fault_of_endpoint(source: str, config: EndpointConfig, seconds: float) -> Fault | None:
+async def _fault_of_endpoint(source: str, config: EndpointConfig, seconds: float) -> CatalogFault | None:
     endpoint = Endpoint(config)
     try:
         listed = await endpoint.models(seconds)
@@ -60,27 +60,31 @@ async def _fault_of_endpoint(source: str, config: EndpointConfig, seconds: float
         await endpoint.aclose()
     if listed or config.model is not None:
         return None
-    return Fault(source, "its endpoint lists no model", f"{config.base} lists no model; load one there, or set model")
+    return CatalogFault(
+        source, "its endpoint lists no model", f"{config.base} lists no model; load one there, or set model"
+    )
 
 
-def _fault(source: str, config: EndpointConfig, error: ModelError) -> Fault | None:
+def _fault(source: str, config: EndpointConfig, error: ModelError) -> CatalogFault | None:
     words = str(error)
     if error.kind == "connect":
-        return Fault(source, "its endpoint can't be reached", f"{words}. Start the model server, or correct url")
+        return CatalogFault(source, "its endpoint can't be reached", f"{words}. Start the model server, or correct url")
     if error.kind == "auth" and error.status is None:  # the variable, by its name
-        return Fault(source, words, f"{words}; set it where the server is started, or correct api_key_env")
+        return CatalogFault(source, words, f"{words}; set it where the server is started, or correct api_key_env")
     if error.kind == "auth":
-        return Fault(source, "its endpoint refuses the key", f"{config.base} refuses the key: {words}; see api_key_env")
+        return CatalogFault(
+            source, "its endpoint refuses the key", f"{config.base} refuses the key: {words}; see api_key_env"
+        )
     if config.model is not None and error.status in _NO_LIST:
         return None
-    return Fault(source, "its endpoint does not list its models", f"{config.base}/models: {words}")
+    return CatalogFault(source, "its endpoint does not list its models", f"{config.base}/models: {words}")
 
 
-def _faults_of_resources(catalog: Catalog) -> Iterator[Fault]:
+def _faults_of_resources(catalog: Catalog) -> Iterator[CatalogFault]:
     for agent in catalog.agents:
         members = (member for below in agents_below(agent) for member in below.tools.members)
         recipes = {member.resource for member in members if member.resource is not None}
         for recipe in sorted(recipes, key=repr):
             if words := recipe.fault():
                 brief = f"what its tools work on ({recipe.name}) can't be opened"
-                yield Fault(f"agents.{agent.name}", brief, words)
+                yield CatalogFault(f"agents.{agent.name}", brief, words)

@@ -54,7 +54,7 @@ from gaia_http.openai.chat._chat_completions import ChatCompletions
 from gaia_http.openai.chat._stored_completions import CompletionStore
 from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
-from gaia_http.operations._health import Health
+from gaia_http.operations._health import CatalogHealth
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http.operations._retention import RetentionSweeper
@@ -83,7 +83,7 @@ def create_app(
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
     mcp: ExposedTools | None = None,
-    health: Health | None = None,
+    health: CatalogHealth | None = None,
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
@@ -139,7 +139,7 @@ def create_app(
 
 
 def _routes(
-    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency, health: Health | None
+    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency, health: CatalogHealth | None
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data, limits=runtime.storage.limits)
     parts = PartConverter(runtime, settings, files)
@@ -210,7 +210,7 @@ def _routes(
     return [*handlers, *messages, *ollama, openapi_handler(handlers)]
 
 
-def _readiness(runtime: Runtime, health: Health | None) -> Response[bytes]:
+def _readiness(runtime: Runtime, health: CatalogHealth | None) -> Response[bytes]:
     """Ready or not. Nobody needs a key for it: problems are named without addresses and paths, which the log has."""
     if not runtime.accepting:
         body = b'{"status":"draining"}'

@@ -8,7 +8,7 @@ import asyncio
 import logging
 
 from gaia_core import Runtime
-from gaia_core.catalog import Fault, faults_of
+from gaia_core.catalog import CatalogFault, faults_of
 
 _log = logging.getLogger(__name__)
 
@@ -16,19 +16,19 @@ _EVERY_SECONDS = 15.0
 _START_SECONDS = 2.0
 
 
-class Health:
+class CatalogHealth:
     """Belongs to one server process."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._faults: tuple[Fault, ...] = ()  # written by look, which one task calls at a time
+        self._faults: tuple[CatalogFault, ...] = ()  # written by look, which one task calls at a time
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[CatalogFault, ...]:
         """What the last look found."""
         return self._faults
 
-    async def look(self) -> tuple[Fault, ...]:
+    async def look(self) -> tuple[CatalogFault, ...]:
         """Look now, two seconds long at most; what is wrong."""
         self._faults = await faults_of(self._runtime.catalog, _START_SECONDS)
         return self._faults

@@ -12,7 +12,6 @@ from gaia_http._settings import Settings
 from gaia_http.operations._checks import Finding, Place, findings
 
 _DEFAULTS = Settings()
-_MARKS = {"ok": "ok     ", "warning": "WARNING", "error": "ERROR  "}
 
 
 @click.command()
@@ -57,5 +56,6 @@ async def _all(place: Place, *, shown: bool) -> list[Finding]:
     async for finding in findings(place):
         found.append(finding)
         if shown:
-            echo(f"{_MARKS[finding.level]} {finding.check}: {finding.words}")
+            mark = finding.level if finding.level == "ok" else finding.level.upper()
+            echo(f"{mark:7} {finding.check}: {finding.words}")
     return found

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterable
 from typing import IO
 
 from gaia_core import Catalog
-from gaia_core.catalog import Fault
+from gaia_core.catalog import CatalogFault
 from gaia_core.models import Model
 from gaia_http.keys import Keyring
 
 
 def greet(
     catalog: Catalog,
-    faults: Iterable[Fault],
+    faults: Iterable[CatalogFault],
     url: str,
     keyring: Keyring | None,
     say: Callable[[str], object],

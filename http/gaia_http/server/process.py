@@ -26,7 +26,7 @@ from gaia_core.turn import Observers
 from gaia_http._settings import Settings
 from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._exposed_tools import ExposedTools
-from gaia_http.operations._health import Health
+from gaia_http.operations._health import CatalogHealth
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._reloader import Reloader
 from gaia_http.operations._telemetry_export import TelemetryExport
@@ -83,7 +83,7 @@ async def run_server(
         allowances = Allowances(keyring) if keyring is not None else None
         observer = Observers(*observers) if observers else None
         runtime = Runtime(catalog, journal, observer=observer, quota=allowances)
-        health = Health(runtime)
+        health = CatalogHealth(runtime)
         app = create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer, health=health)
         # And once more by the application's lifespan; but what fails there, uvicorn logs with a traceback.
         await stack.enter_async_context(runtime)

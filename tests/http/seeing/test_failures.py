@@ -13,7 +13,7 @@ from gaia_core.catalog import faults_of
 from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_files import files
 from gaia_http import Settings, create_app
-from gaia_http.operations._health import Health
+from gaia_http.operations._health import CatalogHealth
 
 DEAD = "http://127.0.0.1:9/v1"
 HI = [{"role": "user", "content": "Hi"}]
@@ -150,7 +150,7 @@ async def test_a_fault_is_in_ready_and_logged_when_it_begins_and_when_it_is_over
     url, asked = await answering(lambda: web.json_response(answers[-1]))
     spec = ModelSpec("x", OpenEndpoints((EndpointConfig(url=url),)))
     runtime = Runtime(Catalog.of(Agent("a", model="x"), models={"x": spec}))
-    health = Health(runtime)
+    health = CatalogHealth(runtime)
     app = create_app(Settings(), runtime, health=health)
 
     async def ready() -> dict:
