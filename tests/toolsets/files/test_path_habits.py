@@ -93,3 +93,13 @@ def test_a_name_that_two_files_have_in_other_forms_is_neither(workspace, fill):
 
     with pytest.raises(PathRefused, match="There is no"):
         workspace.read(composed[0] + decomposed[2:])
+
+
+def test_a_hint_keeps_the_folders_that_were_given(workspace, fill, refused):
+    fill({"src/a.md": "x", "docs/a.md": "x"})
+    assert "Did you mean 'src/a.md'?" in refused("not-found", workspace.delete, "srd/a.md")
+
+
+def test_a_hint_for_a_new_file_says_the_path_below_the_root(workspace, fill, refused):
+    fill({"src/a.md": "x"})
+    assert "'src/new.md'" in refused("absolute-path", workspace.write, "/src/new.md", "x")
