@@ -66,9 +66,13 @@ lock: setup
     # The smaller sets take the pins of `dev` that they need: what is served is what was tested.
     for set in dev tools runtime; do [ $set = dev ] || cp requirements/dev.txt requirements/$set.txt; .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header requirements/$set.in -o requirements/$set.txt || exit; done
 
+# Give all distributions one version: ./run version 0.2.0
+version VERSION: setup
+    .venv/bin/python requirements/set_version.py "$1"
+
 # Build the wheels of all distributions into dist/
 wheels: setup
-    for folder in . http toolsets/*/; do .venv/bin/python -m build --wheel --no-isolation --outdir dist $folder; done
+    for folder in . http server toolsets/*/; do .venv/bin/python -m build --wheel --no-isolation --outdir dist $folder; done
 
 # Further real clients, each installed on its own: a table of what works
 test-clients *NAMES: setup

@@ -5,7 +5,7 @@ import re
 _BEGINS = "the journal can't be written"
 _ENDS = "the journal can be written again"
 _LINE = re.compile(r"(WARNING|ERROR|CRITICAL):([\w.]+):(.*)")
-_OF_THE_ENDPOINT = ("gaia_core.models.", "gaia_core.turn.step.")
+_OF_THE_ENDPOINT = ("gaia_core.models.", "gaia_core.turn.step.", "gaia_core.turn._turn_end", "gaia_http.access")
 """Loggers of what the endpoint's faults leave, which go on all the time."""
 
 

@@ -6,6 +6,7 @@
 | `_plugins` | toolset plugins, found by entry points, their arguments checked against their own signatures |
 | `_load_config` | `gaia.toml` → Catalog, a pure function |
 | `_config_tables`, `_compose_agents` | what that file may say; its agents, composed of their toolsets |
+| `_faults` | what of a catalog can't work now: endpoints, keys, folders |
 | `_retention` | `Retention`: how long and how much of what clients store is kept |
 | `_lock_file` | `gaia.lock`: what was reviewed of tools, and what is refused |
 | `_storage_quota` | how much an owner may keep |
@@ -14,6 +15,7 @@
 
 from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec
 from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
+from gaia_core.catalog._faults import CatalogFault, faults_of
 from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
 from gaia_core.catalog._lock_file import (
     LOCK_NAME,
@@ -40,6 +42,7 @@ __all__ = [
     "LOCK_NAME",
     "UNLIMITED",
     "Catalog",
+    "CatalogFault",
     "CatalogProblem",
     "Lock",
     "LockedTool",
@@ -50,6 +53,7 @@ __all__ = [
     "StorageLimits",
     "StorageQuota",
     "decode_lock",
+    "faults_of",
     "find_plugins",
     "load_catalog",
     "lock_changes",

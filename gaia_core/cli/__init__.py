@@ -41,6 +41,10 @@ COMMANDS = "gaia.commands"
 
 _OWN = "gaia-server-core"
 
+_SERVER = "gaia-server (or gaia-server-http)"
+_OF_THE_SERVER = frozenset(("doctor", "keys", "mcp", "reload", "serve"))
+"""The commands that come with it."""
+
 
 class _Commands(click.Group):
     """The installed subcommands. An error of this project, or of the loader, becomes one line, without a trace.
@@ -67,6 +71,8 @@ class _Commands(click.Group):
         """The subcommand that *args* begin with, or an error with the nearest name."""
         name, known = args[0], self.list_commands(ctx)
         if not _meant(name) and not name.startswith("-"):
+            if name in _OF_THE_SERVER:
+                ctx.fail(f"gaia {name} is part of the server, which is not installed: install {_SERVER}")
             ctx.fail(f"There is no command {name!r}.{nearest(name, known)} Commands: {', '.join(known)}")
         return super().resolve_command(ctx, args)
 

@@ -26,6 +26,8 @@ P = ParamSpec("P")
 
 Scope: TypeAlias = Literal["session", "process"]
 Opened: TypeAlias = "Iterator[Any] | AsyncIterator[Any]"
+Check: TypeAlias = Callable[..., str]
+"""What is wrong with a recipe's arguments now, in words; "": nothing. Opens nothing; takes the recipe's arguments."""
 
 
 @attrs.frozen(field_transformer=typed_as(ToolDeclarationError))
@@ -41,6 +43,7 @@ class Recipe:
     factory: Callable[..., Opened]
     arguments: tuple[tuple[str, Any], ...]
     scope: Scope
+    check: Check | None = attrs.field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         for name, value in self.arguments:
@@ -56,13 +59,20 @@ class Recipe:
         """A new generator; nothing has run yet."""
         return self.factory(**dict(self.arguments))
 
+    def fault(self) -> str:
+        """Why opening it would fail now, as far as that can be seen without opening it; "": nothing is known."""
+        return self.check(**dict(self.arguments)) if self.check is not None else ""
 
-def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Callable[P, Recipe]]:
+
+def resource(
+    *, scope: Scope = "session", check: Check | None = None
+) -> Callable[[Callable[P, Opened]], Callable[P, Recipe]]:
     """Turn a generator function into a factory of recipes. See the module's text.
 
     *scope*: `session` (one instance a session, closed when it is idle for 10 minutes or ends) or `process` (one for
-    all sessions, closed with the runtime). Arguments must be hashable; the recipe raises ToolDeclarationError, which
-    names the argument, when one is not.
+    all sessions, closed with the runtime). *check* takes the same arguments and says in words what is wrong with them
+    now (a missing folder, say), or ""; a server asks it when it starts, and now and then. Arguments must be hashable;
+    the recipe raises ToolDeclarationError, which names the argument, when one is not.
     """
     if scope not in ("session", "process"):
         raise ToolDeclarationError(f"resource scope {scope!r}: use 'session' or 'process'")
@@ -89,7 +99,7 @@ def resource(*, scope: Scope = "session") -> Callable[[Callable[P, Opened]], Cal
                     f"resource {function.__name__}: {error}; its parameters are {known}"
                 ) from None
             bound.apply_defaults()
-            return Recipe(cast("Callable[..., Opened]", function), tuple(bound.arguments.items()), scope)
+            return Recipe(cast("Callable[..., Opened]", function), tuple(bound.arguments.items()), scope, check)
 
         recipe.__name__ = function.__name__
         recipe.__doc__ = function.__doc__

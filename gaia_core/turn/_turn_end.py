@@ -77,20 +77,25 @@ def _event(ended: Ended) -> TurnEnded:
 
 
 def error_info(error: BaseException, turn_id: str) -> ErrorInfo:
-    """*error* for a client; what nobody foresaw goes to the log with its trace."""
-    if isinstance(error, ModelError):
-        return ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
-    if isinstance(error, QueueFullError):
-        return ErrorInfo("queue_full", str(error), retryable=True, retry_after=error.retry_after)
+    """*error* for a client. The log gets one line with the cause; for what nobody foresaw, with its trace."""
     if isinstance(error, FencedError):
         return _FENCED
     if isinstance(error, ClosedError):
         return ErrorInfo("closed", str(error), retryable=True)
-    if isinstance(error, SchemaError):
-        return ErrorInfo("response_format", str(error))
+    if (foreseen := _foreseen(error)) is not None:
+        _log.warning("turn %s failed: %s: %s", turn_id, foreseen.type, foreseen.message)
+        return foreseen
     _log.exception("turn %s failed", turn_id, exc_info=error)
     if isinstance(error, JournalError):
         return ErrorInfo("journal", str(error), retryable=True)
     if isinstance(error, GaiaError):
         return ErrorInfo(type(error).__name__, str(error))
     return ErrorInfo("internal", f"the server failed ({type(error).__name__}); its log has more")
+
+
+def _foreseen(error: BaseException) -> ErrorInfo | None:
+    if isinstance(error, ModelError):
+        return ErrorInfo(error.kind, str(error), error.retryable, error.retry_after, error.status)
+    if isinstance(error, QueueFullError):
+        return ErrorInfo("queue_full", str(error), retryable=True, retry_after=error.retry_after)
+    return ErrorInfo("response_format", str(error)) if isinstance(error, SchemaError) else None

@@ -11,8 +11,8 @@
 | /v1/responses… | the same as a response, stored: see `gaia_http.openai.responses` |
 | GET /v1/openapi.json | what of it is served |
 | GET /health | the process answers; reveals nothing |
-| GET /ready | 503 while no turns are taken, the journal can't be written or its file is missing, or the default |
-| | agent's embedded model isn't ready |
+| GET /ready | 200, with the problems that are known (an endpoint, a folder); 503 while no turns are taken, the |
+| | journal can't be written or its file is missing, or the default agent's embedded model isn't ready |
 | GET /metrics | Prometheus text; with keys, an administrator's only |
 | /mcp | the agents as an MCP server, where *mcp* says so: see `gaia_http.mcp` |
 | /api/… | the UI API: see `gaia_http.ui` |
@@ -54,6 +54,7 @@ from gaia_http.openai.chat._chat_completions import ChatCompletions
 from gaia_http.openai.chat._stored_completions import CompletionStore
 from gaia_http.openai.chat._stored_routes import StoredCompletionRoutes
 from gaia_http.openai.responses import response_handlers
+from gaia_http.operations._health import CatalogHealth
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._metrics import MEDIA_TYPE, HttpCounts, prometheus_text
 from gaia_http.operations._retention import RetentionSweeper
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _JSON = "application/json"
+_LEFT_OUT = "something is left out; the server's log and gaia doctor have more"
 _READ: tuple[Literal["GET", "HEAD"], ...] = ("GET", "HEAD")
 
 
@@ -81,6 +83,7 @@ def create_app(
     log: LogContext | None = None,
     telemetry: "OpenTelemetry | None" = None,
     mcp: ExposedTools | None = None,
+    health: CatalogHealth | None = None,
 ) -> Litestar:
     """An application that serves *runtime*, which its lifespan opens and closes.
 
@@ -89,7 +92,7 @@ def create_app(
 
     *allowances*: the keys that open the application, and what they may use; None: it asks for no key. *log* hears which
     request a log line is about; *telemetry* traces requests. Both should be observers of *runtime*, too. *mcp*: what it
-    serves at /mcp; None: there is no such route.
+    serves at /mcp; None: there is no such route. *health*: what `/ready` says beside; None: nothing.
 
     Nothing of *runtime* is changed, so several applications can serve one; it closes with the last of them. Raises
     ConfigError when *allowances* are not the quota of *runtime*: turns would not be counted.
@@ -113,7 +116,7 @@ def create_app(
 
     app = Litestar(
         route_handlers=[
-            *_routes(settings, runtime, counts, idempotency),
+            *_routes(settings, runtime, counts, idempotency, health),
             *((route.handler(),) if route is not None else ()),
         ],
         lifespan=[lifespan],
@@ -136,7 +139,7 @@ def create_app(
 
 
 def _routes(
-    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency
+    settings: Settings, runtime: Runtime, counts: HttpCounts, idempotency: Idempotency, health: CatalogHealth | None
 ) -> list[BaseRouteHandler]:
     files = UploadedFiles(settings.data, limits=runtime.storage.limits)
     parts = PartConverter(runtime, settings, files)
@@ -175,11 +178,11 @@ def _routes(
         find = anthropic_model if speaks_anthropic(request.scope) else one_model
         return Response(find(runtime, path.decode("latin-1"), caller_of(request.scope)), media_type=_JSON)
 
-    async def health() -> Response[bytes]:
+    async def alive() -> Response[bytes]:
         return Response(b'{"status":"ok"}', media_type=_JSON)
 
     async def ready() -> Response[bytes]:
-        return _readiness(runtime)
+        return _readiness(runtime, health)
 
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         caller_of(request.scope).check_admin()
@@ -196,7 +199,7 @@ def _routes(
         HTTPRouteHandler("/v1/files/{file_id:str}/content", http_method=_READ, status_code=200)(file_content),
         HTTPRouteHandler("/v1/models", http_method=_READ, status_code=200)(models),
         HTTPRouteHandler("/v1/models/{model_id:path}", http_method=_READ, status_code=200)(model),
-        HTTPRouteHandler("/health", http_method=_READ, status_code=200)(health),
+        HTTPRouteHandler("/health", http_method=_READ, status_code=200)(alive),
         HTTPRouteHandler("/ready", http_method=_READ, status_code=200)(ready),
         HTTPRouteHandler("/metrics", http_method=_READ, status_code=200)(metrics),
         *response_handlers(settings, runtime, counts, parts, idempotency),
@@ -207,7 +210,8 @@ def _routes(
     return [*handlers, *messages, *ollama, openapi_handler(handlers)]
 
 
-def _readiness(runtime: Runtime) -> Response[bytes]:
+def _readiness(runtime: Runtime, health: CatalogHealth | None) -> Response[bytes]:
+    """Ready or not. Nobody needs a key for it: problems are named without addresses and paths, which the log has."""
     if not runtime.accepting:
         body = b'{"status":"draining"}'
     elif down := runtime.background.down:
@@ -224,7 +228,10 @@ def _readiness(runtime: Runtime) -> Response[bytes]:
         told = str(state) if state.lasting or state.phase == "crashed" else state.phase
         body = msgspec.json.encode({"status": "model_not_ready", "reason": f"the embedded model is not ready: {told}"})
     else:
-        return Response(b'{"status":"ready"}', media_type=_JSON)
+        problems = [f"{problem.source}: {_LEFT_OUT}" for problem in runtime.catalog.problems]
+        problems += [f"{fault.source}: {fault.brief}" for fault in (health.faults if health is not None else ())]
+        detail = {"problems": problems} if problems else {}
+        return Response(msgspec.json.encode({"status": "ready", **detail}), media_type=_JSON)
     return Response(body, media_type=_JSON, status_code=503, headers={"retry-after": "5"})
 
 
@@ -243,7 +250,7 @@ def _answer_to_exception(request: Request[Any, Any, Any], error: Exception) -> R
     if reply is None:
         _log.error("%s %s failed", request.scope["method"], ascii(path[:200]), exc_info=error)
         reply = ErrorReply(
-            status=500, message="the server failed; its log has more", type=SERVER, code="internal_error"
+            status=500, message="the server failed; its log has more", type=SERVER, code="internal_error", logged=True
         )
     return Response(
         body_of(reply, request.scope), status_code=reply.status, media_type=_JSON, headers=dict(reply.headers)

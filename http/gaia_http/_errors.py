@@ -73,6 +73,8 @@ class ErrorReply:
     may_retry: bool = True
     """Whether the same request may be sent again: False when tools have run, which may have had effects. A reply with
     False is kept as the answer of its `Idempotency-Key`."""
+    logged: bool = False
+    """Whether the log has its cause already: that of a failed turn is logged where the turn ends."""
 
     @property
     def body(self) -> bytes:
@@ -154,7 +156,7 @@ def of_exception(error: Exception) -> ErrorReply | None:
 
 def of_turn(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
     """The reply to a turn that failed with *error*, by whether one of its tools was started."""
-    reply = _of_kind(error)
+    reply = attrs.evolve(_of_kind(error), logged=True)
     if tools_ran and (reply.status >= 500 or reply.status in (408, 409, 429)):
         return ErrorReply(
             status=424,
@@ -163,6 +165,7 @@ def of_turn(error: ErrorInfo, *, tools_ran: bool) -> ErrorReply:
             code="agent_run_failed",
             headers=_NO_RETRY,
             may_retry=False,
+            logged=True,
         )
     return reply
 

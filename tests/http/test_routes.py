@@ -281,7 +281,7 @@ async def test_other_hosts_may_not(serve, host):
 
     assert (status, answer["error"]["code"]) == (403, "host_not_allowed")
     assert repr(host) in answer["error"]["message"]
-    assert "allowed_hosts" in answer["error"]["message"]
+    assert "--allowed-host" in answer["error"]["message"]
     assert headers["x-request-id"]
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
+from benchmarks.postgres import reserved_port
 from gaia_core.errors import FencedError, JournalError
 from gaia_core.facts import Began, encode_fact
 from gaia_core.journal import NewRecord, NewSession
@@ -299,3 +300,15 @@ async def test_a_schema_of_version_4_gets_sizes_owners_and_conversations(version
         assert await journal.answer_sweep(max_age=forever, keep=9, max_bytes=40) == 1
         assert (await journal.answer_begin("b", "b1:x", "r", max_age=forever)).body == b"x" * 40
     assert [tuple(row) for row in await db.fetch("SELECT size, handed_over FROM gaia_session")] == [(100, 0)] * 2
+
+
+async def test_an_opening_that_waits_for_the_database_is_logged_once(caplog):
+    with reserved_port() as port:
+        journal = PostgresJournal(f"postgresql://gaia@127.0.0.1:{port}/x", patience=0.2)
+        with pytest.raises(JournalError, match="was unreachable for"):
+            await journal.open()
+
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert (
+        f"the journal at 127.0.0.1:{port}/x can't be reached (ConnectionRefusedError); this is tried for 0.2 s" == line
+    )

@@ -84,6 +84,7 @@ MADE_BY_CALLERS = {
     "Bound": {"tool": look, "origin": "t"},
     "Candidate": {"name": "a", "url": "http://127.0.0.1"},
     "Catalog": {"agents": (AGENT,), "models": (SPEC,), "default_agent": "a"},
+    "CatalogFault": {"source": "a", "brief": "b", "message": "c"},
     "CatalogProblem": {"source": "a", "message": "b"},
     "ContextPolicy": {},
     "Delegate": {"agent": AGENT},
@@ -327,6 +328,7 @@ NOT_COMPARED = {
     "Catalog": ("created", "lock", "compose"),
     "Packages": ("environ",),
     "Parameters": ("decoder", "fields", "walked", "context", "check"),
+    "Recipe": ("check",),
 }
 """Where it came from, or what is made from the rest."""
 

@@ -14,8 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from requirements.set_version import projects, set_version
+
 ROOT = Path(__file__).parents[2]
-PROJECTS = (ROOT, ROOT / "http", *sorted(path.parent for path in (ROOT / "toolsets").glob("*/pyproject.toml")))
+PROJECTS = tuple(path.parent for path in projects())
+NAMES = ("gaia_core", "gaia_http", "gaia_files", "gaia_mcp")
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +70,14 @@ def test_every_project_is_a_wheel_of_its_own_package_only(wheels: tuple[Path, ..
         with zipfile.ZipFile(wheel) as opened:
             names = opened.namelist()
             tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
-        assert len(tops) == 1, wheel.name
-        assert tops <= {"gaia_core", "gaia_http", "gaia_files", "gaia_mcp"}
-        assert f"{next(iter(tops))}/py.typed" in names
+            (metadata,) = (opened.read(name).decode() for name in names if name.endswith(".dist-info/METADATA"))
+        assert tops <= set(NAMES), wheel.name
+        assert len(tops) == (0 if wheel.name.startswith("gaia_server-") else 1), wheel.name
+        assert all(f"{top}/py.typed" in names for top in tops)
+        assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names), wheel.name
+        for field in ("Summary: ", "License-Expression: MIT", "Classifier: Typing :: Typed", "Keywords: "):
+            assert field in metadata, (wheel.name, field)
+        assert metadata.partition("\n\n")[2].strip(), wheel.name  # its page on the index
 
 
 def test_the_versions_of_the_projects_go_together():
@@ -78,6 +86,42 @@ def test_the_versions_of_the_projects_go_together():
     (version,) = {project["version"] for project in projects}
     for project in projects[1:]:
         assert f"gaia-server-core=={version}" in project["dependencies"]
+
+
+def test_one_command_gives_all_of_them_another_version(tmp_path: Path):
+    before = {}
+    for path in projects():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+        before[copy] = tomllib.loads(copy.read_text())["project"]["version"]
+
+    set_version("7.8.9rc1", tmp_path)
+
+    for copy, old in before.items():
+        text = copy.read_text()
+        assert tomllib.loads(text)["project"]["version"] == "7.8.9rc1"
+        assert text.replace("7.8.9rc1", old) == (ROOT / copy.relative_to(tmp_path)).read_text()
+        assert f"=={old}" not in text
+    with pytest.raises(ValueError, match="'next' is not a version"):
+        set_version("next", tmp_path)
+
+
+def test_the_one_name_brings_everything_to_serve_and_has_the_extras():
+    project = tomllib.loads((ROOT / "server" / "pyproject.toml").read_text())["project"]
+    brought = {word.partition("==")[0] for word in project["dependencies"]}
+    assert brought == {"gaia-server-core", "gaia-server-http", "gaia-toolset-files"}
+    assert set(project["optional-dependencies"]) == {"embedded", "mcp", "otel", "postgres"}
+    assert set(project["scripts"]) == {"gaia", "gaia-server"}
+
+
+def test_without_the_server_its_commands_say_what_to_install(installed: Path, tmp_path: Path):
+    code = "import sys; sys.argv = ['gaia', 'serve']; from gaia_core.cli import main; main()"
+    without = f"import importlib.metadata as m; m.entry_points = lambda **_: (); {code}"
+    words = [installed, "-c", without]
+    ran = subprocess.run(words, cwd=tmp_path, check=False, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 2
+    assert "gaia serve is part of the server, which is not installed: install gaia-server" in ran.stderr
 
 
 def test_the_workspace_is_not_there(installed: Path, tmp_path: Path):

@@ -6,6 +6,7 @@ never shown.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeVar
 from urllib.parse import urlsplit
@@ -39,6 +40,8 @@ from gaia_core.journal.postgres import _replicas as replicas
 from gaia_core.journal.postgres import _sessions as store
 from gaia_core.journal.postgres._group_appends import Appends, token
 from gaia_core.journal.postgres._schema import Connection, migrate
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -104,7 +107,7 @@ class PostgresJournal:
                 self._pool = None
                 raise JournalError(f"the journal's address ({self._where}) is no PostgreSQL address") from None
             try:
-                await self._run(lambda db: migrate(db, self._where))
+                await self._run(lambda db: migrate(db, self._where), opening=True)
             except BaseException:
                 await self._close()
                 raise
@@ -137,11 +140,11 @@ class PostgresJournal:
     async def __aexit__(self, *_exc: object) -> None:
         await self.aclose()
 
-    async def _run(self, work: Callable[[Connection], Awaitable[_T]]) -> _T:
+    async def _run(self, work: Callable[[Connection], Awaitable[_T]], *, opening: bool = False) -> _T:
         """What *work* returns on a connection; it is called again when the connection is lost.
 
         Raises JournalError when the database is out of reach for *patience* seconds, or refuses. If the caller is
-        cancelled, the connection is closed at once.
+        cancelled, the connection is closed at once. *opening*: somebody waits at a terminal, so the log says why.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
@@ -159,6 +162,12 @@ class PostgresJournal:
                         f"the journal at {self._where} was unreachable for {self._patience:g} s "
                         f"({type(error).__name__})"
                     ) from None
+                if opening:
+                    opening = False
+                    _log.warning(
+                        "the journal at %s can't be reached (%s); this is tried for %g s",
+                        self._where, type(error).__name__, self._patience,
+                    )  # fmt: skip
             except asyncpg.PostgresError as error:
                 raise JournalError(f"the journal at {self._where} failed: {error} ({error.sqlstate})") from None
             else:

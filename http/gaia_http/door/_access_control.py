@@ -122,7 +122,8 @@ class AccessControl:
             if host_name(host) not in self._hosts:
                 return ErrorReply(
                     status=403,
-                    message=f"the host {host[:200]!r} is not served here; if it should be, add it to allowed_hosts",
+                    message=f"the host {host[:200]!r} is not served here; if it should be, start the server with "
+                    "--allowed-host and that name",
                     code="host_not_allowed",
                 )
         return None
@@ -143,8 +144,8 @@ class AccessControl:
             return None
         return ErrorReply(
             status=403,
-            message=f"pages of {head.origin[:200]!r} may not call this server; if they should, add it to "
-            "allowed_origins",
+            message=f"pages of {head.origin[:200]!r} may not call this server; if they should, start it with "
+            "--allowed-origin and that origin",
             code="origin_not_allowed",
         )
 

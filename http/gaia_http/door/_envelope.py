@@ -23,11 +23,13 @@ OLLAMA_WORK = frozenset(
 """Those that end in a model's work."""
 
 _REQUEST_ID = "gaia.request_id"
+_REPLY = "gaia.error_reply"
 _VERSION = b"anthropic-version"
 
 
 def body_of(reply: ErrorReply, scope: Scope) -> bytes:
-    """*reply* as it is sent to the request of *scope*."""
+    """*reply* as it is sent to the request of *scope*, which notes it for the log."""
+    scope.setdefault("state", {})[_REPLY] = reply
     path = str(scope["path"])
     if speaks_anthropic(scope):
         return reply.anthropic_body(request_id_of(scope))
@@ -59,4 +61,10 @@ def set_request_id(scope: Scope, request_id: bytes) -> None:
 def request_id_of(scope: Scope) -> str:
     """The id of a request; "" outside the door."""
     found: str = scope["state"].get(_REQUEST_ID, "")
+    return found
+
+
+def error_of(scope: Scope) -> ErrorReply | None:
+    """The error that answered the request, if one did."""
+    found: ErrorReply | None = scope.get("state", {}).get(_REPLY)
     return found

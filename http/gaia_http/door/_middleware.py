@@ -22,7 +22,7 @@ from gaia_http._settings import Settings
 from gaia_http.door._access_control import AccessControl, AdmittedRequest
 from gaia_http.door._caller import set_caller, set_count
 from gaia_http.door._cors import preflight_headers, response_headers
-from gaia_http.door._envelope import OLLAMA_WORK, body_of, is_below, set_request_id, speaks_anthropic
+from gaia_http.door._envelope import OLLAMA_WORK, body_of, error_of, is_below, set_request_id, speaks_anthropic
 from gaia_http.door._security_headers import security_headers
 from gaia_http.door._websocket_inbox import TOO_MANY, WebSocketInbox
 from gaia_http.keys import Allowances
@@ -34,7 +34,9 @@ _log = logging.getLogger(__name__)
 _access = logging.getLogger("gaia_http.access")
 
 _NO_ROUTE = "(none)"
-_FAILED = ErrorReply(status=500, message="the server failed; its log has more", type=SERVER, code="internal_error")
+_FAILED = ErrorReply(
+    status=500, message="the server failed; its log has more", type=SERVER, code="internal_error", logged=True
+)
 _HTTP_RESPONSE = "websocket.http.response"
 _ANTHROPIC_ID = b"request-id"
 """Where Anthropic's SDKs read a response's id."""
@@ -107,11 +109,7 @@ class DoorMiddleware:
         finally:
             route = scope.get("path_template") or _NO_ROUTE
             self._counts.request(str(route), status)
-            if _access.isEnabledFor(logging.INFO):
-                milliseconds = (time.perf_counter() - began) * 1_000
-                path = ascii(scope["path"][:200])[1:-1]
-                fields = {"method": scope["method"], "path": path, "status": status, "milliseconds": milliseconds}
-                _access.info("%(method)s %(path)s %(status)s %(milliseconds).1f ms", fields, extra=fields)
+            _log_request(scope, status, time.perf_counter() - began)
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         entry = self._entrance.look_at(scope)
@@ -180,6 +178,27 @@ class DoorMiddleware:
 
     def _is_revoked(self, entry: AdmittedRequest) -> bool:
         return entry.key is not None and not self._entrance.holds(entry.key)
+
+
+_ACT = frozenset(("host_not_allowed", "origin_not_allowed"))
+"""Codes of refusals that an operator ends, by an option of the server."""
+
+
+def _log_request(scope: HTTPScope, status: int, seconds: float) -> None:
+    """A line for each request: a warning with the cause where the server failed or its operator must act, unless that
+    is logged already; else for --log-level info."""
+    reply = error_of(scope)
+    act = status >= 500 or (reply is not None and reply.code in _ACT)
+    level = logging.WARNING if act and (reply is None or not reply.logged) else logging.INFO
+    if not _access.isEnabledFor(level):
+        return
+    path = ascii(scope["path"][:200])[1:-1]
+    fields = {"method": scope["method"], "path": path, "status": status, "milliseconds": seconds * 1_000}
+    words = "%(method)s %(path)s %(status)s %(milliseconds).1f ms"
+    if reply is not None:
+        fields |= {"code": reply.code or "", "cause": reply.message}
+        words += ": %(code)s: %(cause)s"
+    _access.log(level, words, fields, extra=fields)
 
 
 _SHOW = "/api/show"

@@ -1,14 +1,24 @@
 """What `gaia serve` says when it starts: which model answers, which agents there are, who may ask, what to try."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import IO
 
 from gaia_core import Catalog
+from gaia_core.catalog import CatalogFault
 from gaia_core.models import Model
 from gaia_http.keys import Keyring
 
 
-def greet(catalog: Catalog, url: str, keyring: Keyring | None, say: Callable[[str], object], *, at_mcp: bool) -> None:
-    """Say which model answers, which agents there are, who may ask, and what to try."""
+def greet(
+    catalog: Catalog,
+    faults: Iterable[CatalogFault],
+    url: str,
+    keyring: Keyring | None,
+    say: Callable[[str], object],
+    *,
+    at_mcp: bool,
+) -> None:
+    """Say which model answers, which agents there are, what is wrong, who may ask, and what to try."""
     say(f"gaia serves {url}/v1")
     if at_mcp:
         say(f"  MCP clients: {url}/mcp")
@@ -19,6 +29,8 @@ def greet(catalog: Catalog, url: str, keyring: Keyring | None, say: Callable[[st
         say(f"  agent {agent.name}: tools {tools}")
     for problem in catalog.problems:
         say(f"  problem: {problem.source}: {problem.message}")
+    for fault in faults:
+        say(f"  problem: {fault.source}: {fault.message}")
     bearer = ""
     if keyring is not None and keyring.required:
         _tell_keys(catalog, keyring, say)
@@ -37,10 +49,13 @@ def _tell_keys(catalog: Catalog, keyring: Keyring, say: Callable[[str], object])
             say(f"  problem: key {key.name}: there is no agent {', '.join(lost)}")
 
 
-async def show_progress(model: Model) -> None:
-    """Show on stderr how far the embedded model is."""
+async def show_progress(model: Model, file: IO[str] | None = None) -> None:
+    """Show how far the embedded model is, on *file* as lines; None: on stderr, on a terminal with a bar."""
     from gaia_core.cli.terminal._download_progress import show  # noqa: PLC0415  # only where there is one
     from gaia_core.models.embedded import EmbeddedModel  # noqa: PLC0415
 
     if isinstance(model, EmbeddedModel):
-        await show(model.states())
+        from rich.console import Console  # noqa: PLC0415  # as the others
+
+        console = Console(file=file, force_terminal=False, width=1_000) if file is not None else None
+        await show(model.states(), console)

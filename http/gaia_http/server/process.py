@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -26,17 +26,21 @@ from gaia_core.turn import Observers
 from gaia_http._settings import Settings
 from gaia_http.keys import Allowances, Keyring
 from gaia_http.mcp._exposed_tools import ExposedTools
+from gaia_http.operations._health import CatalogHealth
 from gaia_http.operations._logs import LogContext
 from gaia_http.operations._reloader import Reloader
 from gaia_http.operations._telemetry_export import TelemetryExport
 from gaia_http.server._banner import greet, show_progress
 from gaia_http.server._pid_file import present
+from gaia_http.server._service_manager import ServiceManager
 
 if TYPE_CHECKING:
     import uvicorn
 
 _KEEP_ALIVE_SECONDS = 75
 _CLOSING_SECONDS = 5
+_STOP_SECONDS = 30
+"""What the end may take besides the drain: a service manager receives the sum."""
 _GC_THRESHOLDS = (50_000, 50, 100)
 
 
@@ -52,13 +56,15 @@ async def run_server(
     export: TelemetryExport | None = None,
     offer: ExposedTools | None = None,
     say: Callable[[str], object],
+    progress: IO[str] | None = None,
 ) -> None:
     """Serve *catalog* on the socket *listening* until a signal comes. Tells by *say* what it does.
 
     *journal* keeps the sessions (None: in memory); *keyring* has the keys that open the server (None: it needs none).
     *load* reads the configuration again when SIGHUP asks for it (None: it is not heard).
     *log* hears what log lines are about; *export* takes traces and metrics, and is closed.
-    *offer* is what MCP clients get at /mcp (None: there is no such thing).
+    *offer* is what MCP clients get at /mcp (None: there is no such thing). *progress* gets lines about a download of
+    the embedded model (None: stderr gets them, a terminal with a bar).
     """
     from uvicorn import Config  # noqa: PLC0415  # what only a server needs, so that `gaia --help` is quick
 
@@ -77,7 +83,8 @@ async def run_server(
         allowances = Allowances(keyring) if keyring is not None else None
         observer = Observers(*observers) if observers else None
         runtime = Runtime(catalog, journal, observer=observer, quota=allowances)
-        app = create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer)
+        health = CatalogHealth(runtime)
+        app = create_app(settings, runtime, allowances, log=log, telemetry=telemetry, mcp=offer, health=health)
         # And once more by the application's lifespan; but what fails there, uvicorn logs with a traceback.
         await stack.enter_async_context(runtime)
         config = Config(
@@ -94,10 +101,11 @@ async def run_server(
         )
         url = _url(listening)
 
-        def say_hello() -> None:
-            greet(runtime.catalog, url, keyring, say, at_mcp=offer is not None)
+        async def say_hello() -> None:
+            greet(runtime.catalog, await health.look(), url, keyring, say, at_mcp=offer is not None)
+            runtime.background.keep("gaia health", health.watch)
 
-        server = _server(config, runtime, settings, say, say_hello)
+        server = _server(config, runtime, settings, say, say_hello, progress)
         async with _reloading(runtime, load, settings, listening.getsockname()[1], url, say, server):
             await server.serve(sockets=[listening])
 
@@ -161,9 +169,12 @@ def _server(
     runtime: Runtime,
     settings: Settings,
     say: Callable[[str], object],
-    greet: Callable[[], None],
+    greet: Callable[[], Awaitable[None]],
+    progress: IO[str] | None,
 ) -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415
+
+    manager = ServiceManager(os.environ)
 
     class Server(uvicorn.Server):
         """uvicorn's server with our drain: it keeps answering while the running turns end."""
@@ -178,9 +189,12 @@ def _server(
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(*_GC_THRESHOLDS)
-            greet()
+            await greet()
             for model in embedded:
-                runtime.background.keep("gaia download progress", partial(show_progress, model))
+                runtime.background.keep("gaia download progress", partial(show_progress, model, progress))
+            manager.tell("READY=1")
+            if manager.watchdog_seconds:
+                runtime.background.keep("gaia watchdog", manager.beat)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
             self.signals += 1
@@ -188,6 +202,8 @@ def _server(
             self.force_exit = self.signals > 2  # the third: whatever still runs
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Signs of life go on until the runtime closes: a drain may take longer than the watchdog waits.
+            manager.tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round((settings.drain_seconds + _STOP_SECONDS) * 1e6)}")
             running = runtime.stats().running_turns
             if running:
                 say(f"stopping: {running} turns may end within {settings.drain_seconds:g} s (Ctrl-C: at once)")

@@ -4,32 +4,30 @@ Logging is configured only here.
 """
 
 import asyncio
-import logging
-import logging.config
 import os
-import sys
 from pathlib import Path
+from typing import IO, cast
 
 import attrs
 import click
 
 from gaia_core import Catalog, ConfigError, JournalError, NotFoundError
 from gaia_core.catalog import find_plugins, load_catalog, with_model
-from gaia_core.cli.terminal._echo import echo
 from gaia_core.journal.from_url import data_folder, journal_from_url
 from gaia_core.private_files import make_private
 from gaia_http._settings import Settings, is_loopback
 from gaia_http.keys import keyring_at
 from gaia_http.mcp._exposed_tools import ExposedTools, offer_of
-from gaia_http.operations._logs import LogContext, LogFormat, logging_config
+from gaia_http.operations._logs import LogContext, LogFormat
 from gaia_http.operations._telemetry_export import export_from
+from gaia_http.server._logged_command import LoggedCommand, SaidLines, configure, sayer
 from gaia_http.server.process import listen, loop_factory, run_server
 
 _LEVELS = ("debug", "info", "warning", "error")
 _DEFAULTS = Settings()
 
 
-@click.command()
+@click.command(cls=LoggedCommand)
 @click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -145,6 +143,8 @@ def serve(
     log_format: LogFormat,
 ) -> None:
     """Serve the agents to OpenAI clients and the web page. Other machines need an API key (`gaia keys create`)."""
+    log = LogContext()
+    configure(log_level, log_format, log)
     try:
         keyring = keyring_at(key_path, os.environ)
     except ConfigError as error:
@@ -172,8 +172,6 @@ def serve(
         raise click.ClickException(str(error)) from error
     if allowed_hosts:
         settings = attrs.evolve(settings, allowed_hosts=(*sorted(settings.hosts), *allowed_hosts))
-    log = LogContext()
-    logging.config.dictConfig(dict(logging_config(log_level, log_format, log, sys.stderr)))
     if settings.data is not None:
         make_private(settings.data)
     try:
@@ -199,7 +197,8 @@ def serve(
                 log=log,
                 export=export_from(os.environ),
                 offer=offer,
-                say=echo,
+                say=(say := sayer(log_format)),
+                progress=cast("IO[str]", SaidLines(say)) if log_format == "json" else None,
             )
             runner.run(serving)
         except (ConfigError, JournalError) as error:

@@ -32,7 +32,15 @@ Folder = Annotated[str, doc("Folder, relative to the workspace")]
 File = Annotated[str, doc("File, relative to the workspace")]
 
 
-@resource(scope="session")
+def _root_fault(root: Path) -> str:
+    try:
+        with Workspace(root):
+            return ""
+    except PathRefused as refusal:
+        return f"files: {refusal}"
+
+
+@resource(scope="session", check=_root_fault)
 def workspace(root: Path) -> Iterator[Workspace]:
     """The recipe of the workspace *root*. Opening it raises ToolError when *root* isn't a folder that can be read."""
     with _told():
