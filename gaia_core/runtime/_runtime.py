@@ -6,7 +6,9 @@ async with Runtime(catalog, journal) as runtime:
     async for event in turn.events(): ...
     answer = (await turn.result()).text
 
-    async for event in runtime.turn(coder, "…"): ...          # one-off; leaving this loop cancels
+    answer = await runtime.run("coder", "What does this project do?")              # one-off: leaves no session
+    size = await runtime.run("coder", "How large is it?", answer=ProjectSize)      # a typed answer, validated
+    async for event in runtime.turn(coder, "…"): ...                               # leaving this loop cancels
 
 Nothing here is global: two runtimes in one process share nothing.
 """
@@ -15,7 +17,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Self
+from typing import Any, Self, TypeVar, overload
 
 import attrs
 
@@ -30,6 +32,7 @@ from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._process_identity import replica_name
 from gaia_core.runtime._quota import NoQuota, Quota
+from gaia_core.runtime._run import answer_of, asked
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._storage import Storage
@@ -52,6 +55,8 @@ from gaia_core.turn import (
 )
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IDLE_SECONDS = 600.0
 _SWEEPER = "gaia idle sessions"
@@ -302,6 +307,58 @@ class Runtime:
         try:
             async for event in turn.events():
                 yield event
+        finally:
+            await turn.cancel()
+
+    @overload
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> str: ...
+    @overload
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        answer: type[T],
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> T: ...
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        answer: type[Any] = str,
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> Any:
+        """Run a turn and return its answer: one-off for an *agent* (or its name), in a session for a `Session`.
+
+            text = await runtime.run(coder, "What does this project do?")
+            city = await runtime.run(coder, "Which city is this?", answer=City)
+
+        *answer* is the answer's type: a msgspec Struct, attrs class, dataclass, TypedDict, pydantic model, or a type
+        such as `list[str]`. The model is sent its JSON schema, the text is validated and decoded, and the model
+        corrects it once. `str`, the default, takes any text, also one that was cut off at `Sampling.max_tokens`.
+
+        Cancelling the caller cancels the turn. Calls that need approval are denied unless an *audience* is there: use
+        `start` or `once`, and see `Turn`. Raises TurnError, with the `TurnEnded`, when the turn ends without an
+        answer of that type; ConfigError and SchemaError for a type that can't be described to a model; and what
+        `start` and `once` raise.
+        """
+        request, form = asked(content, answer, options, audience)
+        if isinstance(agent, Session):
+            turn = await self.start(agent, request)
+        else:
+            turn = await self.once(agent, attrs.evolve(request, content=None, transcript=(UserMessage(content),)))
+        try:
+            return await answer_of(turn, form)
         finally:
             await turn.cancel()
 

@@ -26,8 +26,8 @@ from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
 from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
 
-# What looking at a type that has no JSON form may raise.
-_UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
+UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
+"""What looking at a type that has no JSON form may raise."""
 
 
 def doc(
@@ -179,7 +179,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     members = tuple(fields)
     decoder = _decoder(function, members)
     schema = msgspec.json.encode(object_schema(dict, members))
-    return Parameters(schema, decoder, members, _walked(members), context)
+    return Parameters(schema, decoder, members, must_be_walked(members), context)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -233,7 +233,7 @@ def _check_default(function: Callable[..., Any], name: str, annotation: Any, def
         raise _refuse(function, name, f"has the default {default!r}, which JSON does not know; use None")
     try:
         msgspec.convert(json_form(default), annotation, dec_hook=decode_custom, str_keys=True)
-    except _UNTOLD as error:
+    except UNTOLD as error:
         # Of a type that can't be told either, `_decoder` speaks.
         if _can_be_told(annotation):
             raise _refuse(
@@ -244,7 +244,7 @@ def _check_default(function: Callable[..., Any], name: str, annotation: Any, def
 def _can_be_told(annotation: Any) -> bool:
     try:
         msgspec.json.Decoder(annotation, dec_hook=decode_custom)
-    except _UNTOLD:
+    except UNTOLD:
         return False
     return True
 
@@ -294,7 +294,7 @@ def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspe
             msgspec.json.Decoder(field.type, dec_hook=decode_custom)
         except RecursionError:
             raise _refuse(function, field.name, "can't be told to a model: its type nests without end") from None
-        except _UNTOLD as error:
+        except UNTOLD as error:
             raise _refuse(function, field.name, f"can't be told to a model: {error}") from None
     members = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default) for field in fields
@@ -305,7 +305,7 @@ def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspe
     return msgspec.json.Decoder(struct, dec_hook=decode_custom)
 
 
-def _walked(fields: tuple[Field, ...]) -> bool:
+def must_be_walked(fields: tuple[Field, ...]) -> bool:
     """Whether msgspec takes for *fields* what their schema forbids: unknown names in classes, items after a class's
     last, decimals that are no number."""
     shapes = shapes_below(tuple(field.type for field in fields))

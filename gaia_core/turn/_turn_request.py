@@ -4,6 +4,7 @@ await runtime.start(session, "Hi")                                           # a
 await runtime.start(session, TurnRequest("Hi", audience=Audience.INTERACTIVE))
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import attrs
@@ -15,6 +16,7 @@ from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
 
 _are_edits = check_of(tuple[Edit, ...])
+_is_answer_check = check_of(Callable[..., object] | None)
 
 
 class Audience(StrEnum):
@@ -103,6 +105,7 @@ class TurnRequest:
     | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: a new beginning |
     | note | kept with the turn's first record, for the surface that asks |
     | edits | messages of the conversation that models are not shown any more |
+    | check_answer | what is wrong with a text of the right format, in words for the model. Not recorded |
     | summarize | the answer is a summary of the *transcript*, made in rounds that fit the model's window; no tools |
     """
 
@@ -119,6 +122,7 @@ class TurnRequest:
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
     summarize: bool = False
+    check_answer: Callable[[str], tuple[str, ...]] | None = attrs.field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         messages: object = self.transcript
@@ -134,5 +138,6 @@ class TurnRequest:
             and type(self.note) is bytes
             and _are_edits(self.edits)
             and type(self.summarize) is bool
+            and _is_answer_check(self.check_answer)
         ):
             raise refusal(self)

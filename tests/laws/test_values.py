@@ -157,6 +157,7 @@ MADE_BY_US = (
 
 MADE_BY_US_TOO = frozenset(
     (
+        "AnswerType",  # of what a caller gave
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
         "Embeddings", "Finished", "ToolCallDelta", "Usage",  # what models say
         "Decision", "EndpointLoad", "ModelAccess", "ModelRequest", "RefusedCall", "SlotRequest", "State",  # of a turn
