@@ -137,7 +137,7 @@ class TurnRequest:
             and (self.parent is None or type(self.parent) is int)
             and type(self.note) is bytes
             and _are_edits(self.edits)
-            and type(self.summarize) is bool
             and _is_answer_check(self.check_answer)
+            and type(self.summarize) is bool
         ):
             raise refusal(self)
