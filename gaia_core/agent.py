@@ -317,7 +317,19 @@ def _refusal(**given: object) -> ConfigError:
     problem = first_problem({field.name: field.type for field in attrs.fields(Agent)}, given)
     wrong = type(client_tools) is str and problem.startswith("client_tools ")
     near = nearest(str(client_tools), _CLIENT_TOOLS) if wrong else ""
-    return ConfigError(f"agent {name!r}: {problem}{near and f'.{near}'}")
+    return ConfigError(f"agent {name!r}: {problem}{near and f'.{near}'}{_instead(problem, given)}")
+
+
+def _instead(problem: str, given: dict[str, object]) -> str:
+    """What to write instead of a tool for a toolset, and a model for its name."""
+    if problem.startswith("tools "):
+        tools = given["tools"]
+        named = (tools,) if isinstance(tools, Tool) else tools if isinstance(tools, list | tuple) else ()
+        names = ", ".join(getattr(each, "name", "…") for each in named) or "…"
+        return f"; write tools=Toolset('name', ({names},))"
+    if problem.startswith("model ") and hasattr(given["model"], "stream"):
+        return "; write a name here, and the model itself in Catalog.of(agent, models={name: model}) or run(…, model=…)"
+    return ""
 
 
 @attrs.frozen(field_transformer=typed)

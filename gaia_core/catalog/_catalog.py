@@ -228,7 +228,7 @@ def _spec(name: str, model: Model | ModelSpec | str) -> ModelSpec:
             raise ConfigError(
                 f"model {name!r}: {error}. A str is an endpoint's URL; its model: EndpointConfig(url=…, model=…)"
             ) from None
-    if not hasattr(model, "stream"):
+    if not (hasattr(model, "stream") or hasattr(model, "embed")):
         raise ConfigError(f"model {name!r}: {shown(model)} is no model (it has no `stream`); {_MODELS_EXAMPLE}")
     return ModelSpec(name, _Always(model), kind="object", description=type(model).__name__)
 

@@ -21,7 +21,7 @@ class TurnError(GaiaError):
         self.ended = ended
 
 
-def asked(
+def request_for(
     content: Content, answer: Any, options: TurnOptions, audience: Audience
 ) -> tuple[TurnRequest, AnswerType[Any] | None]:
     """The request for an answer of the type *answer*, and what reads its text (None: the text is the answer)."""

@@ -17,6 +17,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import PurePath
 from typing import Any, Self, TypeVar, overload
 
 import attrs
@@ -24,15 +25,16 @@ import attrs
 from gaia_core.agent import Agent
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError, JournalError, NotFoundError, OutcomeUnknownError
+from gaia_core.errors import ConfigError, FencedError, JournalError, NotFoundError, OutcomeUnknownError
 from gaia_core.events import Event
+from gaia_core.frozen_types import shown
 from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._process_identity import replica_name
 from gaia_core.runtime._quota import NoQuota, Quota
-from gaia_core.runtime._run import answer_of, asked
+from gaia_core.runtime._run import answer_of, request_for
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._storage import Storage
@@ -90,6 +92,7 @@ class Runtime:
         observer: Observer | None = None,
         quota: Quota | None = None,
     ) -> None:
+        _check_arguments(catalog, journal)
         self._base = catalog
         """The catalog as it was given, without what sources list. Written by `reload`."""
         self._closed = False
@@ -191,7 +194,7 @@ class Runtime:
             # Stopped first by `aclose`. A failure is logged, and the sweeper restarted, by `BackgroundTasks`.
             self.background.keep(_SWEEPER, self._sweep)
             # From here on turns may begin, also while the dead processes' turns are being adopted below.
-            self._gate.accepting = True
+            self._gate.accepting = self._gate.opened = True
             await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         except BaseException:
             await self.aclose()
@@ -260,6 +263,12 @@ class Runtime:
         Raises BusyError (also when too many turns wait, and when the request's turn *id* was begun before), LimitError,
         StorageFullError, ClosedError, NotFoundError, and JournalError while the journal can't be written.
         """
+        given: object = session
+        if not isinstance(given, Session):
+            raise ConfigError(
+                f"a turn begins in a session, not in {shown(given)}; write session = await runtime.open(agent), or "
+                "runtime.run(agent, text) for one without a session"
+            )
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         if asked.transcript is None and self.storage.is_limited(session.owner):
             await self.storage.admit(session.owner, size=recorded_size(asked))
@@ -352,7 +361,7 @@ class Runtime:
         answer of that type; ConfigError and SchemaError for a type that can't be described to a model; and what
         `start` and `once` raise.
         """
-        request, form = asked(content, answer, options, audience)
+        request, form = request_for(content, answer, options, audience)
         if isinstance(agent, Session):
             turn = await self.start(agent, request)
         else:
@@ -540,6 +549,19 @@ class Runtime:
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
             await self._gate.sweep(self._idle_seconds)
+
+
+def _check_arguments(catalog: object, journal: object) -> None:
+    if not isinstance(catalog, Catalog):
+        raise ConfigError(
+            f"a Runtime takes a catalog, not {shown(catalog)}; write Runtime(Catalog.of(agent, models={{…}})), "
+            "or gaia_core.run(agent, text)"
+        )
+    if isinstance(journal, str | PurePath):
+        raise ConfigError(
+            f"a journal is an object, not the path {shown(journal)}; write SQLiteJournal({str(journal)!r}), of "
+            "gaia_core.journal.sqlite"
+        )
 
 
 async def _cancelled(turn: Turn) -> None:

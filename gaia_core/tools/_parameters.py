@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Union, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 import msgspec
@@ -86,6 +86,9 @@ class Parameters:
     walked: bool = attrs.field(default=False, eq=False, repr=False)
     """True when msgspec may take what the schema forbids, so that what it took is looked at again."""
     context: str | None = attrs.field(default=None, eq=False, repr=False)
+    """The name of the parameter that takes the `Context`."""
+    resource: Any = attrs.field(default=Any, eq=False, repr=False)
+    """The `R` of its `Context[R]`; Any where it says nothing."""
     check: Callable[[dict[str, Any]], tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     def decode(self, tool: str, arguments: str | bytes) -> Any:
@@ -163,6 +166,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     Raises ToolDeclarationError, naming the function and the parameter, for what a model can't be told.
     """
     context: str | None = None
+    resource: Any = Any
     fields: list[Field] = []
     hints = _hints(function)
     for name, parameter in _signature(function).parameters.items():
@@ -171,6 +175,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
             if context is not None:
                 raise _refuse(function, name, "is a second Context; a tool takes one")
             context = name
+            resource = (*get_args(annotation), Any)[0]
             continue
         fields.append(_field(function, parameter, annotation, descriptions.get(name)))
     for name in descriptions:
@@ -179,7 +184,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     members = tuple(fields)
     decoder = _decoder(function, members)
     schema = msgspec.json.encode(object_schema(dict, members))
-    return Parameters(schema, decoder, members, must_be_walked(members), context)
+    return Parameters(schema, decoder, members, must_be_walked(members), context, resource)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -211,7 +216,14 @@ def _field(
 ) -> Field:
     name = parameter.name
     if annotation is inspect.Parameter.empty:
-        raise _refuse(function, name, "has no type; a model has to be told one")
+        if name == "self":
+            raise _refuse(
+                function,
+                name,
+                "has no type: a tool is a function, not a method; move it out of the class, and give the object to "
+                "the toolset as its resource, which the tool has as ctx.resource (ctx: Context[…])",
+            )
+        raise _refuse(function, name, f"has no type, and a model must know one; write {name}: str, for example")
     try:
         annotation = _pushed_down(annotation)
     except TypeError as error:
@@ -228,7 +240,11 @@ def _check_default(function: Callable[..., Any], name: str, annotation: Any, def
     try:
         hash(default)
     except TypeError:
-        raise _refuse(function, name, f"has the mutable default {default!r}; use a tuple or None") from None
+        raise _refuse(
+            function,
+            name,
+            f"has the mutable default {default!r}; write {name}: tuple[…, …] = () or {name}: … | None = None",
+        ) from None
     if isinstance(default, float) and not math.isfinite(default):
         raise _refuse(function, name, f"has the default {default!r}, which JSON does not know; use None")
     try:
