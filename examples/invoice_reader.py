@@ -37,13 +37,13 @@ class Invoice:
 READER = Agent("invoice reader", instructions="Read the invoice. Amounts are in cents. Invent nothing.")
 
 
-async def main(path: str) -> None:
+def main(path: str) -> None:
     """Print the invoice in the file *path*."""
-    invoice = await run(READER, Path(path).read_text(encoding="utf-8"), answer=Invoice)
+    invoice = asyncio.run(run(READER, Path(path).read_text(encoding="utf-8"), answer=Invoice))
     for line in invoice.lines:
         print(f"{line.cents / 100:10.2f}  {line.text}")
     print(f"{invoice.total_cents / 100:10.2f}  total of {invoice.number}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    main(sys.argv[1])

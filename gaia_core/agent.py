@@ -294,6 +294,9 @@ class Agent(_Open):
     def as_tool(self, name: str | None = None, description: str | None = None) -> Tool:
         """This agent as a tool of another: the model gives it a task, its answer is the result.
 
+            reader = Agent("reader", tools=files, limits=Limits(steps=6))
+            editor = Agent("editor", tools=Toolset("team", (reader.as_tool("ask_reader", "Ask for one fact."),)))
+
         It runs within the caller's limits, with its own tools only; its effects are those of its tools. *name*
         defaults to the agent's, *description* to the agent's description.
         """

@@ -66,6 +66,9 @@ class Audience(StrEnum):
 class TurnOptions:
     """What a client may say of one turn, beyond its words.
 
+        TurnOptions(sampling=Sampling(temperature=0.0, max_tokens=500), instructions="Answer in French.")
+        await runtime.run(agent, "Hi", options=TurnOptions(tool_calls=0))       # no tools in this turn
+
     *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
     `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are sent
     to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,

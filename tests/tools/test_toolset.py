@@ -13,7 +13,7 @@ def folder(root: str):
 
 
 @tool(effects="read")
-def read_file(ctx: Context[str], path: str) -> str:
+def read_file(ctx: Context, path: str) -> str:
     """Read a file."""
     return f"{ctx.resource}/{path}"
 
