@@ -233,7 +233,7 @@ class Toolset:
         return _of(tuple(attrs.evolve(member, tool=change(member.tool)) for member in self.members))
 
 
-def _given(name: object, tools: Iterable[Any], resource: Any) -> tuple[Tool, ...]:
+def _given(name: object, tools: Any, resource: Any) -> tuple[Tool, ...]:
     """The tools that a toolset is given, when they and the other arguments are what they should be."""
     if type(name) is not str:
         raise ToolsetError(f"a toolset's name must be a str, not {shown(name)}; write Toolset('name', (tool, …))")

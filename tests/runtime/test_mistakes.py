@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from gaia_core import (
@@ -93,7 +94,7 @@ def method() -> object:
 
 
 def other_add() -> Tool:
-    return tool(name="add", description="Another.")(lambda a: a)
+    return attrs.evolve(add, description="Another.")
 
 
 AGENT = Agent("helper", tools=Toolset("t", (add,)))
