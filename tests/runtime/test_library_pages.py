@@ -41,12 +41,12 @@ def test_the_blocks_of_the_library_pass_mypy_strict(tmp_path):
     )
 
     checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *sorted(path.name for path in tmp_path.glob("*.py"))],
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *sorted(map(str, tmp_path.glob("*.py")))],
         check=False, cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
 
     told = [line for line in checked.stdout.splitlines() if ": error:" in line or ": note: Revealed" in line]
-    assert [line.partition(":")[0] for line in told] == ["wrong.py"] * 3, checked.stdout
+    assert [Path(line.partition(":")[0]).name for line in told] == ["wrong.py"] * 3, checked.stdout
     assert '"int"' in told[0] or "builtins.int" in told[0]
     assert 'Argument 1 to "__call__" of "ToolOf" has incompatible type "str"; expected "int"' in told[1]
     assert 'incompatible type "type[int]"; expected "type[str]"' in told[2]
