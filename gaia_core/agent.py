@@ -328,7 +328,7 @@ def _instead(problem: str, given: dict[str, object]) -> str:
     if problem.startswith("tools "):
         tools = given["tools"]
         named = (tools,) if isinstance(tools, Tool) else tools if isinstance(tools, list | tuple) else ()
-        names = ", ".join(getattr(each, "name", "…") for each in named) or "…"
+        names = ", ".join(each.name if isinstance(each, Tool) else "…" for each in named) or "…"
         return f"; write tools=Toolset('name', ({names},))"
     if problem.startswith("model ") and hasattr(given["model"], "stream"):
         return "; write a name here, and the model itself in Catalog.of(agent, models={name: model}) or run(…, model=…)"

@@ -248,6 +248,7 @@ TAKES = {
 }
 UNCHECKED = {
     ("Parameters", "decoder"),  # msgspec's, made from the signature
+    ("Parameters", "resource"),  # a type of any kind, likewise
 }  # fmt: skip
 
 
@@ -327,7 +328,7 @@ NOT_COMPARED = {
     "Bound": ("package",),
     "Catalog": ("created", "lock", "compose"),
     "Packages": ("environ",),
-    "Parameters": ("decoder", "fields", "walked", "context", "check"),
+    "Parameters": ("decoder", "fields", "walked", "context", "resource", "check"),
 }
 """Where it came from, or what is made from the rest."""
 
