@@ -81,3 +81,7 @@ lock-clients: setup
 # The two commands from nothing on a bare Debian (bookworm, trixie, sid); see tests/machines/README.md
 machine *ARGS:
     .venv/bin/python tests/machines/machine.py "$@"
+
+# Build the documentation into dist/docs; a warning is an error
+docs *ARGS: setup
+    .venv/bin/python -m sphinx -W --keep-going -q -b html docs dist/docs "$@"

@@ -6,6 +6,7 @@ import logging
 import pytest
 
 from gaia_core import Agent, ModelSpec, Toolset, call, scripted, tool
+from gaia_core.journal import MemoryJournal
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.models import EndpointLoad
 from gaia_http import Settings, create_app
@@ -121,27 +122,53 @@ async def test_ready(serve):
     assert (await get(server, "/ready"))[2] == {"status": "ready"}
 
 
+async def until(server, wanted: int) -> dict:
+    """What /ready says as soon as its status is *wanted*."""
+    async with asyncio.timeout(60):
+        while (found := await get(server, "/ready"))[0] != wanted:
+            await asyncio.sleep(0.005)
+    return found[2]
+
+
 async def test_it_is_not_ready_while_its_journals_file_is_missing(serve, tmp_path, caplog):
     path = tmp_path / "gaia.db"
     server = await serve(journal=SQLiteJournal(path), ttl=0.1)
-
-    async def until(wanted):
-        async with asyncio.timeout(60):
-            while (found := await get(server, "/ready"))[0] != wanted:
-                await asyncio.sleep(0.005)
-        return found[2]
-
-    assert await until(200) == {"status": "ready"}
+    assert await until(server, 200) == {"status": "ready"}
     path.rename(tmp_path / "kept.db")
-    answer = await until(503)
+    answer = await until(server, 503)
     path.with_name("kept.db").rename(path)
-    assert await until(200) == {"status": "ready"}
+    assert await until(server, 200) == {"status": "ready"}
 
     assert answer["status"] == "journal_lost"
     assert str(tmp_path) not in answer["reason"]
     (lost, back) = [record.getMessage() for record in caplog.records if "journal's file" in record.getMessage()]
     assert f"the journal's file '{path}' was deleted or moved away while it was open" in lost
     assert back == "the journal's file is back in its place"
+
+
+class BeatsLater(MemoryJournal):
+    """Once `fails`, each heartbeat raises what nobody foresaw."""
+
+    fails = False
+
+    async def beat(self, *arguments, **options):
+        if self.fails:
+            raise RuntimeError("nobody foresaw this")
+        return await super().beat(*arguments, **options)
+
+
+async def test_it_is_not_ready_while_its_heartbeat_is_down(serve, caplog):
+    journal = BeatsLater()
+    server = await serve(journal=journal, ttl=0.1)
+    assert await until(server, 200) == {"status": "ready"}
+    journal.fails = True
+    assert "gaia heartbeat failed and is restarted soon" in (await until(server, 503))["reason"]
+    journal.fails = False
+    assert await until(server, 200) == {"status": "ready"}
+
+    logged = [record for record in caplog.records if "gaia heartbeat" in record.getMessage()]
+    assert all("restarts in" in record.getMessage() and record.exc_info for record in logged)
+    assert logged
 
 
 async def test_metrics(serve, body):

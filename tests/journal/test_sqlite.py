@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import queue
 import signal
 import sqlite3
 import stat
@@ -276,6 +277,20 @@ async def test_closing_finishes_what_was_asked_for(path):
     await journal.aclose()
     assert (await append).lease.seq == 1
     await journal.aclose()
+
+
+class TakenMeanwhile(queue.SimpleQueue):
+    """Idle readers, of which another thread takes the last one just after somebody has looked."""
+
+    def empty(self) -> bool:
+        return False
+
+
+async def test_an_idle_reader_that_another_thread_takes_first_is_made_up_for(path, monkeypatch):
+    await filled(path)
+    async with SQLiteJournal(path) as journal:
+        monkeypatch.setattr(journal, "_readers", TakenMeanwhile())
+        assert [each.body for each in await journal.read("", "s")] == [b"hello"]
 
 
 async def test_synchronous_is_checked():

@@ -25,7 +25,7 @@ from gaia_core import (
 )
 from gaia_core.events import RecordDelayed, TurnEnded, TurnResumed
 from gaia_core.journal import JournalHealth, MemoryJournal
-from gaia_core.journal._journal_health import SETTLED_SECONDS
+from gaia_core.journal._journal_health import SETTLED_SECONDS, SLOW_SECONDS
 from gaia_core.messages import ToolMessage
 
 LONG = "x" * 20_000
@@ -255,6 +255,19 @@ async def test_a_fault_with_a_success_in_between_is_one_fault_in_the_log(loop_cl
     with health.writing() as writing:
         writing.failed("the disk is full")
     assert len(caplog.records) == 3
+
+
+async def test_a_write_that_does_not_answer_counts_as_failing(loop_clock):
+    """A database out of reach raises nothing for long."""
+    health, told = JournalHealth(), []
+    with health.writing(told.append):
+        for _ in range(100):  # while the process itself stands still, it looks once more
+            if health.trouble is not None:
+                break
+            await loop_clock.sleep(SLOW_SECONDS)
+        assert health.trouble == f"it has not answered for {SLOW_SECONDS:g} s"
+    assert told == [f"it has not answered for {SLOW_SECONDS:g} s"]
+    assert health.trouble is None
 
 
 class SignalsLater(MemoryJournal):

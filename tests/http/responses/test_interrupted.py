@@ -182,6 +182,23 @@ async def test_a_reader_at_another_server_that_takes_the_turn_over(stops, follow
         assert [event["code"] for event in events] == ["step_interrupted"]
 
 
+async def test_a_reader_at_the_server_that_lost_the_turn(stops, upstream):
+    """Its server learns late that another one has the turn: the reader is told that what it has is void."""
+    model = upstream(TextDelta(LOST))
+    loses = await stops.begin(first=model)
+    takes = await stops.serve(LONG)
+    async with loses.http.get(f"/v1/responses/{stops.id}", params={"stream": "true"}) as reply:
+        await reply.content.readuntil(b"could")
+        await takes.runtime.journal.adopt((loses.runtime.replica,))
+        await takes.runtime.resume(await takes.runtime.sessions.get("", loses.runtime.running_turns[0][0][1]))
+        model.go.set()
+        rest = await reply.text()
+
+    assert '"code":"step_interrupted"' in rest
+    assert "response.completed" not in rest
+    assert text_in(await told(loses, stops.id)) == LONG
+
+
 async def test_two_interruptions_retire_two_ranges(stops, upstream):
     await (await stops.begin()).stop()
     second = upstream(TextDelta(LOST))

@@ -1,6 +1,7 @@
 """Retention: what clients have stored goes by age and by bytes, per owner, and is kept up with."""
 
 import asyncio
+import math
 
 import attrs
 import pytest
@@ -9,6 +10,7 @@ from gaia_core.catalog import Retention
 from gaia_core.errors import JournalError, NotFoundError
 from gaia_core.journal import MemoryJournal
 from gaia_http.door._keyed_turn import KEYED
+from gaia_http.operations import _retention
 from gaia_http.operations._retention import RetentionSweeper
 
 DAY = 86_400.0
@@ -120,7 +122,21 @@ async def test_it_keeps_up_with_more_than_a_batch(serving, now):
     assert await server.runtime.journal.answer_sweep(max_age=0.0, keep=0, max_bytes=0) == 0
 
 
-async def test_it_deletes_soon_when_much_was_recorded(serving, now):
+async def test_of_more_answers_than_a_batch_the_newest_stay_when_an_owner_has_too_much(serving, now):
+    server = await serving(answer_bytes=10_000)
+    journal = server.runtime.journal
+    for n in range(500):
+        attempt = await journal.answer_begin(f"n{n}", "f", "r", max_age=DAY)
+        await journal.answer_put(attempt.number, b"x" * 1_000)
+        now[0] += 1
+
+    await RetentionSweeper(server.runtime).sweep()
+
+    assert await journal.answer_sweep(max_age=0.0, keep=0, max_bytes=0, limit=500) == 10
+
+
+async def test_it_deletes_soon_when_much_was_recorded(serving, now, monkeypatch):
+    monkeypatch.setattr(_retention, "_SWEEP_SECONDS", math.inf)  # else it is the next regular one that deletes
     server = await serving(stored_bytes=2_000, answer_bytes=2_000)
     task = asyncio.create_task(RetentionSweeper(server.runtime).run(look_seconds=0.0))
     try:
