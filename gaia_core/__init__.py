@@ -1,6 +1,9 @@
 """gaia_core: immutable toolsets, cheap agents and concurrent sessions for models on your own machine.
 
-    from gaia_core import Agent, Context, Toolset, doc, tool
+    import asyncio
+    from gaia_core import Agent, run
+
+    print(asyncio.run(run(Agent("helper"), "What is a turn?")))
 
 Everything public is here; the modules beneath are rooms, each of which says what lives in it. Nothing in this package
 has module state: tools, toolsets and agents are values, and what changes belongs to a Runtime that you create.
@@ -34,7 +37,7 @@ from gaia_core.errors import (
     ToolsetError,
 )
 from gaia_core.models import ReplayModel, ScriptedModel, call, scripted
-from gaia_core.runtime import Runtime
+from gaia_core.runtime import Runtime, TurnError, run
 from gaia_core.session import Session
 from gaia_core.tool_output import Image, ToolOutput
 from gaia_core.tools import Context, Recipe, Tool, Toolset, diff, doc, resource, tool
@@ -83,6 +86,7 @@ __all__ = [
     "Toolset",
     "ToolsetError",
     "Turn",
+    "TurnError",
     "TurnOptions",
     "TurnRequest",
     "call",
@@ -90,6 +94,7 @@ __all__ = [
     "doc",
     "load_catalog",
     "resource",
+    "run",
     "scripted",
     "tool",
 ]

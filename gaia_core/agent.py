@@ -294,6 +294,9 @@ class Agent(_Open):
     def as_tool(self, name: str | None = None, description: str | None = None) -> Tool:
         """This agent as a tool of another: the model gives it a task, its answer is the result.
 
+            reader = Agent("reader", tools=files, limits=Limits(steps=6))
+            editor = Agent("editor", tools=Toolset("team", (reader.as_tool("ask_reader", "Ask for one fact."),)))
+
         It runs within the caller's limits, with its own tools only; its effects are those of its tools. *name*
         defaults to the agent's, *description* to the agent's description.
         """
@@ -317,7 +320,19 @@ def _refusal(**given: object) -> ConfigError:
     problem = first_problem({field.name: field.type for field in attrs.fields(Agent)}, given)
     wrong = type(client_tools) is str and problem.startswith("client_tools ")
     near = nearest(str(client_tools), _CLIENT_TOOLS) if wrong else ""
-    return ConfigError(f"agent {name!r}: {problem}{near and f'.{near}'}")
+    return ConfigError(f"agent {name!r}: {problem}{near and f'.{near}'}{_instead(problem, given)}")
+
+
+def _instead(problem: str, given: dict[str, object]) -> str:
+    """What to write instead of a tool for a toolset, and a model for its name."""
+    if problem.startswith("tools "):
+        tools = given["tools"]
+        named = (tools,) if isinstance(tools, Tool) else tools if isinstance(tools, list | tuple) else ()
+        names = ", ".join(each.name if isinstance(each, Tool) else "…" for each in named) or "…"
+        return f"; write tools=Toolset('name', ({names},))"
+    if problem.startswith("model ") and hasattr(given["model"], "stream"):
+        return "; write a name here, and the model itself in Catalog.of(agent, models={name: model}) or run(…, model=…)"
+    return ""
 
 
 @attrs.frozen(field_transformer=typed)

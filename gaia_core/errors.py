@@ -11,6 +11,7 @@ GaiaError
 ├── ConfigError             gaia.toml, a plugin's arguments, a field of an agent, message, … (also a ValueError)
 │   └── LockError           a tool's definition is not the one in gaia.lock, or that file can't be used
 ├── ModelError              a model request failed (gaia_core.models)
+├── TurnError               a turn that `run` waited for has no answer (gaia_core.runtime)
 ├── BusyError               the session runs a turn already
 ├── QueueFullError          a model's queue is full; says when to retry
 ├── LimitError              an owner's quota is used up; says when to retry

@@ -13,7 +13,7 @@
 | `_default_catalog` | what there is without a configuration: the agent, and the model that answers |
 """
 
-from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec
+from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec, models_of
 from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
 from gaia_core.catalog._faults import CatalogFault, faults_of
 from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
@@ -59,6 +59,7 @@ __all__ = [
     "lock_changes",
     "locked_tools",
     "make_toolset",
+    "models_of",
     "read_lock",
     "refusal",
     "with_model",

@@ -12,7 +12,7 @@ from gaia_core.catalog._retention import Retention
 from gaia_core.catalog._storage_quota import StorageQuota
 from gaia_core.errors import ConfigError, NotFoundError
 from gaia_core.frozen_types import made_once, shown, typed
-from gaia_core.models import Input, Model
+from gaia_core.models import EndpointConfig, Input, Model, OpenEndpoints
 from gaia_core.tools import Source, Toolset, nearest
 
 T = TypeVar("T")
@@ -127,21 +127,28 @@ class Catalog:
     def of(
         cls,
         *agents: Agent,
-        models: Mapping[str, Model | ModelSpec],
+        models: Mapping[str, Model | ModelSpec | str],
         default_agent: str | None = None,
         problems: Iterable[CatalogProblem] = (),
     ) -> "Catalog":
-        """A catalog of *agents*, the first one the default. A live model may stand for a spec.
+        """A catalog of *agents*, the first one the default.
 
-        Raises ConfigError for an agent whose model isn't there, and for two agents of one name.
+            Catalog.of(coder, models={"local": "http://127.0.0.1:8000/api/v1"})
+
+        *models*: each by the name that agents use. A live model, or the URL of an OpenAI-compatible endpoint (its
+        first model), may stand for a spec. Raises ConfigError for an agent whose model isn't there, and for two
+        agents of one name.
         """
+        given: object = models
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"models must be a mapping of names to models, not {shown(given)}; {_MODELS_EXAMPLE}")
         specs = {name: _spec(name, model) for name, model in models.items()}
         names: set[str] = set()
         for agent in agents:
             if type(agent) is not Agent:
-                raise ConfigError(f"a catalog takes agents, not {shown(agent)}")
+                raise ConfigError(f"a catalog takes agents, not {shown(agent)}; write Catalog.of(agent, other, …)")
             if agent.name in names:
-                raise ConfigError(f"there are two agents named {agent.name!r}")
+                raise ConfigError(f"there are two agents named {agent.name!r}; give one of them another name")
             names.add(agent.name)
             for wanted in models_of(agent):
                 if wanted not in specs:
@@ -208,9 +215,21 @@ class _Always:
         return self.model
 
 
-def _spec(name: str, model: Model | ModelSpec) -> ModelSpec:
+_MODELS_EXAMPLE = 'write models={"local": model}, where "local" is the name in Agent(model="local")'
+
+
+def _spec(name: str, model: Model | ModelSpec | str) -> ModelSpec:
     if isinstance(model, ModelSpec):
         return attrs.evolve(model, name=name)
+    if isinstance(model, str):
+        try:
+            return ModelSpec(name, OpenEndpoints((EndpointConfig(url=model),)), description=f"at {model}")
+        except ConfigError as error:
+            raise ConfigError(
+                f"model {name!r}: {error}. A str is an endpoint's URL; its model: EndpointConfig(url=…, model=…)"
+            ) from None
+    if not (hasattr(model, "stream") or hasattr(model, "embed")):
+        raise ConfigError(f"model {name!r}: {shown(model)} is no model (it has no `stream`); {_MODELS_EXAMPLE}")
     return ModelSpec(name, _Always(model), kind="object", description=type(model).__name__)
 
 

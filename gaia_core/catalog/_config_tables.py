@@ -201,7 +201,10 @@ def table_of(value: Any, kind: type[T], place: str) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(_placed(str(error), place)) from None
+        words = _placed(str(error), place)
+        if "got `str`" in words and (".tools:" in words or ".tools[" in words):
+            words += '; write tools = [{ use = "files" }]'
+        raise ConfigError(words) from None
 
 
 def _placed(message: str, place: str) -> str:

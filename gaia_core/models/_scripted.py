@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from gaia_core.errors import DivergenceError, GaiaError
+from gaia_core.errors import ConfigError, DivergenceError, GaiaError
 from gaia_core.events import Event, FinishReason, ModelRetried, ReasoningDelta, StepEnded, TextDelta, ToolEnded
+from gaia_core.frozen_types import shown
 from gaia_core.messages import (
     AssistantMessage,
     FunctionCall,
@@ -34,6 +35,7 @@ Answer: TypeAlias = Any
 _WORDS = re.compile(r"\s*\S+\s*|\s+")
 _DELTAS = (TextDelta, ReasoningDelta, ToolCallDelta, ModelRetried, Finished)
 _SHOWN = 120
+_ANSWERS = "an answer is a text, call(…), a tuple of calls, an AssistantMessage, or deltas"
 
 
 def call(name: str, /, **arguments: Any) -> ToolCall:
@@ -42,13 +44,34 @@ def call(name: str, /, **arguments: Any) -> ToolCall:
 
 
 class ScriptedModel:
-    """A model that is a function of the request; sync, async, or an async generator of deltas.
+    """A model for tests: a function of the request; sync, async, or an async generator of deltas.
 
-    The function returns a text (streamed word by word), an AssistantMessage, a ToolCall or several, or deltas; or
-    raises. *requests* lists what was asked, in order.
+        model = ScriptedModel(lambda request: "Hello")
+        model = ScriptedModel(lambda request: text_of(request.messages[-1].content).upper())
+        assert await run(agent, "Hi", model=model) == "Hello"
+        assert model.requests[0].messages[-1].content == "Hi"
+
+    The function returns a text (streamed word by word), an AssistantMessage, a ToolCall (`call`) or several, or
+    deltas; or raises, as a model that fails (`ModelError`). *requests* lists what was asked, in order. For a list of
+    answers, one a request, use `scripted`. Raises ConfigError for what is no function of one argument.
     """
 
     def __init__(self, function: Callable[[ModelRequest], Answer]) -> None:
+        given: object = function
+        if not callable(given):
+            answers = ", ".join(map(repr, given if isinstance(given, list | tuple) else (given,)))
+            raise ConfigError(
+                f"ScriptedModel takes a function of the request, not {shown(given)}; write scripted({answers})"
+            )
+        try:
+            inspect.signature(function).bind(None)
+        except TypeError:
+            raise ConfigError(
+                f"ScriptedModel: {getattr(function, '__name__', function)} must take one argument, the request; "
+                "write lambda request: …"
+            ) from None
+        except ValueError:  # a builtin without a signature
+            pass
         self._function = function
         self._calls = 0
         self.requests: list[ModelRequest] = []
@@ -92,7 +115,7 @@ class ScriptedModel:
             if not items or not isinstance(items[-1], Finished):
                 yield (Finished("stop", None),)
         else:
-            raise TypeError(f"a scripted model can't answer with {answer!r}")
+            raise ConfigError(f"a scripted model can't answer with {shown(answer)}; {_ANSWERS}")
 
     def _message(self, message: AssistantMessage, request: ModelRequest) -> Iterator[tuple[Delta, ...]]:
         text = text_of(message.content)
@@ -110,12 +133,25 @@ class ScriptedModel:
 
 def _checked(delta: Any) -> Delta:
     if not isinstance(delta, _DELTAS):
-        raise TypeError(f"a scripted answer holds {delta!r}, which is no delta")
+        raise ConfigError(f"a scripted answer holds {shown(delta)}, which is no delta; {_ANSWERS}")
     return delta
 
 
 def scripted(*answers: Answer) -> ScriptedModel:
-    """A model that gives *answers*, one for each request, and fails the test that asks for more."""
+    """A model that gives *answers*, one for each request, and fails a turn that asks for more.
+
+        model = scripted("Hello")                                                # one answer, a text
+        model = scripted(call("read_file", path="a.txt"), "It says: contents")  # a tool call, then the answer
+        model = scripted((call("a"), call("b")), "Both are done.")               # two calls in one step
+
+    Raises ConfigError for an answer that a `ScriptedModel` can't give.
+    """
+    for answer in answers:
+        if isinstance(answer, list | tuple) and any(isinstance(item, str) for item in answer):
+            raise ConfigError(
+                f"scripted takes the answers one after the other, not {shown(answer)}; "
+                f"write scripted({', '.join(map(repr, answer))})"
+            )
     left = list(answers)
 
     def next_answer(request: ModelRequest) -> Answer:

@@ -3,6 +3,8 @@
 | room or module | what it owns |
 |---|---|
 | `_runtime` | `Runtime`: starting turns, swapping catalogs, closing |
+| `_run` | from a turn's end to an answer of a type, or `TurnError` |
+| `_run_once` | `run`: a runtime that lives as long as one turn |
 | `_session_gate` | at most one turn in a session: reject, queue or interrupt |
 | `_turn_runner` | turns from their start, or from where a dead process left them, to their end |
 | `_takeover` | heartbeats, and turns that a dead process left |
@@ -23,6 +25,8 @@ from gaia_core.runtime._answer_text import PARAGRAPH, AnswerStats, AnswerText, r
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._process_identity import is_dead, is_running, replica_name
 from gaia_core.runtime._quota import Quota
+from gaia_core.runtime._run import TurnError
+from gaia_core.runtime._run_once import run
 from gaia_core.runtime._runtime import Runtime
 from gaia_core.runtime._session_gate import WhenBusy
 from gaia_core.runtime._session_state import ModelLoad, RuntimeStats
@@ -65,6 +69,7 @@ __all__ = [
     "SourceState",
     "Spread",
     "TransferredTurn",
+    "TurnError",
     "WhenBusy",
     "before_turn",
     "configured",
@@ -80,6 +85,7 @@ __all__ = [
     "replay",
     "replica_name",
     "rest_of",
+    "run",
     "shown_images",
     "write",
 ]

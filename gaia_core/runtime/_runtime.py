@@ -6,7 +6,9 @@ async with Runtime(catalog, journal) as runtime:
     async for event in turn.events(): ...
     answer = (await turn.result()).text
 
-    async for event in runtime.turn(coder, "…"): ...          # one-off; leaving this loop cancels
+    answer = await runtime.run("coder", "What does this project do?")              # one-off: leaves no session
+    size = await runtime.run("coder", "How large is it?", answer=ProjectSize)      # a typed answer, validated
+    async for event in runtime.turn(coder, "…"): ...                               # leaving this loop cancels
 
 Nothing here is global: two runtimes in one process share nothing.
 """
@@ -15,21 +17,24 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Self
+from pathlib import PurePath
+from typing import Any, Self, TypeVar, overload
 
 import attrs
 
 from gaia_core.agent import Agent
 from gaia_core.background_tasks import BackgroundTasks
 from gaia_core.catalog import Catalog
-from gaia_core.errors import FencedError, JournalError, NotFoundError, OutcomeUnknownError
+from gaia_core.errors import ConfigError, FencedError, JournalError, NotFoundError, OutcomeUnknownError
 from gaia_core.events import Event
+from gaia_core.frozen_types import shown
 from gaia_core.journal import TTL_SECONDS, Journal, JournalHealth, MemoryJournal, NewSession, SessionInfo
 from gaia_core.messages import Content, FunctionCall, Message, ToolCall, Usage, UserMessage
 from gaia_core.runtime._catalog_generations import Generations
 from gaia_core.runtime._model_queries import Models
 from gaia_core.runtime._process_identity import replica_name
 from gaia_core.runtime._quota import NoQuota, Quota
+from gaia_core.runtime._run import answer_of, request_for
 from gaia_core.runtime._session_gate import SessionGate, WhenBusy
 from gaia_core.runtime._session_state import Counts, Key, RuntimeStats, load_of
 from gaia_core.runtime._storage import Storage
@@ -52,6 +57,8 @@ from gaia_core.turn import (
 )
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IDLE_SECONDS = 600.0
 _SWEEPER = "gaia idle sessions"
@@ -85,6 +92,7 @@ class Runtime:
         observer: Observer | None = None,
         quota: Quota | None = None,
     ) -> None:
+        _check_arguments(catalog, journal)
         self._base = catalog
         """The catalog as it was given, without what sources list. Written by `reload`."""
         self._closed = False
@@ -186,7 +194,7 @@ class Runtime:
             # Stopped first by `aclose`. A failure is logged, and the sweeper restarted, by `BackgroundTasks`.
             self.background.keep(_SWEEPER, self._sweep)
             # From here on turns may begin, also while the dead processes' turns are being adopted below.
-            self._gate.accepting = True
+            self._gate.accepting = self._gate.opened = True
             await self._takeover.begin(lambda: tuple(agent.name for agent in self.catalog.agents))
         except BaseException:
             await self.aclose()
@@ -255,6 +263,12 @@ class Runtime:
         Raises BusyError (also when too many turns wait, and when the request's turn *id* was begun before), LimitError,
         StorageFullError, ClosedError, NotFoundError, and JournalError while the journal can't be written.
         """
+        given: object = session
+        if not isinstance(given, Session):
+            raise ConfigError(
+                f"a turn begins in a session, not in {shown(given)}; write session = await runtime.open(agent), or "
+                "runtime.run(agent, text) for one without a session"
+            )
         asked = request if isinstance(request, TurnRequest) else TurnRequest(request)
         if asked.transcript is None and self.storage.is_limited(session.owner):
             await self.storage.admit(session.owner, size=recorded_size(asked))
@@ -302,6 +316,58 @@ class Runtime:
         try:
             async for event in turn.events():
                 yield event
+        finally:
+            await turn.cancel()
+
+    @overload
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> str: ...
+    @overload
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        answer: type[T],
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> T: ...
+    async def run(
+        self,
+        agent: Agent | Session | str,
+        content: Content,
+        *,
+        answer: type[Any] = str,
+        options: TurnOptions = NO_OPTIONS,
+        audience: Audience = Audience.NOBODY,
+    ) -> Any:
+        """Run a turn and return its answer: one-off for an *agent* (or its name), in a session for a `Session`.
+
+            text = await runtime.run(coder, "What does this project do?")
+            city = await runtime.run(coder, "Which city is this?", answer=City)
+
+        *answer* is the answer's type: a msgspec Struct, attrs class, dataclass, TypedDict, pydantic model, or a type
+        such as `list[str]`. The model is sent its JSON schema, the text is validated and decoded, and the model
+        corrects it once. `str`, the default, takes any text, also one that was cut off at `Sampling.max_tokens`.
+
+        Cancelling the caller cancels the turn. Calls that need approval are denied unless an *audience* is there: use
+        `start` or `once`, and see `Turn`. Raises TurnError, with the `TurnEnded`, when the turn ends without an
+        answer of that type; ConfigError and SchemaError for a type that can't be described to a model; and what
+        `start` and `once` raise.
+        """
+        request, form = request_for(content, answer, options, audience)
+        if isinstance(agent, Session):
+            turn = await self.start(agent, request)
+        else:
+            turn = await self.once(agent, attrs.evolve(request, content=None, transcript=(UserMessage(content),)))
+        try:
+            return await answer_of(turn, form)
         finally:
             await turn.cancel()
 
@@ -483,6 +549,19 @@ class Runtime:
         while True:
             await asyncio.sleep(self._idle_seconds / 10)
             await self._gate.sweep(self._idle_seconds)
+
+
+def _check_arguments(catalog: object, journal: object) -> None:
+    if not isinstance(catalog, Catalog):
+        raise ConfigError(
+            f"a Runtime takes a catalog, not {shown(catalog)}; write Runtime(Catalog.of(agent, models={{…}})), "
+            "or gaia_core.run(agent, text)"
+        )
+    if isinstance(journal, str | PurePath):
+        raise ConfigError(
+            f"a journal is an object, not the path {shown(journal)}; write SQLiteJournal({str(journal)!r}), of "
+            "gaia_core.journal.sqlite"
+        )
 
 
 async def _cancelled(turn: Turn) -> None:

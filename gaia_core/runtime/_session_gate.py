@@ -30,6 +30,8 @@ class SessionGate:
         resources' closing is awaited."""
         self.process = OpenResources(threads)
         """The resources that all sessions share."""
+        self.opened = False
+        """Whether the runtime was ever opened. Written by `Runtime._open`."""
         self.accepting = False
         """Whether turns may claim sessions. Written by Runtime: set when it opens, reset by `drain` and `aclose`."""
 
@@ -88,7 +90,9 @@ class SessionGate:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise ClosedError("the runtime accepts no new turns: it is not open, or is closing")
+            if not self.opened:
+                raise ClosedError("the runtime is not open: write `async with Runtime(…) as runtime:` around its use")
+            raise ClosedError("the runtime accepts no new turns: it is closed, or is closing")
 
     def free(self, key: Key, state: SessionState) -> None:
         """Hand the session to the next turn that waits, or leave it free. One step, without an await."""

@@ -451,6 +451,7 @@ class TurnRunner:
             audience=start.request.audience,
             compacts=isinstance(recorder, JournalRecorder) and start.request.transcript is None,
             options=start.request.options,
+            check_answer=start.request.check_answer,
             speculative=speculative,
         )
 

@@ -9,6 +9,7 @@
 | `_argument_errors` | everything that is wrong with arguments, in words |
 | `_argument_repair` | texts that stand for numbers, booleans, arrays and objects |
 | `_parameters` | signature → the type that is described, decoded and validated; `doc` |
+| `_answer_type` | a type as the form of a final text |
 | `_context` | what a running tool is given |
 | `_resource` | recipes of what tools work on |
 | `_tool` | `Tool` and `@tool` |
@@ -18,6 +19,7 @@
 | `_diff` | what changed between two versions |
 """
 
+from gaia_core.tools._answer_type import AnswerType, answer_type
 from gaia_core.tools._context import Context
 from gaia_core.tools._diff import Change, Difference, diff
 from gaia_core.tools._parameters import Parameters, doc
@@ -30,6 +32,7 @@ from gaia_core.tools._toolset_source import Live, Source
 
 __all__ = [
     "EFFECTS",
+    "AnswerType",
     "Bound",
     "Change",
     "Context",
@@ -44,6 +47,7 @@ __all__ = [
     "ToolDefinition",
     "ToolIndex",
     "Toolset",
+    "answer_type",
     "define",
     "diff",
     "doc",

@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, Union, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 import msgspec
@@ -26,8 +26,8 @@ from gaia_core.tools._json_schema import json_form, object_schema, shapes_below
 from gaia_core.tools._signature import annotations_of, signature_of
 from gaia_core.tools._type_shape import Field, Object, Row, Scalar, annotation_text, split_annotated, union_members
 
-# What looking at a type that has no JSON form may raise.
-_UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
+UNTOLD = (TypeError, ValueError, NameError, AttributeError, SyntaxError, NotImplementedError, RecursionError)
+"""What looking at a type that has no JSON form may raise."""
 
 
 def doc(
@@ -86,6 +86,9 @@ class Parameters:
     walked: bool = attrs.field(default=False, eq=False, repr=False)
     """True when msgspec may take what the schema forbids, so that what it took is looked at again."""
     context: str | None = attrs.field(default=None, eq=False, repr=False)
+    """The name of the parameter that takes the `Context`."""
+    resource: Any = attrs.field(default=Any, eq=False, repr=False)
+    """The `R` of its `Context[R]`; Any where it says nothing."""
     check: Callable[[dict[str, Any]], tuple[str, ...]] | None = attrs.field(default=None, eq=False, repr=False)
 
     def decode(self, tool: str, arguments: str | bytes) -> Any:
@@ -163,6 +166,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     Raises ToolDeclarationError, naming the function and the parameter, for what a model can't be told.
     """
     context: str | None = None
+    resource: Any = Any
     fields: list[Field] = []
     hints = _hints(function)
     for name, parameter in _signature(function).parameters.items():
@@ -171,6 +175,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
             if context is not None:
                 raise _refuse(function, name, "is a second Context; a tool takes one")
             context = name
+            resource = (*get_args(annotation), Any)[0]
             continue
         fields.append(_field(function, parameter, annotation, descriptions.get(name)))
     for name in descriptions:
@@ -179,7 +184,7 @@ def parameters_of(function: Callable[..., Any], descriptions: Mapping[str, str])
     members = tuple(fields)
     decoder = _decoder(function, members)
     schema = msgspec.json.encode(object_schema(dict, members))
-    return Parameters(schema, decoder, members, _walked(members), context)
+    return Parameters(schema, decoder, members, must_be_walked(members), context, resource)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature:
@@ -211,7 +216,14 @@ def _field(
 ) -> Field:
     name = parameter.name
     if annotation is inspect.Parameter.empty:
-        raise _refuse(function, name, "has no type; a model has to be told one")
+        if name == "self":
+            raise _refuse(
+                function,
+                name,
+                "has no type: a tool is a function, not a method; move it out of the class, and give the object to "
+                "the toolset as its resource, which the tool has as ctx.resource (ctx: Context[…])",
+            )
+        raise _refuse(function, name, f"has no type, and a model must know one; write {name}: str, for example")
     try:
         annotation = _pushed_down(annotation)
     except TypeError as error:
@@ -228,12 +240,16 @@ def _check_default(function: Callable[..., Any], name: str, annotation: Any, def
     try:
         hash(default)
     except TypeError:
-        raise _refuse(function, name, f"has the mutable default {default!r}; use a tuple or None") from None
+        raise _refuse(
+            function,
+            name,
+            f"has the mutable default {default!r}; write {name}: tuple[…, …] = () or {name}: … | None = None",
+        ) from None
     if isinstance(default, float) and not math.isfinite(default):
         raise _refuse(function, name, f"has the default {default!r}, which JSON does not know; use None")
     try:
         msgspec.convert(json_form(default), annotation, dec_hook=decode_custom, str_keys=True)
-    except _UNTOLD as error:
+    except UNTOLD as error:
         # Of a type that can't be told either, `_decoder` speaks.
         if _can_be_told(annotation):
             raise _refuse(
@@ -244,7 +260,7 @@ def _check_default(function: Callable[..., Any], name: str, annotation: Any, def
 def _can_be_told(annotation: Any) -> bool:
     try:
         msgspec.json.Decoder(annotation, dec_hook=decode_custom)
-    except _UNTOLD:
+    except UNTOLD:
         return False
     return True
 
@@ -294,7 +310,7 @@ def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspe
             msgspec.json.Decoder(field.type, dec_hook=decode_custom)
         except RecursionError:
             raise _refuse(function, field.name, "can't be told to a model: its type nests without end") from None
-        except _UNTOLD as error:
+        except UNTOLD as error:
             raise _refuse(function, field.name, f"can't be told to a model: {error}") from None
     members = [
         (field.name, field.type) if field.required else (field.name, field.type, field.default) for field in fields
@@ -305,7 +321,7 @@ def _decoder(function: Callable[..., Any], fields: tuple[Field, ...]) -> "msgspe
     return msgspec.json.Decoder(struct, dec_hook=decode_custom)
 
 
-def _walked(fields: tuple[Field, ...]) -> bool:
+def must_be_walked(fields: tuple[Field, ...]) -> bool:
     """Whether msgspec takes for *fields* what their schema forbids: unknown names in classes, items after a class's
     last, decimals that are no number."""
     shapes = shapes_below(tuple(field.type for field in fields))

@@ -13,7 +13,7 @@ Equal recipes (the same factory, equal arguments, the same scope) share one inst
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from operator import itemgetter
-from typing import Any, Literal, ParamSpec, TypeAlias, cast
+from typing import Any, Literal, ParamSpec, TypeAlias, cast, get_args, get_type_hints
 
 import attrs
 
@@ -55,6 +55,15 @@ class Recipe:
         """The factory's name, for messages."""
         return str(getattr(self.factory, "__name__", type(self.factory).__name__))
 
+    @property
+    def yields(self) -> Any:
+        """The type of the resource, as the factory's annotation says; Any where it says nothing."""
+        try:
+            returned = get_type_hints(inspect.unwrap(self.factory)).get("return", Any)
+        except (NameError, TypeError, AttributeError, SyntaxError):  # names that only a type checker knows
+            return Any
+        return (*get_args(returned), Any)[0]
+
     def open(self) -> Opened:
         """A new generator; nothing has run yet."""
         return self.factory(**dict(self.arguments))
@@ -65,7 +74,7 @@ class Recipe:
 
 
 def resource(
-    *, scope: Scope = "session", check: Check | None = None
+    *bare: object, scope: Scope = "session", check: Check | None = None
 ) -> Callable[[Callable[P, Opened]], Callable[P, Recipe]]:
     """Turn a generator function into a factory of recipes. See the module's text.
 
@@ -74,6 +83,11 @@ def resource(
     now (a missing folder, say), or ""; a server asks it when it starts, and now and then. Arguments must be hashable;
     the recipe raises ToolDeclarationError, which names the argument, when one is not.
     """
+    if bare:
+        raise ToolDeclarationError(
+            f'write @resource() or @resource(scope="process"), with parentheses, above '
+            f"{getattr(bare[0], '__name__', bare[0])!s}"
+        )
     if scope not in ("session", "process"):
         raise ToolDeclarationError(f"resource scope {scope!r}: use 'session' or 'process'")
 

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, cast, overload
 
 import attrs
 import msgspec
@@ -13,6 +13,9 @@ from gaia_core.frozen_types import Check, check_of, made_once, must_be, refusal,
 from gaia_core.nesting import check_nesting
 from gaia_core.tools._parameters import Parameters, parameters_of
 from gaia_core.tools._suggestion import nearest
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 Effect: TypeAlias = Literal["read", "write", "network", "execute"]
 
@@ -31,6 +34,7 @@ _CHECKS: tuple[tuple[str, Any, Check], ...] = tuple(
     )
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_LAMBDA = "<lambda>"  # which has no place for a docstring
 _SECTIONS = re.compile(r"^\s*(Args|Arguments|Parameters|Params|:param|@param|Returns|Raises)\b", re.MULTILINE)
 
 
@@ -164,12 +168,22 @@ class Tool:
         return self.handler(*args, **kwargs)
 
 
+if TYPE_CHECKING:
+
+    class ToolOf(Tool, Generic[P, R]):
+        """A Tool for type checkers: calling it takes and returns what its function does. At run time it is a Tool."""
+
+        def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+            """See `Tool`."""
+            ...
+
+
 def _is_async(handler: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))  # noqa: B004
 
 
 @overload
-def tool(function: Callable[..., Any], /) -> Tool: ...
+def tool(function: Callable[P, R], /) -> "ToolOf[P, R]": ...
 @overload
 def tool(
     *,
@@ -180,7 +194,7 @@ def tool(
     exclusive: bool = False,
     idempotent: bool = False,
     approval: Literal[True] | None = None,
-) -> Callable[[Callable[..., Any]], Tool]: ...
+) -> "Callable[[Callable[P, R]], ToolOf[P, R]]": ...
 def tool(
     function: Callable[..., Any] | None = None,
     /,
@@ -194,7 +208,8 @@ def tool(
     approval: Literal[True] | None = None,
     **unknown: object,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
-    """Make a Tool of a function, sync or async. Returns the frozen value and registers nothing.
+    """Make a Tool of a function, sync or async. Returns the frozen value and registers nothing. Type checkers see
+    the function's own signature.
 
         @tool
         def add(a: int, b: int) -> int:
@@ -203,9 +218,10 @@ def tool(
         @tool(effects="read", timeout=10)
         async def read_file(ctx: Context[Workspace], path: Annotated[str, doc("Relative path")]) -> str: ...
 
-    *name* defaults to the function's, *description* to its docstring without the parameters' part; a parameter's
-    text comes from `doc` or `msgspec.Meta` in `Annotated`, else from the docstring. Raises ToolDeclarationError,
-    naming function and parameter, for a signature that a model can't be told and for unknown options.
+    *name* defaults to the function's, *description* to its docstring without the parameters' part; there must be one.
+    A parameter's text comes from `doc` or `msgspec.Meta` in `Annotated`, else from the docstring. Raises
+    ToolDeclarationError, naming function and parameter, for a signature that a model can't be told and for unknown
+    options.
     """
     for option in unknown:
         raise ToolDeclarationError(
@@ -215,8 +231,16 @@ def tool(
     def make(function: Callable[..., Any]) -> Tool:
         tool_name = name if name is not None else _function_name(function)
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-            raise ToolDeclarationError(f"tool {tool_name}: a generator has no result; return it, and use ctx.progress")
+            raise ToolDeclarationError(
+                f"tool {tool_name}: a generator has no result for the model; replace `yield` by one `return` of the "
+                "whole (a list, say), and report progress by ctx.progress(…)"
+            )
         text, parameter_texts = _docstring(function)
+        if description is None and not text and getattr(function, "__name__", "") != _LAMBDA:
+            raise ToolDeclarationError(
+                f"tool {tool_name}: has no docstring, by which a model knows what it does; write one as the first "
+                'line of the function, or @tool(description="…")'
+            )
         return Tool(
             tool_name,
             description if description is not None else text,
@@ -232,7 +256,9 @@ def tool(
     if function is None:
         return make
     if not callable(function):
-        raise ToolDeclarationError(f"@tool: expected a function, got {function!r}")
+        raise ToolDeclarationError(
+            f"@tool: expected a function, got {function!r}; write @tool above `def`, and options as @tool(name=…)"
+        )
     return make(function)
 
 
@@ -245,7 +271,8 @@ def _function_name(function: Callable[..., Any]) -> str:
 
 def _docstring(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
     """The description, and the texts of the parameters."""
-    text = inspect.getdoc(function) or ""
+    text = inspect.getdoc(function) or ("" if inspect.isroutine(function) else inspect.getdoc(type(function).__call__))
+    text = text or ""
     if not _SECTIONS.search(text):
         return text, {}
     import docstring_parser  # noqa: PLC0415  # only for docstrings with sections: it takes 15 ms to import

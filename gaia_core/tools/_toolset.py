@@ -22,6 +22,7 @@ from gaia_core.frozen_types import made_once, shown, typed_as
 from gaia_core.tools._resource import Recipe
 from gaia_core.tools._suggestion import nearest
 from gaia_core.tools._tool import EFFECTS, Effect, Tool, ToolDefinition, check_text
+from gaia_core.tools._type_shape import annotation_text, may_be
 
 # `{{` and `}}` before `{name}`, so that braces are read from the left.
 _BRACES = re.compile(r"\{\{|\}\}|\{([A-Za-z0-9_-]+)\}")
@@ -157,7 +158,7 @@ class Toolset:
 
     def __or__(self, other: "Toolset") -> "Toolset":
         if not isinstance(other, Toolset):
-            return NotImplemented
+            return _not_united(other)  # type: ignore[unreachable]  # for callers without a type checker
         return _of(self.members + other.members)
 
     def only(self, *names: str) -> "Toolset":
@@ -232,22 +233,56 @@ class Toolset:
         return _of(tuple(attrs.evolve(member, tool=change(member.tool)) for member in self.members))
 
 
-def _given(name: object, tools: Iterable[Any], resource: object) -> tuple[Tool, ...]:
+def _given(name: object, tools: Any, resource: Any) -> tuple[Tool, ...]:
     """The tools that a toolset is given, when they and the other arguments are what they should be."""
     if type(name) is not str:
-        raise ToolsetError(f"a toolset's name must be a str, not {shown(name)}")
+        raise ToolsetError(f"a toolset's name must be a str, not {shown(name)}; write Toolset('name', (tool, …))")
     if not isinstance(tools, Iterable):
-        raise ToolsetError(f"toolset {name!r}: tools must be a tuple of tools, not {shown(tools)}")
+        one = getattr(tools, "name", None) or getattr(tools, "__name__", None) or "tool"
+        raise ToolsetError(
+            f"toolset {name!r}: tools must be a tuple of tools, not {shown(tools)}; "
+            f"write Toolset({name!r}, ({one},)), with the comma"
+        )
+    _check_recipe(name, resource)
     given = tuple(tools)
     for item in given:
         if type(item) is not Tool:
             raise ToolsetError(f"toolset {name!r}: {item!r} is not a Tool; decorate the function with @tool")
+        if item.parameters.context is not None:
+            _check_resource(name, item, resource)
+    return given
+
+
+def _check_recipe(name: str, resource: object) -> None:
     if resource is not None and type(resource) is not Recipe:
+        called = getattr(resource, "__name__", "make")
         raise ToolsetError(
             f"toolset {name!r}: resource must be a Recipe or None, not {shown(resource)}; decorate the function that "
-            "yields it with @resource, and call that"
+            f"yields it with @resource(), and call it: resource={called}(…)"
         )
-    return given
+
+
+def _check_resource(name: str, item: Tool, resource: Recipe | None) -> None:
+    """Raise ToolsetError when *item* takes a `Context` of something else than its toolset's resource."""
+    wanted = item.parameters.resource
+    if resource is None:
+        if not may_be(type(None), wanted):
+            raise ToolsetError(
+                f"toolset {name!r}: the tool {item.name} takes a Context[{annotation_text(wanted)}], and the toolset "
+                "has no resource; write Toolset(…, resource=…), or Context[None]"
+            )
+    elif not may_be(resource.yields, wanted):
+        raise ToolsetError(
+            f"toolset {name!r}: the tool {item.name} takes a Context[{annotation_text(wanted)}], and the resource "
+            f"{resource.name} yields {annotation_text(resource.yields)}; give the toolset another resource, or write "
+            f"Context[{annotation_text(resource.yields)}]"
+        )
+
+
+def _not_united(other: object) -> Any:
+    if isinstance(other, Tool):
+        raise ToolsetError(f"| unites toolsets, and {other.name} is a tool; write | Toolset('name', ({other.name},))")
+    return NotImplemented
 
 
 def _of(members: tuple[Bound, ...]) -> Toolset:

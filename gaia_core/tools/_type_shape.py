@@ -163,6 +163,22 @@ def annotation_text(annotation: Any) -> str:
     return f"{getattr(origin, '__name__', origin)}[{', '.join(parts)}]"
 
 
+def may_be(given: Any, wanted: Any) -> bool:
+    """Whether a value of the type *given* can be a *wanted*, as far as classes tell: True for whatever else."""
+    given, wanted = split_annotated(given)[0], split_annotated(wanted)[0]
+    given, wanted = (_NONE if given is None else given), (_NONE if wanted is None else wanted)
+    if members := union_members(given):
+        return any(may_be(member, wanted) for member in members)
+    if members := union_members(wanted):
+        return any(may_be(given, member) for member in members)
+    one, other = get_origin(given) or given, get_origin(wanted) or wanted
+    if not (isinstance(one, type) and isinstance(other, type)) or Any in (one, other):
+        return True
+    if getattr(other, "_is_protocol", False) or is_typeddict(one) or is_typeddict(other):
+        return True
+    return issubclass(one, other) or (other is float and one is int)
+
+
 def shape_of(annotation: Any) -> Shape:
     """One level of *annotation*. Raises TypeError for what JSON can't describe."""
     bare, _ = split_annotated(annotation)

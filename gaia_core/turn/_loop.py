@@ -130,7 +130,7 @@ class _Loop:
         """The last answer of the model. Written by `_ask`, before it is recorded."""
         self._limit: LimitReached | None = None
         """The limit that ended the turn. Written by `_limited`, and by `_ask` for an answer without an end."""
-        self._correction = AnswerCorrection(context.options.response_format)
+        self._correction = AnswerCorrection(context.options.response_format, context.check_answer)
         """Whether the model was already asked to correct its answer. Its state is written from `_ask`."""
         self._began = time.monotonic()
         self.last: tuple[Fact, ...] = ()
@@ -459,6 +459,7 @@ async def _delegated(context: TurnContext, emit: Callable[..., None], call_id: s
         budget=Budget(agent.limits, context.budget),
         compacts=True,
         options=NO_OPTIONS,
+        check_answer=None,
         audience=context.audience.of_delegate,
         calls_only=False,
         summarizes=False,

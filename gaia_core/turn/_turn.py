@@ -47,6 +47,13 @@ class Turn:
         await turn.decide(approval_id, True)        # answers that ApprovalRequested
         await turn.answer(request_id, "b")          # answers that InputRequested
 
+    Approvals in a loop:
+
+        turn = await runtime.start(session, TurnRequest("Clean up.", audience=Audience.INTERACTIVE))
+        async for event in turn.events():
+            if isinstance(event, ApprovalRequested):
+                await turn.decide(event.approval_id, input(f"{event.tool} {event.arguments}? ") == "y")
+
     Made by `Runtime.start`. It is also where the loop puts what happens.
 
     All methods run on one event loop. `tell`, `emit`, `wake` and `end` await nothing, so a reader never sees half of

@@ -95,6 +95,8 @@ class TurnContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     compacts: bool = False
     """Whether older messages may be put into a summary; else they are left out when there are too many."""
     options: TurnOptions = NO_OPTIONS
+    check_answer: Callable[[str], tuple[str, ...]] | None = None
+    """What is wrong with a final text beyond its format; see `TurnRequest`."""
     calls_only: bool = False
     """The turn makes the calls that it begins with, and asks no model."""
     summarizes: bool = False

@@ -4,6 +4,7 @@ await runtime.start(session, "Hi")                                           # a
 await runtime.start(session, TurnRequest("Hi", audience=Audience.INTERACTIVE))
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 
 import attrs
@@ -15,6 +16,7 @@ from gaia_core.models import ResponseFormat, Sampling, ToolChoice
 from gaia_core.tools import ToolDefinition
 
 _are_edits = check_of(tuple[Edit, ...])
+_is_answer_check = check_of(Callable[..., object] | None)
 
 
 class Audience(StrEnum):
@@ -64,6 +66,9 @@ class Audience(StrEnum):
 class TurnOptions:
     """What a client may say of one turn, beyond its words.
 
+        TurnOptions(sampling=Sampling(temperature=0.0, max_tokens=500), instructions="Answer in French.")
+        await runtime.run(agent, "Hi", options=TurnOptions(tool_calls=0))       # no tools in this turn
+
     *client_tools* are offered to the model beside the agent's own; when the model picks one, the turn ends with
     `tool_calls` and the client runs it. *tool_choice* and *parallel_tool_calls* concern these. *instructions* are sent
     to the model after the agent's own, in this turn only. *tool_calls* bounds the agent's own calls: after that many,
@@ -103,6 +108,7 @@ class TurnRequest:
     | parent | the record that the message follows, where that isn't the last (edit, regenerate); 0: a new beginning |
     | note | kept with the turn's first record, for the surface that asks |
     | edits | messages of the conversation that models are not shown any more |
+    | check_answer | what is wrong with a text of the right format, in words for the model. Not recorded |
     | summarize | the answer is a summary of the *transcript*, made in rounds that fit the model's window; no tools |
     """
 
@@ -119,6 +125,7 @@ class TurnRequest:
     note: bytes = b""
     edits: tuple[Edit, ...] = ()
     summarize: bool = False
+    check_answer: Callable[[str], tuple[str, ...]] | None = attrs.field(default=None, repr=False)
 
     def __attrs_post_init__(self) -> None:
         messages: object = self.transcript
@@ -133,6 +140,7 @@ class TurnRequest:
             and (self.parent is None or type(self.parent) is int)
             and type(self.note) is bytes
             and _are_edits(self.edits)
+            and _is_answer_check(self.check_answer)
             and type(self.summarize) is bool
         ):
             raise refusal(self)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gaia_core import Agent, Catalog, LockError, ScriptedModel, Tool, Toolset, load_catalog, scripted, tool
+from gaia_core import Agent, Catalog, LockError, Tool, Toolset, load_catalog, scripted, tool
 from gaia_core.catalog import LOCK_NAME, Lock, Plugin, decode_lock, lock_changes, read_lock, write_lock
 from gaia_core.nesting import MAX_NESTING
 from gaia_core.tools import Parameters
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_lock_is_refused(data, load, tmp_path):
 
 def test_any_toolset_is_accepted_by_its_own_lock_and_by_the_one_that_was_read():
     odd = door(description="Tab\tand\r\nlines\n\n — and “quotes”.")
-    catalog = Catalog.of(Agent("host", tools=odd), models={"local": ScriptedModel(scripted("Hi."))})
+    catalog = Catalog.of(Agent("host", tools=odd), models={"local": scripted("Hi.")})
     lock = decode_lock(Lock.of(catalog.agents).encode(), "gaia.lock")
 
     assert lock.check("host", odd) == ()

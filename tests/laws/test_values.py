@@ -158,6 +158,7 @@ MADE_BY_US = (
 
 MADE_BY_US_TOO = frozenset(
     (
+        "AnswerType",  # of what a caller gave
         "Change", "Difference", "Lock", "LockedTool", "LockedTools", "ToolIndex",  # what the library found
         "Embeddings", "Finished", "ToolCallDelta", "Usage",  # what models say
         "Decision", "EndpointLoad", "ModelAccess", "ModelRequest", "RefusedCall", "SlotRequest", "State",  # of a turn
@@ -248,6 +249,7 @@ TAKES = {
 }
 UNCHECKED = {
     ("Parameters", "decoder"),  # msgspec's, made from the signature
+    ("Parameters", "resource"),  # a type of any kind, likewise
 }  # fmt: skip
 
 
@@ -327,7 +329,7 @@ NOT_COMPARED = {
     "Bound": ("package",),
     "Catalog": ("created", "lock", "compose"),
     "Packages": ("environ",),
-    "Parameters": ("decoder", "fields", "walked", "context", "check"),
+    "Parameters": ("decoder", "fields", "walked", "context", "resource", "check"),
     "Recipe": ("check",),
 }
 """Where it came from, or what is made from the rest."""

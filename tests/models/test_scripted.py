@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gaia_core import (
     Agent,
     Catalog,
+    ConfigError,
     DivergenceError,
     GaiaError,
     ReplayModel,
@@ -138,7 +139,7 @@ async def _stray(request):
 
 @pytest.mark.parametrize("answer", [7, None, ["text"], [call("double"), TextDelta("a")], {"a": 1}, b"a", _stray(None)])
 async def test_what_is_no_answer_is_named(ask, answer):
-    with pytest.raises(TypeError, match="scripted"):
+    with pytest.raises(ConfigError, match=r"scripted .*an answer is a text, call\(…\)"):
         await ask(ScriptedModel(lambda request: answer))
 
 

@@ -13,7 +13,7 @@ def folder(root: str):
 
 
 @tool(effects="read")
-def read_file(ctx: Context[str], path: str) -> str:
+def read_file(ctx: Context, path: str) -> str:
     """Read a file."""
     return f"{ctx.resource}/{path}"
 
@@ -114,7 +114,7 @@ def test_what_is_no_tool_is_refused(item):
 
 
 def test_only_toolsets_are_joined():
-    with pytest.raises(TypeError):
+    with pytest.raises(ToolsetError, match=r"read_file is a tool; write \| Toolset\('name', \(read_file,\)\)"):
         files() | read_file
     with pytest.raises(TypeError):
         files() | (read_file,)

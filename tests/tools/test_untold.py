@@ -83,7 +83,7 @@ def test_a_type_that_cannot_be_described_is_an_error_that_names_the_parameter(ma
 @pytest.mark.parametrize(
     ("annotation", "default", "words"),
     [
-        (list[int], [], r"has the mutable default \[\]; use a tuple or None"),
+        (list[int], [], r"has the mutable default \[\]; write x: tuple"),
         (dict[str, int], {}, "has the mutable default {}"),
         (set[int], {1}, "has the mutable default {1}"),
         (Mutable, Mutable(1), "has the mutable default"),
@@ -132,7 +132,7 @@ def no_expression(x: "a b") -> None:  # noqa: F722
 @pytest.mark.parametrize(
     ("function", "words"),
     [
-        (untyped, "has no type; a model has to be told one"),
+        (untyped, "has no type, and a model must know one"),
         (rest, "is variadic positional; a model passes arguments by name"),
         (named, "is variadic keyword; a model passes arguments by name"),
         (positional, "is positional-only; a model passes arguments by name"),

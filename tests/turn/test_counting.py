@@ -30,7 +30,7 @@ def runtime_of(model: object) -> Runtime:
 
 
 async def test_the_model_counts_what_it_would_be_sent():
-    model = Counting(None)
+    model = Counting(lambda request: "")
     async with runtime_of(model) as runtime:
         usage = await runtime.models.count_tokens(
             AGENT, (UserMessage("Hello there"),), TurnOptions(instructions="Rhyme.")
@@ -42,7 +42,7 @@ async def test_the_model_counts_what_it_would_be_sent():
 
 
 async def test_tools_in_words_are_counted_as_they_are_sent():
-    model = Counting(None)
+    model = Counting(lambda request: "")
     async with runtime_of(PromptedTools(model)) as runtime:
         usage = await runtime.models.count_tokens(AGENT, (UserMessage("Hello there"),))
 

@@ -1,5 +1,7 @@
 """Correction of a final answer: checked against the response format, corrected once, then the turn fails."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from gaia_core.events import ErrorInfo, FinishReason
@@ -18,12 +20,14 @@ def _listed(problems: tuple[str, ...]) -> str:
 
 
 class AnswerCorrection:
-    """What one turn's final text must match: *wanted*, or anything."""
+    """What one turn's final text must match: *wanted*, or anything. *further* says what else is wrong with a text of
+    that format."""
 
-    __slots__ = ("_check", "_wanted", "made")
+    __slots__ = ("_check", "_further", "_wanted", "made")
 
-    def __init__(self, wanted: ResponseFormat | None) -> None:
+    def __init__(self, wanted: ResponseFormat | None, further: Callable[[str], tuple[str, ...]] | None = None) -> None:
         self._wanted = wanted
+        self._further = further
         self._check: ResponseFormatCheck | None = None
         self.made = False
         """Whether the model was asked to correct its answer. Set by the turn's loop."""
@@ -38,6 +42,8 @@ class AnswerCorrection:
         self._check = self._check or ResponseFormatCheck(self._wanted)
         text = unfenced(text_of(message.content))
         problems = self._check.problems(text)
+        if not problems and self._further is not None:
+            problems = self._further(text)
         if problems:
             return message, problems
         return msgspec.structs.replace(message, content=text), ()

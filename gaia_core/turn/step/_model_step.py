@@ -338,9 +338,10 @@ class ModelStep:
 
 
 def _form_of(context: TurnContext, request: ModelRequest) -> JsonPrefix | None:
-    """What follows the text of a form that the endpoint enforces; None when there is no such form."""
+    """What follows the text of a form that the endpoint enforces; None when there is no such form, and when the caller
+    checks the text further: it may have to be corrected."""
     form = request.response_format
-    if form is None or not context.access.enforces_format:
+    if form is None or not context.access.enforces_format or context.check_answer is not None:
         return None
     return JsonPrefix(object_only=form.type == "json_object")
 
