@@ -5,7 +5,6 @@ as any other turn does; a second Ctrl-C doesn't wait for that and leaves. At a p
 """
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from gaia_core.cli.terminal._recorded_conversation import show_recap
 from gaia_core.cli.terminal._screen import Screen
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
-from gaia_core.facts import Asked, Began
+from gaia_core.facts import Asked
 from gaia_core.journal import Journal, SessionUpdate
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
@@ -37,7 +36,6 @@ Arrived: TypeAlias = tuple[float, Sequence[Event]] | None
 """A batch of events and when it came; None after the last."""
 
 _CANCELLED_EXIT = 130
-_NOT_READY_SECONDS = 1.0
 _BEAT_SECONDS = 0.25
 
 
@@ -163,53 +161,15 @@ class Conversation:
             session, TurnRequest(message, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY)
         )
 
-    async def _again(self, failed: str) -> Turn:
-        """The same as in the turn *failed*, and in its place: nobody needs to read that a model wasn't ready."""
-        facts = await self.runtime.sessions.facts(OWNER, self.session.id)
-        found = ((record, fact.message) for record, fact in facts if record.turn == failed and isinstance(fact, Began))
-        record, message = next(found)
-        content = message.content if message is not None else None
-        return await self.runtime.start(
-            self.session,
-            TurnRequest(
-                content, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY, parent=record.parent
-            ),
-        )
-
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""
         show = EventView(self.screen)
         try:
-            turn = _Turn(self, show)
-            ended = turn.run(beginning)
-            while self._becomes_ready(ended) and self._waited(ended):
-                failed, turn = turn, _Turn(self, show)
-                ended = turn.run(self._again(failed.id))
+            ended = _Turn(self, show).run(beginning)
             show.ended(ended)
         finally:
             self.screen.rest()
         return ended
-
-    def _becomes_ready(self, ended: TurnEnded) -> bool:
-        """Whether the embedded model is still being fetched or started, and will answer."""
-        error = ended.error
-        embedded = self.runtime.catalog.model(self.session.agent.model).kind == "embedded"
-        return embedded and error is not None and error.type == "not_ready" and error.retryable
-
-    def _waited(self, ended: TurnEnded) -> bool:
-        """Wait until the model may answer, and show how far it is; False when the person doesn't want to."""
-        assert ended.error is not None
-        self.screen.status(ended.error.message)
-        model = self.runtime.models.get(self.session.agent.model)
-        try:
-            while True:
-                threading.Event().wait(_NOT_READY_SECONDS)
-                state = getattr(model, "state", None)
-                if state is None or state.lasting or state.phase in ("ready", "closed"):
-                    return True
-                self.screen.status(f"the embedded model is not ready: {state}")
-        except KeyboardInterrupt:
-            return False
 
 
 class _Turn:
@@ -221,12 +181,6 @@ class _Turn:
         self._arrived: SimpleQueue[Arrived] = SimpleQueue()
         self._turn: Turn | None = None
         self._interrupts = 0
-
-    @property
-    def id(self) -> str:
-        """The id of the turn that was run."""
-        assert self._turn is not None
-        return self._turn.id
 
     def run(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Run it to its end."""
