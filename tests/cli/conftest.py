@@ -129,6 +129,11 @@ class Terminal:
         self.screen.feed(data.decode(errors="replace"))
         self._news.set()
 
+    def resize(self, width: int, height: int = 24) -> None:
+        """Give the terminal another size, as its window does; what is shown already stays as it is."""
+        self.screen.width, self.screen.height = width, height
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
 
@@ -218,7 +223,7 @@ def clean_environ(folder: Path) -> dict[str, str]:
     foreign = ("GAIA_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_", "INPUTRC")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     ours = {"GAIA_DISCOVER": "0", "GAIA_JOURNAL": str(folder / "journal.sqlite"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return kept | ours
+    return kept | ours | {"XDG_DATA_HOME": str(folder / "data")}
 
 
 @pytest.fixture(scope="session")  # a class, which hypothesis' examples may share

@@ -27,6 +27,7 @@ from gaia_core import (
 from gaia_core import call as call_of
 from gaia_core.cli.terminal import _conversation
 from gaia_core.cli.terminal._conversation import conversation
+from gaia_core.cli.terminal._dialogue import dialogue
 from gaia_core.cli.terminal._event_loop_thread import background
 from gaia_core.cli.terminal._screen import PlainScreen
 from gaia_core.events import ModelRetried, TextDelta
@@ -113,7 +114,7 @@ def talk():
                 talking = _conversation.Conversation(
                     opened.loop, opened.runtime, opened.session, screen, opened.interactive, given
                 )
-                code = talking.go_on() if person and given.answers[:1] == ["Hi"] else talking.once("Hi")
+                code = dialogue(talking) if person and given.answers[:1] == ["Hi"] else talking.once("Hi")
                 history = loop.run(opened.runtime.history(opened.session))
             assert opened.runtime.stats().running_turns == 0
         assert signal.getsignal(signal.SIGINT) is handler

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeAlias
@@ -20,7 +21,7 @@ from gaia_core.catalog import Catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_session
 from gaia_core.cli.terminal._event_loop_thread import EventLoopThread
 from gaia_core.cli.terminal._event_view import EventView
-from gaia_core.cli.terminal._prompt import Prompt, echo
+from gaia_core.cli.terminal._prompt import Prompt, without_echo
 from gaia_core.cli.terminal._recorded_conversation import show_recap
 from gaia_core.cli.terminal._screen import Screen
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
@@ -49,8 +50,12 @@ def conversation(
     interactive: bool,
     journal: Journal | None = None,
     session: str | None = None,
+    model: str | None = None,
+    history: Path | None = None,
 ) -> Iterator["Conversation"]:
     """A conversation with *agent* (None: the default one) on a runtime that closes with the block.
+
+    *model* of the catalog instead of the agent's own. *history*: the file of what was typed before.
 
     *interactive*: somebody is here to answer approvals and questions. *journal* keeps it; None: nothing does.
     *session*: the one in *journal* to go on with, by its own agent unless one is named; a turn that a stopped process
@@ -59,76 +64,67 @@ def conversation(
     chosen = catalog.agent(agent or catalog.default_agent) if agent is not None or session is None else None
     runtime = Runtime(catalog, journal, takes_over=False)
 
-    async def opened() -> tuple[Session, Turn | None]:
+    async def opened() -> Conversation:
         await runtime.__aenter__()
         if journal is not None and session is not None:
-            given, left = await _found(runtime, journal, session, agent, interactive=interactive)
+            given, left = await _found(runtime, session, agent, interactive=interactive)
         else:
             assert chosen is not None
             given, left = Session(str(uuid4()), runtime.catalog.agent(chosen.name), OWNER), None
-        if catalog.model(given.agent.model).kind == "embedded":
-            runtime.models.get(given.agent.model)  # so that it is fetched and started while the person types
-        return given, left
+        talk = Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
+        if model is not None:
+            await talk.use_model(model)
+        if catalog.model(talk.session.agent.model).kind == "embedded":
+            runtime.models.get(talk.session.agent.model)  # so that it is fetched and started while the person types
+        return talk
 
     try:
-        given, left = loop.run(opened())
+        talk = loop.run(opened())
     except BaseException:
         loop.run(runtime.aclose())
         raise
     # A program that a script started in the background ignores Ctrl-C, as it was told; at a terminal it is heard.
     heard = signal.default_int_handler if interactive else signal.getsignal(signal.SIGINT)
     try:
+        if interactive:
+            talk.prompt = Prompt(history)
         with _ctrl_c(heard):
-            yield Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
+            yield talk
     finally:
         loop.run(runtime.aclose())
 
 
-async def _found(
-    runtime: Runtime, journal: Journal, id: str, agent: str | None, *, interactive: bool
-) -> tuple[Session, Turn | None]:
-    """The session *id* with *agent*, and the turn that a stopped process left in it, which is resumed here."""
-    info = await find_session(journal, id)
-    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
-    if info.turn is not None and not interactive:
-        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
-    left = await runtime.sessions.take_over(OWNER, info.id)
-    if agent is not None and agent != info.agent:
-        await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
-    return session, left
-
-
-@attrs.frozen
+@attrs.define(eq=False)
 class Conversation:
-    """One session, this terminal, and who sits at it."""
+    """The session that is talked in, this terminal, and who sits at it. Belongs to the terminal's thread; while
+    `opened` runs, to the loop's."""
 
     loop: EventLoopThread
     runtime: Runtime
     session: Session
+    """Slash commands replace it."""
     screen: Screen
     interactive: bool
-    prompt: Prompt = attrs.field(factory=Prompt)
+    prompt: Prompt | None = None
+    """Set when it is interactive."""
     recorded: bool = False
     """Whether the session is kept, so that it can be continued later."""
     left: Turn | None = None
-    """A turn that was taken over; it is shown before the first prompt."""
+    """A turn that was taken over; it is shown before the next prompt."""
+    said: bool = False
+    """Whether something was said in the session since it was opened."""
 
-    def go_on(self) -> int:
-        """Turn after turn, until the person leaves. The exit code."""
-        self._greet()
-        if self.left is not None:
-            self._turn(_begun(self.left))
-        said = False
-        while (message := self.prompt.message()) is not None:
-            said = True
-            try:
-                self._turn(self._start(message))
-            except BusyError as error:  # another process was quicker
-                self.screen.line(f"✗ {error}", "red")
-                self.screen.rest()
-        if self.recorded and said:
+    @property
+    def person(self) -> Prompt:
+        """Who is asked."""
+        assert self.prompt is not None, "nobody is asked unless it is interactive"
+        return self.prompt
+
+    def farewell(self) -> None:
+        """Say how to continue the session, before it is left."""
+        if self.recorded and self.said:
             self.screen.line(f"continue with: gaia chat --session {self.session.id[:SHORT_ID]}", "dim")
-        return 0
+            self.screen.rest()
 
     def once(self, message: str) -> int:
         """One turn. The exit code: 0 for a whole answer."""
@@ -137,12 +133,13 @@ class Conversation:
             return _CANCELLED_EXIT
         return 0 if ended.status == "completed" and ended.finish_reason == "stop" else 1
 
-    def _greet(self) -> None:
+    def greet(self) -> None:
+        """Say who answers, and what was said last."""
         agent = self.session.agent
         model = self.runtime.catalog.model(agent.model)
         tools = f"{len(agent.tools)} tools" if len(agent.tools) else "no tools"
         self.screen.line(f"{agent.name} · {model.description or model.kind} · {tools}", "dim")
-        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; end a line with \\ to continue it", "dim")
+        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves, /help lists the commands", "dim")
         self.screen.rest()
         if facts := self.loop.run(self._facts()):
             show_recap(facts, self.session.id, self.screen)
@@ -156,10 +153,55 @@ class Conversation:
 
     async def _start(self, message: str) -> Turn:
         session = self.session
-        await self.runtime.open(session.agent, session.id, owner=session.owner)
+        model = session.agent.model
+        chosen = model != self.runtime.catalog.agent(session.agent.name).model
+        metadata = msgspec.json.encode({"model": model} if chosen else {})
+        await self.runtime.open(session.agent, session.id, owner=session.owner, metadata=metadata)
         return await self.runtime.start(
             session, TurnRequest(message, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY)
         )
+
+    def say(self, message: str) -> None:
+        """One turn of a dialogue. Another process that was quicker is an error that is shown."""
+        self.said = True
+        try:
+            self._turn(self._start(message))
+        except BusyError as error:
+            self.screen.line(f"✗ {error}", "red")
+            self.screen.rest()
+
+    def take_left(self) -> None:
+        """Show the turn that was taken over, if there is one, to its end."""
+        if (left := self.left) is not None:
+            self.left = None
+            self._turn(_begun(left))
+
+    async def use_session(self, id: str | None) -> None:
+        """Talk in the session that *id* begins; None: in a new one of the same agent. Raises NotFoundError,
+        BusyError."""
+        if id is None:
+            self.session = Session(str(uuid4()), self.session.agent, OWNER)
+        else:
+            self.session, self.left = await _found(self.runtime, id)
+        self.said = False
+
+    async def use_model(self, name: str) -> None:
+        """Let the session's agent ask the model *name*, also when it is continued later. Raises NotFoundError."""
+        self.runtime.catalog.model(name)
+        session = self.session
+        if await self.runtime.sessions.exists(session.owner, session.id):
+            info = await self.runtime.sessions.get(session.owner, session.id)
+            metadata = msgspec.json.encode(msgspec.json.decode(info.metadata, type=dict[str, Any]) | {"model": name})
+            await self.runtime.sessions.update(session.owner, session.id, SessionUpdate(metadata=metadata))
+        self.session = Session(session.id, attrs.evolve(session.agent, model=name), session.owner)
+
+    async def use_agent(self, name: str) -> None:
+        """Let the session go on with the agent *name*. Raises NotFoundError."""
+        session, agent = self.session, self.runtime.catalog.agent(name)
+        if await self.runtime.sessions.exists(session.owner, session.id):
+            info = await self.runtime.sessions.update(session.owner, session.id, SessionUpdate(agent=name))
+            agent = configured(self.runtime.catalog, info, name)
+        self.session = Session(session.id, agent, session.owner)
 
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""
@@ -170,6 +212,21 @@ class Conversation:
         finally:
             self.screen.rest()
         return ended
+
+
+async def _found(
+    runtime: Runtime, id: str, agent: str | None = None, *, interactive: bool = True
+) -> tuple[Session, Turn | None]:
+    """The session that *id* begins, with *agent*, and the turn that a stopped process left in it, which is resumed
+    here."""
+    info = await find_session(runtime.journal, id)
+    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
+    if info.turn is not None and not interactive:
+        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
+    left = await runtime.sessions.take_over(OWNER, info.id)
+    if agent is not None and agent != info.agent:
+        await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
+    return session, left
 
 
 class _Turn:
@@ -186,7 +243,7 @@ class _Turn:
         """Run it to its end."""
         of = self._of
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), echo(on=False):
+        with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), without_echo():
             turn = of.loop.run(beginning)
             self._turn = turn
             if self._interrupts:  # before there was anything to cancel
@@ -234,7 +291,7 @@ class _Turn:
             return
         self._of.screen.rest()
         try:
-            with _ctrl_c(signal.default_int_handler), echo(on=True):
+            with _ctrl_c(signal.default_int_handler):
                 if isinstance(event, ApprovalRequested):
                     self._approve(turn, event, seconds)
                 else:
@@ -254,7 +311,7 @@ class _Turn:
         screen.rest()
         answer = ""
         while not answer:
-            given = self._of.prompt.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
+            given = self._of.person.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
             if given is None:
                 return  # too late; the turn says so itself
             answer = given
@@ -270,7 +327,7 @@ class _Turn:
             screen.line(f"  {number}. {visible(option)}")
         screen.rest()
         while True:
-            answer = self._of.prompt.ask("Answer: ", seconds)
+            answer = self._of.person.ask("Answer: ", seconds)
             if answer is None:
                 return
             if event.options and answer.isdecimal() and 1 <= int(answer) <= len(event.options):
