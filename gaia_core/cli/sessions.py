@@ -13,7 +13,7 @@ import msgspec
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
 from gaia_core.cli.terminal._echo import confirm, echo, echo_data
-from gaia_core.cli.terminal._table import print_table
+from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.errors import BusyError, GaiaError
 from gaia_core.facts import Damaged, encode_fact
 from gaia_core.journal import Journal, SessionInfo, SessionUpdate
@@ -38,9 +38,10 @@ def sessions() -> None:
 @_agent_option
 @_limit_option
 @journal_option
-def list_(agent: str | None, limit: int, journal: str | None) -> None:
+@json_option
+def list_(agent: str | None, limit: int, journal: str | None, as_json: bool) -> None:
     """List sessions, the most recently used first."""
-    _list("", agent, limit, journal)
+    _list("", agent, limit, journal, as_json=as_json)
 
 
 @sessions.command()
@@ -48,9 +49,10 @@ def list_(agent: str | None, limit: int, journal: str | None) -> None:
 @_agent_option
 @_limit_option
 @journal_option
-def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None) -> None:
+@json_option
+def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None, as_json: bool) -> None:
     """List the sessions whose title or messages contain all of the WORDS."""
-    _list(" ".join(words), agent, limit, journal)
+    _list(" ".join(words), agent, limit, journal, as_json=as_json)
 
 
 @sessions.command()
@@ -176,13 +178,13 @@ class _FactLine(msgspec.Struct, frozen=True):
     fact: msgspec.Raw
 
 
-def _list(query: str, agent: str | None, limit: int, journal: str | None) -> None:
+def _list(query: str, agent: str | None, limit: int, journal: str | None, *, as_json: bool) -> None:
     rows, total = on_journal(journal, lambda opened: opened.list(OWNER, query=query, limit=limit, agent=agent))
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout.isatty() and not as_json
     if terminal and not rows:
         echo("There are no such sessions." if query or agent else "There are no sessions yet.")
         return
-    print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1])
+    print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1], as_json=as_json)
     if terminal and total > len(rows):
         echo(f"{len(rows)} of {total}; --limit shows more")
 

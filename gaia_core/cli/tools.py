@@ -24,7 +24,7 @@ from gaia_core.catalog import (
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._toolset_versions import is_version, schema_of
 from gaia_core.cli.terminal._echo import echo
-from gaia_core.cli.terminal._table import print_table
+from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
@@ -61,12 +61,14 @@ class _Schema(msgspec.Struct):
 
 @click.group(invoke_without_command=True)
 @config_option
+@click.option("--agent", "-a", help="Only the tools of this agent.")
+@json_option
 @click.pass_context
-def tools(context: click.Context, config: Path | None) -> None:
+def tools(context: click.Context, config: Path | None, agent: str | None, as_json: bool) -> None:
     """List the tools of each agent."""
     context.obj = config
     if context.invoked_subcommand is None:
-        _list(read_catalog(config, locked=False))
+        _list(read_catalog(config, locked=False), agent, as_json=as_json)
 
 
 @tools.command()
@@ -155,11 +157,12 @@ def diff_(context: click.Context, old: str, new: str) -> None:
     context.exit(0 if difference.compatible else 1)
 
 
-def _list(catalog: Catalog) -> None:
-    agents = sorted(catalog.agents, key=lambda agent: agent.name != catalog.default_agent)
+def _list(catalog: Catalog, only: str | None, *, as_json: bool) -> None:
+    named = catalog.agents if only is None else (catalog.agent(only),)
+    agents = sorted(named, key=lambda agent: agent.name != catalog.default_agent)
     rows = [_row(agent, member) for agent in agents for member in agent.tools.members]
-    print_table(_COLUMNS, rows, whole=("tool", "agent"))
-    for agent in agents if sys.stdout.isatty() else ():
+    print_table(_COLUMNS, rows, whole=("tool", "agent"), as_json=as_json)
+    for agent in agents if sys.stdout.isatty() and not as_json else ():
         if not agent.tools:
             echo(f"The agent {agent.name} has no tools.")
 
