@@ -57,6 +57,8 @@ class _Schema(msgspec.Struct):
     tools: list[_ToolDescription]
     instructions: list[str] = []
     fingerprint: str = ""
+    agent: str = ""
+    """The installed agent that has them; "": no agent's, or recorded."""
 
 
 @click.group(invoke_without_command=True)
@@ -145,11 +147,12 @@ def diff_(context: click.Context, old: str, new: str) -> None:
 
     Each is a file that `gaia tools schema` or `gaia tools lock` wrote (- for stdin), the name of a toolset or an agent,
     or a version of a package: a wheel, a project's folder, or git:REVISION[:FOLDER]; with #NAME if it has several
-    toolsets. The code of a version is run in a separate process, and its factory is called without arguments. Exit
-    status 0: every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
+    toolsets. Of a lock and an agent, what the lock says of that agent is compared. The code of a version is run in a
+    separate process, and its factory is called without arguments. Exit status 0: every call made for OLD fits NEW; 1:
+    some may not; 2: they can't be compared.
     """
     try:
-        before, after = _read(old, context.obj), _read(new, context.obj)
+        before, after = _same_kind(_read(old, context.obj), _read(new, context.obj), context.obj)
         difference = _compared(before, after)
     except GaiaError as error:
         raise _NotComparedError(str(error)) from error
@@ -174,6 +177,30 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
     return tool.name, agent.name, member.origin, effects_text(tool.effects) or "none", approval, first
 
 
+def _same_kind(old: _Schema | Lock, new: _Schema | Lock, config: Path | None) -> tuple[_Schema, _Schema]:
+    """Both as what can be compared: a lock names each tool with its agent, and holds the tools of all agents.
+
+    Raises GaiaError when a lock can't be compared with the other.
+    """
+    if isinstance(old, Lock) and isinstance(new, _Schema):
+        return _beside_lock(old, new, config)
+    if isinstance(new, Lock) and isinstance(old, _Schema):
+        was, now = _beside_lock(new, old, config)
+        return now, was
+    return _of_lock(old), _of_lock(new)
+
+
+def _beside_lock(lock: Lock, other: _Schema, config: Path | None) -> tuple[_Schema, _Schema]:
+    """What *lock* says of the agent *other*, and the same of *other* as it is now."""
+    if not other.agent:
+        names = ", ".join(entry.agent for entry in lock.agents) or "none"
+        raise GaiaError(f"a lock holds the tools of agents; compare it with one of them ({names}) or with a lock")
+    now = Lock.of((read_catalog(config, locked=False).agent(other.agent),))
+    kept = {entry.agent for entry in now.agents}
+    was = msgspec.structs.replace(lock, agents=tuple(entry for entry in lock.agents if entry.agent in kept))
+    return _of_lock(was), _of_lock(now)
+
+
 def _installed(name: str, catalog: Catalog) -> _Schema:
     """The definitions of the agent or toolset *name*, or `agent:NAME`, `toolset:NAME`. Raises NotFoundError."""
     kind, _, bare = name.rpartition(":")
@@ -185,7 +212,7 @@ def _installed(name: str, catalog: Catalog) -> _Schema:
         raise NotFoundError(f"{bare!r} is an agent and a toolset; say agent:{bare} or toolset:{bare}")
     if is_agent:
         agent = catalog.agent(bare)
-        return _told(agent.tools, agent.system_text)
+        return msgspec.structs.replace(_told(agent.tools, agent.system_text), agent=agent.name)
     if is_toolset:
         try:
             toolset = make_toolset(plugins[bare], {}, f"toolset {bare}", Path.cwd())
@@ -212,8 +239,9 @@ def _pretty(told: _Schema) -> str:
     return msgspec.json.format(msgspec.json.encode(ordered), indent=2).decode()
 
 
-def _read(name: str, config: Path | None) -> _Schema:
-    """The recorded schema in the file *name*, or that of the installed toolset or agent. Raises GaiaError."""
+def _read(name: str, config: Path | None) -> _Schema | Lock:
+    """The recorded schema or lock in the file *name*, or the schema of the installed toolset or agent. Raises
+    GaiaError."""
     path = Path(name)
     if is_version(name):
         return _decoded(schema_of(name), name)
@@ -227,18 +255,21 @@ def _read(name: str, config: Path | None) -> _Schema:
         raise NotFoundError(f"there is no such file, and {error}") from None
 
 
-def _decoded(data: bytes, where: str) -> _Schema:
+def _decoded(data: bytes, where: str) -> _Schema | Lock:
     try:
         check_nesting(data, MAX_NESTING + ENVELOPE_LEVELS)
         if "agents" in msgspec.json.decode(data, type=dict[str, msgspec.Raw]):
-            return _of_lock(decode_lock(data, where))
+            return decode_lock(data, where)
         return msgspec.json.decode(data, type=_Schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GaiaError(f"{where} is no output of `gaia tools schema`: {error}") from None
 
 
-def _of_lock(lock: Lock) -> _Schema:
-    """What a lock says, each tool and line with its agent, effects and need of approval as lines beside them."""
+def _of_lock(lock: _Schema | Lock) -> _Schema:
+    """What a lock says, each tool and line with its agent, effects and need of approval as lines beside them; a schema
+    as it is."""
+    if isinstance(lock, _Schema):
+        return lock
     told, lines = [], []
     for entry in lock.agents:
         lines += [f"{entry.agent}: {line}" for line in entry.instructions]
