@@ -12,6 +12,7 @@ import click
 from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import journal_option
+from gaia_core.cli._shell_completion import complete_agent, complete_model, complete_session
 from gaia_core.cli.terminal._echo import VisibleFormatter
 from gaia_core.cli.terminal._event_loop_thread import background
 from gaia_core.journal.from_url import data_folder, journal_from_url
@@ -22,11 +23,24 @@ HISTORY_NAME = "chat_history"
 
 @click.command()
 @click.argument("message", required=False)
-@click.option("--agent", "-a", help="The agent to talk to. Default: the configuration's default agent.")
 @click.option(
-    "--model", "-m", help="The configured model to ask. Default: the agent's own; `gaia model list` shows all."
+    "--agent",
+    "-a",
+    shell_complete=complete_agent,
+    help="The agent to talk to. Default: the configuration's default agent.",
 )
-@click.option("--session", "-s", help="Continue this session: its id, or a unique beginning of it.")
+@click.option(
+    "--model",
+    "-m",
+    shell_complete=complete_model,
+    help="The configured model to ask (see gaia model list). Default: the agent's.",
+)
+@click.option(
+    "--session",
+    "-s",
+    shell_complete=complete_session,
+    help="Continue this session: its id, or a unique beginning of it.",
+)
 @click.option("--private", is_flag=True, help="Don't record the conversation.")
 @config_option
 @journal_option

@@ -22,6 +22,7 @@ from gaia_core.catalog import (
     write_lock,
 )
 from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._shell_completion import complete_agent
 from gaia_core.cli._toolset_versions import is_version, schema_of
 from gaia_core.cli.terminal._echo import echo
 from gaia_core.cli.terminal._table import json_option, print_table
@@ -63,7 +64,7 @@ class _Schema(msgspec.Struct):
 
 @click.group(invoke_without_command=True)
 @config_option
-@click.option("--agent", "-a", help="Only the tools of this agent.")
+@click.option("--agent", "-a", shell_complete=complete_agent, help="Only the tools of this agent.")
 @json_option
 @click.pass_context
 def tools(context: click.Context, config: Path | None, agent: str | None, as_json: bool) -> None:
@@ -88,7 +89,7 @@ def schema(config: Path | None, name: str | None) -> None:
 
 @tools.command()
 @click.argument("name")
-@click.option("--agent", help="Only the tool of this agent.")
+@click.option("--agent", "-a", shell_complete=complete_agent, help="Only the tool of this agent.")
 @click.pass_obj
 def show(config: Path | None, name: str, agent: str | None) -> None:
     """Show the tool NAME of each agent that has it: its definition, the tokens that takes, and what it may do."""
