@@ -7,6 +7,7 @@ what they share on disk is made under a lock.
 import asyncio
 import itertools
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,12 @@ hypothesis.settings.register_profile(
     phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
 )
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background makes them deaf to Ctrl+C; some of them interrupt themselves.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def at_a_stack_of(frames: int, function: Callable[[], Any]) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import attrs
 import pytest
 
-from gaia_core import Agent, Catalog, ModelSpec, Runtime, Toolset, TurnRequest, tool
+from gaia_core import Agent, Catalog, ModelSpec, Runtime, Session, Toolset, TurnRequest, tool
 from gaia_core.events import ContextCompacted, ModelRetried, ToolEnded, TurnEnded
 from gaia_core.journal import MemoryJournal
 from gaia_core.messages import UserMessage
@@ -136,7 +136,8 @@ def prompt_tokens(body: dict) -> int:
 
 
 class Strict:
-    """An endpoint of *context* tokens: refuses more, calls `read_file` when it is asked to, else answers."""
+    """An endpoint of *context* tokens: refuses more, calls `read_file` when it is asked to, else answers. It gives in
+    after 50 refusals, so that a client which asks for ever is found."""
 
     def __init__(self, wire, refusal: Refusal, context: int) -> None:
         self.wire = wire
@@ -149,7 +150,7 @@ class Strict:
     def __call__(self, asked) -> object:
         body = asked.body
         prompt = prompt_tokens(body)
-        if prompt + (body.get("max_tokens") or 0) > self.context:
+        if prompt + (body.get("max_tokens") or 0) > self.context and self.refused < 50:
             self.refused += 1
             told = self.refusal.body(prompt, self.context)
             if self.refusal.streamed:
@@ -324,12 +325,38 @@ async def test_a_request_that_nothing_can_be_left_out_of_fails_with_the_servers_
     assert "exceeds the available context" in error.message
 
 
-async def test_a_guess_that_does_not_help_is_forgotten(talking):
-    agent = Agent("a", instructions=LONG)
-    strict, events, _ = await talking(REFUSALS["Ollama"], "Hello", agent=agent)
+TOPICS = [f"topic {n}: " + "some words of it " * 60 for n in range(8)]
 
-    assert ends(events) == ["failed"]
-    assert strict.refused <= 4
+
+@pytest.mark.parametrize(
+    ("agent", "context", "recorded", "most"),
+    [(attrs.evolve(AGENT, instructions=LONG), CONTEXT, True, 4), (AGENT, 10, True, 20), (AGENT, 10, False, 5)],
+    ids=["nothing is left to leave out", "everything is refused, summaries too", "everything is refused"],
+)
+async def test_what_was_guessed_in_vain_is_forgotten(upstream, wire, agent, context, recorded, most):
+    """A conversation that the server took before is sent whole again."""
+    strict = Strict(wire, REFUSALS["Ollama"], CONTEXT)
+    there = await upstream(strict)
+    opens = OpenEndpoints((EndpointConfig(url=there.url, model="m"),))
+    async with Runtime(Catalog.of(AGENT, models={"local": ModelSpec("local", open=opens)})) as runtime:
+        session = await runtime.open(AGENT, "talk")
+        for topic in TOPICS[:-1]:
+            assert (await (await runtime.start(session, topic)).result()).status == "completed"
+        strict.context = context
+        if recorded:
+            other = await runtime.sessions.fork("", session.id)
+            failing = await runtime.start(Session(other.id, agent), "Go on.")
+        else:
+            failing = await runtime.once(agent, TurnRequest(transcript=tuple(map(UserMessage, TOPICS))))
+        failed = await failing.result()
+        refused, strict.context = strict.refused, CONTEXT
+        last = await (await runtime.start(session, TOPICS[-1])).result()
+
+    assert (failed.status, last.status) == ("failed", "completed")
+    assert refused <= most
+    sent = [message["content"] for message in strict.served[-1]["messages"] if message["role"] == "user"]
+    assert sent == TOPICS
+    assert strict.refused == refused
 
 
 async def test_of_many_results_in_one_turn_the_oldest_are_left_out(upstream, wire):

@@ -179,6 +179,22 @@ async def test_a_limit_of_tokens_is_sent_under_the_name_that_the_model_takes(end
     assert "max_tokens" not in there.asked[1].body
 
 
+async def test_a_limit_of_tokens_that_is_refused_under_both_names_is_the_callers_to_mend(endpoint, fails, wire):
+    def answer(asked):
+        old, new = (
+            ("max_tokens", "max_completion_tokens") if "max_tokens" in asked.body else ("max_completion_tokens", "")
+        )
+        words = f"Unsupported parameter: '{old}' is not supported with this model. Use '{new}' instead."
+        refusal = json.dumps({"error": {"message": words}}).encode()
+        return wire.says(refusal, status=400, media="application/json")
+
+    model, there = await endpoint(answer)
+    error, _ = await fails(model, EVERYTHING)
+
+    assert error.kind == "bad_request"
+    assert ["max_tokens" in asked.body for asked in there.asked] == [True, False]
+
+
 @pytest.mark.parametrize("option", ["tools", "tool_choice", "response_format", "stop", "max_tokens"])
 async def test_what_the_answer_is_made_of_is_never_left_out(endpoint, fails, wire, option):
     words = {"error": {"message": f"{option} is not supported"}}
@@ -222,3 +238,27 @@ async def test_an_answer_without_an_end_is_cut_off_and_the_turn_ends_with_a_limi
     assert ended.text == text
     (limit,) = [event for event in events if type(event).__name__ == "LimitReached"]
     assert limit.limit == "answer_chars"
+
+
+async def test_the_calls_of_an_answer_without_an_end_do_not_run(upstream, wire):
+    """The last one is not whole, and nobody knows what the others were meant to be with it."""
+    ran = []
+
+    @tool
+    async def act(path: str) -> str:
+        """Act."""
+        ran.append(path)
+        return "done"
+
+    call = {"index": 0, "id": "c1", "function": {"name": "act", "arguments": '{"path": "a"}'}}
+    begun = {"index": 1, "id": "c2", "function": {"name": "act", "arguments": '{"path": "' + "a" * 200_000}}
+    calls = [wire.chunk(tool_calls=[call]), wire.chunk(tool_calls=[begun])]
+    there = await upstream(wire.says(*calls, wire.HANG))
+    model = Failover((EndpointConfig(url=there.url, model="m"),))
+    agent = Agent("a", tools=Toolset("t", (act,)))
+    async with Runtime(Catalog.of(agent, models={"local": ModelSpec("local", open=lambda: model)})) as runtime:
+        request = TurnRequest("Hi", options=TurnOptions(sampling=Sampling(max_tokens=10)))
+        ended = await (await runtime.start(await runtime.open(agent), request)).result()
+
+    assert (ended.status, ended.finish_reason) == ("limit", "length"), ended
+    assert ran == []

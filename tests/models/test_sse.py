@@ -42,6 +42,13 @@ def test_the_data_of_events_is_read(stream, expected):
     assert events(stream) == expected
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
+def test_a_line_end_may_be_cut_in_two(end):
+    stream = end.join([b"data: a", b"data: b", b"", b"data: c", b"", b""])
+    for cut in range(len(stream)):
+        assert events(stream[:cut], stream[cut:]) == [b"a\nb", b"c"]
+
+
 lines = st.sampled_from(
     [
         b"data: a",

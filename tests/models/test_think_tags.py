@@ -1,11 +1,14 @@
 """A thought in tags at the beginning of a text is reasoning, wherever the stream is cut."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.models import Finished, ToolCallDelta
+from gaia_core.models.endpoint._response_reader import ResponseReader
 from gaia_core.models.endpoint._think_tags import ThinkTags
 
 CALL = ToolCallDelta(0, "c", "f", "{}")
@@ -66,3 +69,21 @@ def test_what_is_looked_at_again_is_shorter_than_a_tag(before, piece):
     for _ in range(1_000):
         tags.take((TextDelta(piece),))
         assert len(tags._held) < len("</think>")
+
+
+def told(reader: ResponseReader, *pieces: bytes) -> list:
+    return [delta for piece in pieces for delta in reader.feed(piece)] + list(reader.end())
+
+
+def body(text: str, form: str) -> bytes:
+    return json.dumps({"choices": [{"index": 0, form: {"content": text}, "finish_reason": "stop"}]}).encode()
+
+
+def test_a_thought_is_told_from_an_answer_that_comes_at_once():
+    said = ResponseReader(secret="").all_at_once(body("<think>Hm.</think>Hello", "message"))
+    assert said[:-1] == (ReasoningDelta("Hm."), TextDelta("Hello"))
+
+
+def test_what_began_like_a_tag_is_told_at_the_end():
+    said = told(ResponseReader(secret=""), b"data: " + body("<thi", "delta") + b"\n\n")
+    assert said[:-1] == [TextDelta("<thi")]

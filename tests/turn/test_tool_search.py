@@ -25,7 +25,8 @@ from gaia_core.messages import Usage
 from gaia_core.models import EmbeddingRequest, Embeddings, ModelError
 from gaia_core.runtime import read_facts
 from gaia_core.runtime._quota import NoQuota
-from gaia_core.tools import ToolIndex
+from gaia_core.tools import ToolIndex, define
+from gaia_core.turn import TurnOptions, TurnRequest
 from gaia_core.turn.tool_search._vector_search import fused
 
 
@@ -78,6 +79,19 @@ async def test_what_is_found_is_loaded_and_can_be_called():
     assert sent(model) == [CORE, loaded, loaded, loaded], "the session keeps what it loaded"
     assert "- payInvoice: Pay one bill." in str(history[2].content)
     assert history[4].content == "Done."
+
+
+async def test_a_tool_that_was_loaded_steps_aside_for_the_clients_of_its_name():
+    theirs = define("payInvoice", "The client's.", b"{}")
+    model = scripted(call("find_tools", query="pay the invoice", limit=1), "Found.", call("payInvoice"))
+    async with Runtime(Catalog.of(CLERK, models={"local": model})) as runtime:
+        session = await talk(runtime, "Pay it.")
+        turn = await runtime.start(session, TurnRequest("Pay it.", options=TurnOptions(client_tools=(theirs,))))
+        last = await turn.result()
+
+    assert last.status == "tool_calls"
+    assert sorted(sent(model)[-1]) == [*CORE[:2], "payInvoice", CORE[2]]
+    assert theirs in model.requests[-1].tools
 
 
 async def test_the_prefix_that_was_sent_stays_byte_for_byte():

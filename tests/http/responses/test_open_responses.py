@@ -9,7 +9,7 @@ import json
 import jsonschema_rs
 import pytest
 
-from gaia_core import ScriptedModel, call
+from gaia_core import Agent, ScriptedModel, Toolset, call, tool
 from gaia_core.events import TextDelta
 from gaia_core.models import Finished, ModelError, ToolCallDelta
 
@@ -296,6 +296,22 @@ async def test_output_phase_schema(serve, stream):
     assert [item["phase"] for item in second["output"]] == ["final_answer"]
 
 
+async def test_what_is_said_before_an_own_call_is_commentary(serve):
+    @tool
+    def look() -> str:
+        """Look."""
+        return "rain"
+
+    words = (TextDelta("I look it up."), ToolCallDelta(0, "c1", "look", "{}"), Finished("tool_calls"))
+    server = await serve(words, "It rains.", agents=(Agent("a", tools=Toolset("t", (look,))),))
+
+    async with server.http.post("/v1/responses", json={"model": "a", "input": "Weather?"}) as reply:
+        response = await reply.json()
+
+    phases = [item["phase"] for item in response["output"] if item["type"] == "message"]
+    assert phases == ["commentary", "final_answer"]
+
+
 async def compacted(server, input: object) -> dict:
     async with server.http.post(
         "/v1/responses/compact", json={"model": "a", "input": input, "prompt_cache_key": "open-responses"}
@@ -381,7 +397,8 @@ async def test_websocket_failed_continuation_evicts_the_response(serve, connecte
     assert code == "previous_response_not_found"
 
 
-async def test_websocket_a_turn_that_fails_evicts_the_response_of_another_lane(serve, connected):
+@pytest.mark.parametrize("lane", [{}, {"stream_id": "one"}])
+async def test_websocket_a_turn_that_fails_evicts_the_response_of_another_lane(serve, connected, lane):
     def model(request):
         if len(request.messages) > 1:
             raise ModelError("server", "out of order")
@@ -391,9 +408,9 @@ async def test_websocket_a_turn_that_fails_evicts_the_response_of_another_lane(s
 
     async with connected(server) as socket:
         connection = Socket(socket)
-        first = await connection.completed("Hi", store=False)
+        first = await connection.completed("Hi", store=False, **lane)
         await connection.create("Go on", store=False, previous_response_id=first["id"], stream_id="other")
-        code = await connection.refused("Go on", store=False, previous_response_id=first["id"])
+        code = await connection.refused("Go on", store=False, previous_response_id=first["id"], **lane)
 
     assert code == "previous_response_not_found"
 

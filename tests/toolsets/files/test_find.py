@@ -248,6 +248,13 @@ def test_what_gitignore_names_is_not_searched_and_said(workspace, fill):
     assert "src/tmp/x" in workspace.find("x")
 
 
+def test_a_search_that_starts_below_obeys_the_rules_of_the_folders_above(workspace, fill):
+    fill({".gitignore": "*.o\n/build/\n", "src/a.c": "needle", "src/a.o": "needle", "build/out/a.o": "needle"})
+
+    assert workspace.search("needle", "src").startswith("src/a.c:1: needle\n[left out by .gitignore: 1 file")
+    assert workspace.search("needle", "build/out") == "build/out/a.o:1: needle", "it was asked for by name"
+
+
 def git_ignores(root, paths):
     answer = subprocess.run(
         ["git", "check-ignore", "--no-index", "--stdin", "-z"], cwd=root, input="\0".join(paths), text=True,
@@ -260,6 +267,7 @@ def git_ignores(root, paths):
 def test_gitignore_means_what_it_means_to_git(workspace, root, fill):
     names = ("a", "b.txt", "c.log", ".d", "e f", "[x]", "#h", "!n", "x*y")
     paths = [f"{above}{name}" for above in ("", "p/", "p/q/", "r/p/", "a b/") for name in names]
+    paths.append("s/p")  # a file with a name that folders have
     fill(dict.fromkeys(paths, "needle"))
     subprocess.run(["git", "init", "-q"], cwd=root, check=True)
     for rule in (

@@ -34,6 +34,11 @@ def test_a_path_with_one_meaning_is_read_and_named(workspace, fill, refused, wri
     assert note == f"[There is no '{written}'; this is '{path}']"
 
 
+def test_the_whole_path_in_other_letter_case_is_meant_before_its_end_elsewhere(workspace, fill):
+    fill({"a.md": "top", "docs/a.md": "below"})
+    assert workspace.read("A.MD").startswith("top\n[There is no 'A.MD'; this is 'a.md']")
+
+
 @pytest.mark.parametrize("written", ["a.md", "a", "b.md", "read", "docs/labels.py"])
 def test_a_path_with_several_meanings_or_none_is_refused(workspace, fill, refused, written):
     fill(FILES)

@@ -4,6 +4,8 @@ import unicodedata
 
 import pytest
 
+from gaia_files._path_resolution import PathRefused
+
 NFC, NFD = "café/naïve.txt", unicodedata.normalize("NFD", "café/naïve.txt")
 
 
@@ -83,3 +85,21 @@ def test_a_name_is_found_in_either_unicode_form(workspace, root, fill, tree, the
 def test_two_forms_of_one_name_are_told_apart(workspace, fill):
     fill({NFC: "composed", NFD: "decomposed"})
     assert (workspace.read(NFC), workspace.read(NFD)) == ("composed", "decomposed")
+
+
+def test_a_name_that_two_files_have_in_other_forms_is_neither(workspace, fill):
+    composed, decomposed = (unicodedata.normalize(form, "éé.txt") for form in ("NFC", "NFD"))
+    fill({composed: "composed", decomposed: "decomposed"})
+
+    with pytest.raises(PathRefused, match="There is no"):
+        workspace.read(composed[0] + decomposed[2:])
+
+
+def test_a_hint_keeps_the_folders_that_were_given(workspace, fill, refused):
+    fill({"src/a.md": "x", "docs/a.md": "x"})
+    assert "Did you mean 'src/a.md'?" in refused("not-found", workspace.delete, "srd/a.md")
+
+
+def test_a_hint_for_a_new_file_says_the_path_below_the_root(workspace, fill, refused):
+    fill({"src/a.md": "x"})
+    assert "'src/new.md'" in refused("absolute-path", workspace.write, "/src/new.md", "x")

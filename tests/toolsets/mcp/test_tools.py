@@ -231,6 +231,18 @@ def test_a_text_is_taken_for_the_value_that_it_holds(schema, sent, taken):
     assert (got, type(got) is float) == (taken, isinstance(taken, float) or sent == "5.0")
 
 
+def test_a_schema_that_says_nothing_is_an_object_without_properties():
+    """A model server refuses a function whose object has none named (source: OpenAI's function calling)."""
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema={})]).toolset
+    assert msgspec.json.decode(tool.definition.parameters) == {"type": "object", "properties": {}}
+
+
+def test_a_text_stays_one_where_text_is_taken_though_another_is_replaced():
+    whole = {"type": "object", "properties": {"v": {"type": ["string", "integer"]}, "w": {"type": "integer"}}}
+    (tool,) = toolset_of(SERVER, recipe_of(SERVER), [listed(schema=whole)]).toolset
+    assert tool.parameters.decode("t", b'{"v": "5", "w": "7"}') == {"v": "5", "w": 7}
+
+
 @pytest.mark.parametrize(
     ("schema", "sent"),
     [
