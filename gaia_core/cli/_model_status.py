@@ -33,7 +33,7 @@ class EndpointStatus(msgspec.Struct, frozen=True):
     models: tuple[EndpointModel, ...] = ()
 
 
-class ModelStatus(msgspec.Struct, frozen=True):
+class ModelReport(msgspec.Struct, frozen=True):
     """A model of the catalog. *speed* is measured only when that was asked for."""
 
     name: str
@@ -43,12 +43,12 @@ class ModelStatus(msgspec.Struct, frozen=True):
     speed: str = ""
 
 
-async def model_status(spec: ModelSpec, *, measure: bool = False) -> ModelStatus:
+async def model_status(spec: ModelSpec, *, measure: bool = False) -> ModelReport:
     """How the model *spec* is now. *measure*: it is also asked once, for 64 tokens."""
     configs = spec.open.configs if isinstance(spec.open, OpenEndpoints) else ()
     endpoints = tuple([await _endpoint_status(config, spec) for config in configs])
     speed = await _speed(spec) if measure and spec.kind != "none" and not spec.embeddings else ""
-    return ModelStatus(spec.name, spec.kind, spec.description or spec.kind, endpoints, speed)
+    return ModelReport(spec.name, spec.kind, spec.description or spec.kind, endpoints, speed)
 
 
 async def _endpoint_status(config: EndpointConfig, spec: ModelSpec) -> EndpointStatus:

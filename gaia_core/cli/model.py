@@ -12,7 +12,7 @@ import msgspec
 
 from gaia_core.catalog import CONFIG_NAME, DEFAULT_MODEL, with_model
 from gaia_core.cli._config_option import config_option, read_catalog
-from gaia_core.cli._model_status import ModelStatus, model_status
+from gaia_core.cli._model_status import ModelReport, model_status
 from gaia_core.cli._write_model import write_model
 from gaia_core.cli.terminal._echo import echo
 from gaia_core.cli.terminal._table import json_option, print_table
@@ -172,7 +172,7 @@ def _meant(name: str | None, environ: Mapping[str, str]) -> tuple[Weights, bool]
     return asyncio.run(hub_weights(hub, licence=found.licence if found is not None else "")), False
 
 
-async def _status(config: Path | None, *, measure: bool) -> list[ModelStatus]:
+async def _status(config: Path | None, *, measure: bool) -> list[ModelReport]:
     catalog = await with_model(read_catalog(config, ask=False), environ=os.environ)
     return [await model_status(spec, measure=measure) for spec in catalog.models]
 

@@ -28,6 +28,7 @@ from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
 from gaia_core.facts import Asked
 from gaia_core.journal import Journal, SessionUpdate
+from gaia_core.nesting import decode_json
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
 from gaia_core.turn import Audience, Turn, TurnRequest
@@ -191,7 +192,7 @@ class Conversation:
         session = self.session
         if await self.runtime.sessions.exists(session.owner, session.id):
             info = await self.runtime.sessions.get(session.owner, session.id)
-            metadata = msgspec.json.encode(msgspec.json.decode(info.metadata, type=dict[str, Any]) | {"model": name})
+            metadata = msgspec.json.encode(decode_json(info.metadata, dict[str, Any]) | {"model": name})
             await self.runtime.sessions.update(session.owner, session.id, SessionUpdate(metadata=metadata))
         self.session = Session(session.id, attrs.evolve(session.agent, model=name), session.owner)
 

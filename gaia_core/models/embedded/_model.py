@@ -59,7 +59,7 @@ _LONGEST_RETRY_AFTER_SECONDS = 60.0
 _BECOMES_READY = frozenset(("idle", "waiting", "fetching", "checking", "starting", "ready"))
 """The phases in which a request waits. It is `ready` without a model for as long as a child takes to end."""
 _LONGEST_RESTART_WAIT_SECONDS = 30.0
-"""A request also waits for a restart after a crash, when it comes within so many seconds."""
+"""A request also waits for a restart after a crash, when it comes within this many seconds."""
 
 
 def _repeatable(request: ModelRequest) -> ModelRequest:
