@@ -88,7 +88,8 @@ class ModelRetried(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The model request failed before its first token and is sent again after *delay* seconds.
 
     *kind* is that of the `ModelError`: `not_ready` while the server loads its model, `context_length` when the request
-    is sent again in a shorter form, `bad_request` without an option that the server refuses.
+    is sent again in a shorter form, `bad_request` without an option that the server refuses. A request that waits for
+    the embedded model has one for each step of its progress, with a *delay* of 0.
     """
 
     attempt: int

@@ -16,7 +16,7 @@
 from gaia_core.catalog._catalog import Catalog, CatalogProblem, ModelSpec, models_of
 from gaia_core.catalog._default_catalog import DEFAULT_AGENT, DEFAULT_MODEL, with_model
 from gaia_core.catalog._faults import CatalogFault, faults_of
-from gaia_core.catalog._load_config import CONFIG_NAME, load_catalog
+from gaia_core.catalog._load_config import CONFIG_NAME, EMBEDDED_KEYS, load_catalog
 from gaia_core.catalog._lock_file import (
     LOCK_NAME,
     Lock,
@@ -37,6 +37,7 @@ __all__ = [
     "CONFIG_NAME",
     "DEFAULT_AGENT",
     "DEFAULT_MODEL",
+    "EMBEDDED_KEYS",
     "ENTRY_POINTS",
     "LIMITED",
     "LOCK_NAME",

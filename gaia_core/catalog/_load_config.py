@@ -26,7 +26,7 @@ from gaia_core.tools import nearest
 
 CONFIG_NAME = "gaia.toml"
 
-_EMBEDDED_KEYS = ("embedded", "slots", "queue", "context_tokens")
+EMBEDDED_KEYS = ("embedded", "slots", "queue", "context_tokens")
 
 
 def load_catalog(
@@ -101,7 +101,7 @@ def _model(name: str, value: dict[str, Any], folder: Path) -> ModelSpec:
     table = table_of(value, ModelTable, place)
     if table.embedded:
         for other in value:
-            if other not in _EMBEDDED_KEYS:
+            if other not in EMBEDDED_KEYS:
                 raise ConfigError(f"{place}: {other} and embedded can't be combined")
         weights = (folder / Path(table.embedded).expanduser()) if isinstance(table.embedded, str) else None
         return attrs.evolve(

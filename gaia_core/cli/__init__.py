@@ -12,6 +12,10 @@
 | `_config_option` | what commands have in common: `--config`, the catalog |
 | `_journal_option` | `--journal`, the open journal, a session by the start of its id |
 | `_conversation` | turn after turn: what is typed, shown, asked and answered |
+| `_shell_completion` | what the shell completes: agents, models, sessions |
+| `_model_status` | what the endpoints of a model say |
+| `_write_model` | a model, written to `gaia.toml` |
+| `_dialogue` | message after message, and slash commands |
 | `_event_loop_thread` | the event loop, on a thread of its own |
 | `_prompt` | lines that a person types |
 | `_screen` | where an answer is written: a terminal, or plain text |

@@ -12,15 +12,35 @@ import click
 from gaia_core.catalog import with_model
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import journal_option
+from gaia_core.cli._shell_completion import complete_agent, complete_model, complete_session
 from gaia_core.cli.terminal._echo import VisibleFormatter
 from gaia_core.cli.terminal._event_loop_thread import background
-from gaia_core.journal.from_url import journal_from_url
+from gaia_core.journal.from_url import data_folder, journal_from_url
+
+HISTORY_NAME = "chat_history"
+"""In the data folder: what was typed at the prompt."""
 
 
 @click.command()
 @click.argument("message", required=False)
-@click.option("--agent", "-a", help="The agent to talk to. Default: the configuration's default agent.")
-@click.option("--session", "-s", help="Continue this session: its id, or a unique beginning of it.")
+@click.option(
+    "--agent",
+    "-a",
+    shell_complete=complete_agent,
+    help="The agent to talk to. Default: the configuration's default agent.",
+)
+@click.option(
+    "--model",
+    "-m",
+    shell_complete=complete_model,
+    help="The configured model to ask (see gaia model list). Default: the agent's.",
+)
+@click.option(
+    "--session",
+    "-s",
+    shell_complete=complete_session,
+    help="Continue this session: its id, or a unique beginning of it.",
+)
 @click.option("--private", is_flag=True, help="Don't record the conversation.")
 @config_option
 @journal_option
@@ -28,6 +48,7 @@ from gaia_core.journal.from_url import journal_from_url
 def chat(
     message: str | None,
     agent: str | None,
+    model: str | None,
     session: str | None,
     private: bool,  # click passes these by name
     config: Path | None,
@@ -41,6 +62,7 @@ def chat(
     --session continues it later, `gaia sessions` lists it. Exits with status 1 if the answer is not complete.
     """
     from gaia_core.cli.terminal._conversation import conversation  # with rich, which `gaia --help` needs not import
+    from gaia_core.cli.terminal._dialogue import dialogue
     from gaia_core.cli.terminal._screen import screen_here
 
     if private and (session is not None or journal is not None):
@@ -57,8 +79,15 @@ def chat(
     here = screen_here()
     with _logging(verbose=verbose), background() as loop:
         catalog = loop.run(with_model(catalog, environ=os.environ))
-        with conversation(loop, catalog, agent, here, interactive=at_terminal, journal=kept, session=session) as talk:
-            code = talk.once(asked) if asked else talk.go_on()
+        with conversation(
+            *(loop, catalog, agent, here),
+            interactive=at_terminal,
+            journal=kept,
+            session=session,
+            model=model,
+            history=None if private else data_folder(os.environ) / HISTORY_NAME,
+        ) as talk:
+            code = talk.once(asked) if asked else dialogue(talk)
     sys.exit(code)
 
 

@@ -7,6 +7,7 @@ import click
 from gaia_core.agent import Agent
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import find_facts, journal_option, on_journal
+from gaia_core.cli._shell_completion import complete_session
 from gaia_core.cli.terminal._echo import echo
 from gaia_core.errors import GaiaError
 from gaia_core.facts import Began
@@ -24,7 +25,7 @@ class _NotReplayedError(click.ClickException):
 
 
 @click.command()
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--turn", type=click.IntRange(1), help="Compare only this turn (1: the first).")
 @config_option
 @journal_option

@@ -12,8 +12,9 @@ import msgspec
 
 from gaia_core.cli._config_option import config_option, read_catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_facts, find_session, journal_option, on_journal
+from gaia_core.cli._shell_completion import complete_agent, complete_session
 from gaia_core.cli.terminal._echo import confirm, echo, echo_data
-from gaia_core.cli.terminal._table import print_table
+from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.errors import BusyError, GaiaError
 from gaia_core.facts import Damaged, encode_fact
 from gaia_core.journal import Journal, SessionInfo, SessionUpdate
@@ -26,7 +27,7 @@ _ENOUGH = 20
 _limit_option = click.option(
     "--limit", default=_ENOUGH, show_default=True, type=click.IntRange(1), help="Sessions to list at most."
 )
-_agent_option = click.option("--agent", "-a", help="Only sessions of this agent.")
+_agent_option = click.option("--agent", "-a", shell_complete=complete_agent, help="Only sessions of this agent.")
 
 
 @click.group()
@@ -38,9 +39,10 @@ def sessions() -> None:
 @_agent_option
 @_limit_option
 @journal_option
-def list_(agent: str | None, limit: int, journal: str | None) -> None:
+@json_option
+def list_(agent: str | None, limit: int, journal: str | None, as_json: bool) -> None:
     """List sessions, the most recently used first."""
-    _list("", agent, limit, journal)
+    _list("", agent, limit, journal, as_json=as_json)
 
 
 @sessions.command()
@@ -48,13 +50,14 @@ def list_(agent: str | None, limit: int, journal: str | None) -> None:
 @_agent_option
 @_limit_option
 @journal_option
-def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None) -> None:
+@json_option
+def search(words: tuple[str, ...], agent: str | None, limit: int, journal: str | None, as_json: bool) -> None:
     """List the sessions whose title or messages contain all of the WORDS."""
-    _list(" ".join(words), agent, limit, journal)
+    _list(" ".join(words), agent, limit, journal, as_json=as_json)
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--json", "as_json", is_flag=True, help="Print the recorded facts, one JSON object a line.")
 @journal_option
 def show(session: str, as_json: bool, journal: str | None) -> None:
@@ -73,7 +76,7 @@ def show(session: str, as_json: bool, journal: str | None) -> None:
 
 
 @sessions.command("export")
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--format", "kind", default="markdown", show_default=True, type=click.Choice(("markdown", "json")))
 @click.option(
     "--output", "-o", type=click.Path(dir_okay=False, path_type=Path), help="The file to write. Default: stdout."
@@ -122,7 +125,7 @@ def import_(file: Path, config: Path | None, journal: str | None) -> None:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 @journal_option
 def delete(session: str, yes: bool, journal: str | None) -> None:
@@ -148,7 +151,7 @@ def delete(session: str, yes: bool, journal: str | None) -> None:
 
 
 @sessions.command()
-@click.argument("session")
+@click.argument("session", shell_complete=complete_session)
 @click.option("--at", type=click.IntRange(1), metavar="MESSAGE", help="The last message to share. Default: all.")
 @journal_option
 def fork(session: str, at: int | None, journal: str | None) -> None:
@@ -176,13 +179,13 @@ class _FactLine(msgspec.Struct, frozen=True):
     fact: msgspec.Raw
 
 
-def _list(query: str, agent: str | None, limit: int, journal: str | None) -> None:
+def _list(query: str, agent: str | None, limit: int, journal: str | None, *, as_json: bool) -> None:
     rows, total = on_journal(journal, lambda opened: opened.list(OWNER, query=query, limit=limit, agent=agent))
-    terminal = sys.stdout.isatty()
+    terminal = sys.stdout.isatty() and not as_json
     if terminal and not rows:
         echo("There are no such sessions." if query or agent else "There are no sessions yet.")
         return
-    print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1])
+    print_table(_COLUMNS, [_row(info, short=terminal) for info in rows], whole=_COLUMNS[:-1], as_json=as_json)
     if terminal and total > len(rows):
         echo(f"{len(rows)} of {total}; --limit shows more")
 

@@ -22,9 +22,10 @@ from gaia_core.catalog import (
     write_lock,
 )
 from gaia_core.cli._config_option import config_option, read_catalog
+from gaia_core.cli._shell_completion import complete_agent
 from gaia_core.cli._toolset_versions import is_version, schema_of
 from gaia_core.cli.terminal._echo import echo
-from gaia_core.cli.terminal._table import print_table
+from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.errors import ConfigError, GaiaError, LockError, NotFoundError
 from gaia_core.nesting import ENVELOPE_LEVELS, MAX_NESTING, check_nesting
 from gaia_core.tools import Bound, Difference, ToolDefinition, Toolset, define, diff, effects_text, nearest
@@ -57,16 +58,20 @@ class _Schema(msgspec.Struct):
     tools: list[_ToolDescription]
     instructions: list[str] = []
     fingerprint: str = ""
+    agent: str = ""
+    """The installed agent that has them; "": no agent's, or recorded."""
 
 
 @click.group(invoke_without_command=True)
 @config_option
+@click.option("--agent", "-a", shell_complete=complete_agent, help="Only the tools of this agent.")
+@json_option
 @click.pass_context
-def tools(context: click.Context, config: Path | None) -> None:
+def tools(context: click.Context, config: Path | None, agent: str | None, as_json: bool) -> None:
     """List the tools of each agent."""
     context.obj = config
     if context.invoked_subcommand is None:
-        _list(read_catalog(config, locked=False))
+        _list(read_catalog(config, locked=False), agent, as_json=as_json)
 
 
 @tools.command()
@@ -84,7 +89,7 @@ def schema(config: Path | None, name: str | None) -> None:
 
 @tools.command()
 @click.argument("name")
-@click.option("--agent", help="Only the tool of this agent.")
+@click.option("--agent", "-a", shell_complete=complete_agent, help="Only the tool of this agent.")
 @click.pass_obj
 def show(config: Path | None, name: str, agent: str | None) -> None:
     """Show the tool NAME of each agent that has it: its definition, the tokens that takes, and what it may do."""
@@ -143,11 +148,12 @@ def diff_(context: click.Context, old: str, new: str) -> None:
 
     Each is a file that `gaia tools schema` or `gaia tools lock` wrote (- for stdin), the name of a toolset or an agent,
     or a version of a package: a wheel, a project's folder, or git:REVISION[:FOLDER]; with #NAME if it has several
-    toolsets. The code of a version is run in a separate process, and its factory is called without arguments. Exit
-    status 0: every call made for OLD fits NEW; 1: some may not; 2: they can't be compared.
+    toolsets. Of a lock and an agent, what the lock says of that agent is compared. The code of a version is run in a
+    separate process, and its factory is called without arguments. Exit status 0: every call made for OLD fits NEW; 1:
+    some may not; 2: they can't be compared.
     """
     try:
-        before, after = _read(old, context.obj), _read(new, context.obj)
+        before, after = _same_kind(_read(old, context.obj), _read(new, context.obj), context.obj)
         difference = _compared(before, after)
     except GaiaError as error:
         raise _NotComparedError(str(error)) from error
@@ -155,11 +161,12 @@ def diff_(context: click.Context, old: str, new: str) -> None:
     context.exit(0 if difference.compatible else 1)
 
 
-def _list(catalog: Catalog) -> None:
-    agents = sorted(catalog.agents, key=lambda agent: agent.name != catalog.default_agent)
+def _list(catalog: Catalog, only: str | None, *, as_json: bool) -> None:
+    named = catalog.agents if only is None else (catalog.agent(only),)
+    agents = sorted(named, key=lambda agent: agent.name != catalog.default_agent)
     rows = [_row(agent, member) for agent in agents for member in agent.tools.members]
-    print_table(_COLUMNS, rows, whole=("tool", "agent"))
-    for agent in agents if sys.stdout.isatty() else ():
+    print_table(_COLUMNS, rows, whole=("tool", "agent"), as_json=as_json)
+    for agent in agents if sys.stdout.isatty() and not as_json else ():
         if not agent.tools:
             echo(f"The agent {agent.name} has no tools.")
 
@@ -169,6 +176,30 @@ def _row(agent: Agent, member: Bound) -> tuple[str, ...]:
     first = tool.description.strip().split("\n", 1)[0]
     approval = "asks" if agent.approvals.reason(tool) else "no"
     return tool.name, agent.name, member.origin, effects_text(tool.effects) or "none", approval, first
+
+
+def _same_kind(old: _Schema | Lock, new: _Schema | Lock, config: Path | None) -> tuple[_Schema, _Schema]:
+    """Both as what can be compared: a lock names each tool with its agent, and holds the tools of all agents.
+
+    Raises GaiaError when a lock can't be compared with the other.
+    """
+    if isinstance(old, Lock) and isinstance(new, _Schema):
+        return _beside_lock(old, new, config)
+    if isinstance(new, Lock) and isinstance(old, _Schema):
+        was, now = _beside_lock(new, old, config)
+        return now, was
+    return _of_lock(old), _of_lock(new)
+
+
+def _beside_lock(lock: Lock, other: _Schema, config: Path | None) -> tuple[_Schema, _Schema]:
+    """What *lock* says of the agent *other*, and the same of *other* as it is now."""
+    if not other.agent:
+        names = ", ".join(entry.agent for entry in lock.agents) or "none"
+        raise GaiaError(f"a lock holds the tools of agents; compare it with one of them ({names}) or with a lock")
+    now = Lock.of((read_catalog(config, locked=False).agent(other.agent),))
+    kept = {entry.agent for entry in now.agents}
+    was = msgspec.structs.replace(lock, agents=tuple(entry for entry in lock.agents if entry.agent in kept))
+    return _of_lock(was), _of_lock(now)
 
 
 def _installed(name: str, catalog: Catalog) -> _Schema:
@@ -182,7 +213,7 @@ def _installed(name: str, catalog: Catalog) -> _Schema:
         raise NotFoundError(f"{bare!r} is an agent and a toolset; say agent:{bare} or toolset:{bare}")
     if is_agent:
         agent = catalog.agent(bare)
-        return _told(agent.tools, agent.system_text)
+        return msgspec.structs.replace(_told(agent.tools, agent.system_text), agent=agent.name)
     if is_toolset:
         try:
             toolset = make_toolset(plugins[bare], {}, f"toolset {bare}", Path.cwd())
@@ -209,8 +240,9 @@ def _pretty(told: _Schema) -> str:
     return msgspec.json.format(msgspec.json.encode(ordered), indent=2).decode()
 
 
-def _read(name: str, config: Path | None) -> _Schema:
-    """The recorded schema in the file *name*, or that of the installed toolset or agent. Raises GaiaError."""
+def _read(name: str, config: Path | None) -> _Schema | Lock:
+    """The recorded schema or lock in the file *name*, or the schema of the installed toolset or agent. Raises
+    GaiaError."""
     path = Path(name)
     if is_version(name):
         return _decoded(schema_of(name), name)
@@ -224,18 +256,21 @@ def _read(name: str, config: Path | None) -> _Schema:
         raise NotFoundError(f"there is no such file, and {error}") from None
 
 
-def _decoded(data: bytes, where: str) -> _Schema:
+def _decoded(data: bytes, where: str) -> _Schema | Lock:
     try:
         check_nesting(data, MAX_NESTING + ENVELOPE_LEVELS)
         if "agents" in msgspec.json.decode(data, type=dict[str, msgspec.Raw]):
-            return _of_lock(decode_lock(data, where))
+            return decode_lock(data, where)
         return msgspec.json.decode(data, type=_Schema)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise GaiaError(f"{where} is no output of `gaia tools schema`: {error}") from None
 
 
-def _of_lock(lock: Lock) -> _Schema:
-    """What a lock says, each tool and line with its agent, effects and need of approval as lines beside them."""
+def _of_lock(lock: _Schema | Lock) -> _Schema:
+    """What a lock says, each tool and line with its agent, effects and need of approval as lines beside them; a schema
+    as it is."""
+    if isinstance(lock, _Schema):
+        return lock
     told, lines = [], []
     for entry in lock.agents:
         lines += [f"{entry.agent}: {line}" for line in entry.instructions]

@@ -1,22 +1,18 @@
 """Discovery: model servers that already run on this machine."""
 
 import asyncio
-import re
 
 import attrs
 import msgspec
 
 from gaia_core.frozen_types import made_once, typed
 from gaia_core.models.endpoint._chunk_wire import MAX_LIST_BYTES
+from gaia_core.models.endpoint._model_list import listed_models
 from gaia_core.models.http._client import ExchangeError, body_of
 from gaia_core.models.http._plain_client import PlainClient
-from gaia_core.nesting import decode_json
 
 OWN = "gaia"
 """What this project's own server says in `owned_by`: a server must not find itself."""
-
-# Not meant for chat: embedding, reranking, speech and image models, by how they are usually called.
-_NOT_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro", re.IGNORECASE)
 
 
 @attrs.frozen(field_transformer=typed)
@@ -50,15 +46,6 @@ class Found:
     models: tuple[str, ...]
 
 
-class _DiscoveredEntry(msgspec.Struct):
-    id: str
-    owned_by: str | None = None
-
-
-class _DiscoveredList(msgspec.Struct):
-    data: list[_DiscoveredEntry] = []
-
-
 async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: float = 0.3) -> tuple[Found, ...]:
     """Ask all *candidates* at once for their models, *timeout* seconds long; those that have one, in their order."""
 
@@ -69,14 +56,14 @@ async def discover(candidates: tuple[Candidate, ...] = CANDIDATES, timeout: floa
                 response = await client.send("GET", "/models", ())
                 if response.status != 200:
                     return None
-                listed = decode_json(await body_of(response, MAX_LIST_BYTES), _DiscoveredList)
+                listed = listed_models(await body_of(response, MAX_LIST_BYTES))
         except (ExchangeError, TimeoutError, msgspec.DecodeError, UnicodeError):
             return None
         finally:
             await client.aclose()
-        if any(entry.owned_by == OWN for entry in listed.data):
+        if any(entry.owner == OWN for entry in listed):
             return None
-        models = tuple(entry.id for entry in listed.data if not _NOT_CHAT.search(entry.id))
+        models = tuple(entry.id for entry in listed if entry.chats)
         return Found(candidate.name, candidate.url, models) if models else None
 
     answers = await asyncio.gather(*(ask(candidate) for candidate in candidates))

@@ -37,7 +37,23 @@ class Emulator:
     def __init__(self, width: int = 80, height: int = 24) -> None:
         self.width, self.height = width, height
         self.rows: list[list[str]] = [[]]
+        self.wrapped: set[int] = set()
+        """The rows that continue the one above."""
         self.row = self.column = 0
+
+    def resize(self, width: int) -> None:
+        """Wrap what is shown anew, as most terminals do. The cursor has to be at the beginning of the last row."""
+        assert (self.row, self.column) == (len(self.rows) - 1, 0)
+        lines: list[list[str]] = []
+        for number, row in enumerate(self.rows):
+            lines[-1:] = [lines[-1] + row] if number in self.wrapped else [*lines[-1:], row]
+        self.width, self.rows, self.wrapped = width, [], set()
+        for line in lines:
+            for start in range(0, max(1, len(line)), width):
+                if start:
+                    self.wrapped.add(len(self.rows))
+                self.rows.append(line[start : start + width])
+        self.row = len(self.rows) - 1
 
     @property
     def text(self) -> str:
@@ -67,6 +83,7 @@ class Emulator:
             if self.column == self.width:
                 self.column = 0
                 self.down()
+                self.wrapped.add(self.row)
             row = self.rows[self.row]
             row += " " * (self.column + 1 - len(row))
             row[self.column] = char
@@ -128,6 +145,11 @@ class Terminal:
         self.raw += data.decode(errors="replace")
         self.screen.feed(data.decode(errors="replace"))
         self._news.set()
+
+    def resize(self, width: int, height: int = 24) -> None:
+        """Give the terminal another size, as its window does; what is shown already stays as it is."""
+        self.screen.width, self.screen.height = width, height  # as xterm: it doesn't wrap anew what is shown
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def type(self, text: str) -> None:
         os.write(self._master, text.encode())
@@ -218,7 +240,7 @@ def clean_environ(folder: Path) -> dict[str, str]:
     foreign = ("GAIA_", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TTY_", "INPUTRC")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     ours = {"GAIA_DISCOVER": "0", "GAIA_JOURNAL": str(folder / "journal.sqlite"), "PYTHONDONTWRITEBYTECODE": "1"}
-    return kept | ours
+    return kept | ours | {"XDG_DATA_HOME": str(folder / "data")}
 
 
 @pytest.fixture(scope="session")  # a class, which hypothesis' examples may share

@@ -130,7 +130,7 @@ async def test_at_a_terminal_it_begins_with_what_was_said_last(endpoint, termina
     program.type("\x04")
 
     assert await program.ended() == 0
-    shown = screen.split("to continue it\n")[1]
+    shown = screen.split("lists the commands\n")[1]
     assert shown.startswith("… 2 earlier messages\n> Right?\n  Yes.\n> Wrong?\n  No. No. ")
     assert shown.endswith("No. …\n> List.\n  One - two\n>")
     assert program.screen.text.endswith(f"\ncontinue with: gaia chat --session {ID[:8]}")

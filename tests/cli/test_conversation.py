@@ -21,20 +21,18 @@ from gaia_core import (
     Limits,
     ModelSpec,
     NotFoundError,
-    ScriptedModel,
     Toolset,
     tool,
 )
 from gaia_core import call as call_of
 from gaia_core.cli.terminal import _conversation
 from gaia_core.cli.terminal._conversation import conversation
+from gaia_core.cli.terminal._dialogue import dialogue
 from gaia_core.cli.terminal._event_loop_thread import background
 from gaia_core.cli.terminal._screen import PlainScreen
 from gaia_core.events import ModelRetried, TextDelta
-from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import text_of
 from gaia_core.models import Finished, ModelError, scripted
-from gaia_core.models.embedded import State
 
 
 @tool(effects="read")
@@ -116,7 +114,7 @@ def talk():
                 talking = _conversation.Conversation(
                     opened.loop, opened.runtime, opened.session, screen, opened.interactive, given
                 )
-                code = talking.go_on() if person and given.answers[:1] == ["Hi"] else talking.once("Hi")
+                code = dialogue(talking) if person and given.answers[:1] == ["Hi"] else talking.once("Hi")
                 history = loop.run(opened.runtime.history(opened.session))
             assert opened.runtime.stats().running_turns == 0
         assert signal.getsignal(signal.SIGINT) is handler
@@ -324,6 +322,12 @@ class Says:
             "waiting for the model (Loading model); asked again in 2.0 s\n",
         ),
         (
+            (ModelRetried(1, 0.0, "the embedded model: fetching 1 %", "not_ready"), TextDelta("Yes"), Finished("stop")),
+            0,
+            "Yes\n",
+            "waiting for the model (the embedded model: fetching 1 %)\n",
+        ),
+        (
             (ModelRetried(1, 0.0, "it is shortened", "context_length"), TextDelta("Yes"), Finished("stop")),
             0,
             "Yes\n",
@@ -337,87 +341,6 @@ def test_how_a_turn_may_end(talk, deltas, code, out, err):
 
     assert (told.code, told.out) == (code, out)
     assert told.err.startswith(err)
-
-
-def test_the_embedded_model_is_waited_for(talk, monkeypatch):
-    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
-    messages = []
-
-    class Loading:
-        async def stream(self, request):
-            messages.append(request.messages)
-            if len(messages) < 3:
-                raise ModelError("not_ready", f"fetching {len(messages)} %", retryable=True, retry_after=60.0)
-            yield (TextDelta("Here."), Finished("stop"))
-
-    told = talk(model=Loading(), kind="embedded")
-
-    assert (told.code, told.out, told.err) == (0, "Here.\n", "fetching 1 %\nfetching 2 %\n")
-    assert messages[0] == messages[2], "the message is said once"
-
-
-def test_while_the_embedded_model_says_how_far_it_is_nothing_is_asked(talk, monkeypatch):
-    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
-    asked, states = [], [State("ready"), State("starting"), State("fetching", 1, 4)]
-
-    class Loading:
-        @property
-        def state(self) -> State:
-            return states.pop()
-
-        async def stream(self, request):
-            asked.append(request)
-            if len(asked) == 1:
-                raise ModelError("not_ready", "it is not ready", retryable=True)
-            yield (TextDelta("Here."), Finished("stop"))
-
-    told = talk(model=Loading(), kind="embedded")
-
-    assert told.err.splitlines() == [
-        "it is not ready",
-        "the embedded model is not ready: fetching 25 %",
-        "the embedded model is not ready: starting",
-    ]
-    assert told.out == "Here.\n"
-    assert len(asked) == 2
-
-
-def test_an_embedded_model_that_needs_somebody_to_act_is_not_waited_for(talk, monkeypatch):
-    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
-    asked = []
-
-    class Failing:
-        state = State("failed", reason="libgomp.so.1 is missing", lasting=True)
-
-        async def stream(self, request):
-            asked.append(request)
-            # The first time it still starts.
-            raise ModelError(
-                "not_ready", self.state.reason if len(asked) > 1 else "starting", retryable=len(asked) == 1
-            )
-            yield ()
-
-    told = talk(model=Failing(), kind="embedded")
-
-    assert (told.code, told.err) == (1, "starting\n✗ libgomp.so.1 is missing\n")
-    assert len(asked) == 2
-
-
-def test_a_model_that_was_not_ready_leaves_no_turn_in_the_conversation(talk, monkeypatch, tmp_path):
-    monkeypatch.setattr(_conversation, "_NOT_READY_SECONDS", 0.0)
-    asked = []
-
-    def answer(request):
-        asked.append(request)
-        if len(asked) in (2, 3):
-            raise ModelError("not_ready", "it is not ready", retryable=True)
-        return "Here."
-
-    person = Person("Hi", "And?")
-    told = talk(model=ScriptedModel(answer), kind="embedded", person=person, journal=SQLiteJournal(tmp_path / "j.db"))
-
-    assert told.out == "Here.\n\nHere.\n"
-    assert told.messages == ["Hi", "Here.", "And?", "Here."]
 
 
 def test_another_model_that_is_not_ready_is_an_error(talk):

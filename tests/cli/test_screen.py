@@ -213,3 +213,21 @@ def test_a_file_gets_what_the_model_wrote_and_a_dumb_terminal_what_is_harmless(o
     screen.rest()
 
     assert stream.getvalue() == written
+
+
+@pytest.mark.parametrize("widths", [(25, 60), (60, 25), (39, 38, 37), (24,)])
+def test_a_resized_terminal_shows_nothing_twice(drawn, widths):
+    """The region at the bottom is wrapped anew by the terminal, and erased as it stands then."""
+    drawn.screen.text("- a point that is wrapped by a narrow terminal\n- another point that is as long as that\n")
+    drawn.draw()
+    for width in widths:
+        drawn.emulator.resize(width)
+        drawn.screen._console.width = width
+        drawn.screen.text("- more\n")
+        drawn.draw()
+    drawn.screen.rest()
+
+    words = drawn.seen.split()
+    assert words.count("another") == 1
+    assert words.count("narrow") == 1
+    assert words.count("more") == len(widths)

@@ -225,6 +225,25 @@ def test_a_tool_is_shown_with_all_that_an_operator_wants_to_know(run, tmp_path):
     assert "there is no tool 'delete_fil'. Did you mean 'delete_file'?" in run("show", "delete_fil", code=1)
 
 
+def test_a_lock_and_an_agent_are_compared_by_what_the_lock_says_of_that_agent(run, tmp_path):
+    config = tmp_path / "gaia.toml"
+    config.write_text(
+        '[agents.reader]\ntools = [{ use = "files", root = "." }]\n'
+        '[agents.writer]\ntools = [{ use = "files", root = ".", write = true }]\n'
+    )
+    run("lock")
+    assert run("diff", "gaia.lock", "reader") == "no difference\n"
+    assert run("diff", "writer", "gaia.lock") == "no difference\n"
+
+    config.write_text(config.read_text().replace('root = ".", write = true', 'root = ".", only = ["read_file"]'))
+    said = run("diff", "gaia.lock", "writer", code=1)
+    assert "- writer/write_file: removed (breaking)" in said
+    assert "reader/" not in said
+    assert "a lock holds the tools of agents; compare it with one of them (reader, writer)" in run(
+        "diff", "gaia.lock", "files", code=2
+    )
+
+
 def test_two_locks_are_compared(run, tmp_path):
     (tmp_path / "gaia.toml").write_text(CONFIG)
     run("lock")

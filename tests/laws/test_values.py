@@ -37,7 +37,7 @@ from gaia_core.agent import Delegate, ToolSearch
 from gaia_core.catalog import Retention, StorageLimits, StorageQuota
 from gaia_core.messages import FileData, FunctionCall, ImageURL, InputAudio, TextPart, UserMessage
 from gaia_core.models import EndpointConfig, Sampling, ToolChoice
-from gaia_core.models.embedded import QWEN_CODER, LocalFile, Package
+from gaia_core.models.embedded import QWEN_CODER, Hub, LocalFile, Package
 from gaia_core.turn import Audience
 from gaia_http.keys import KeyLimits
 
@@ -117,6 +117,7 @@ MADE_BY_CALLERS = {
     "StorageQuota": {},
     "Tool": {"name": "a", "description": "b", "parameters": look.parameters, "handler": print},
     "ToolSearch": {},
+    "ShelfModel": {"name": "a", "megabytes": 1, "memory": 1.0, "licence": "b", "words": "c", "hub": Hub("a/b", "c")},
     "TurnOptions": {},
     "TurnRequest": {},
     "WeightsChoice": {"weights": QWEN_CODER, "why": "a", "fallback": QWEN_CODER},

@@ -168,6 +168,7 @@ async def upstream() -> AsyncIterator[Callable[..., Awaitable[Upstream]]]:
             made = Upstream(answers or (Says((Wire.answer("Hello"),)),), **options)
             app = web.Application(client_max_size=2**26)
             app.router.add_post("/v1/chat/completions", made.complete)
+            app.router.add_post("/v1/embeddings", made.complete)
             app.router.add_post("/v1/chat/completions/input_tokens", made.count)
             app.router.add_get("/v1/models", made.models)
             app.router.add_get("/{path:.*}", made.get)

@@ -9,7 +9,7 @@ import pytest
 
 from gaia_core.events import TextDelta
 from gaia_core.messages import UserMessage
-from gaia_core.models import Endpoint, EndpointConfig, ModelError, ModelRequest
+from gaia_core.models import EmbeddingRequest, Endpoint, EndpointConfig, ModelError, ModelRequest
 
 
 async def gone(asked) -> None:
@@ -186,6 +186,36 @@ async def test_an_endpoint_that_lists_nothing_says_what_to_do(endpoint, fails, w
     error, _ = await fails(model)
     assert error.kind == "not_found"
     assert "load one" in str(error)
+
+
+EMBEDDING_FIRST = b'{"data": [{"id": "nomic-embed-text"}, {"id": "qwen3"}]}'
+
+
+async def test_a_conversation_never_asks_an_embedding_model(endpoint, ask, wire):
+    model, there = await endpoint(model=None)
+    there.listed = wire.says(EMBEDDING_FIRST)
+    await ask(model)
+
+    assert [asked.body["model"] for asked in there.asked] == ["qwen3"]
+
+
+async def test_an_endpoint_that_lists_no_chat_model_says_what_it_lists(endpoint, fails, wire):
+    model, there = await endpoint(model=None)
+    there.listed = wire.says(b'{"data": [{"id": "nomic-embed-text"}]}')
+    error, _ = await fails(model)
+
+    assert error.kind == "not_found"
+    assert "lists no model but nomic-embed-text, which can't chat; load one there" in str(error)
+    assert there.asked == []
+
+
+async def test_vectors_are_made_by_an_embedding_model(endpoint, wire):
+    vectors = b'{"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1}}'
+    model, there = await endpoint(wire.says(vectors), model=None)
+    there.listed = wire.says(b'{"data": [{"id": "qwen3"}, {"id": "nomic-embed-text"}]}')
+    await model.embed(EmbeddingRequest(b'["a"]', 1))
+
+    assert [asked.body["model"] for asked in there.asked] == ["nomic-embed-text"]
 
 
 async def test_a_list_may_come_in_pieces(endpoint, wire):

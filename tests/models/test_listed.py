@@ -37,6 +37,32 @@ def test_what_lists_no_models(body):
         listed_models(body)
 
 
+@pytest.mark.parametrize(
+    ("entry", "chats", "embeds"),
+    [
+        ('{"id": "qwen3"}', True, False),
+        ('{"id": "text-embedding-3-small"}', False, True),
+        ('{"id": "nomic-embed-text:latest"}', False, True),
+        ('{"id": "bge-m3"}', False, True),
+        ('{"id": "bge-reranker-v2-m3-GGUF"}', False, False),
+        ('{"id": "Whisper-Large-v3"}', False, False),
+        ('{"id": "m", "type": "embeddings"}', False, True),
+        ('{"id": "m", "type": "llm"}', True, False),
+        ('{"id": "m", "labels": ["reranking"]}', False, False),
+        ('{"id": "m", "labels": ["embeddings"]}', False, True),
+        ('{"id": "m", "labels": ["vision", "tool-calling"]}', True, False),
+        ('{"id": "m", "capabilities": {"completion_chat": false}}', False, False),
+        ('{"id": "m", "capabilities": {"completion_chat": true}}', True, False),
+        ('{"id": "m", "architecture": {"output_modalities": ["image"]}}', False, False),
+        ('{"id": "m", "architecture": {"output_modalities": ["text"]}}', True, False),
+    ],
+)
+def test_whether_a_model_chats(entry, chats, embeds):
+    (listed,) = listed_models(f'{{"data": [{entry}]}}'.encode())
+
+    assert (listed.chats, listed.embeds) == (chats, embeds)
+
+
 async def test_an_endpoint_is_asked_once(upstream):
     there = await upstream(b"")
     there.listed = type(there.listed)(

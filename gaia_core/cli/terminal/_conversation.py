@@ -5,10 +5,10 @@ as any other turn does; a second Ctrl-C doesn't wait for that and leaves. At a p
 """
 
 import signal
-import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeAlias
@@ -21,13 +21,14 @@ from gaia_core.catalog import Catalog
 from gaia_core.cli._journal_option import OWNER, SHORT_ID, find_session
 from gaia_core.cli.terminal._event_loop_thread import EventLoopThread
 from gaia_core.cli.terminal._event_view import EventView
-from gaia_core.cli.terminal._prompt import Prompt, echo
+from gaia_core.cli.terminal._prompt import Prompt, without_echo
 from gaia_core.cli.terminal._recorded_conversation import show_recap
 from gaia_core.cli.terminal._screen import Screen
 from gaia_core.errors import AnsweredError, BusyError, NotFoundError
 from gaia_core.events import ApprovalRequested, Event, InputRequested, Nested, TurnEnded
-from gaia_core.facts import Asked, Began
+from gaia_core.facts import Asked
 from gaia_core.journal import Journal, SessionUpdate
+from gaia_core.nesting import decode_json
 from gaia_core.runtime import Facts, Runtime, configured
 from gaia_core.session import Session
 from gaia_core.turn import Audience, Turn, TurnRequest
@@ -37,7 +38,6 @@ Arrived: TypeAlias = tuple[float, Sequence[Event]] | None
 """A batch of events and when it came; None after the last."""
 
 _CANCELLED_EXIT = 130
-_NOT_READY_SECONDS = 1.0
 _BEAT_SECONDS = 0.25
 
 
@@ -51,8 +51,12 @@ def conversation(
     interactive: bool,
     journal: Journal | None = None,
     session: str | None = None,
+    model: str | None = None,
+    history: Path | None = None,
 ) -> Iterator["Conversation"]:
     """A conversation with *agent* (None: the default one) on a runtime that closes with the block.
+
+    *model* of the catalog instead of the agent's own. *history*: the file of what was typed before.
 
     *interactive*: somebody is here to answer approvals and questions. *journal* keeps it; None: nothing does.
     *session*: the one in *journal* to go on with, by its own agent unless one is named; a turn that a stopped process
@@ -61,76 +65,67 @@ def conversation(
     chosen = catalog.agent(agent or catalog.default_agent) if agent is not None or session is None else None
     runtime = Runtime(catalog, journal, takes_over=False)
 
-    async def opened() -> tuple[Session, Turn | None]:
+    async def opened() -> Conversation:
         await runtime.__aenter__()
         if journal is not None and session is not None:
-            given, left = await _found(runtime, journal, session, agent, interactive=interactive)
+            given, left = await _found(runtime, session, agent, interactive=interactive)
         else:
             assert chosen is not None
             given, left = Session(str(uuid4()), runtime.catalog.agent(chosen.name), OWNER), None
-        if catalog.model(given.agent.model).kind == "embedded":
-            runtime.models.get(given.agent.model)  # so that it is fetched and started while the person types
-        return given, left
+        talk = Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
+        if model is not None:
+            await talk.use_model(model)
+        if catalog.model(talk.session.agent.model).kind == "embedded":
+            runtime.models.get(talk.session.agent.model)  # so that it is fetched and started while the person types
+        return talk
 
     try:
-        given, left = loop.run(opened())
+        talk = loop.run(opened())
     except BaseException:
         loop.run(runtime.aclose())
         raise
     # A program that a script started in the background ignores Ctrl-C, as it was told; at a terminal it is heard.
     heard = signal.default_int_handler if interactive else signal.getsignal(signal.SIGINT)
     try:
+        if interactive:
+            talk.prompt = Prompt(history)
         with _ctrl_c(heard):
-            yield Conversation(loop, runtime, given, screen, interactive, recorded=journal is not None, left=left)
+            yield talk
     finally:
         loop.run(runtime.aclose())
 
 
-async def _found(
-    runtime: Runtime, journal: Journal, id: str, agent: str | None, *, interactive: bool
-) -> tuple[Session, Turn | None]:
-    """The session *id* with *agent*, and the turn that a stopped process left in it, which is resumed here."""
-    info = await find_session(journal, id)
-    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
-    if info.turn is not None and not interactive:
-        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
-    left = await runtime.sessions.take_over(OWNER, info.id)
-    if agent is not None and agent != info.agent:
-        await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
-    return session, left
-
-
-@attrs.frozen
+@attrs.define(eq=False)
 class Conversation:
-    """One session, this terminal, and who sits at it."""
+    """The session that is talked in, this terminal, and who sits at it. Belongs to the terminal's thread; while
+    `opened` runs, to the loop's."""
 
     loop: EventLoopThread
     runtime: Runtime
     session: Session
+    """Slash commands replace it."""
     screen: Screen
     interactive: bool
-    prompt: Prompt = attrs.field(factory=Prompt)
+    prompt: Prompt | None = None
+    """Set when it is interactive."""
     recorded: bool = False
     """Whether the session is kept, so that it can be continued later."""
     left: Turn | None = None
-    """A turn that was taken over; it is shown before the first prompt."""
+    """A turn that was taken over; it is shown before the next prompt."""
+    said: bool = False
+    """Whether something was said in the session since it was opened."""
 
-    def go_on(self) -> int:
-        """Turn after turn, until the person leaves. The exit code."""
-        self._greet()
-        if self.left is not None:
-            self._turn(_begun(self.left))
-        said = False
-        while (message := self.prompt.message()) is not None:
-            said = True
-            try:
-                self._turn(self._start(message))
-            except BusyError as error:  # another process was quicker
-                self.screen.line(f"✗ {error}", "red")
-                self.screen.rest()
-        if self.recorded and said:
+    @property
+    def person(self) -> Prompt:
+        """Who is asked."""
+        assert self.prompt is not None, "nobody is asked unless it is interactive"
+        return self.prompt
+
+    def farewell(self) -> None:
+        """Say how to continue the session, before it is left."""
+        if self.recorded and self.said:
             self.screen.line(f"continue with: gaia chat --session {self.session.id[:SHORT_ID]}", "dim")
-        return 0
+            self.screen.rest()
 
     def once(self, message: str) -> int:
         """One turn. The exit code: 0 for a whole answer."""
@@ -139,12 +134,13 @@ class Conversation:
             return _CANCELLED_EXIT
         return 0 if ended.status == "completed" and ended.finish_reason == "stop" else 1
 
-    def _greet(self) -> None:
+    def greet(self) -> None:
+        """Say who answers, and what was said last."""
         agent = self.session.agent
         model = self.runtime.catalog.model(agent.model)
         tools = f"{len(agent.tools)} tools" if len(agent.tools) else "no tools"
         self.screen.line(f"{agent.name} · {model.description or model.kind} · {tools}", "dim")
-        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves; end a line with \\ to continue it", "dim")
+        self.screen.line("Ctrl-C cancels an answer, Ctrl-D leaves, /help lists the commands", "dim")
         self.screen.rest()
         if facts := self.loop.run(self._facts()):
             show_recap(facts, self.session.id, self.screen)
@@ -158,58 +154,80 @@ class Conversation:
 
     async def _start(self, message: str) -> Turn:
         session = self.session
-        await self.runtime.open(session.agent, session.id, owner=session.owner)
+        model = session.agent.model
+        chosen = model != self.runtime.catalog.agent(session.agent.name).model
+        metadata = msgspec.json.encode({"model": model} if chosen else {})
+        await self.runtime.open(session.agent, session.id, owner=session.owner, metadata=metadata)
         return await self.runtime.start(
             session, TurnRequest(message, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY)
         )
 
-    async def _again(self, failed: str) -> Turn:
-        """The same as in the turn *failed*, and in its place: nobody needs to read that a model wasn't ready."""
-        facts = await self.runtime.sessions.facts(OWNER, self.session.id)
-        found = ((record, fact.message) for record, fact in facts if record.turn == failed and isinstance(fact, Began))
-        record, message = next(found)
-        content = message.content if message is not None else None
-        return await self.runtime.start(
-            self.session,
-            TurnRequest(
-                content, audience=Audience.INTERACTIVE if self.interactive else Audience.NOBODY, parent=record.parent
-            ),
-        )
+    def say(self, message: str) -> None:
+        """One turn of a dialogue. Another process that was quicker is an error that is shown."""
+        self.said = True
+        try:
+            self._turn(self._start(message))
+        except BusyError as error:
+            self.screen.line(f"✗ {error}", "red")
+            self.screen.rest()
+
+    def take_left(self) -> None:
+        """Show the turn that was taken over, if there is one, to its end."""
+        if (left := self.left) is not None:
+            self.left = None
+            self._turn(_begun(left))
+
+    async def use_session(self, id: str | None) -> None:
+        """Talk in the session that *id* begins; None: in a new one of the same agent. Raises NotFoundError,
+        BusyError."""
+        if id is None:
+            self.session = Session(str(uuid4()), self.session.agent, OWNER)
+        else:
+            self.session, self.left = await _found(self.runtime, id)
+        self.said = False
+
+    async def use_model(self, name: str) -> None:
+        """Let the session's agent ask the model *name*, also when it is continued later. Raises NotFoundError."""
+        self.runtime.catalog.model(name)
+        session = self.session
+        if await self.runtime.sessions.exists(session.owner, session.id):
+            info = await self.runtime.sessions.get(session.owner, session.id)
+            metadata = msgspec.json.encode(decode_json(info.metadata, dict[str, Any]) | {"model": name})
+            await self.runtime.sessions.update(session.owner, session.id, SessionUpdate(metadata=metadata))
+        self.session = Session(session.id, attrs.evolve(session.agent, model=name), session.owner)
+
+    async def use_agent(self, name: str) -> None:
+        """Let the session go on with the agent *name*. Raises NotFoundError."""
+        session, agent = self.session, self.runtime.catalog.agent(name)
+        if await self.runtime.sessions.exists(session.owner, session.id):
+            info = await self.runtime.sessions.update(session.owner, session.id, SessionUpdate(agent=name))
+            agent = configured(self.runtime.catalog, info, name)
+        self.session = Session(session.id, agent, session.owner)
 
     def _turn(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Show what happens until the turn has ended that *beginning* gives."""
         show = EventView(self.screen)
         try:
-            turn = _Turn(self, show)
-            ended = turn.run(beginning)
-            while self._becomes_ready(ended) and self._waited(ended):
-                failed, turn = turn, _Turn(self, show)
-                ended = turn.run(self._again(failed.id))
+            ended = _Turn(self, show).run(beginning)
             show.ended(ended)
         finally:
             self.screen.rest()
         return ended
 
-    def _becomes_ready(self, ended: TurnEnded) -> bool:
-        """Whether the embedded model is still being fetched or started, and will answer."""
-        error = ended.error
-        embedded = self.runtime.catalog.model(self.session.agent.model).kind == "embedded"
-        return embedded and error is not None and error.type == "not_ready" and error.retryable
 
-    def _waited(self, ended: TurnEnded) -> bool:
-        """Wait until the model may answer, and show how far it is; False when the person doesn't want to."""
-        assert ended.error is not None
-        self.screen.status(ended.error.message)
-        model = self.runtime.models.get(self.session.agent.model)
-        try:
-            while True:
-                threading.Event().wait(_NOT_READY_SECONDS)
-                state = getattr(model, "state", None)
-                if state is None or state.lasting or state.phase in ("ready", "closed"):
-                    return True
-                self.screen.status(f"the embedded model is not ready: {state}")
-        except KeyboardInterrupt:
-            return False
+async def _found(
+    runtime: Runtime, id: str, agent: str | None = None, *, interactive: bool = True
+) -> tuple[Session, Turn | None]:
+    """The session that *id* begins, with *agent*, and the turn that a stopped process left in it, which is resumed
+    here."""
+    info = await find_session(runtime.journal, id)
+    session = Session(info.id, configured(runtime.catalog, info, agent), OWNER)
+    if info.turn is not None and not interactive:
+        raise BusyError(f"session {info.id} has a turn that has not ended; continue it at a terminal")
+    left = await runtime.sessions.take_over(OWNER, info.id)
+    if agent is not None and agent != info.agent:
+        await runtime.sessions.update(OWNER, info.id, SessionUpdate(agent=agent))
+    return session, left
 
 
 class _Turn:
@@ -222,17 +240,11 @@ class _Turn:
         self._turn: Turn | None = None
         self._interrupts = 0
 
-    @property
-    def id(self) -> str:
-        """The id of the turn that was run."""
-        assert self._turn is not None
-        return self._turn.id
-
     def run(self, beginning: Coroutine[Any, Any, Turn]) -> TurnEnded:
         """Run it to its end."""
         of = self._of
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-        with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), echo(on=False):
+        with _ctrl_c(signal.SIG_IGN if ignored else self._interrupt), without_echo():
             turn = of.loop.run(beginning)
             self._turn = turn
             if self._interrupts:  # before there was anything to cancel
@@ -280,7 +292,7 @@ class _Turn:
             return
         self._of.screen.rest()
         try:
-            with _ctrl_c(signal.default_int_handler), echo(on=True):
+            with _ctrl_c(signal.default_int_handler):
                 if isinstance(event, ApprovalRequested):
                     self._approve(turn, event, seconds)
                 else:
@@ -300,7 +312,7 @@ class _Turn:
         screen.rest()
         answer = ""
         while not answer:
-            given = self._of.prompt.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
+            given = self._of.person.ask(f"Allow {event.tool}? y, n, always, or why not: ", seconds)
             if given is None:
                 return  # too late; the turn says so itself
             answer = given
@@ -316,7 +328,7 @@ class _Turn:
             screen.line(f"  {number}. {visible(option)}")
         screen.rest()
         while True:
-            answer = self._of.prompt.ask("Answer: ", seconds)
+            answer = self._of.person.ask("Answer: ", seconds)
             if answer is None:
                 return
             if event.options and answer.isdecimal() and 1 <= int(answer) <= len(event.options):

@@ -91,6 +91,8 @@ class EventView:
     def _status(self, event: Event) -> bool:
         if isinstance(event, Queued):
             self._screen.status(f"queued for the model: position {event.position}")
+        elif isinstance(event, ModelRetried) and event.kind == "not_ready" and not event.delay:
+            self._screen.status(f"waiting for the model ({event.reason})")
         elif isinstance(event, ModelRetried) and event.kind == "not_ready":
             self._screen.status(f"waiting for the model ({event.reason}); asked again in {event.delay:.1f} s")
         elif isinstance(event, ModelRetried) and event.kind == "context_length":

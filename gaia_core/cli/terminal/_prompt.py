@@ -1,124 +1,171 @@
-"""Lines that a person types: messages, and answers to questions, in the terminal's thread.
+"""Lines that a person types: messages, and answers to questions, in the terminal's thread. Edited by prompt_toolkit.
 
-Input comes by `input()`, with readline's editing and this session's history where there is readline.
+A pasted text of many lines is one message, as the terminal brackets it; Alt-Enter, or a backslash at the end of a line,
+begins a new line. Messages are remembered from one run to the next in a file for this user only.
 """
 
-import math
-import signal
+import asyncio
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any, Protocol, cast
+from pathlib import Path
+from typing import Any
 
-LEAVE = ("exit", "quit", "/exit", "/quit")
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.shortcuts import CompleteStyle
+
+from gaia_core.private_files import missing_folders, write_private
+
+LEAVE = ("exit", "quit")
 _MORE = "\\"
-_BEAT_SECONDS = 0.1
-_SOON_SECONDS = 0.001
+_MOST_HISTORY_BYTES = 1_000_000
 
-
-class _Readline(Protocol):
-    def add_history(self, line: str, /) -> None: ...
-    def get_line_buffer(self) -> str: ...
-    def set_auto_history(self, enabled: bool, /) -> None: ...
+Complete = Callable[[str], Iterable[str]]
+"""From the text before the cursor to what may stand instead of its last word."""
 
 
 class Prompt:
-    """Asks the person at the terminal."""
+    """Asks the person at the terminal. *history*: the file that messages are kept in; None: only while this runs."""
 
-    def __init__(self) -> None:
-        self._readline = _readline()
+    def __init__(self, history: Path | None = None) -> None:
+        self.complete: Complete = _nothing
+        """What Tab offers. Set by who reads messages."""
+        self._output = _output()
+        self._messages: PromptSession[str] = PromptSession(
+            "> ",
+            multiline=True,
+            prompt_continuation=". ",
+            history=_history(history),
+            completer=_Completer(self),
+            complete_style=CompleteStyle.READLINE_LIKE,
+            complete_while_typing=False,
+            enable_open_in_editor=True,
+            key_bindings=_message_keys(),
+            output=self._output,
+        )
 
     def message(self) -> str | None:
-        """What the person says next; None to leave: Ctrl-D, Ctrl-C with nothing typed, or one of `LEAVE`.
-
-        A line that ends with a backslash continues in the next one; a pasted text may have many lines.
-        """
-        lines: list[str] = []
+        """What the person says next; None to leave: Ctrl-D, Ctrl-C with nothing typed, or one of `LEAVE`."""
         while True:
             try:
-                with _interruptible():
-                    line = _read(". " if lines else "> ")
-            except EOFError:
-                _say("\n")
+                message = self._messages.prompt().strip()
+            except (EOFError, KeyboardInterrupt):
                 return None
-            except KeyboardInterrupt:
-                _say("\n")
-                if not lines and not (self._readline and self._readline.get_line_buffer()):
-                    return None
-                lines = []
-                continue
-            if line.endswith(_MORE):
-                lines.append(line.removesuffix(_MORE))
-                continue
-            message = "\n".join((*lines, line)).strip()
-            lines = []
             if message in LEAVE:
                 return None
             if message:
-                self._remember(message)
                 return message
 
     def ask(self, question: str, seconds: float) -> str | None:
-        """The answer to *question*, stripped; None when none came within *seconds*. Raises EOFError on Ctrl-D.
+        """The answer to *question*, stripped; None when none came within *seconds*. Raises EOFError on Ctrl-D and
+        KeyboardInterrupt on Ctrl-C.
 
         What was typed before the question was seen is no answer to it.
         """
+        asking: PromptSession[str] = PromptSession(question, history=InMemoryHistory(), output=self._output)
         _drop_typed()
+        clear_typeahead(asking.input)
+
+        def time_out() -> None:
+            if not asking.app.is_done:
+                asking.app.exit(exception=TimeoutError())
+
+        def begin() -> None:
+            asyncio.get_running_loop().call_later(seconds, time_out)
+
         try:
-            with _interruptible(seconds):
-                return _read(question).strip()
+            return asking.prompt(pre_run=begin).strip()
         except TimeoutError:
-            _say("\n")
             return None
-        except (EOFError, KeyboardInterrupt):
-            _say("\n")
-            raise
-
-    def _remember(self, message: str) -> None:
-        if self._readline is not None:
-            self._readline.add_history(message)
 
 
-def _readline() -> _Readline | None:
+def _nothing(_text: str) -> Iterable[str]:
+    return ()
+
+
+class _Completer(Completer):
+    def __init__(self, prompt: Prompt) -> None:
+        self._prompt = prompt
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:  # noqa: ARG002
+        """See `Completer`."""
+        text = document.text_before_cursor
+        word = text.rpartition(" ")[2]
+        for found in self._prompt.complete(text):
+            yield Completion(found, start_position=-len(word))
+
+
+def _message_keys() -> KeyBindings:
+    keys = KeyBindings()
+
+    @keys.add("enter")
+    def send(event: KeyPressEvent) -> None:
+        buffer = event.current_buffer
+        if buffer.document.text_before_cursor.endswith(_MORE):
+            buffer.delete_before_cursor()
+            buffer.insert_text("\n")
+        else:
+            buffer.validate_and_handle()
+
+    @keys.add("escape", "enter")
+    def new_line(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    @keys.add("c-c")
+    @keys.add("<sigint>")
+    def clear_or_leave(event: KeyPressEvent) -> None:
+        if event.current_buffer.text:
+            event.current_buffer.reset()
+        else:
+            event.app.exit(exception=KeyboardInterrupt(), style="class:aborting")
+
+    return keys
+
+
+def _history(path: Path | None) -> History:
+    """The history at *path*, which is this user's only, and of which the oldest half goes when it is long."""
+    if path is None:
+        return InMemoryHistory()
     try:
-        import readline
-    except ImportError:
-        return None
-    readline.set_auto_history(False)  # answers to questions are no messages
-    return cast("_Readline", readline)
+        missing_folders(path.parent)
+        if not path.exists():
+            write_private(path, b"")
+        path.chmod(0o600)
+        if path.stat().st_size > _MOST_HISTORY_BYTES:
+            _, _, kept = path.read_bytes()[-_MOST_HISTORY_BYTES // 2 :].partition(b"\n\n")
+            write_private(path, kept)
+        with path.open("ab"):  # it can be written
+            return FileHistory(path)
+    except OSError:  # a data folder that can't be written: the conversation matters more
+        return InMemoryHistory()
 
 
-def _read(prompt: str) -> str:
-    """A line. Raises EOFError, KeyboardInterrupt."""
-    if sys.stdout.isatty():
-        return input(prompt)
-    _say(prompt)
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.rstrip("\n")
-
-
-def _say(text: str) -> None:
-    """Write to the person, who may have sent stdout elsewhere."""
-    stream = sys.stdout if sys.stdout.isatty() else sys.stderr
-    stream.write(text)
-    stream.flush()
+def _output() -> Output:
+    """The terminal, also when stdout is sent elsewhere."""
+    output = create_output(always_prefer_tty=True)
+    if isinstance(output, Vt100_Output):
+        # The cursor's place matters to menus only; a terminal that doesn't tell it would be waited for.
+        output.enable_cpr = False
+    return output
 
 
 @contextmanager
-def echo(*, on: bool) -> Iterator[None]:
-    """Whether the terminal shows what is typed: not while an answer is written, in the middle of which it would be."""
+def without_echo() -> Iterator[None]:
+    """The terminal doesn't show what is typed while an answer is written, in the middle of which it would be."""
     before = _terminal_mode()
     if before is None:
         yield
         return
     import termios
 
-    flags = before[3] | termios.ECHO if on else before[3] & ~termios.ECHO
-    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, [*before[:3], flags, *before[4:]])
+    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, [*before[:3], before[3] & ~termios.ECHO, *before[4:]])
     try:
         yield
     finally:
@@ -142,41 +189,3 @@ def _drop_typed() -> None:
         import termios
 
         termios.tcflush(sys.stdin, termios.TCIFLUSH)
-
-
-@contextmanager
-def _interruptible(seconds: float = math.inf) -> Iterator[None]:
-    """Raise TimeoutError in the block after *seconds*, and KeyboardInterrupt on Ctrl-C, whenever it comes.
-
-    A signal that comes just before readline begins to wait would be seen after the next key only. So Ctrl-C is noted,
-    and a beat of the alarm raises; it comes again if it was too early as well. (Two handlers that both raised would
-    meet in `input()`, which then fails with SystemError.) Where the system has no alarm, Ctrl-C raises by itself.
-    """
-    if not hasattr(signal, "setitimer"):
-        yield
-        return
-    end = time.monotonic() + seconds
-    pressed = False
-
-    def press(_number: int, _frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        signal.setitimer(signal.ITIMER_REAL, _SOON_SECONDS, _BEAT_SECONDS)
-
-    def beat(_number: int, _frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        if time.monotonic() >= end:
-            raise TimeoutError
-
-    alarm = signal.signal(signal.SIGALRM, beat)
-    ctrl_c = signal.signal(signal.SIGINT, press)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, min(_BEAT_SECONDS, max(_SOON_SECONDS, seconds)), _BEAT_SECONDS)
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGINT, ctrl_c)
-        signal.signal(signal.SIGALRM, alarm)
-    if pressed:
-        raise KeyboardInterrupt

@@ -4,16 +4,17 @@ On a terminal nothing that was written is written again, but for the region at t
 still grows, or what is being waited for. In plain text the answer alone goes to stdout, all the rest to stderr.
 """
 
+import os
 import re
 import sys
 import time
 from typing import Protocol, TextIO, TypeAlias
 
 from rich.console import Console
-from rich.live import Live
+from rich.control import Control
 from rich.markdown import Markdown
 from rich.padding import Padding
-from rich.segment import Segment, SegmentLines
+from rich.segment import ControlType, Segment, SegmentLines
 from rich.text import Text
 
 from gaia_core.cli.terminal._markdown import GrowingMarkdown, parser
@@ -23,10 +24,6 @@ Lines: TypeAlias = list[list[Segment]]
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _FRAME_SECONDS = 0.06
 _INDENT = 2
-
-
-def _nothing() -> Text:
-    return Text(end="")
 
 
 def clean(text: str) -> str:
@@ -129,7 +126,9 @@ class TerminalScreen:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._markdown = GrowingMarkdown()
-        self._live: Live | None = None
+        self._bottom: Lines | None = None
+        """The region as it was written; None: there is none, and the cursor is shown."""
+        self._cuts_lines = "XTERM_VERSION" in os.environ
         self._last = ""
         """What was written last: text, reasoning, line, or nothing yet."""
         self._open = ""
@@ -177,7 +176,7 @@ class TerminalScreen:
 
     def waiting(self) -> None:
         """See `Screen`."""
-        if self._live is None or self._open:  # what is said already says more
+        if self._bottom is None or self._open:  # what is said already says more
             self.status("…")
 
     def status(self, text: str) -> None:
@@ -253,28 +252,33 @@ class TerminalScreen:
 
     def _region(self, bottom: Lines, above: Lines | None = None) -> None:
         """Write *above* for good, and *bottom* as the region that is erased by what comes next."""
-        if self._live is None:
-            self._live = Live(
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=False,
-                redirect_stderr=False,
-                vertical_overflow="crop",
-            )
-            self._live.start()
+        if self._bottom is None:
+            self._console.show_cursor(False)
         with self._console:  # one write, so that nothing flickers
-            if above:
-                self._live.update(_nothing(), refresh=True)
-                self._console.print(SegmentLines(above, new_lines=True), end="")
+            self._erase()
             # The cursor waits on a line of its own: what is typed meanwhile, ^C for example, must not wrap a line.
-            self._live.update(SegmentLines([*bottom, []], new_lines=True) if bottom else _nothing(), refresh=True)
+            self._console.print(SegmentLines([*(above or ()), *bottom], new_lines=True), end="")
+        self._bottom = bottom
+
+    def _erase(self) -> None:
+        """Erase the region, and leave the cursor at its beginning."""
+        up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+        rows = min(sum(map(self._rows, self._bottom or ())), self._console.height - 1)
+        if rows:
+            self._console.control(Control(ControlType.CARRIAGE_RETURN, *(up * rows)))
+
+    def _rows(self, line: list[Segment]) -> int:
+        """The rows that a written *line* has now: a terminal that became narrower wraps it (xterm cuts it off)."""
+        if self._cuts_lines:
+            return 1
+        return max(1, -(-Segment.get_line_length(line) // self._console.width))
 
     def _clear(self) -> None:
-        if self._live is not None:
-            self._live.update(_nothing())
-            self._live.stop()
-            self._live = None
+        if self._bottom is not None:
+            with self._console:
+                self._erase()
+            self._bottom = None
+            self._console.show_cursor(True)
 
 
 def _stripped(line: list[Segment]) -> list[Segment]:

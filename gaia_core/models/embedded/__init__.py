@@ -8,6 +8,8 @@
 | `_weights_choice` | which of them this machine gets |
 | `_download` | how it gets there: by one process, from the first source that has it |
 | `_weight_sources` | where it can come from |
+| `_hub_file` | what a hub says of a file: its hash, size and commit |
+| `_shelf` | further models by a short name |
 | `_libraries` | what replaces a system library that the runtime needs and this machine lacks |
 | `_child_supervisor` | one run of the child, from outside |
 | `_fault` | why it ended or can't run, for clients and for the log |
@@ -16,8 +18,10 @@
 
 from gaia_core.models.embedded._download import in_place
 from gaia_core.models.embedded._fault import ChildError, ChildFault
+from gaia_core.models.embedded._hub_file import hub_file, hub_weights
 from gaia_core.models.embedded._libraries import ReplacementLibrary, load_runtime, replacements
 from gaia_core.models.embedded._model import EmbeddedModel
+from gaia_core.models.embedded._shelf import SHELF, ShelfModel
 from gaia_core.models.embedded._state import State
 from gaia_core.models.embedded._weight_sources import Hub, LocalFile, Package, Packages, SourceError, WeightSource
 from gaia_core.models.embedded._weights import (
@@ -37,6 +41,7 @@ from gaia_core.models.embedded._weights_choice import SIZES, EmbeddedSize, Weigh
 __all__ = [
     "QWEN_CODER",
     "QWEN_CODER_LARGE",
+    "SHELF",
     "SIZES",
     "ChildError",
     "ChildFault",
@@ -47,6 +52,7 @@ __all__ = [
     "Package",
     "Packages",
     "ReplacementLibrary",
+    "ShelfModel",
     "SourceError",
     "State",
     "WeightSource",
@@ -58,6 +64,8 @@ __all__ = [
     "chosen_weights",
     "fetch",
     "given_path",
+    "hub_file",
+    "hub_weights",
     "in_place",
     "libraries_folder",
     "load_runtime",

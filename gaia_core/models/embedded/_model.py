@@ -1,7 +1,8 @@
 """EmbeddedModel: weights, a child process that serves them, and prompted tools over it.
 
-It fetches and starts behind, restarts after a crash, and says at any time how far it is. Until it is ready, requests
-are answered by ModelError("not_ready") with the progress, so that clients know what they wait for.
+It fetches and starts in the background, restarts after a crash, and says at any time how far it is. A request that
+comes before it is ready waits for it: its stream begins with a `ModelRetried` for each step of the progress (a phase,
+or a percent of the download), so that clients know what they wait for and that the connection lives.
 
 A fault that a restart can't mend (a library that this system lacks, damaged weights, a crash again and again) is told
 in each answer, with what to do. It is looked at again after ten minutes; and a runtime that can't be loaded, which is
@@ -19,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from gaia_core.errors import ConfigError
+from gaia_core.events import ModelRetried
 from gaia_core.models._prompted_tools import PromptedTools
 from gaia_core.models._protocol import Delta, ModelError, ModelRequest
 from gaia_core.models.embedded._child_supervisor import Child
@@ -54,6 +56,10 @@ _LOOK_RESTARTS = 5
 _FIRST_FETCH_AGAIN_SECONDS, _LONGEST_FETCH_AGAIN_SECONDS = 60.0, 600.0
 _FIRST_TOKEN_SECONDS = 900.0
 _LONGEST_RETRY_AFTER_SECONDS = 60.0
+_BECOMES_READY = frozenset(("idle", "waiting", "fetching", "checking", "starting", "ready"))
+"""The phases in which a request waits. It is `ready` without a model for as long as a child takes to end."""
+_LONGEST_RESTART_WAIT_SECONDS = 30.0
+"""A request also waits for a restart after a crash, when it comes within this many seconds."""
 
 
 def _repeatable(request: ModelRequest) -> ModelRequest:
@@ -154,7 +160,12 @@ class EmbeddedModel:
             await changed.wait()
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[tuple[Delta, ...], None]:
-        """See `Model`. Raises ModelError, "not_ready" until its child listens."""
+        """See `Model`. Waits until its child listens, and says how far it is meanwhile (`ModelRetried`). Raises
+        ModelError, "not_ready", when that takes somebody to act, or when no source has the weights."""
+        attempt = 0
+        async for state in self._until_ready():
+            attempt += 1
+            yield (ModelRetried(attempt, 0.0, f"the embedded model {self.name}: {state}", "not_ready"),)
         model = await self._ready()
         if request.sampling.seed is not None:
             request = _repeatable(request)
@@ -172,11 +183,24 @@ class EmbeddedModel:
         """The tokens of the prompt, tools in words and all. Raises ModelError, "not_ready" until its child listens."""
         return await (await self._ready()).count(request)
 
+    async def _until_ready(self) -> AsyncIterator[State]:
+        """Each state whose words are new, as long as waiting for the next one makes sense."""
+        await self._look()
+        said = ""
+        while self._model is None:
+            changed, state = self._changed, self._state
+            restarts = state.phase == "crashed" and state.retry_after <= _LONGEST_RESTART_WAIT_SECONDS
+            if state.phase not in _BECOMES_READY and not restarts:
+                return
+            if said != str(state) and state.phase != "ready":
+                said = str(state)
+                yield state
+                continue  # it may have changed while the caller had this one
+            await changed.wait()
+
     async def _ready(self) -> PromptedTools:
         """The model that its child serves. Raises ModelError, "not_ready"."""
-        self._begin()
-        if self._unloadable:
-            await self._look_again()
+        await self._look()
         if self._model is not None:
             return self._model
         state = self._state
@@ -184,6 +208,12 @@ class EmbeddedModel:
             raise ModelError("not_ready", f"the embedded model {self.name} can't run: {state.reason}")
         words = f"the embedded model {self.name} is not ready: {state}"
         raise ModelError("not_ready", words, retryable=state.phase != "closed", retry_after=state.retry_after)
+
+    async def _look(self) -> None:
+        """Begin, if that isn't done; and look again at a runtime that could not be loaded."""
+        self._begin()
+        if self._unloadable:
+            await self._look_again()
 
     async def _look_again(self) -> None:
         """See whether the runtime can be loaded by now. For all who ask at about the same time, the first one does."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol, TypeAlias, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import attrs
 
@@ -100,6 +100,13 @@ class Hub:
     backoff: float = 0.5
 
     @property
+    def url(self) -> str:
+        """Where the file is."""
+        return (
+            f"{self.endpoint.rstrip('/')}/{self.repository}/resolve/{quote(self.revision, safe='')}/{quote(self.file)}"
+        )
+
+    @property
     def label(self) -> str:
         """The repository and its host; an endpoint's user and password, if any, are not told."""
         return f"{self.repository} at {urlsplit(self.endpoint).hostname or 'no host'}"
@@ -131,10 +138,9 @@ class Hub:
             return
         headers = {"accept-encoding": "identity"} | ({"range": f"bytes={have}-"} if 0 < have < size else {})
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self.connect_timeout, sock_read=self.silence_timeout)
-        url = f"{self.endpoint.rstrip('/')}/{self.repository}/resolve/{self.revision}/{self.file}"
         async with (
             aiohttp.ClientSession(timeout=timeout, trust_env=True, cookie_jar=aiohttp.DummyCookieJar()) as session,
-            session.get(url, headers=headers) as response,
+            session.get(self.url, headers=headers) as response,
         ):
             if response.status == 206 and response.headers.get("content-range", "").startswith(f"bytes {have}-"):
                 mode = "ab"

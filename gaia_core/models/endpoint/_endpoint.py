@@ -144,6 +144,7 @@ class Endpoint:
         self._open_client = open_client or client_for
         self._clients: list[HttpClient] = []  # the last one is asked
         self._first_listed: str | None = None
+        self._first_embedding: str | None = None
         self._inputs: frozenset[Input] | None = None
 
     def __repr__(self) -> str:
@@ -199,7 +200,7 @@ class Endpoint:
             async with asyncio.timeout(_CONTEXT_SECONDS):
                 model = self._config.model or await self._listed_model()
                 headers = _headers(self._secret())
-                return await served_context(model, await self._list(), base.path, root, headers)
+                return await served_context(model, await self.listed(), base.path, root, headers)
         except (ExchangeError, TimeoutError, ModelError):
             return None
         finally:
@@ -277,7 +278,7 @@ class Endpoint:
         finally:
             response.close()
         if response.status == 404:
-            self._first_listed = self._inputs = None
+            self._first_listed = self._first_embedding = self._inputs = None
         raise error_of(response.status, words_of_error, response.headers, secret)
 
     async def _send(self, method: Method, path: str, headers: Headers, body: bytes = b"") -> HttpResponse:
@@ -317,19 +318,19 @@ class Endpoint:
 
     async def models(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[str, ...]:
         """The ids that GET /models lists. Raises ModelError."""
-        return tuple(listed.id for listed in await self._list(timeout))
+        return tuple(listed.id for listed in await self.listed(timeout))
 
     async def inputs(self) -> frozenset[Input]:
         """What the model takes beside text, as far as the endpoint says. Raises ModelError."""
         if self._inputs is None:
             model = self._config.model or await self._listed_model()
-            said = [listed.inputs for listed in await self._list() if listed.id == model]
+            said = [listed.inputs for listed in await self.listed() if listed.id == model]
             self._inputs = frozenset().union(*said)
         return self._inputs
 
     async def embed(self, request: EmbeddingRequest) -> Embeddings:
         """The vectors of *request*. Raises ModelError."""
-        model = self._config.model or await self._listed_model()
+        model = self._config.model or await self._embedding_model()
         began = asyncio.get_running_loop().time()
         secret = self._secret()
         response = await self._post("/embeddings", _headers(secret), embedding_body(request, model), secret)
@@ -363,7 +364,8 @@ class Endpoint:
         finally:
             response.close()
 
-    async def _list(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[ListedModel, ...]:
+    async def listed(self, timeout: float = _MODEL_LIST_SECONDS) -> tuple[ListedModel, ...]:
+        """What GET /models lists. Raises ModelError."""
         secret = self._secret()
         try:
             async with asyncio.timeout(timeout):
@@ -390,12 +392,24 @@ class Endpoint:
         return False
 
     async def _listed_model(self) -> str:
+        """The first listed one that chats."""
         if self._first_listed is None:
-            listed = await self.models()
+            listed = await self.listed()
+            chats = [each.id for each in listed if each.chats]
+            if not chats:
+                others = f" but {', '.join(each.id for each in listed)}, which can't chat" if listed else ""
+                raise ModelError("not_found", f"{self._config.base} lists no model{others}; load one there")
+            self._first_listed = chats[0]
+        return self._first_listed
+
+    async def _embedding_model(self) -> str:
+        """The first listed one that makes vectors; where none says so, the first one."""
+        if self._first_embedding is None:
+            listed = await self.listed()
             if not listed:
                 raise ModelError("not_found", f"{self._config.base} lists no model; load one there")
-            self._first_listed = listed[0]
-        return self._first_listed
+            self._first_embedding = next((each.id for each in listed if each.embeds), listed[0].id)
+        return self._first_embedding
 
 
 class _Count(msgspec.Struct):

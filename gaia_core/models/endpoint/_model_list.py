@@ -13,8 +13,13 @@ OpenAI and vLLM say nothing.
 The context that a model is served with: `max_model_len` (vLLM, SGLang), `recipe_options.ctx_size` (Lemonade),
 `loaded_context_length` (LM Studio), `meta.n_ctx` (llama.cpp), `context_length` (Ollama, OpenRouter). What it was
 trained with (`n_ctx_train`, `max_context_length`) says nothing of that.
+
+Whether a model chats: LM Studio says it by `type`, Lemonade by `labels`, Mistral and llama.cpp by `capabilities`,
+OpenRouter by `architecture.output_modalities`. The others say nothing; what embedding, reranking, speech and image
+models are usually called tells them apart.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -33,6 +38,16 @@ _WORDS: tuple[tuple[str, Input], ...] = (
 )
 
 
+_NOT_CHAT = re.compile(
+    r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro|gte-|\be5-|arctic-embed", re.IGNORECASE
+)
+"""Names of models that don't chat."""
+_EMBEDS = re.compile(r"embed|bge-(?!reranker)|minilm|gte-|\be5-", re.IGNORECASE)
+_NOT_CHAT_WORDS = frozenset(
+    ("embedding", "embeddings", "rerank", "reranker", "reranking", "transcription", "tts", "speech", "image-generation")
+)
+
+
 class ListedModel(msgspec.Struct, frozen=True, gc=False):
     """A model that an endpoint lists."""
 
@@ -40,6 +55,12 @@ class ListedModel(msgspec.Struct, frozen=True, gc=False):
     inputs: frozenset[Input]
     window: int | None = None
     """Its context in tokens; None: it isn't said."""
+    chats: bool = True
+    """Whether it answers a conversation, as far as its entry and its name say."""
+    embeds: bool = False
+    """The same for vectors of texts."""
+    owner: str | None = None
+    """Its `owned_by`."""
 
 
 class _ModelEntry(msgspec.Struct):
@@ -56,6 +77,7 @@ class _ModelEntry(msgspec.Struct):
     loaded_context_length: Any = None
     meta: Any = None
     context_length: Any = None
+    owned_by: Any = None
 
 
 class _ModelList(msgspec.Struct):
@@ -71,9 +93,29 @@ def listed_models(body: bytes) -> tuple[ListedModel, ...]:
         raise msgspec.ValidationError("a model without an id")
     beside = found.models or []
     return tuple(
-        ListedModel(entry.id or "", frozenset().union(_inputs(entry), *_same(entry, beside)), _window(entry))
+        ListedModel(
+            entry.id or "",
+            frozenset().union(_inputs(entry), *_same(entry, beside)),
+            _window(entry),
+            chats=_chats(entry),
+            embeds=_embeds(entry),
+            owner=entry.owned_by if isinstance(entry.owned_by, str) else None,
+        )
         for entry in entries
     )
+
+
+def _chats(entry: _ModelEntry) -> bool:
+    capabilities = entry.capabilities if isinstance(entry.capabilities, dict) else {}
+    architecture = entry.architecture if isinstance(entry.architecture, dict) else {}
+    outputs = architecture.get("output_modalities")
+    if capabilities.get("completion_chat") is False or (isinstance(outputs, list) and "text" not in outputs):
+        return False
+    return not (_words(entry) & _NOT_CHAT_WORDS or _NOT_CHAT.search(entry.id or ""))
+
+
+def _embeds(entry: _ModelEntry) -> bool:
+    return bool(_words(entry) & {"embedding", "embeddings"} or _EMBEDS.search(entry.id or ""))
 
 
 def _window(entry: _ModelEntry) -> int | None:
@@ -95,6 +137,12 @@ def _same(entry: _ModelEntry, beside: list[_ModelEntry]) -> list[frozenset[Input
 
 
 def _inputs(entry: _ModelEntry) -> frozenset[Input]:
+    said = _words(entry)
+    return frozenset(taken for word, taken in _WORDS if word in said)
+
+
+def _words(entry: _ModelEntry) -> set[str]:
+    """The words by which *entry* says what the model does."""
     said = {entry.type} if isinstance(entry.type, str) else set()
     architecture = entry.architecture
     for words in (architecture.get("input_modalities") if isinstance(architecture, dict) else None, entry.labels):
@@ -103,4 +151,4 @@ def _inputs(entry: _ModelEntry) -> frozenset[Input]:
         said |= {word for word in entry.capabilities if isinstance(word, str)}
     elif isinstance(entry.capabilities, dict):
         said |= {word for word, has in entry.capabilities.items() if has is True}
-    return frozenset(taken for word, taken in _WORDS if word in said)
+    return said

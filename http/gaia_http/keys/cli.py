@@ -10,7 +10,7 @@ import msgspec
 
 from gaia_core import ConfigError
 from gaia_core.cli.terminal._echo import echo
-from gaia_core.cli.terminal._table import print_table
+from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.journal.from_url import data_folder
 from gaia_core.runtime import iso
 from gaia_http.keys._key import Key, KeyLimits, digest_of, new_id, new_secret
@@ -106,17 +106,18 @@ def create(
 
 @keys.command("list")
 @_file_option
-def list_(file: Path | None) -> None:
+@json_option
+def list_(file: Path | None, as_json: bool) -> None:
     """List the keys, without their secrets, which are not stored."""
     path = _path(file)
     try:
         found = read(path).keys
     except FileNotFoundError:
         found = ()
-    if not found and sys.stdout.isatty():
+    if not found and sys.stdout.isatty() and not as_json:
         echo(f"There are no keys in {path}. Create one with: gaia keys create NAME")
         return
-    print_table(_COLUMNS, [_row(key) for key in found], whole=_COLUMNS[:3])
+    print_table(_COLUMNS, [_row(key) for key in found], whole=_COLUMNS[:3], as_json=as_json)
 
 
 @keys.command()

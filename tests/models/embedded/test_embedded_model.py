@@ -12,7 +12,7 @@ import attrs
 import pytest
 
 from gaia_core import Agent, Catalog, Runtime, Toolset, tool
-from gaia_core.events import TextDelta
+from gaia_core.events import ModelRetried, TextDelta
 from gaia_core.messages import UserMessage
 from gaia_core.models import (
     Endpoint,
@@ -356,29 +356,67 @@ class Gate:
         part.write_bytes(self.data)
 
 
-async def test_until_it_is_ready_it_says_how_far_it_is(noise, tmp_path):
+@pytest.fixture
+async def gated(noise, tmp_path):
+    """A model that is being fetched: half of it has come, and the gate holds the rest back."""
     data = noise.read_bytes()
     gate = Gate(data)
     weights = Weights("Noise", hashlib.sha256(data).hexdigest(), len(data), "nobody's", ())
-    environ = {"GAIA_CACHE": str(tmp_path)}
-    model = EmbeddedModel(slots=1, default=weights, sources=(gate,), environ=environ)
-    try:
-        async for state in model.states():
-            if state.done:
-                break
+    model = EmbeddedModel(slots=1, default=weights, sources=(gate,), environ={"GAIA_CACHE": str(tmp_path)})
+    async for state in model.states():
+        if state.done:
+            break
+    yield model, gate
+    await model.aclose()
 
-        with pytest.raises(ModelError) as raised:
-            await answer(model, ModelRequest(HELLO))
-        gate.go.set()
-        await until(model, "ready")
 
-        assert raised.value.kind == "not_ready"
-        assert str(raised.value) == "the embedded model Noise is not ready: fetching 50 %"
-        assert raised.value.retry_after >= 2
-        assert raised.value.retryable
-        assert (await answer(model, ModelRequest(HELLO, sampling=SHORT)))[0]
-    finally:
-        await model.aclose()
+async def test_a_request_waits_until_it_is_ready_and_hears_how_far_it_is(gated):
+    model, gate = gated
+    said = []
+    async for batch in model.stream(ModelRequest(HELLO, sampling=SHORT)):
+        said += batch
+        if len(said) == 1:
+            gate.go.set()
+
+    retried = [delta for delta in said if isinstance(delta, ModelRetried)]
+    assert retried == said[: len(retried)], "all of it before the answer"
+    assert {delta.kind for delta in retried} == {"not_ready"}
+    assert retried[0].reason == "the embedded model Noise: fetching 50 %"
+    assert retried[-1].reason == "the embedded model Noise: starting"
+    assert isinstance(said[-1], Finished)
+
+
+async def test_a_request_that_waits_ends_when_the_model_is_closed(gated):
+    model, _ = gated
+    waiting = model.stream(ModelRequest(HELLO))
+    await anext(waiting)
+    await model.aclose()
+
+    with pytest.raises(ModelError, match="closed") as raised:
+        await anext(waiting)
+
+    assert (raised.value.kind, raised.value.retryable) == ("not_ready", False)
+
+
+async def test_a_request_that_waits_ends_when_no_source_has_the_weights(gated):
+    model, gate = gated
+    waiting = model.stream(ModelRequest(HELLO))
+    await anext(waiting)
+    gate.data = b"something else"
+    gate.go.set()
+
+    with pytest.raises(ModelError, match="no source brought the weights"):
+        async for _ in waiting:
+            pass
+
+
+async def test_nobody_counts_tokens_before_it_is_ready(gated):
+    model, _ = gated
+    with pytest.raises(ModelError, match="fetching 50 %") as raised:
+        await model.count(ModelRequest(HELLO))
+
+    assert (raised.value.kind, raised.value.retryable) == ("not_ready", True)
+    assert raised.value.retry_after >= 2
 
 
 async def test_without_weights_it_says_what_to_do(tmp_path):
