@@ -24,6 +24,10 @@ class WrongError(Exception):
     """What a client has is not what the record says, or has no end."""
 
 
+class _GivenUpError(Exception):
+    """The turn was taken over too often."""
+
+
 class _InterruptedError(Exception):
     """The stream ended by an error after which the client asks again."""
 
@@ -51,6 +55,8 @@ class Clients:
             kind = self.chance.choice(self.kinds)
             try:
                 self.counts[f"{kind.__name__}: {await kind()}"] += 1
+            except _GivenUpError:
+                self.counts[f"{kind.__name__}: {_GIVEN_UP}"] += 1
             except WrongError as error:
                 self.wrong.append(f"{kind.__name__}: {error}")
 
@@ -201,7 +207,9 @@ class Clients:
                 if reply.status in _BUSY or (reply.status == 409 and "retry-after" in reply.headers):
                     raise ConnectionError
                 if reply.status != 200:
-                    raise WrongError(f"{method} {path} got {reply.status}: {await reply.text()}")
+                    if _GIVEN_UP in (text := await reply.text()):
+                        raise _GivenUpError
+                    raise WrongError(f"{method} {path} got {reply.status}: {text}")
                 rest = b""
                 async for piece in reply.content.iter_any():
                     *frames, rest = (rest + piece).split(b"\n\n")

@@ -338,7 +338,7 @@ class TurnRunner:
             history = fold(await journal.read(info.owner, info.id), lease.head, info.id)
         except DamagedRecordError as error:  # no later try would read it
             damaged = Ended("failed", "", "stop", Usage(), 0, error=ErrorInfo("journal", str(error)))
-            await journal.append(lease, (record_of(damaged),), done=True)
+            await journal.append(lease, _taken_over(lease, damaged), done=True)
             _log.error("a turn is given up: %s", error)
             return False
         began = history.began
@@ -357,7 +357,7 @@ class TurnRunner:
             lost = ErrorInfo("interrupted", "the server was restarted while this ran, and its client has gone")
         if lost is not None:
             ended = Ended("failed", "", "stop", history.usage, history.steps, error=lost)
-            await journal.append(lease, (record_of(ended),), done=True)
+            await journal.append(lease, _taken_over(lease, ended), done=True)
             return False
         session = Session(info.id, agent, info.owner)
         start = TurnStart(session=session, key=(info.owner, info.id), state=state, request=request)
@@ -594,6 +594,12 @@ def _began(start: TurnStart) -> Began:
         edits=request.edits,
         audience=request.audience,
     )
+
+
+def _taken_over(lease: Lease, ended: Ended) -> tuple[NewRecord, ...]:
+    """The records of a turn that is taken over only to be ended: what the process before told of its last step is void
+    for its readers then, too."""
+    return record_of(Resumed(lease.takeovers)), record_of(ended)
 
 
 def recorded_size(request: TurnRequest) -> int:

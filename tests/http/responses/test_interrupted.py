@@ -10,6 +10,7 @@ from gaia_core import Agent, Context, ScriptedModel, Toolset, tool
 from gaia_core.events import ReasoningDelta, TextDelta
 from gaia_core.messages import ToolMessage
 from gaia_core.models import Finished, ModelError, ToolCallDelta
+from gaia_core.runtime import _turn_runner
 from gaia_http.openai.responses.output._response_events import RETIRED
 
 LOST = "The first server said so many words that nobody could count them all, "
@@ -298,6 +299,23 @@ async def test_a_response_that_was_cancelled_after_an_interruption_ends_a_resume
     assert error["code"] == "step_interrupted"
     assert rest[-1]["type"] == "response.failed"
     assert rest[-1]["response"]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("why", ["takeovers", "its agent has gone"])
+async def test_a_response_that_is_given_up_ends_a_resume(stops, why, monkeypatch):
+    """What its reader has of the interrupted step is void, though no other step follows."""
+    await (await stops.begin()).stop()
+    if why == "takeovers":
+        monkeypatch.setattr(_turn_runner, "TAKEOVERS", -1)
+    server = await stops.serve(agents=(PLAIN if why == "takeovers" else Agent("other"),))
+    whole = await told(server, stops.id)
+
+    (error,) = await told(server, stops.id, starting_after=stops.number)
+    rest = await told(server, stops.id, starting_after=error["sequence_number"])
+
+    assert error["code"] == "step_interrupted"
+    assert [event for event in stops.seen if event["sequence_number"] <= stops.valid] + rest == whole
+    assert [event["type"] for event in rest[-2:]] == ["response.failed", "error"]
 
 
 # Within one process.
