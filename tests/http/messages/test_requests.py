@@ -367,3 +367,27 @@ async def test_a_wrong_page_is_an_error(serve, query):
 
     assert (response.status, answer["error"]["type"]) == (400, "invalid_request_error")
     assert answer["error"]["message"].startswith(query.split("=")[0])
+
+
+async def test_messages_of_one_role_that_follow_each_other_are_one(asked):
+    """As Anthropic reads them (source: the Messages API's reference, `messages`)."""
+    said = await asked(
+        {"role": "user", "content": "One"},
+        {"role": "user", "content": [text("Two")]},
+        {"role": "assistant", "content": "Three"},
+        {"role": "user", "content": "Four"},
+    )
+
+    assert [type(each) for each in said] == [UserMessage, AssistantMessage, UserMessage]
+    assert said[0] == UserMessage("One\n\nTwo")
+
+
+async def test_tools_that_anthropic_runs_are_not_offered_to_the_model(serve, post, message):
+    server = await serve("ok", agents=(Agent("a"),))
+    searching = {"type": "web_search_20250305", "name": "web_search"}
+
+    status, headers, _ = await post(server, message(tools=[searching, WEATHER]))
+
+    assert status == 200
+    assert [each.name for each in server.model.requests[0].tools] == ["weather"]
+    assert "web_search_20250305" in headers["x-gaia-ignored"]

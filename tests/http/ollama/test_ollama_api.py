@@ -248,15 +248,19 @@ async def test_images_and_thoughts_of_a_conversation_reach_the_model(serve, clie
 
 
 async def test_the_agents_are_listed_and_described(serve, client, prefix):
-    server = await serve(agents=(OWN, Agent("b:8b")), inputs=("image",))
+    others = (Agent("deaf", client_tools="ignore"), Agent("strict", client_tools="reject"))
+    server = await serve(agents=(OWN, Agent("b:8b"), *others), inputs=("image",))
     api = client(server, prefix)
 
     listed, loaded, shown = await api.list(), await api.ps(), await api.show("a:latest")
 
-    assert [model.model for model in listed.models] == ["a:latest", "b:8b"]
+    assert [model.model for model in listed.models] == ["a:latest", "b:8b", "deaf:latest", "strict:latest"]
     assert listed.models[0].digest == OWN.fingerprint.partition(":")[2]
-    assert [model.model for model in loaded.models] == ["a:latest", "b:8b"]
+    assert [model.model for model in loaded.models] == [model.model for model in listed.models]
     assert set(shown.capabilities) == {"completion", "tools", "thinking", "vision"}
+    assert [set((await api.show(name)).capabilities) for name in ("deaf", "strict")] == [
+        {"completion", "thinking", "vision"}
+    ] * 2, "they take no tools of a client"
     assert shown.modelinfo["general.architecture"] == "gaia"
 
 
