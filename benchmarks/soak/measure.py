@@ -301,7 +301,8 @@ def _table(run: Run, logged: list[str], upstream: Upstream) -> bool:
         Row("answers that the endpoint still gives", upstream.answering, "", None, 0),
     ]
     show(f"A soak of {run.seconds / 60:g} minutes, {_WORKERS} clients at once; {run.fault.name}, {FAULTS} times", rows)
-    print()
+    tenths = [steady[len(steady) * n // 10 : len(steady) * (n + 1) // 10] for n in range(10)]
+    print("\n  memory, by tenths of the time, MB: " + " ".join(f"{_middle(part):.1f}" for part in tenths if part))
     for (kind, result), count in sorted(outcomes.counts.items()):
         print(f"  {kind:22} {result:40} {count:8}")
     for name in sorted(before.open | after.open):
