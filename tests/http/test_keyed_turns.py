@@ -263,7 +263,7 @@ async def test_two_processes_that_begin_the_same_attempt_run_it_once(serve, jour
 
 @pytest.mark.parametrize("look", [1, 2])
 @pytest.mark.parametrize("new", [True, False])
-@pytest.mark.parametrize("surface", ["chat", "unstored", "messages", "ollama"], indirect=True)
+@pytest.mark.parametrize("surface", ["chat", "unstored"], indirect=True)
 async def test_a_process_that_is_overtaken_runs_nothing_and_has_the_answer_that_was_kept(
     serve, journal, surface, new, look
 ):

@@ -1,4 +1,5 @@
-"""How many processes `-n auto` takes: one for each processor core, or none for what somebody looks at closely.
+"""How many processes `-n auto` takes: one more than the processor has cores, because tests also wait, or none for what
+somebody looks at closely.
 
 A file or a test that is named runs in the process that was started, which is quicker for a few tests, shows their
 output as they write it (`-s`), and lets a debugger in.
@@ -14,7 +15,7 @@ import pytest
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.option.capture == "no" or not all(_is_folder(config, argument) for argument in config.args):
         return 0
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def _is_folder(config: pytest.Config, argument: str) -> bool:
