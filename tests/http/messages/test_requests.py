@@ -382,6 +382,18 @@ async def test_messages_of_one_role_that_follow_each_other_are_one(asked):
     assert said[0] == UserMessage("One\n\nTwo")
 
 
+async def test_a_result_may_come_in_the_second_of_a_users_messages(asked):
+    said = await asked(
+        {"role": "user", "content": "Weather?"},
+        {"role": "assistant", "content": [USE]},
+        {"role": "user", "content": "Here it is."},
+        {"role": "user", "content": [result("rain")]},
+    )
+
+    assert [type(each) for each in said[:3]] == [UserMessage, AssistantMessage, ToolMessage]
+    assert said[-1] == UserMessage("Here it is.")
+
+
 async def test_tools_that_anthropic_runs_are_not_offered_to_the_model(serve, post, message):
     server = await serve("ok", agents=(Agent("a"),))
     searching = {"type": "web_search_20250305", "name": "web_search"}
