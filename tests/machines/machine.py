@@ -246,7 +246,7 @@ def serve(machine: Machine) -> int:
 
 def test(machine: Machine, arguments: list[str]) -> int:
     """`./run test` there."""
-    machine.install("postgresql")  # as .ci/run does
+    machine.install("postgresql", "curl")  # as .ci/run does
     return machine.run('./run test "$@"', *arguments, seconds=SECONDS["test"])
 
 
