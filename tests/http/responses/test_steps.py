@@ -61,6 +61,10 @@ async def test_each_request_of_a_client_that_keeps_the_conversation_begins_with_
             [("a", "b"), "a", "b", ("c",), "c"],
         ),
         (
+            [given("a"), {"type": "reasoning", "summary": []}, given("b"), result("a"), result("b")],
+            [("a",), "a", ("b",), "b"],
+        ),
+        (
             [given("a"), result("a"), {"type": "reasoning", "summary": []}, given("b"), result("b")],
             [("a",), "a", ("b",), "b"],
         ),

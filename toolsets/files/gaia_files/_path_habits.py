@@ -92,8 +92,6 @@ def _taken_as_relative(root: int, path: str, refusal: PathRefused) -> Parts:
     for start in range(1, min(len(parts), DEPTH)):
         if _exists(root, parts[start:]):
             raise absolute(path, parts[start:]) from None
-    if len(parts) > 1 and _exists(root, parts[:-1]):
-        raise absolute(path, parts) from None
     raise refusal
 
 
