@@ -23,7 +23,7 @@ class Line:
 
 @attrs.frozen
 class Invoice:
-    """An invoice. The total must be the sum of the lines; a model that errs is told so and answers again."""
+    """An invoice. The total must be the sum of the lines; if it is not, the model corrects it."""
 
     number: str
     lines: list[Line]

@@ -17,7 +17,7 @@ from gaia_core.cli._write_model import write_model
 from gaia_core.cli.terminal._echo import echo
 from gaia_core.cli.terminal._table import json_option, print_table
 from gaia_core.errors import ConfigError, GaiaError
-from gaia_core.models import discover
+from gaia_core.models import Found, discover
 from gaia_core.models.embedded import (
     SHELF,
     SIZES,
@@ -190,10 +190,15 @@ async def _listed(config: Path | None) -> list[tuple[str, ...]]:
             for each in endpoint.models:
                 state = f"answers {spec.name}" if each.id == endpoint.answers else ""
                 rows.append((each.id, endpoint.url, each.use, str(each.context or ""), state))
-    for found in await discover() if os.environ.get("GAIA_DISCOVER", "1") != "0" else ():
+    for found in await _running_here():
         if found.url not in seen:
             rows += [(each, found.url, "chat", "", f"{found.name} runs here") for each in found.models]
     return rows
+
+
+async def _running_here() -> tuple[Found, ...]:
+    """The model servers that run on this machine; none with GAIA_DISCOVER=0."""
+    return await discover() if os.environ.get("GAIA_DISCOVER", "1") != "0" else ()
 
 
 def _shelf_rows(environ: Mapping[str, str]) -> list[tuple[str, ...]]:
@@ -216,7 +221,7 @@ async def _url_of(model: str, name: str, config: Path | None) -> str:
             if model in ids:
                 return endpoint.url
             known += ids
-    for found in await discover() if os.environ.get("GAIA_DISCOVER", "1") != "0" else ():
+    for found in await _running_here():
         if model in found.models:
             return found.url
         known += found.models

@@ -13,6 +13,7 @@ import msgspec
 
 from gaia_core.cli._journal_option import OWNER, SHORT_ID
 from gaia_core.cli.terminal._conversation import Conversation
+from gaia_core.cli.terminal._prompt import LEAVE
 from gaia_core.cli.terminal._recorded_conversation import when
 from gaia_core.errors import ConfigError, GaiaError, NotFoundError
 from gaia_core.journal import SessionInfo
@@ -57,7 +58,7 @@ def dialogue(talk: Conversation) -> int:
             break
         if (found := _COMMAND.fullmatch(message)) is None:
             talk.say(message)
-        elif (found[1] or "").lower() in ("quit", "exit"):
+        elif (found[1] or "").lower() in LEAVE:
             break
         else:
             commands.run((found[1] or "").lower(), (found[2] or "").strip())
@@ -101,7 +102,7 @@ class SlashCommands:
                 raise NotFoundError(f"there is no command /{name}.{hint} /help lists them; nothing was sent")
 
     def complete(self, text: str) -> Iterable[str]:
-        """What may stand instead of the last word of *text*, which is what precedes the cursor."""
+        """What may replace the last word of *text*, which is what precedes the cursor."""
         command, space, word = text.partition(" ")
         if not space:
             names = (f"/{each.name}" for each in COMMANDS)

@@ -28,7 +28,7 @@ _MORE = "\\"
 _MOST_HISTORY_BYTES = 1_000_000
 
 Complete = Callable[[str], Iterable[str]]
-"""From the text before the cursor to what may stand instead of its last word."""
+"""From the text before the cursor to what may replace its last word."""
 
 
 class Prompt:

@@ -38,9 +38,7 @@ _WORDS: tuple[tuple[str, Input], ...] = (
 )
 
 
-_NOT_CHAT = re.compile(
-    r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro|gte-|\be5-|arctic-embed", re.IGNORECASE
-)
+_NOT_CHAT = re.compile(r"embed|rerank|whisper|tts|bge-|minilm|stable-diffusion|sdxl|kokoro|gte-|\be5-", re.IGNORECASE)
 """Names of models that don't chat."""
 _EMBEDS = re.compile(r"embed|bge-(?!reranker)|minilm|gte-|\be5-", re.IGNORECASE)
 _NOT_CHAT_WORDS = frozenset(

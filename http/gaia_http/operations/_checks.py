@@ -152,9 +152,8 @@ async def _journal(place: Place) -> Finding:
 
 
 def _journal_file(path: Path) -> Finding:
-    nearest = path if path.exists() else next(each for each in path.parents if each.exists())
-    if not os.access(nearest, os.W_OK):
-        return Finding("journal", "error", f"{nearest} can't be written by this user; change its owner, or --journal")
+    if words := _unwritable(path, "--journal"):
+        return Finding("journal", "error", words)
     if not path.exists():
         return Finding("journal", "ok", f"{path} (it is made at the first start)")
     return Finding("journal", "ok", f"{path} (gaia journal check reads all of it)")
@@ -201,10 +200,22 @@ def _port(place: Place) -> Finding:
 
 def _disk(place: Place) -> Iterator[Finding]:
     folder = data_folder(place.environ)
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
-    free = shutil.disk_usage(nearest).free
+    free = shutil.disk_usage(_nearest(folder)).free
     level: Level = "error" if free < _NO_DISK else "warning" if free < _LOW_DISK else "ok"
     advice = "" if level == "ok" else "; free some: the server can't record turns on a full disk"
     yield Finding("disk", level, f"{free / _GB:.1f} GB free for {folder}{advice}")
-    if not os.access(nearest, os.W_OK):
-        yield Finding("disk", "error", f"{nearest} can't be written by this user; change its owner, or XDG_DATA_HOME")
+    if words := _unwritable(folder, "XDG_DATA_HOME"):
+        yield Finding("disk", "error", words)
+
+
+def _nearest(path: Path) -> Path:
+    """*path*, or the folder above it in which it would be made."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def _unwritable(path: Path, option: str) -> str:
+    """Why *path* can't be written or made; "" when it can. *option* names another place."""
+    nearest = _nearest(path)
+    if os.access(nearest, os.W_OK):
+        return ""
+    return f"{nearest} can't be written by this user; change its owner, or {option}"

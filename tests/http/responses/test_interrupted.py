@@ -184,7 +184,7 @@ async def test_a_reader_at_another_server_that_takes_the_turn_over(stops, follow
 
 
 async def test_a_reader_at_the_server_that_lost_the_turn(stops, upstream):
-    """Its server learns late that another one has the turn: the reader is told that what it has is void."""
+    """Its server learns late that another one has the turn: the reader's stream ends with `step_interrupted`."""
     model = upstream(TextDelta(LOST))
     loses = await stops.begin(first=model)
     takes = await stops.serve(LONG)

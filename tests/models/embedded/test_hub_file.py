@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from gaia_core.cli import main
 from gaia_core.models.embedded import Hub, SourceError, hub_file, hub_weights
+from tests.models.embedded.broken_downloads import send_from
 
 DATA = b"GGUF" + bytes(range(256)) * 4_000
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -22,7 +23,7 @@ class FakeHub:
     data: bytes = DATA
     etag: str = f'"{DIGEST}"'
     status: int = 302
-    breaks: list[int] = attrs.field(factory=list)  # each answer of the store ends after so many bytes
+    breaks: list[int] = attrs.field(factory=list)  # after how many bytes each answer of the store breaks off
     asked: list[tuple[str, str, str]] = attrs.field(factory=list)  # method, path, range
     url: str = ""
     store: str = ""
@@ -44,17 +45,7 @@ class FakeHub:
 
     async def blob(self, request: web.Request) -> web.StreamResponse:
         self.asked.append((request.method, request.path, request.headers.get("range", "")))
-        start = request.http_range.start or 0
-        body = self.data[start:]
-        headers = {"content-length": str(len(body)), "content-range": f"bytes {start}-{len(self.data) - 1}/*"}
-        response = web.StreamResponse(status=206 if start else 200, headers=headers)
-        await response.prepare(request)
-        if self.breaks:
-            await response.write(body[: self.breaks.pop(0)])
-            request.transport.close()
-        else:
-            await response.write(body)
-        return response
+        return await send_from(request, self.data, request.http_range.start or 0, self.breaks)
 
 
 @pytest.fixture

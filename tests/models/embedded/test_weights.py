@@ -28,6 +28,7 @@ from gaia_core.models.embedded import (
     given_path,
     sources_of,
 )
+from tests.models.embedded.broken_downloads import send_from
 
 BYTES = b"GGUF" + bytes(range(256)) * 12_000  # 3 MB
 
@@ -61,18 +62,7 @@ class Server:
         if self.status != 200:
             return web.Response(status=self.status)
         start = request.http_range.start or 0 if self.ranges else 0
-        body = self.data[start:]
-        headers = {"content-length": str(len(body))}
-        if start:
-            headers["content-range"] = f"bytes {start}-{len(self.data) - 1}/{len(self.data)}"
-        response = web.StreamResponse(status=206 if start else 200, headers=headers)
-        await response.prepare(request)
-        if self.breaks:
-            await response.write(body[: self.breaks.pop(0)])
-            request.transport.close()
-        else:
-            await response.write(body)
-        return response
+        return await send_from(request, self.data, start, self.breaks)
 
     def hub(self, **options) -> Hub:
         return Hub("some/repository", "model.gguf", endpoint=self.url, backoff=0.001, **options)
