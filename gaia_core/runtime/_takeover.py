@@ -110,6 +110,8 @@ class Takeover:
         """What is done after each beat: look at the journal's file, at signals, and at turns that others left."""
         await self._look_at_the_journal()
         await self._poll()
+        if self.journal_fault:
+            return  # a turn that is taken over now would leave no record
         if self._takes and (self._taking is None or self._taking.done()):
             orphans = await self._journal.orphans(self._replica, ORPHANS)
             self._taking = asyncio.create_task(self._take(orphans), name=_TAKEOVER) if orphans else None

@@ -217,12 +217,12 @@ def _readiness(runtime: Runtime, health: CatalogHealth | None) -> Response[bytes
     elif down := runtime.background.down:
         reason = f"{down[0].name} failed and is restarted soon; the server's log has more"
         body = msgspec.json.encode({"status": "degraded", "reason": reason})
-    elif runtime.journal_trouble is not None:
-        reason = "the journal can't be written; the server's log has more"
-        body = msgspec.json.encode({"status": "degraded", "reason": reason})
     elif runtime.journal_fault:
         reason = "the journal's file was deleted or replaced while it is in use; the server's log has more"
         body = msgspec.json.encode({"status": "journal_lost", "reason": reason})
+    elif runtime.journal_trouble is not None:
+        reason = "the journal can't be written; the server's log has more"
+        body = msgspec.json.encode({"status": "degraded", "reason": reason})
     elif (state := embedded_state(runtime)) is not None and state.phase != "ready":
         # This route needs no key: the reply may say that the model crashed or lacks something, but no file names.
         told = str(state) if state.lasting or state.phase == "crashed" else state.phase

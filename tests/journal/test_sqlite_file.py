@@ -253,6 +253,29 @@ async def test_a_file_that_is_replaced_is_missed(path, tmp_path):
         assert "gaia.db' was replaced by another file while it was open" in await journal.fault()
 
 
+@pytest.mark.parametrize("instead", ["nothing", "an empty file", "another journal"])
+async def test_who_reads_while_the_file_is_away_costs_nothing(path, tmp_path, instead):
+    """The first read opens the first reader: that made an empty file, beside which SQLite deleted the log."""
+    await filled(tmp_path / "other.db", "other")
+    kept = path.with_name("kept")
+    async with SQLiteJournal(path) as journal:
+        await create(journal, "s")
+        path.rename(kept)
+        if instead == "an empty file":
+            path.touch()
+        elif instead == "another journal":
+            shutil.copy(tmp_path / "other.db", path)
+        with pytest.raises(JournalError, match=r"gaia\.db' was .* while it was open"):
+            await journal.get("", "s")
+        assert path.exists() == (instead != "nothing")
+        kept.replace(path)
+
+        assert await journal.fault() == ""
+        assert (await journal.get("", "s")).id == "s"
+        await create(journal, "t")
+    assert await ids(path) == ["s", "t"]
+
+
 async def test_a_log_that_is_deleted_is_missed(path):
     async with SQLiteJournal(path) as journal:
         await create(journal, "s")
@@ -317,7 +340,7 @@ async def test_a_file_that_can_not_be_written_is_refused_in_words(path, monkeypa
     connect = sqlite3.connect
 
     def read_only(file, **given):
-        return connect(f"{file.as_uri()}?mode=ro", uri=True, **given) if file == path else connect(file, **given)
+        return connect(file.replace("mode=rw", "mode=ro"), **given)
 
     monkeypatch.setattr(sqlite3, "connect", read_only)
     with pytest.raises(JournalError, match=r"can't be opened: attempt to write a readonly database; make the file"):

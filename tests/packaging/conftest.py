@@ -53,7 +53,8 @@ class Checkout:
 
     def until_stopped(self) -> int:
         """The process id of the fake Python that has stopped at the moment asked for."""
-        descriptor = os.open(self.reached, os.O_RDONLY | os.O_NONBLOCK)
+        # Open for writing, too: a fake of the moment before, killed and still ending, is not the end of the FIFO then.
+        descriptor = os.open(self.reached, os.O_RDWR)
         try:
             assert select.select([descriptor], [], [], 300)[0]
             return int(os.read(descriptor, 100))

@@ -18,6 +18,7 @@ from gaia_core import (
     tool,
 )
 from gaia_core.events import ApprovalRequested, TurnResumed
+from gaia_core.journal import MemoryJournal
 from gaia_core.journal.sqlite import SQLiteJournal
 from gaia_core.messages import ToolMessage
 from gaia_core.turn import Audience, TurnRequest
@@ -121,3 +122,45 @@ async def test_where_there_is_none(opened):
         assert await runtime.sessions.take_over("", "s") is None
         with pytest.raises(NotFoundError):
             await runtime.sessions.take_over("", "gone")
+
+
+class LostLater(MemoryJournal):
+    """Its file is away while `lost`."""
+
+    lost = False
+
+    def __init__(self):
+        super().__init__()
+        self.did = []
+
+    async def fault(self):
+        return "the file was moved away" if self.lost else ""
+
+    async def beat(self, *arguments, **options):
+        self.did.append("beat")
+        return await super().beat(*arguments, **options)
+
+    async def orphans(self, *arguments, **options):
+        self.did.append("orphans")
+        return await super().orphans(*arguments, **options)
+
+
+async def test_no_turn_is_taken_over_while_the_journal_is_lost():
+    """It would leave no record."""
+    journal = LostLater()
+
+    async def until_done(wanted):
+        del journal.did[:]
+        async with asyncio.timeout(60):
+            while wanted not in " ".join(journal.did):
+                await asyncio.sleep(0.005)
+
+    async with Runtime(Catalog.of(Agent("a"), models={"local": ScriptedModel(lambda _: "Hi.")}), journal, ttl=0.1) as runtime:
+        await until_done("beat orphans beat")
+        journal.lost = True
+        async with asyncio.timeout(60):
+            while not runtime.journal_fault:
+                await asyncio.sleep(0.005)
+        await until_done("beat beat beat")
+        journal.lost = False
+        await until_done("beat orphans beat orphans")

@@ -65,6 +65,24 @@ class JournalFile:
             )
         return ""
 
+    def connect_reader(self) -> sqlite3.Connection:
+        """A new connection that can't write. Raises JournalError while another file, or none, is in this one's place.
+
+        Nothing is read before that is known: SQLite deletes the log beside an empty file.
+        """
+        self._require_place()
+        db = _connect(self.path)
+        try:
+            self._require_place()
+        except BaseException:
+            db.close()
+            raise
+        return _prepared(db, "query_only = ON", f"cache_size = -{_READER_CACHE_KB}")
+
+    def _require_place(self) -> None:
+        if fault := self.fault():
+            raise JournalError(fault)
+
     def checkpoint(self) -> bool:
         """Move what is in the log into the file; False when somebody reads it meanwhile. Waits for nobody."""
         (_, pages, moved) = self.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -259,21 +277,20 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that can write. Deleted rows are overwritten with zeros."""
-    db = sqlite3.connect(
-        path,
+    """A connection to the file, which is there, that can write. Deleted rows are overwritten with zeros."""
+    return _prepared(_connect(path, _STATEMENTS_CACHED), "secure_delete = ON")
+
+
+def _connect(path: Path, statements: int = 128) -> sqlite3.Connection:
+    """It never creates the file: an empty one in the place of one that was moved away costs the log beside it."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
-        cached_statements=_STATEMENTS_CACHED,
+        cached_statements=statements,
     )
-    return _prepared(db, "secure_delete = ON")
-
-
-def connect_reader(path: Path) -> sqlite3.Connection:
-    """A connection that can't write."""
-    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    return _prepared(db, "query_only = ON", f"cache_size = -{_READER_CACHE_KB}")
 
 
 def _prepared(db: sqlite3.Connection, *settings: str) -> sqlite3.Connection:

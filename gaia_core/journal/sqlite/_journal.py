@@ -39,7 +39,7 @@ from gaia_core.journal._records import (
 from gaia_core.journal.sqlite import _answers as answers
 from gaia_core.journal.sqlite import _replicas as replicas
 from gaia_core.journal.sqlite import _sessions as store
-from gaia_core.journal.sqlite._file import JournalFile, connect_reader, explained, open_file
+from gaia_core.journal.sqlite._file import JournalFile, explained, open_file
 from gaia_core.journal.sqlite._writer import CHECKPOINT_SECONDS, Writer
 from gaia_core.open_in_thread import opened_in_thread
 
@@ -160,7 +160,8 @@ class SQLiteJournal:
         try:
             return self._readers.get_nowait()
         except queue.Empty:
-            return connect_reader(self._path)
+            assert self._file is not None  # while a read runs, it is open
+            return self._file.connect_reader()
 
     # Sessions.
 
