@@ -155,7 +155,9 @@ async def test_no_turn_is_taken_over_while_the_journal_is_lost():
             while wanted not in " ".join(journal.did):
                 await asyncio.sleep(0.005)
 
-    async with Runtime(Catalog.of(Agent("a"), models={"local": ScriptedModel(lambda _: "Hi.")}), journal, ttl=0.1) as runtime:
+    async with Runtime(
+        Catalog.of(Agent("a"), models={"local": ScriptedModel(lambda _: "Hi.")}), journal, ttl=0.1
+    ) as runtime:
         await until_done("beat orphans beat")
         journal.lost = True
         async with asyncio.timeout(60):
