@@ -50,4 +50,4 @@ async def an_answer_has_the_type_asked_for(runtime: Runtime, session: Session) -
     assert_type(await runtime.run(session, "?"), str)
     assert_type(await runtime.run(session, "?", answer=City), City)
     wrong: str = await run(agent, "?", answer=City)  # pyright: ignore[reportAssignmentType]
-    print(wrong)
+    del wrong

@@ -129,4 +129,4 @@ def test_the_last_line_counts_what_was_found(tmp_path, monkeypatch, urls, counts
 
 async def found(urls: tuple[str, ...]):
     for url in urls:
-        yield Finding("error", f"models.{url}", "is down")
+        yield Finding(f"models.{url}", "error", "is down")
