@@ -71,8 +71,8 @@ version VERSION: setup
     .venv/bin/python requirements/set_version.py "$1"
 
 # Build the wheels of all distributions into dist/
-wheels: setup
-    for folder in . http server toolsets/*/; do .venv/bin/python -m build --wheel --no-isolation --outdir dist $folder; done
+wheels: _runtime
+    .venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist . ./http ./server ./toolsets/*/
 
 # Further real clients, each installed on its own: a table of what works
 test-clients *NAMES: setup

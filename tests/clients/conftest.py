@@ -123,14 +123,14 @@ def node() -> Callable[..., str]:
             done(ask, cwd=folder, seconds=FETCH_SECONDS)
             installed.write_text(lock)
 
-    def run(script: str, *arguments: str) -> str:
-        return done([program, folder / script, *arguments], seconds=SECONDS)
+    def run(script: str, *arguments: str, expected: tuple[int, ...] = (0,)) -> str:
+        return done([program, folder / script, *arguments], seconds=SECONDS, expected=expected)
 
     return run
 
 
-def done(command: list, *, seconds: float, **options: object) -> str:
-    """What *command* printed; it must end well and in time."""
+def done(command: list, *, seconds: float, expected: tuple[int, ...] = (0,), **options: object) -> str:
+    """What *command* printed; it must end in time, and with one of the statuses *expected*."""
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, **options)
-    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}"
+    assert ended.returncode in expected, f"{ended.stdout}\n{ended.stderr}"
     return ended.stdout

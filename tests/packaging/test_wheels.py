@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -19,14 +21,17 @@ from requirements.set_version import projects, set_version
 ROOT = Path(__file__).parents[2]
 PROJECTS = tuple(path.parent for path in projects())
 NAMES = ("gaia_core", "gaia_http", "gaia_files", "gaia_mcp")
+RECIPE = re.compile(r"(?m)^wheels: (?P<needs>\S+)\n    (?P<command>\.venv/bin/python .+)$")
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ...]:
     folder = tmp_path_factory.mktemp("wheels")
-    for project in PROJECTS:
-        words = ("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(project))
-        subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=120)
+    recipe = RECIPE.search((ROOT / "justfile").read_text())
+    words = recipe["command"].replace("--wheel-dir dist", f"--wheel-dir {folder}").split()
+    assert str(folder) in words
+    line = f"exec {shlex.join([sys.executable, *words[1:-1]])} {words[-1]}"  # the shell finds the toolsets
+    subprocess.run(["sh", "-c", line], cwd=ROOT, check=True, capture_output=True, timeout=120)
     return tuple(sorted(folder.glob("*.whl")))
 
 
@@ -62,6 +67,13 @@ def served(installed: Path, tmp_path: Path) -> Iterator[str]:
         process.terminate()
         process.stdout.read()
         assert process.wait(60) == 0
+
+
+def test_building_them_needs_no_developer_tools():
+    needed = re.findall(r"(?m)^(\S+)==", (ROOT / "requirements/runtime.txt").read_text())
+
+    assert RECIPE.search((ROOT / "justfile").read_text())["needs"] == "_runtime"
+    assert "hatchling" in needed
 
 
 def test_every_project_is_a_wheel_of_its_own_package_only(wheels: tuple[Path, ...]):

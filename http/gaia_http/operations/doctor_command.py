@@ -47,7 +47,7 @@ def doctor(
     if as_json:
         echo(msgspec.json.encode({"ok": not errors, "findings": found}).decode())
     else:
-        echo(f"{errors or 'no'} errors, {warnings or 'no'} warnings")
+        echo(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}")
     context.exit(1 if errors else 0)
 
 
@@ -59,3 +59,7 @@ async def _all(place: Place, *, shown: bool) -> list[Finding]:
             mark = finding.level if finding.level == "ok" else finding.level.upper()
             echo(f"{mark:7} {finding.check}: {finding.words}")
     return found
+
+
+def _count(number: int, word: str) -> str:
+    return f"1 {word}" if number == 1 else f"{number or 'no'} {word}s"

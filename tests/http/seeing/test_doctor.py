@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from gaia_core.cli import main
+from gaia_http.operations._checks import Finding
 
 
 @pytest.fixture
@@ -114,3 +115,18 @@ def test_a_folder_that_cannot_be_written(doctor, tmp_path, monkeypatch):
 
     assert status == 1
     assert {check for check, _ in errors(found)} == {"journal", "disk"}
+
+
+@pytest.mark.parametrize(
+    ("urls", "counts"),
+    [((), "no errors, no warnings"), (("a",), "1 error, no warnings"), (("a", "b"), "2 errors, no warnings")],
+)
+def test_the_last_line_counts_what_was_found(tmp_path, monkeypatch, urls, counts):
+    monkeypatch.setattr("gaia_http.operations.doctor_command.findings", lambda _: found(urls))
+
+    assert CliRunner().invoke(main, ["doctor"]).output.splitlines()[-1] == counts
+
+
+async def found(urls: tuple[str, ...]):
+    for url in urls:
+        yield Finding(f"models.{url}", "error", "is down")
