@@ -114,3 +114,16 @@ def test_a_folder_that_cannot_be_written(doctor, tmp_path, monkeypatch):
 
     assert status == 1
     assert {check for check, _ in errors(found)} == {"journal", "disk"}
+
+
+def test_the_start_command_of_a_server_can_be_checked_as_it_is(doctor):
+    words = ("--allowed-host", "gaia.example", "--drain-seconds", "25", "--log-format", "json", "--mcp")
+
+    assert doctor(*words)[0] == 0
+
+
+def test_an_option_that_serve_does_not_take_is_refused():
+    for words in (("--alowed-host", "x"), ("--drain-seconds", "soon")):
+        result = CliRunner().invoke(main, ["doctor", *words])
+        assert result.exit_code == 2
+        assert words[0] in result.stderr
