@@ -167,7 +167,9 @@ def database() -> Iterator[None]:
 
 
 @contextmanager
-def running(words: Sequence[object], stop: int = signal.SIGTERM, **options: object) -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    words: Sequence[object], stop: int = signal.SIGTERM, **options: object
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process; at the end it is asked to stop, and must end with status 0."""
     with subprocess.Popen(list(map(str, words)), **options) as process:
         try:

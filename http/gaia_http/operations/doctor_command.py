@@ -54,8 +54,8 @@ def doctor(
 ) -> None:
     """Check the configuration, models, folders, journal, keys, port and disk, and say what to do.
 
-    Give it the options that gaia serve gets, all of them if you like. It changes nothing. Exits with status 1 if something is an error; warnings
-    alone leave 0.
+    Give it the options that gaia serve gets, all of them if you like. It changes nothing. Exits with status 1 if
+    something is an error; warnings alone leave 0.
     """
     place = Place(config, journal, keys, host, port, dict(os.environ), Path.cwd())
     found = asyncio.run(_all(place, shown=not as_json))

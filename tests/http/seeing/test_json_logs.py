@@ -100,7 +100,11 @@ def test_in_text_a_wrong_option_is_said_as_everywhere(tmp_path, environ):
 
 @pytest.mark.parametrize(
     ("words", "level"),
-    [("reloaded. agents: a", "INFO"), ("not reloaded: agents.a.oops: unknown key", "WARNING"), ("  problem: x", "WARNING")],
+    [
+        ("reloaded. agents: a", "INFO"),
+        ("not reloaded: agents.a.oops: unknown key", "WARNING"),
+        ("  problem: x", "WARNING"),
+    ],
 )
 def test_what_an_operator_must_act_on_is_a_warning(words, level, caplog):
     sayer("json")(words)
