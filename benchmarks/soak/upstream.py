@@ -44,6 +44,9 @@ class Upstream:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection is kept."""
         head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET"):  # for its list of models, which it has not
+            writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+            return True
         body = json.loads(await reader.readexactly(int(_LENGTH.search(head)[1])))
         said = [str(message.get("content")) for message in body["messages"] if message["role"] == "user"]
         kind, number = _PLAN.findall(said[-1])[-1] if _PLAN.search(said[-1]) else ("ok", "0")
