@@ -157,7 +157,8 @@ def database() -> Iterator[None]:
     subprocess.run((*user, programs / "initdb", *made), check=True, stdout=subprocess.DEVNULL)
     settings = ("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={folder}")
     with running((*user, programs / "postgres", "-D", folder / "data", *settings), stop=signal.SIGINT) as process:
-        listening(5432, process)
+        listening(5432, process)  # which it does some time before it serves
+        until(lambda: subprocess.run((programs / "pg_isready", "-q", "-h", "127.0.0.1"), check=False).returncode == 0)
         words = (programs / "createdb", "-h", "127.0.0.1", "-U", "gaia", "gaia")
         subprocess.run(words, env={"PGPASSWORD": PASSWORD}, check=True)
         yield
