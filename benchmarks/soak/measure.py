@@ -34,6 +34,10 @@ _FAULTS_AT = (0.34, 0.6)
 FAULTS = len(_FAULTS_AT)
 _FAULT_SECONDS = 20.0
 _RECOVERY_SECONDS = 5.0
+_PLATEAU = 1.02
+"""How much memory may grow in the last third of the time. A server takes 9 % more for some 50,000 requests (allocator,
+caches of bounded size), then no more: in 30 minutes a leak of 50 bytes a request shows, of which the first minute says
+nothing."""
 _PAUSE_SECONDS = 0.25
 """How long a client waits that was refused."""
 _LAST_ROUNDS = 3
@@ -276,6 +280,7 @@ def _table(run: Run, logged: list[str], upstream: Upstream) -> bool:
     steady = [each.rss for each in samples if each.at >= warm]
     window = max(1, len(steady) // 5)
     first, last = _middle(steady[:window]), _middle(steady[-window:])
+    tenths = [_middle(steady[len(steady) * n // 10 : len(steady) * (n + 1) // 10] or steady) for n in range(10)]
     failing_from = _middle([each.rss for each in earlier])
     threads = max(each.threads for each in earlier)
     total = sum(outcomes.counts.values()) + len(outcomes.wrong)
@@ -289,8 +294,9 @@ def _table(run: Run, logged: list[str], upstream: Upstream) -> bool:
         Row("  until /ready is 200 again, the longest", max(run.timing.recovered), "s", None, _RECOVERY_SECONDS),
         Row("  lines of the log that are missing or too many", len(logged), "", None, 0),
         Row("  failures in the last round", len(run.failed_afterwards), "", None, 0),
-        Row("memory at the end (floor: after the first minute)", last, "MB", first, first * 1.05 + 2),
+        Row("memory at the end (floor: after the first minute)", last, "MB", first),
         Row("memory at the end (floor: before the faults)", last, "MB", failing_from, failing_from * 1.05 + 2),
+        Row("memory in the last tenth (floor: in the seventh)", tenths[9], "MB", tenths[6], tenths[6] * _PLATEAU),
         Row("most memory", max(each.rss for each in samples), "MB"),
         Row("most tasks at once", max(each.tasks for each in samples), ""),
         Row("tasks afterwards (floor: before)", after.tasks, "", before.tasks, before.tasks),
@@ -301,8 +307,7 @@ def _table(run: Run, logged: list[str], upstream: Upstream) -> bool:
         Row("answers that the endpoint still gives", upstream.answering, "", None, 0),
     ]
     show(f"A soak of {run.seconds / 60:g} minutes, {_WORKERS} clients at once; {run.fault.name}, {FAULTS} times", rows)
-    tenths = [steady[len(steady) * n // 10 : len(steady) * (n + 1) // 10] for n in range(10)]
-    print("\n  memory, by tenths of the time, MB: " + " ".join(f"{_middle(part):.1f}" for part in tenths if part))
+    print("\n  memory, by tenths of the time, MB: " + " ".join(f"{part:.1f}" for part in tenths))
     for (kind, result), count in sorted(outcomes.counts.items()):
         print(f"  {kind:22} {result:40} {count:8}")
     for name in sorted(before.open | after.open):
