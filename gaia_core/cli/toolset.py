@@ -38,7 +38,7 @@ def new(name: str, path: Path | None) -> None:
     written = scaffold(name, folder)
     echo(f"{folder}: {written} files")
     echo(
-        f"Next:\n  pip install -e {folder}\n  gaia tools schema {name}\n  python -m pytest {folder}\n"
+        f"Next:\n  pip install -e '{folder}[test]'\n  gaia tools schema {name}\n  python -m pytest {folder}\n"
         f'and in gaia.toml:\n  tools = [{{ use = "{name}", root = "." }}]'
     )
 

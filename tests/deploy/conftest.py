@@ -14,7 +14,6 @@ import attrs
 import pytest
 from aiohttp import web
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 GAIA = Path(sys.executable).with_name("gaia")
 KEY = "a-key-of-some-characters"
 

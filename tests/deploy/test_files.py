@@ -11,7 +11,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.deploy.conftest import DEPLOY, GAIA
+from tests.deploy.commands import DEPLOY, let_in
+from tests.deploy.conftest import GAIA
 
 MANIFESTS = sorted(set(DEPLOY.glob("kubernetes/*.yaml")) - {DEPLOY / "kubernetes" / "kustomization.yaml"})
 _LEAST_EXPOSED = 20
@@ -38,14 +39,9 @@ def test_what_the_image_is_built_from_is_there():
         for path in (root / "pyproject.toml", *root.glob("*/pyproject.toml"), *root.glob("toolsets/*/pyproject.toml"))
     }
     assert {(root / folder).resolve() for folder in folders} == packages
-    let_in = {
-        line[1:]
-        for line in (DEPLOY / "container" / "Dockerfile.dockerignore").read_text().splitlines()
-        if line.startswith("!")
-    }
-    assert all(list(root.glob(pattern)) for pattern in let_in)
+    assert all(list(root.glob(pattern)) for pattern in let_in())
     tops = {folder.relative_to(root).parts[0] for folder in packages if folder != root}
-    assert tops <= let_in
+    assert tops <= set(let_in())
 
 
 def test_compose_is_valid_and_its_references_exist():

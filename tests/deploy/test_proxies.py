@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from benchmarks.postgres import reserved_port
-from tests.deploy.conftest import DEPLOY, KEY
-from tests.deploy.test_start_commands import proxied
+from tests.deploy.commands import DEPLOY, proxied
+from tests.deploy.conftest import KEY
 
 NAME = "gaia.example"
 HEADERS = {"host": NAME, "authorization": f"Bearer {KEY}"}

@@ -3,43 +3,18 @@
 import asyncio
 import json
 import os
-import re
 import shlex
 import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.deploy.conftest import DEPLOY, GAIA, KEY
+from tests.deploy.commands import DEPLOY, compose, compose_environment, dockerfile, pod, proxied, unit
+from tests.deploy.conftest import GAIA, KEY
 
 _STOP_SECONDS = 15
 """What the end takes beside the drain, at most."""
-
-
-def dockerfile() -> dict[str, str]:
-    """The instructions of the last stage, continued lines joined."""
-    text = (DEPLOY / "container" / "Dockerfile").read_text().replace("\\\n", " ")
-    return {line.split(" ", 1)[0]: line.split(" ", 1)[1].strip() for line in text.splitlines() if " " in line}
-
-
-def unit() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for line in (DEPLOY / "systemd" / "gaia.service").read_text().splitlines():
-        if "=" in line and not line.startswith("#"):
-            name, _, value = line.partition("=")
-            found.setdefault(name, []).append(value)
-    return found
-
-
-def compose() -> dict:
-    return yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())["services"]["gaia"]
-
-
-def pod() -> dict:
-    return yaml.safe_load((DEPLOY / "kubernetes" / "deployment.yaml").read_text())["spec"]["template"]["spec"]
 
 
 def drain_of(words: list[str]) -> float:
@@ -92,10 +67,7 @@ def test_without_a_key_none_of_them_starts(words, tmp_path):
 async def test_the_command_of_compose_with_its_environment(started, model, ask, postgres):
     service = compose()
     given = {"GAIA_API_KEY": KEY, "GAIA_MODEL_URL": model.url, "POSTGRES_PASSWORD": "pass-word"}
-    environ = {}
-    for name, value in service["environment"].items():
-        variable = re.match(r"\$\{([A-Z_]+)(?::-([^}]*))?", value)
-        environ[name] = given.get(variable[1], variable[2]) if variable else value
+    environ = compose_environment(given)
     environ["GAIA_JOURNAL"] = environ["GAIA_JOURNAL"].replace("@postgres/gaia", f"@127.0.0.1:{postgres.port}/postgres")
     words = ["gaia", *service["command"]]
     async with started(words, environ) as server:
@@ -161,9 +133,3 @@ async def test_the_command_of_kubernetes_and_its_probes(started, model, ask, pos
 
 def test_the_start_commands_of_the_proxies_are_the_same():
     assert proxied("nginx/gaia.conf") == proxied("caddy/Caddyfile")
-
-
-def proxied(name: str) -> list[str]:
-    """The `gaia serve` in the comment of a proxy's file."""
-    found = re.search(r"^#\s+(gaia serve .*?)(?:\s{2,}|$)", (DEPLOY / Path(name)).read_text(), re.MULTILINE)
-    return shlex.split(found[1])

@@ -29,7 +29,7 @@ BASE_DAYS = 7
 CHECKOUT = "/root/gaia"
 CACHE = "/root/.cache"
 STEPS = ("serve", "test")
-SECONDS = {"serve": 1_800, "test": 3_600}
+SECONDS = {"serve": 1_800, "test": 3_600, "deploy": 1_800}
 
 APT_SETTINGS = ("Acquire::http", "Acquire::https", "Acquire::Check-", "Acquire::Retries", "Acquire::Force")
 
@@ -250,6 +250,13 @@ def test(machine: Machine, arguments: list[str]) -> int:
     return machine.run('./run test "$@"', *arguments, seconds=SECONDS["test"])
 
 
+def deploy(machine: Machine) -> int:
+    """The start commands of deploy/ there, in a network of their own: with the files' own ports and names."""
+    machine.install("caddy", "nginx", "openssl", "postgresql", "python3-yaml", "systemd")
+    words = "python3 -m tests.machines.deploy"
+    return machine.run(f"{words} build && unshare --net {words} run", seconds=SECONDS["deploy"])
+
+
 def steps(machine: Machine, chosen: str, arguments: list[str], *, bare: bool) -> int:
     """The exit status of the first step that fails, or 0."""
     if not bare:
@@ -264,7 +271,7 @@ def steps(machine: Machine, chosen: str, arguments: list[str], *, bare: bool) ->
         began = time.monotonic()
         say(f"{machine.name}: ./run {step}")
         try:
-            status = serve(machine) if step == "serve" else test(machine, arguments)
+            status = test(machine, arguments) if step == "test" else {"serve": serve, "deploy": deploy}[step](machine)
         except subprocess.TimeoutExpired as error:
             raise MachineError(f"./run {step} had not ended after {error.timeout:.0f} s") from None
         say(f"{machine.name}: ./run {step}: {'FAILED' if status else 'ok'} in {time.monotonic() - began:.0f} s")
@@ -297,7 +304,7 @@ def parsed(given: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument("suite", help="a Debian release: bookworm, trixie or sid")
     parser.add_argument(
-        "step", nargs="?", default="all", choices=("all", *STEPS, "shell"), help="what to run there (default: all)"
+        "step", nargs="?", default="all", choices=("all", *STEPS, "deploy", "shell"), help="what to run (default: all)"
     )
     parser.add_argument("--python", default="python3", help="its interpreter, by Debian package: python3.15")
     parser.add_argument("--bare", action="store_true", help="without libgomp1, which llama.cpp needs")

@@ -27,7 +27,7 @@ Said: TypeAlias = tuple[tuple[str, str], ...]
 _MASK = "***"
 _SECRETS = re.compile(
     r"(?i)\b(bearer|basic)\s+[^\s\"',;]{8,}"
-    r"|((?<![A-Za-z0-9])(?:authorization|api[_-]?key|password|secret|token)\b|(?<=[?&])key)(\"?'?\s*[=:]\s*\"?'?(?:(?:bearer|basic)\s+)?)[^\s\"',;&]{4,}"
+    r"|((?<![A-Za-z0-9])(?:authorization|api[_-]?key|password|secret|token)\b|(?<=[?&])key)(\"?'?\s*[=:]\s*\"?'?(?:(?:bearer|basic)\s+)?)(?!(?:bearer|basic)\s)[^\s\"',;&]{4,}"
     r"|\b(sk|gaia|hf|gh[a-z]|github_pat|xox[a-z])([-_])[A-Za-z0-9_-]{16,}"
     r"|(\b\w{1,20}://[^/\s:@]{1,200}:)[^/\s@]+(?=@)"  # bounded: a line of a megabyte must not take a megabyte's square
 )

@@ -1,6 +1,7 @@
 """`gaia doctor`: whether a server would work here, and what to do where it would not."""
 
 import asyncio
+import copy
 import os
 from pathlib import Path
 
@@ -10,11 +11,27 @@ import msgspec
 from gaia_core.cli.terminal._echo import echo
 from gaia_http._settings import Settings
 from gaia_http.operations._checks import Finding, Place, findings
+from gaia_http.server.serve_command import serve
 
 _DEFAULTS = Settings()
 
 
-@click.command()
+class _AsServe(click.Command):
+    """A command that takes each option of `gaia serve`, too: a start command can be checked as it is."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        """See click.Command: the further options are checked, and neither listed nor passed on."""
+        own = super().get_params(ctx)
+        taken = {name for option in own for name in option.opts}
+        further = [copy.copy(option) for option in serve.params if taken.isdisjoint(option.opts)]
+        for option in further:
+            option.expose_value = False
+            if isinstance(option, click.Option):
+                option.hidden = True
+        return [*own, *further]
+
+
+@click.command(cls=_AsServe)
 @click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -37,8 +54,8 @@ def doctor(
 ) -> None:
     """Check the configuration, models, folders, journal, keys, port and disk, and say what to do.
 
-    Give it the options that gaia serve gets. It changes nothing. Exits with status 1 if something is an error; warnings
-    alone leave 0.
+    Give it the options that gaia serve gets, all of them if you like. It changes nothing. Exits with status 1 if
+    something is an error; warnings alone leave 0.
     """
     place = Place(config, journal, keys, host, port, dict(os.environ), Path.cwd())
     found = asyncio.run(_all(place, shown=not as_json))

@@ -86,7 +86,7 @@ class SaidLines(io.TextIOBase):
 
 def _say_in_log(text: str) -> None:
     for line in visible(text).splitlines():
-        level = logging.WARNING if line.strip().startswith("problem:") else logging.INFO
+        level = logging.WARNING if line.strip().startswith(("problem:", "not reloaded:")) else logging.INFO
         record = _log.makeRecord(_log.name, level, __file__, 0, "%s", (line.strip(),), None)
         for handler in logging.getLogger().handlers:  # past the level: nothing else says that the server serves
             handler.handle(record)

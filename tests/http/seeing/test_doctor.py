@@ -130,3 +130,16 @@ def test_the_last_line_counts_what_was_found(tmp_path, monkeypatch, urls, counts
 async def found(urls: tuple[str, ...]):
     for url in urls:
         yield Finding(f"models.{url}", "error", "is down")
+
+
+def test_the_start_command_of_a_server_can_be_checked_as_it_is(doctor):
+    words = ("--allowed-host", "gaia.example", "--drain-seconds", "25", "--log-format", "json", "--mcp")
+
+    assert doctor(*words)[0] == 0
+
+
+def test_an_option_that_serve_does_not_take_is_refused():
+    for words in (("--alowed-host", "x"), ("--drain-seconds", "soon")):
+        result = CliRunner().invoke(main, ["doctor", *words])
+        assert result.exit_code == 2
+        assert words[0] in result.stderr

@@ -14,6 +14,7 @@ from gaia_core.models import EndpointConfig, OpenEndpoints
 from gaia_files import files
 from gaia_http import Settings, create_app
 from gaia_http.operations._health import CatalogHealth
+from gaia_http.server._banner import greet
 
 DEAD = "http://127.0.0.1:9/v1"
 HI = [{"role": "user", "content": "Hi"}]
@@ -214,3 +215,14 @@ def test_the_page_says_what_is_logged():
     text = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
     assert "`gaia_http.access`" in text
     assert "`gaia_core.turn._turn_end`" in text
+
+
+async def test_a_dead_endpoint_is_said_at_the_start():
+    dead = ModelSpec("x", open=OpenEndpoints((EndpointConfig(url="http://127.0.0.1:9/v1", model="m"),)))
+    catalog = Catalog.of(Agent("a", model="x"), models={"x": dead})
+    said: list[str] = []
+
+    greet(catalog, await faults_of(catalog), "http://127.0.0.1:4200", None, said.append, at_mcp=False)
+
+    (problem,) = (line for line in said if "problem:" in line)
+    assert problem.startswith("  problem: models.x: the model's endpoint http://127.0.0.1:9/v1 can't be reached")

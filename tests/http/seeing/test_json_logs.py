@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from gaia_http.server._logged_command import sayer
+
 GAIA = (sys.executable, "-c", "from gaia_core.cli import main; main(prog_name='gaia')")
 QUIET = {"capture_output": True, "text": True, "timeout": 120}
 PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -94,3 +96,17 @@ def test_in_text_a_wrong_option_is_said_as_everywhere(tmp_path, environ):
     )
     assert done.returncode == 2
     assert done.stderr.startswith("Usage: gaia serve ")
+
+
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [
+        ("reloaded. agents: a", "INFO"),
+        ("not reloaded: agents.a.oops: unknown key", "WARNING"),
+        ("  problem: x", "WARNING"),
+    ],
+)
+def test_what_an_operator_must_act_on_is_a_warning(words, level, caplog):
+    sayer("json")(words)
+
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [(level, words.strip())]

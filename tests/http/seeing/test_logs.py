@@ -61,7 +61,15 @@ def test_what_looks_like_a_secret_is_masked(said):
 
 
 @pytest.mark.parametrize(
-    "said", ["a token bucket", "the basic idea", "tokens: 12", "the turn turn_0123 failed", "sk-8"]
+    "said",
+    [
+        "authorization: Bearer KEY",
+        "a token bucket",
+        "the basic idea",
+        "tokens: 12",
+        "the turn turn_0123 failed",
+        "sk-8",
+    ],
 )
 def test_other_words_stay(said):
     assert masked(said) == said
