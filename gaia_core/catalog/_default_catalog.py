@@ -99,7 +99,11 @@ async def with_model(
     else:
         return catalog
     if spec.kind == "embedded" and _is_default(catalog):
-        catalog = attrs.evolve(catalog, agents=tuple(for_small_model(agent) for agent in catalog.agents))
+        (agent,) = catalog.agents
+        fewer = for_small_model(agent)
+        said = f"{spec.description}; {agent.name} has {len(fewer.tools)} of its {len(agent.tools)} tools with it"
+        spec = attrs.evolve(spec, description=said)
+        catalog = attrs.evolve(catalog, agents=(fewer,))
     others = tuple(model for model in catalog.models if model.name != DEFAULT_MODEL)
     return attrs.evolve(catalog, models=tuple(sorted((*others, spec), key=lambda model: model.name)))
 

@@ -178,7 +178,7 @@ async def _status(config: Path | None, *, measure: bool) -> list[ModelReport]:
 
 
 async def _listed(config: Path | None) -> list[tuple[str, ...]]:
-    """A row for each model that an endpoint lists."""
+    """A row for each model that an endpoint lists; one for an endpoint that lists none, by its entry in gaia.toml."""
     catalog = read_catalog(config, ask=False)
     rows: list[tuple[str, ...]] = []
     seen: set[str] = set()
@@ -186,7 +186,7 @@ async def _listed(config: Path | None) -> list[tuple[str, ...]]:
         for endpoint in (await model_status(spec)).endpoints:
             seen.add(endpoint.url)
             if not endpoint.models:
-                rows.append(("", endpoint.url, "", "", endpoint.why))
+                rows.append((endpoint.answers or f"models.{spec.name}", endpoint.url, "", "", endpoint.why))
             for each in endpoint.models:
                 state = f"answers {spec.name}" if each.id == endpoint.answers else ""
                 rows.append((each.id, endpoint.url, each.use, str(each.context or ""), state))

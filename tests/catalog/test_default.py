@@ -113,12 +113,15 @@ async def test_the_default_agent_has_three_tools_on_the_embedded_model_and_anoth
     tmp_path, installed
 ):
     installed(True)
-    (agent,) = (await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=nothing)).agents
+    catalog = await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=nothing)
+    (agent,) = catalog.agents
     assert set(agent.tools.names) == {"list_files", "read_file", "search_files"}
+    assert "assistant has 3 of its 5 tools" in catalog.model("local").description
 
     (tmp_path / "gaia.toml").write_text('[agents.mine]\ntools = [{ use = "files" }]\n')
     mine = await with_model(load_catalog(environ={}, cwd=tmp_path), environ={}, discover=nothing)
     assert "find_files" in mine.agent("mine").tools.names
+    assert "tools" not in mine.model("local").description
 
 
 @pytest.mark.parametrize(("named", "said"), [("0.5b", "0.5B"), ("1.5b", "1.5B")])

@@ -56,6 +56,16 @@ async def test_list_says_what_each_endpoint_has_and_which_answers(served, gaia):
     assert "gaia model pull coder-7b (4,680 MB, 7 GB of memory, Apache-2.0)" in shelf["coder-7b"]
 
 
+async def test_an_endpoint_that_is_down_is_listed_by_its_entry(tmp_path, gaia):
+    (tmp_path / "gaia.toml").write_text('[models.second]\nurl = "http://127.0.0.1:9/v1"\n')
+
+    code, out, _ = await gaia("model", "list", "--json")
+
+    (row,) = [row for row in json.loads(out) if row["at"] == "http://127.0.0.1:9/v1"]
+    assert (code, row["model"]) == (0, "models.second")
+    assert "doesn't say what it has" in row["state"]
+
+
 async def test_status_says_which_answers_and_why(served, gaia):
     code, out, _ = await gaia("model", "status")
 
